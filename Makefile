@@ -1,0 +1,40 @@
+# An environment that is active is used as it is; otherwise .venv is made from $(PYTHON).
+# A torch that $(PYTHON) already has is used, else pip brings one.
+PYTHON ?= python3
+VENV := $(or $(VIRTUAL_ENV),.venv)
+RUN := $(VENV)/bin/python
+DEMO := reports/demo-here
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.vgg-repro  ## install, train and test A to E on the embedded digits, write the report
+	@date +%s > $(VENV)/.demo-began
+	$(RUN) -m repro.run -m arch=A,B,C,D,E
+	$(RUN) -m repro.report out=$(DEMO)
+	@echo "sweep and report took $$(( $$(date +%s) - $$(cat $(VENV)/.demo-began) )) seconds"
+
+test: $(VENV)/.vgg-repro  ## install and run the tests
+	$(RUN) -m pytest
+
+test-slow: $(VENV)/.vgg-repro  ## the tests that take minutes
+	$(RUN) -m pytest -m slow
+
+check: $(VENV)/.vgg-repro  ## format, lint and types
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+clean:  ## remove .venv and caches; runs and reports stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.vgg-repro: pyproject.toml
+	@began=$$(date +%s); \
+	test -x $(RUN) || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 ...")' \
+	&& { test -x $(RUN) || $(PYTHON) -m venv $$($(PYTHON) -c 'import torch' 2>/dev/null && echo --system-site-packages) $(VENV); } \
+	&& $(RUN) -m pip install --quiet --editable '.[dev]' \
+	&& touch $@ \
+	&& echo "installation took $$(( $$(date +%s) - began )) seconds"

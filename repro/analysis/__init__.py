@@ -1,0 +1,1 @@
+"""From the store and the paper's data to tables, figures and the report."""

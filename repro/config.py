@@ -1,0 +1,176 @@
+"""What can be configured: the typed schema behind `conf/`, and where `conf/` lies.
+
+Every key of every group is a field here, so that a value of the wrong type or an unknown key is
+refused while Hydra composes the configuration, and `32` means the same run however it was typed.
+What the values must satisfy together is checked in `repro.request`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from repro.errors import RequestError
+
+PACKAGE = Path(__file__).resolve().parent
+# The wheel carries conf/ inside the package; a checkout has it at its root.
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
+
+
+@dataclass
+class Arch:
+    """A net as Table 1 writes it: blocks of layers, each ended by a pooling, then FC layers."""
+
+    name: str
+    blocks: list[list[str]]
+    pool: str = "maxpool2/2"
+    fc: list[str] = field(default_factory=lambda: ["FC-4096", "FC-4096", "FC-classes"])
+    batch_norm: bool = False
+    conv_bias: bool = True
+
+
+@dataclass
+class Scale:
+    """Training scale S in paper pixels, drawn from [smin, smax] (Section 3.1)."""
+
+    name: str
+    smin: int
+    smax: int
+    parent: str | None = None
+    """The scale whose finished net of the same configuration this one starts from."""
+    lr_factor: float = 1.0
+    """Learning rate as a share of the recipe's."""
+
+
+@dataclass
+class Size:
+    """How large the experiment is: the crop in pixels and the width of every layer."""
+
+    name: str
+    crop: int
+    width: float
+
+
+@dataclass
+class Data:
+    """Where images come from and how they are split."""
+
+    name: str
+    channels: int
+    mirror: bool
+    classes: int | None = None
+    """Number of classes; None: as many as the folder has."""
+    root: str = "data"
+    """Folder that holds the data set, or that it is downloaded into."""
+    holdout: float = 0.1
+    """Share of the training images held out for each set that the data does not bring."""
+    split: int = 0
+    """Which random split, where the data set has no official one."""
+    verify: bool = False
+    """Decode every image once before the first run on this folder."""
+
+
+@dataclass
+class Recipe:
+    """How a net is trained (Section 3.1)."""
+
+    name: str
+    batch: int
+    epochs: int
+    optimiser: str
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    dropout: float
+    schedule: str
+    patience: int
+    """Plateau: epochs without a new best validation error before the rate is divided by ten."""
+    drops: int
+    """Plateau: how often the rate is divided by ten; one more plateau stops the training."""
+    warmup: int
+    """Iterations over which the learning rate rises linearly from zero."""
+    clip: float | None
+    """Largest norm of the gradient; None: not clipped."""
+    input_range: float
+    """Largest input value before the mean is subtracted: 255 (the paper) or 1."""
+    colour_shift: float
+    """Standard deviation of the PCA colour shift (0.1 in the paper; 0: none)."""
+    init: str
+    """The initialisation that this recipe was made with; `init` may choose another."""
+    train_images: int | None = None
+    """Train on the first so many images only; None: on all."""
+
+
+@dataclass
+class Init:
+    """How weights start."""
+
+    name: str
+    between: str
+    """The distribution of the layers that are not copied from another net."""
+    copy_from: str | None = None
+    """The configuration whose layers are copied (`from_A`)."""
+
+
+@dataclass
+class Config:
+    """One run: everything in here that can change the result is part of the run's identity."""
+
+    arch: Arch
+    scale: Scale
+    size: Size
+    data: Data
+    recipe: Recipe
+    init: Init
+    seed: int = 0
+    finetune: str = "all"
+    precision: str = "float32"
+    test: list[str] = field(default_factory=lambda: ["single_scale", "multi_scale"])
+    device: str = "auto"
+    workers: int = 0
+    threads: int = 2
+    progress: bool = True
+    checkpoint_seconds: float = 60.0
+    test_batch: int = 128
+    runs: str = "runs"
+    dry_run: bool = False
+
+
+def choice(group: str, name: str) -> dict[str, Any]:
+    """The content of `conf/GROUP/NAME.yaml`, with the file that it builds on.
+
+    Raises:
+        RequestError: there is no such file.
+    """
+    path = CONF / group / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
+        raise RequestError(f"{group}={name} is not known: choose from {known}")
+    tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    base: dict[str, Any] = {}
+    for parent in tree.pop("defaults", []):
+        base |= choice(group, parent)
+    return base | tree
+
+
+def register() -> None:
+    """Make the schema known to Hydra as the node `schema`, the first of config.yaml's defaults."""
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+def typed(tree: dict[str, Any]) -> Config:
+    """The plain tree of a composed or a stored configuration, as a `Config`.
+
+    Raises:
+        omegaconf.errors.OmegaConfBaseException: a key or a type that the schema does not have.
+    """
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), tree))
+    assert isinstance(config, Config)
+    return config

@@ -1,0 +1,40 @@
+"""A picture of what a net is trained on: crops of the same images at several training scales."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.utils import make_grid
+
+from repro.data.rescale import rescale
+from repro.data.sources import Split
+
+IMAGES = 10
+
+
+def crops_picture(split: Split, scales: list[tuple[int, int]], crop: int) -> bytes:
+    """A PNG with one row of random crops for each training scale, the same images in each row.
+
+    Args:
+        split: the training images; ten of them, evenly spread, are shown.
+        scales: S of each row as (smallest, largest), in pixels.
+        crop: side of the crop in pixels.
+    """
+    random = np.random.default_rng(0)
+    count = min(IMAGES, len(split.images))
+    indices = np.linspace(0, len(split.images) - 1, count).astype(int)
+    crops = []
+    for smallest, largest in scales:
+        for index in indices:
+            side = int(random.integers(smallest, largest, endpoint=True))
+            image = rescale(split.images[int(index)], side)
+            top = int(random.integers(image.shape[1] - crop, endpoint=True))
+            left = int(random.integers(image.shape[2] - crop, endpoint=True))
+            crops.append(image[:, top : top + crop, left : left + crop])
+    grid = make_grid(torch.stack(crops), nrow=count, padding=2, pad_value=255)
+    buffer = io.BytesIO()
+    Image.fromarray(grid.permute(1, 2, 0).numpy()).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,104 @@
+"""Where a run was computed: device, machine, versions. Recorded beside a run, not part of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from repro.config import CONF, Config
+from repro.errors import RequestError
+
+
+def device(name: str) -> torch.device:
+    """The device that `device=` names; `auto` takes a CUDA device, else MPS, else the CPU.
+
+    Raises:
+        RequestError: there is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(name)
+    except RuntimeError:
+        chosen = None
+    present = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    if chosen is None or (chosen.index or 0) >= present.get(chosen.type, 0):
+        here = ", ".join(kind for kind, count in present.items() if count)
+        raise RequestError(f"device={name} is not on this machine: it has {here}")
+    return chosen
+
+
+def prepare_torch(config: Config) -> None:
+    """Set what torch keeps globally: threads, precision of products, numbers too small to matter.
+
+    Activations of small deep nets fall below the smallest normal number, where a CPU is slow.
+    """
+    torch.set_num_threads(config.threads)
+    torch.set_flush_denormal(True)
+    fast = config.precision == "tf32"
+    torch.set_float32_matmul_precision("high" if fast else "highest")
+    torch.backends.cudnn.allow_tf32 = fast
+    torch.backends.cudnn.deterministic = True
+
+
+def describe(config: Config, used: torch.device) -> dict[str, Any]:
+    """Machine, versions and settings, for `result.json`."""
+    return {
+        "python": platform.python_version(),
+        **{name: _version(name) for name in ("torch", "torchvision", "numpy", "vgg-repro")},
+        **_git(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "threads": config.threads,
+        "workers": config.workers,
+        "world_size": 1,
+        "device": torch.cuda.get_device_name(used) if used.type == "cuda" else used.type,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+def _git() -> dict[str, Any]:
+    """The commit of the checkout that this program runs from; none where it is installed."""
+    if not (CONF.parent / ".git").exists():
+        return {"git_commit": None, "git_dirty": None}
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(CONF.parent), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "repro", "conf")
+        return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": bool(changed)}
+    except (OSError, subprocess.SubprocessError):
+        return {"git_commit": None, "git_dirty": None}

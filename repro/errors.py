@@ -1,0 +1,16 @@
+"""The two ways in which work ends early for a reason that the user can act on.
+
+Both carry one line that says what, where, and what would be right. A `RequestError` is found
+before any work starts and ends the program with status 2; a `RunError` ends one run, which is
+recorded as failed, while the others of the sweep go on (status 1).
+"""
+
+from __future__ import annotations
+
+
+class RequestError(Exception):
+    """What was asked for cannot be done as written."""
+
+
+class RunError(Exception):
+    """A run that had started cannot go on."""

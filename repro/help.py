@@ -1,0 +1,43 @@
+"""`python -m repro.run --help`: read from the files in `conf/`, without Hydra and without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from repro.config import CONF
+
+
+def text(introduction: str) -> str:
+    """The help: what the command does, every group with its choices, every scalar."""
+    parts = [introduction.strip(), "", "Groups, as GROUP=CHOICE (* the default):"]
+    lines = (CONF / "config.yaml").read_text(encoding="utf-8").splitlines()
+    for group, default in _defaults(lines):
+        parts += ["", f"  {group}"]
+        for file in sorted((CONF / group).glob("*.yaml")):
+            mark = "*" if file.stem == default else " "
+            parts.append(f"  {mark} {file.stem:<15} {_first_comment(file)}")
+    parts += ["", "Scalars, as KEY=VALUE:", ""]
+    parts += [f"    {line}" if line else "" for line in _scalars(lines)]
+    parts += [
+        "Any value of a group can be changed too, as in recipe.epochs=12 or size.width=0.5;",
+        "`--cfg job` prints the whole configuration. With -m a comma makes a sweep: seed=0,1,2.",
+        "",
+        "Then: python -m repro.report",
+    ]
+    return "\n".join(parts)
+
+
+def _defaults(lines: list[str]) -> list[tuple[str, str]]:
+    pairs = [line.strip(" -").split(": ") for line in lines if line.startswith("  - ")]
+    return [(pair[0], pair[1]) for pair in pairs if len(pair) == 2 and "override" not in pair[0]]
+
+
+def _scalars(lines: list[str]) -> list[str]:
+    start = next(index for index, line in enumerate(lines) if line.startswith("seed:"))
+    end = next(index for index, line in enumerate(lines) if line.startswith("hydra:"))
+    return lines[start:end]
+
+
+def _first_comment(file: Path) -> str:
+    first = file.read_text(encoding="utf-8").splitlines()[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""

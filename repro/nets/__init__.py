@@ -1,0 +1,1 @@
+"""Nets of Table 1, their dense form, and how weights start."""

@@ -1,0 +1,83 @@
+"""How weights start (Section 3.1): four distributions, and copying from net A.
+
+Biases start at zero, batch normalisation as the identity. A scale model divides the standard
+deviation of the normal distributions by the square root of its width, which keeps what they do to
+the size of activations through the depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor, nn
+
+from repro.errors import RequestError
+from repro.nets.vgg import VGG
+from repro.spec import layers as spec
+
+Fill = Callable[[Tensor, float, Generator], object]
+
+FILLS: dict[str, Fill] = {
+    "normal": lambda w, width, g: nn.init.normal_(w, 0, 0.01 / width**0.5, generator=g),
+    "normal_literal": lambda w, width, g: nn.init.normal_(w, 0, 0.1 / width**0.5, generator=g),
+    "glorot": lambda w, width, g: nn.init.xavier_uniform_(w, generator=g),
+    "he": lambda w, width, g: nn.init.kaiming_normal_(w, nonlinearity="relu", generator=g),
+}
+
+
+def check(name: str) -> None:
+    """Refuse a distribution that there is not.
+
+    Raises:
+        RequestError: with the names that there are.
+    """
+    if name not in FILLS:
+        raise RequestError(f"init.between={name} is not known: choose from {', '.join(FILLS)}")
+
+
+def initialise(net: VGG, between: str, width: float, seed: int) -> None:
+    """Fill every weight of `net` in place from the distribution named `between`."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in (*net.convs, *net.linears):
+        FILLS[between](layer.weight, width, generator)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def copied(net: spec.Net, parent: spec.Net) -> list[tuple[str, int, int]]:
+    """The layers that `net` takes from `parent`, by block and place: (kind, own, parent's) indices.
+
+    They are the first four convolutions of the parent, as far as `net` has a convolution of the
+    same shape there, and all FC layers.
+
+    Raises:
+        RequestError: the FC layers have other shapes.
+    """
+    places = {(conv.block, conv.place): index for index, conv in enumerate(net.convs)}
+    pairs = []
+    for index, conv in enumerate(parent.convs[:4]):
+        own = places.get((conv.block, conv.place))
+        if own is not None and _shape(net.convs[own]) == _shape(conv):
+            pairs.append(("convs", own, index))
+    if [_fc_shape(fc) for fc in net.linears] != [_fc_shape(fc) for fc in parent.linears]:
+        raise RequestError(f"{net.name} cannot take the FC layers of {parent.name}: other shapes")
+    return pairs + [("linears", index, index) for index in range(len(net.linears))]
+
+
+def copy_layers(net: VGG, parent: VGG) -> None:
+    """Copy weights and biases of the layers that `copied` names from `parent` into `net`."""
+    with torch.no_grad():
+        for kind, own, index in copied(net.spec, parent.spec):
+            target, source = getattr(net, kind)[own], getattr(parent, kind)[index]
+            target.weight.copy_(source.weight)
+            if target.bias is not None and source.bias is not None:
+                target.bias.copy_(source.bias)
+
+
+def _shape(conv: spec.Conv) -> tuple[int, ...]:
+    return conv.kernel, conv.in_channels, conv.out_channels, conv.groups
+
+
+def _fc_shape(linear: spec.Linear) -> tuple[int, ...]:
+    return linear.in_channels, linear.side, linear.out_features

@@ -1,0 +1,268 @@
+"""One request becomes one finished run: its parents, its training, its views."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+from tqdm import tqdm
+
+from repro import environment
+from repro.data import sources
+from repro.data.loader import TrainingCrops, normalise
+from repro.data.picture import crops_picture
+from repro.data.statistics import Statistics, statistics
+from repro.errors import RequestError, RunError
+from repro.evaluate.views import centre_error, compute
+from repro.nets.init import copy_layers, initialise
+from repro.nets.vgg import VGG
+from repro.request import Request, base_data
+from repro.spec.cost import cost
+from repro.spec.scales import PROTOCOLS, pixels, single_q, views
+from repro.store import views as stored
+from repro.store.runs import Folder, hold, read_result
+from repro.train.checkpoint import GENERATIONS
+from repro.train.interruption import Stop
+from repro.train.loop import Outcome, Training, chance
+
+PICTURED = ((256, 256), (384, 384), (256, 512))
+"""The training scales that the picture of crops shows, in paper pixels."""
+
+
+def say(line: str) -> None:
+    """Print a line above any progress bar."""
+    tqdm.write(line, file=sys.stderr)
+
+
+def perform(request: Request) -> None:
+    """Finish a run and, before it, the runs that it starts from.
+
+    A failure is recorded in the run's folder and ends only this run.
+
+    Raises:
+        repro.train.interruption.Interrupted: asked to stop; what was done is saved.
+    """
+    stop = Stop()
+    with stop.listening():
+        for member in request.lineage():
+            if not member.finished() and not _finish(member, stop):
+                return
+
+
+def _finish(request: Request, stop: Stop) -> bool:
+    store = Path(request.config.runs)
+    try:
+        with hold(store, request.name, say) as folder:
+            try:
+                if not request.finished():
+                    Performance(request, folder, stop).finish()
+                folder.remove("failed.json")
+                return True
+            except Exception as error:
+                _record_failure(folder, error)
+                raise
+    except (RunError, RequestError) as error:
+        say(f"{request.name} failed: {error}")
+    except Exception:
+        traceback.print_exc()
+    return False
+
+
+def _record_failure(folder: Folder, error: Exception) -> None:
+    known = isinstance(error, RunError | RequestError)
+    reason = str(error) if known else f"{type(error).__name__}: {error}"
+    try:
+        folder.write_json("failed.json", {"reason": reason.splitlines()[0] if reason else "?"})
+    except RunError:
+        # A full disk cannot take the record of its being full.
+        return
+
+
+@dataclass
+class Performance:
+    """What finishing one run needs at hand."""
+
+    request: Request
+    folder: Folder
+    stop: Stop
+
+    def __post_init__(self) -> None:
+        config = self.request.config
+        self.device = environment.device(config.device)
+        environment.prepare_torch(config)
+        self.source = sources.load(base_data(config.data), config.progress)
+        self.statistics = self._statistics()
+
+    def finish(self) -> None:
+        """Train where that is not done, then compute the views that are missing."""
+        request = self.request
+        request.folder.mkdir(parents=True, exist_ok=True)
+        result = read_result(request.folder)
+        if result is None:
+            self.folder.write_config(request.config, request.record)
+            result = self._train()
+        for name in GENERATIONS:
+            self.folder.remove(name)
+        if result["outcome"] != "diverged" and request.missing_views():
+            self._view()
+        self._summarise(result)
+
+    def _statistics(self) -> Statistics:
+        config, description = self.request.config, self.request.description
+        key = f"{config.data.name}-{config.data.channels}-{description.fingerprint[:16]}"
+        cache = Path(config.runs) / ".cache"
+        return statistics(self.source.train, cache, key, config.progress)
+
+    def _net(self) -> VGG:
+        net = VGG(self.request.net, self.request.config.recipe.dropout)
+        return self._placed(net)
+
+    def _placed(self, net: VGG) -> VGG:
+        kind = torch.float64 if self.request.config.precision == "float64" else torch.float32
+        net.to(device=self.device, dtype=kind)
+        return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def _prepare(self, images: Tensor, shift: Tensor | None = None) -> Tensor:
+        """Grey levels from the loader to the net's input (Section 3.1), on the device."""
+        config = self.request.config
+        images = images.to(self.device, non_blocking=True)
+        if shift is not None:
+            shift = shift.to(self.device, non_blocking=True)
+        values = normalise(images, self.statistics.mean, config.recipe.input_range, shift)
+        if config.precision == "float64":
+            values = values.double()
+        return values.contiguous(memory_format=torch.channels_last)
+
+    def _first_weights(self) -> VGG:
+        request, config = self.request, self.request.config
+        net = VGG(request.net, config.recipe.dropout)
+        initialise(net, config.init.between, config.size.width, config.seed)
+        if "scale" in request.parents:
+            load_weights(net, request.parents["scale"].folder)
+        elif "init" in request.parents:
+            parent = VGG(request.parents["init"].net, config.recipe.dropout)
+            load_weights(parent, request.parents["init"].folder)
+            copy_layers(net, parent)
+        return self._placed(net)
+
+    def _train(self) -> dict[str, Any]:
+        config, source = self.request.config, self.source
+        crop = config.size.crop
+        scales = [(pixels(a, crop), pixels(b, crop)) for a, b in PICTURED]
+        self.folder.write("crops.png", crops_picture(source.train, scales, crop))
+        train = source.train.first(config.recipe.train_images)
+        batches = TrainingCrops(
+            train,
+            smin=pixels(config.scale.smin, crop),
+            smax=pixels(config.scale.smax, crop),
+            crop=crop,
+            mirror=config.data.mirror,
+            batch=config.recipe.batch,
+            seed=config.seed,
+            workers=config.workers,
+            colour=(self.statistics, config.recipe.colour_shift),
+        )
+        net = self._first_weights()
+        side = pixels(single_q(config.scale), crop)
+        training = Training(
+            net,
+            batches,
+            config,
+            self.folder,
+            self.stop,
+            prepare=self._prepare,
+            validate=lambda: centre_error(net, source.validation, side, crop, self._prepare),
+            chance=chance(train.labels, len(source.validation.images)),
+            say=say,
+        )
+        outcome = training.run()
+        result = self._result(outcome, training.chance.error)
+        if outcome.outcome != "diverged":
+            self.folder.write("weights.safetensors", weights(net))
+        self.folder.write_json("result.json", result)
+        return result
+
+    def _result(self, outcome: Outcome, chance_error: float) -> dict[str, Any]:
+        request, source, place = self.request, self.source, outcome.place
+        last = place.rows[-1] if place.rows else {}
+        return {
+            "schema": 1,
+            "name": request.name,
+            **request.record,
+            "outcome": outcome.outcome,
+            "reason": outcome.reason,
+            "epochs": place.epoch,
+            "iterations": place.iteration,
+            "validation_error": last.get("validation_error"),
+            "train_error": last.get("train_error"),
+            "train_loss": last.get("train_loss"),
+            "chance_error": chance_error,
+            "seconds": round(place.seconds, 2),
+            "images_per_second": last.get("images_per_second"),
+            "parameters": cost(request.net).parameters,
+            "data": {
+                "train": len(source.train.images),
+                "validation": len(source.validation.images),
+                "test": len(source.test.images),
+                "classes": request.net.classes,
+                "mean": list(self.statistics.mean),
+                "validation_is_test": source.validation_is_test,
+            },
+            "environment": environment.describe(request.config, self.device),
+        }
+
+    def _view(self) -> None:
+        config, test = self.request.config, self.source.test
+        net = self._net().eval()
+        load_weights(net, self.request.folder)
+        bar = tqdm(self.request.missing_views(), unit="view", disable=not config.progress or None)
+        for view in bar:
+            bar.set_description(f"{config.arch.name} {view.name}")
+            self.stop.check()
+            posteriors = compute(
+                net, view, test, self._prepare, batch=config.test_batch, workers=config.workers
+            )
+            self.folder.write(f"views/{view.name}.npz", stored.encode(posteriors))
+
+    def _summarise(self, result: dict[str, Any]) -> None:
+        config, line = self.request.config, f"{self.request.name}: {result['outcome']}"
+        if result["outcome"] != "trained":
+            line += f" ({result['reason']})"
+        if result["validation_error"] is not None:
+            line += f", validation error {result['validation_error']:.1f}%"
+        for protocol in PROTOCOLS:
+            wanted = views(protocol, config.scale, config.data.mirror)
+            found = [stored.read(self.request.folder, view) for view in wanted]
+            present = [posteriors for posteriors in found if posteriors is not None]
+            if len(present) == len(wanted):
+                low, error, high = stored.interval(stored.wrong(stored.mean(present), 1))
+                line += f"; {protocol} test error {error:.1f}% [{low:.1f}; {high:.1f}]"
+        print(line)
+
+
+def weights(net: VGG) -> bytes:
+    """The content of `weights.safetensors`."""
+    return save({name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()})
+
+
+def load_weights(net: VGG, folder: Path) -> None:
+    """Load a finished run's weights into a net of the same shape.
+
+    Raises:
+        RunError: the run has none (it diverged), or the file is damaged.
+    """
+    path = folder / "weights.safetensors"
+    try:
+        net.load_state_dict(load(path.read_bytes()))
+    except FileNotFoundError:
+        raise RunError(f"{folder.name} diverged and has no weights to start from") from None
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"{path} is damaged: {reason}; remove its folder to train again") from None

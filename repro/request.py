@@ -1,0 +1,239 @@
+"""From one composed configuration to a request: checked, named, with the runs it starts from.
+
+Everything that can be known before work starts is found out here, for each job of a sweep before
+the first one runs.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from repro.config import CONF, Config, Data, Init, Scale, choice
+from repro.data import sources
+from repro.errors import RequestError
+from repro.nets import init
+from repro.spec import layers, scales
+from repro.store import identity, runs, views
+from repro.train.loop import OPTIMISERS
+from repro.train.schedule import SCHEDULES
+
+PRECISIONS = ("float32", "tf32", "bf16", "float64")
+LABEL = "+"
+"""Stands between a group's name and what was changed in it: `quick+learning_rate=0.02`."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run that is wanted, and the views of it."""
+
+    config: Config
+    net: layers.Net
+    description: sources.Description
+    parents: dict[str, Request]
+    """The runs that this one starts from: `scale` or `init`."""
+    identity: str
+    views: tuple[scales.View, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the run's folder."""
+        return identity.name(self.config, self.identity)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lies or will lie."""
+        return Path(self.config.runs) / self.name
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What stands beside the configuration in the run's `config.yaml`."""
+        return {
+            "identity": self.identity,
+            "parents": {role: parent.identity for role, parent in self.parents.items()},
+            "fingerprint": self.description.fingerprint,
+            "schema": identity.SCHEMA,
+        }
+
+    def missing_views(self) -> list[scales.View]:
+        """The wanted views that are not stored."""
+        return [view for view in self.views if not views.path(self.folder, view).is_file()]
+
+    def finished(self) -> bool:
+        """Training has ended and every wanted view that the net can give is stored."""
+        result = runs.read_result(self.folder)
+        return result is not None and (result["outcome"] == "diverged" or not self.missing_views())
+
+    def lineage(self) -> Iterator[Request]:
+        """The runs to be done, parents first, this one last."""
+        for parent in self.parents.values():
+            yield from parent.lineage()
+        yield self
+
+
+def resolve(config: Config) -> Request:
+    """Check a configuration and find what it asks for.
+
+    Raises:
+        RequestError: something in it cannot be done as written.
+    """
+    config = copy.deepcopy(config)
+    _check_numbers(config)
+    _check_choices(config)
+    description = sources.check(base_data(config.data))
+    net = layers.read(
+        config.arch,
+        width=config.size.width,
+        crop=config.size.crop,
+        channels=config.data.channels,
+        classes=description.classes,
+    )
+    scales.check(config.scale, config.test, config.size.crop)
+    _label(config, description.fingerprint)
+    parents = {role: resolve(parent) for role, parent in _parents(config)}
+    if "init" in parents:
+        init.copied(net, parents["init"].net)
+    own = identity.identity(
+        config,
+        {role: parent.identity for role, parent in parents.items()},
+        description.fingerprint,
+    )
+    wanted = {
+        view: None
+        for protocol in config.test
+        for view in scales.views(protocol, config.scale, config.data.mirror)
+    }
+    request = Request(config, net, description, parents, own, tuple(wanted))
+    if request.folder.exists():
+        runs.check_folder(request.folder)
+    return request
+
+
+def _check_numbers(config: Config) -> None:
+    recipe = config.recipe
+    positive = {
+        "recipe.batch": recipe.batch,
+        "recipe.epochs": recipe.epochs,
+        "recipe.learning_rate": recipe.learning_rate,
+        "recipe.input_range": recipe.input_range,
+        "recipe.train_images": recipe.train_images,
+        "recipe.clip": recipe.clip,
+        "scale.lr_factor": config.scale.lr_factor,
+        "size.width": config.size.width,
+        "size.crop": config.size.crop,
+        "threads": config.threads,
+        "test_batch": config.test_batch,
+        "checkpoint_seconds": config.checkpoint_seconds,
+    }
+    for key, value in positive.items():
+        if value is not None and not 0 < value < float("inf"):
+            raise RequestError(f"{key}={value}: expected a number above zero")
+    not_negative = {
+        "recipe.momentum": recipe.momentum,
+        "recipe.weight_decay": recipe.weight_decay,
+        "recipe.dropout": recipe.dropout,
+        "recipe.warmup": recipe.warmup,
+        "recipe.drops": recipe.drops,
+        "recipe.colour_shift": recipe.colour_shift,
+        "seed": config.seed,
+        "workers": config.workers,
+    }
+    for key, value in not_negative.items():
+        if not 0 <= value < float("inf"):
+            raise RequestError(f"{key}={value}: expected zero or a number above it")
+    for key in ("recipe.momentum", "recipe.dropout"):
+        if not_negative[key] >= 1:
+            raise RequestError(f"{key}={not_negative[key]}: expected a number below one")
+    if config.size.crop % 32:
+        raise RequestError(
+            f"size.crop={config.size.crop} is not a multiple of 32, the step of five poolings: "
+            f"take {max(32, config.size.crop // 32 * 32)} or {config.size.crop // 32 * 32 + 32}"
+        )
+    if recipe.schedule == "plateau" and recipe.patience < 1:
+        raise RequestError(f"recipe.patience={recipe.patience}: a plateau lasts at least one epoch")
+
+
+def _check_choices(config: Config) -> None:
+    choices = {
+        "recipe.optimiser": (config.recipe.optimiser, tuple(OPTIMISERS)),
+        "recipe.schedule": (config.recipe.schedule, SCHEDULES),
+        "recipe.init": (config.recipe.init, tuple(init.FILLS)),
+        "init.between": (config.init.between, tuple(init.FILLS)),
+        "precision": (config.precision, PRECISIONS),
+        "finetune": (config.finetune, ("all", "fc")),
+    }
+    for key, (value, known) in choices.items():
+        if value not in known:
+            raise RequestError(f"{key}={value} is not known: choose from {', '.join(known)}")
+    if not config.runs.strip():
+        raise RequestError("runs= names no folder: say where runs are kept, as in runs=runs")
+    if config.finetune == "fc" and config.scale.parent is None:
+        raise RequestError(
+            f"finetune=fc needs a net to start from, and scale={config.scale.name} has no parent: "
+            "take scale=S384 or scale=jitter"
+        )
+    if config.init.copy_from is not None:
+        allowed = ("A-LRN", "B", "C", "D", "E")
+        if config.arch.name.split(LABEL)[0] not in allowed:
+            raise RequestError(
+                f"init={config.init.name} is not defined for arch={config.arch.name}: "
+                f"its layers go to {', '.join(allowed)}"
+            )
+
+
+def _label(config: Config, fingerprint: str) -> None:
+    """Let the name of each group say what was changed in it, so that no two settings share one."""
+    for group in ("arch", "scale", "size", "data", "recipe", "init"):
+        chosen = getattr(config, group)
+        name = chosen.name.split(LABEL)[0]
+        if not (CONF / group / f"{name}.yaml").is_file():
+            continue
+        file = choice(group, name)
+        words = []
+        for field in dataclasses.fields(chosen):
+            value = getattr(chosen, field.name)
+            usual = file.get(field.name, _default(field))
+            if usual == "${recipe.init}":
+                usual = config.recipe.init
+            ignored = field.name in ("name", *identity.NOT_IDENTITY.get(group, ()))
+            if not ignored and value != usual:
+                words.append(f"{field.name}={_short(value)}")
+        if group == "data" and fingerprint:
+            words.append(fingerprint[:6])
+        chosen.name = LABEL.join([name, *words])
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:6]
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+
+
+def _parents(config: Config) -> Iterator[tuple[str, Config]]:
+    parent = copy.deepcopy(config)
+    parent.test, parent.finetune = ["single_scale"], "all"
+    if config.scale.parent is not None:
+        parent.scale = Scale(**choice("scale", config.scale.parent))
+        yield "scale", parent
+    elif config.init.copy_from is not None:
+        parent.arch = dataclasses.replace(parent.arch, **choice("arch", config.init.copy_from))
+        parent.scale = Scale(**choice("scale", "S256"))
+        parent.init = Init(config.recipe.init, config.recipe.init)
+        yield "init", parent
+
+
+def base_data(data: Data) -> Data:
+    """The data as its file names it, without what the label adds."""
+    return dataclasses.replace(data, name=data.name.split(LABEL)[0])

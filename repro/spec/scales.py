@@ -1,0 +1,113 @@
+"""Paper pixels: S and Q as the paper writes them, and what they are at another size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from repro.config import Scale
+from repro.errors import RequestError
+
+PAPER_CROP = 224
+
+
+def pixels(paper_pixels: int, crop: int) -> int:
+    """A scale of the paper in pixels of an experiment with this crop, rounded half up."""
+    return math.floor(paper_pixels * crop / PAPER_CROP + 0.5)
+
+
+def single_q(scale: Scale) -> int:
+    """The one test scale, in paper pixels: S, or the middle of [smin, smax] (Section 4.1)."""
+    return (scale.smin + scale.smax) // 2
+
+
+def several_q(scale: Scale) -> tuple[int, int, int]:
+    """The three test scales in paper pixels: S-32, S, S+32, or smin, middle, smax (Section 4.2)."""
+    if scale.smin == scale.smax:
+        return scale.smin - 32, scale.smin, scale.smin + 32
+    return scale.smin, single_q(scale), scale.smax
+
+
+@dataclass(frozen=True)
+class View:
+    """One net looking at the test set in one way (Section 3.2).
+
+    Its `name` is the name of the file that holds its posteriors.
+    """
+
+    kind: str
+    """`dense` (the whole image) or `centre` (the centre crop)."""
+    q: int
+    """Test scale in paper pixels."""
+    mirrored: bool
+
+    @property
+    def name(self) -> str:
+        """As in `dense-Q256-mirrored`."""
+        return f"{self.kind}-Q{self.q}" + ("-mirrored" if self.mirrored else "")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way of testing: the mean of the posteriors of all views that it names."""
+
+    kinds: tuple[str, ...]
+    several: bool
+    """Several test scales (Table 4) or one (Table 3)."""
+    section: str
+
+
+PROTOCOLS = {
+    "single_scale": Protocol(("dense",), several=False, section="4.1, Table 3"),
+    "multi_scale": Protocol(("dense",), several=True, section="4.2, Table 4"),
+    "centre": Protocol(("centre",), several=False, section="4.1, the shallow net"),
+}
+
+
+def test_scales(protocol: str, scale: Scale) -> tuple[int, ...]:
+    """The test scales Q of a protocol for a training scale, in paper pixels."""
+    return several_q(scale) if PROTOCOLS[protocol].several else (single_q(scale),)
+
+
+def views(protocol: str, scale: Scale, mirror: bool) -> tuple[View, ...]:
+    """The views whose mean a protocol is, for a net trained at `scale`.
+
+    Args:
+        protocol: a key of `PROTOCOLS`.
+        scale: the training scale; it decides the test scales.
+        mirror: whether mirror images are classified too (they are in the paper).
+    """
+    orientations = (False, True) if mirror else (False,)
+    return tuple(
+        View(kind, q, mirrored)
+        for kind in PROTOCOLS[protocol].kinds
+        for q in test_scales(protocol, scale)
+        for mirrored in orientations
+    )
+
+
+def check(scale: Scale, protocols: list[str], crop: int) -> None:
+    """Refuse scales that a crop does not fit into, and protocols that there are not.
+
+    Raises:
+        RequestError: with the key, the value in paper pixels and in pixels, and the crop.
+    """
+    if not protocols:
+        raise RequestError(f"test=[] tests nothing: choose from {', '.join(PROTOCOLS)}")
+    unknown = [name for name in protocols if name not in PROTOCOLS]
+    if unknown:
+        raise RequestError(f"test={unknown[0]} is not known: choose from {', '.join(PROTOCOLS)}")
+    if scale.smin > scale.smax:
+        raise RequestError(f"scale.smin={scale.smin} is above scale.smax={scale.smax}")
+    if pixels(scale.smin, crop) < crop:
+        raise RequestError(
+            f"S={scale.smin} (scale.smin) is {pixels(scale.smin, crop)} pixels at "
+            f"size.crop={crop}, below the crop: S must be at least {PAPER_CROP}"
+        )
+    for protocol in protocols:
+        smallest = min(test_scales(protocol, scale))
+        if pixels(smallest, crop) < crop:
+            raise RequestError(
+                f"Q={smallest} of test={protocol} is {pixels(smallest, crop)} pixels at "
+                f"size.crop={crop}, below the crop: Q must be at least {PAPER_CROP}"
+            )

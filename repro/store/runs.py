@@ -1,0 +1,211 @@
+"""The store: a folder of runs, each a folder of files, whole or absent.
+
+A run's folder holds `config.yaml`, `log.csv`, `weights.safetensors`, `views/*.npz` and, written
+last, `result.json`: where that stands, training is finished and is never done again. While a run
+is unfinished it holds `checkpoint-*`; a run that failed leaves `failed.json`.
+Names that start with a dot (locks, caches, Hydra's folder) are not runs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import SoftFileLease, Timeout
+
+from repro.config import Config, typed
+from repro.errors import RequestError, RunError
+from repro.store import identity as identities
+from repro.store.files import write_whole
+
+LEASE_SECONDS = 60.0
+RECORD = "record"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run as it lies in the store."""
+
+    folder: Path
+    name: str
+    identity: str
+    config: Config
+    result: dict[str, Any]
+
+
+def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
+    """The configuration of a run's folder and its record (identity, parents, fingerprint).
+
+    Raises:
+        RequestError: it cannot be read, or it is not the configuration that the folder is named
+            after.
+    """
+    path = folder / "config.yaml"
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        record = tree.pop(RECORD)
+        config = typed(tree)
+        expected = identities.identity(config, record["parents"], record["fingerprint"])
+    except Exception as error:
+        raise RequestError(f"{path} cannot be read as a run's configuration: {error}") from error
+    if identities.name(config, expected) != folder.name:
+        raise RequestError(
+            f"{folder} contradicts its config.yaml, which belongs to "
+            f"{identities.name(config, expected)}: move the folder away"
+        )
+    return config, record
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that stands where a run belongs and is not that run.
+
+    Raises:
+        RequestError: its configuration is another's, or it holds files and no configuration.
+    """
+    if (folder / "config.yaml").exists():
+        read_config(folder)
+        read_result(folder)
+    elif any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise RequestError(f"{folder} holds files but no config.yaml: move the folder away")
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """How training ended, or None where it has not.
+
+    Raises:
+        RequestError: `result.json` is damaged.
+    """
+    path = folder / "result.json"
+    if not path.is_file():
+        return None
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if result["name"] != folder.name:
+            raise ValueError(f"it belongs to {result['name']}")
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise RequestError(f"{path} is damaged: {error}; remove it to train again") from None
+    assert isinstance(result, dict)
+    return result
+
+
+def _folders(store: Path) -> list[Path]:
+    if not store.is_dir():
+        return []
+    return sorted(
+        path
+        for path in store.iterdir()
+        if not path.name.startswith(".") and (path / "config.yaml").is_file()
+    )
+
+
+def finished(store: Path) -> list[Run]:
+    """All finished runs, by name; what is damaged is left out with a line on standard error."""
+    runs = []
+    for folder in _folders(store):
+        try:
+            result = read_result(folder)
+            if result is not None:
+                config, _ = read_config(folder)
+                runs.append(Run(folder, folder.name, result["identity"], config, result))
+        except RequestError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    return runs
+
+
+def unfinished(store: Path) -> list[tuple[str, str]]:
+    """Names of the runs that are not finished, each with the reason known."""
+    rows = []
+    for folder in _folders(store):
+        if not (folder / "result.json").is_file():
+            reason = failure(folder) or "interrupted: the same command goes on with it"
+            rows.append((folder.name, reason))
+    return rows
+
+
+def failure(folder: Path) -> str | None:
+    """The line that a failed run left, or None."""
+    try:
+        reason = json.loads((folder / "failed.json").read_text(encoding="utf-8"))["reason"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(reason)
+
+
+class Folder:
+    """A run's folder while this process holds it: every write checks that it still does."""
+
+    def __init__(self, path: Path, allowed: Callable[[], None]) -> None:
+        self.path = path
+        self.check = allowed
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a file into the folder, whole (see `write_whole`)."""
+        target = self.path / name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot write {target}: {error.strerror}") from error
+        write_whole(target, content, self.check)
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Put a JSON file into the folder, whole."""
+        self.write(name, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+    def write_config(self, config: Config, record: dict[str, Any]) -> None:
+        """Say what the run is: the first file of a folder."""
+        tree = asdict(config) | {RECORD: record}
+        self.write(
+            "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode()
+        )
+
+    def remove(self, name: str) -> None:
+        """Remove a file of the folder, if it is there."""
+        self.check()
+        (self.path / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def hold(store: Path, name: str, say: Callable[[str], None]) -> Iterator[Folder]:
+    """Hold a run: one process works on it, others wait here, with a message.
+
+    The lock is a lease in `.locks`: a holder that died is taken over after a minute, or at once on
+    the same host. It relies on exclusive creation and renaming of files, not on advisory locks.
+
+    Raises:
+        RunError: the store cannot be written to. From the folder's methods: the lease was lost.
+    """
+    lost = threading.Event()
+    locks = store / ".locks"
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot write {locks}: {error.strerror}") from error
+    lease = SoftFileLease(
+        locks / f"{name}.lock",
+        lease_duration=LEASE_SECONDS,
+        on_compromise=lambda _: lost.set(),
+        is_singleton=False,
+    )
+
+    def allowed() -> None:
+        if lost.is_set():
+            raise RunError(f"{name} was taken over by another process while this one stood still")
+
+    try:
+        lease.acquire(timeout=0)
+    except Timeout:
+        say(f"{name}: another process works on it; waiting")
+        lease.acquire(poll_interval=0.5)
+    except OSError as error:
+        raise RunError(f"cannot write {locks}: {error.strerror}") from error
+    try:
+        yield Folder(store / name, allowed)
+    finally:
+        lease.release()

@@ -1,0 +1,120 @@
+"""Views on disk and what follows from them: posteriors, their means, errors (no net needed).
+
+A view is one file `views/NAME.npz`: `posteriors` (N, K), float32 up to 100 classes and float16
+log-posteriors above, `labels` (N,) and `ids` (N,).
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repro.errors import RequestError
+from repro.spec.scales import View
+
+LOGARITHMS_ABOVE = 100
+
+
+@dataclass(frozen=True)
+class Posteriors:
+    """Class posteriors of a test set, images in the order of their ids."""
+
+    posteriors: NDArray[np.float32]
+    """(N, K), each row sums to one."""
+    labels: NDArray[np.int64]
+    """(N,)"""
+    ids: NDArray[np.str_]
+    """(N,)"""
+
+
+def path(folder: Path, view: View) -> Path:
+    """Where a run keeps a view."""
+    return folder / "views" / f"{view.name}.npz"
+
+
+def encode(view: Posteriors) -> bytes:
+    """The content of a view's file."""
+    values = view.posteriors
+    stored = {"posteriors": values}
+    if values.shape[1] > LOGARITHMS_ABOVE:
+        smallest = np.finfo(np.float32).tiny
+        stored = {"log_posteriors": np.log(np.maximum(values, smallest)).astype(np.float16)}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, labels=view.labels, ids=view.ids, **stored)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def read(folder: Path, view: View) -> Posteriors | None:
+    """A stored view of a run, or None where there is none.
+
+    Raises:
+        RequestError: the file is damaged.
+    """
+    file = path(folder, view)
+    if not file.is_file():
+        return None
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            if "log_posteriors" in stored:
+                values = np.exp(stored["log_posteriors"].astype(np.float32))
+            else:
+                values = stored["posteriors"]
+            labels, ids = stored["labels"], stored["ids"]
+        if values.ndim != 2 or not len(values) == len(labels) == len(ids):
+            raise ValueError("posteriors, labels and ids do not fit each other")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise RequestError(
+            f"{file} is damaged: {error}; remove it and give the run's command again"
+        ) from None
+    return Posteriors(values.astype(np.float32), labels.astype(np.int64), ids)
+
+
+def mean(views: Sequence[Posteriors]) -> Posteriors:
+    """The mean of the posteriors of views of one test set (Section 3.2), images in order of ids.
+
+    Raises:
+        ValueError: no views, or they show different images.
+    """
+    if not views:
+        raise ValueError("the mean of no views")
+    orders = [np.argsort(view.ids, kind="stable") for view in views]
+    ids = views[0].ids[orders[0]]
+    labels = views[0].labels[orders[0]]
+    for view, order in zip(views, orders, strict=True):
+        if not (
+            np.array_equal(view.ids[order], ids) and np.array_equal(view.labels[order], labels)
+        ):
+            raise ValueError("the views show different images")
+    total = np.mean(
+        [view.posteriors[order] for view, order in zip(views, orders, strict=True)],
+        axis=0,
+        dtype=np.float64,
+    )
+    return Posteriors(total.astype(np.float32), labels, ids)
+
+
+def wrong(view: Posteriors, k: int) -> NDArray[np.bool_]:
+    """Whether each image's class is not among the k best, (N,); a tie with the k-th is an error."""
+    own = view.posteriors[np.arange(len(view.labels)), view.labels]
+    # Written so that what is not a number counts as an error too.
+    better = (~(view.posteriors < own[:, None])).sum(axis=1) - 1
+    result: NDArray[np.bool_] = better >= k
+    return result
+
+
+def interval(wrong: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """The error (%) of a test set between the ends of its 95% Wilson interval: (low, error, high).
+
+    The interval is over test images, for this net as it is.
+    """
+    from scipy.stats import binomtest
+
+    count = int(wrong.sum())
+    ends = binomtest(count, len(wrong)).proportion_ci(0.95, method="wilson")
+    return 100 * ends.low, 100 * count / len(wrong), 100 * ends.high

@@ -1,0 +1,107 @@
+"""Checkpoints: everything that an interrupted run needs to go on bit for bit where it was.
+
+A checkpoint is one safetensors file: the net, the optimiser's state, and in its header the place
+in training as JSON together with a digest of the tensors. Two generations are kept; a damaged one
+is noticed by its digest and the other is used. Randomness needs no state of its own: it is drawn
+anew for each epoch and step from the seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn, optim
+
+from repro.store.runs import Folder
+
+GENERATIONS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
+
+
+def _digest(tensors: dict[str, Tensor], place: str) -> str:
+    total = hashlib.sha256(place.encode())
+    for name in sorted(tensors):
+        total.update(name.encode())
+        total.update(tensors[name].contiguous().view(torch.uint8).numpy())
+    return total.hexdigest()
+
+
+def _flatten(net: nn.Module, optimiser: optim.Optimizer) -> dict[str, Tensor]:
+    tensors = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{key}": torch.as_tensor(v) for key, v in state.items()}
+    # A copy in plain layout: bytes on disk do not depend on the memory format in use.
+    return {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+
+
+def save_checkpoint(
+    folder: Folder, net: nn.Module, optimiser: optim.Optimizer, place: dict[str, Any], count: int
+) -> None:
+    """Write the `count`-th checkpoint of this process over the older of the two generations."""
+    tensors = {
+        name: t.reshape(1) if t.dim() == 0 else t for name, t in _flatten(net, optimiser).items()
+    }
+    text = json.dumps(place, sort_keys=True)
+    header = {"place": text, "digest": _digest(tensors, text)}
+    folder.write(GENERATIONS[count % 2], save(tensors, metadata=header))
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if header.get("digest") != _digest(tensors, header.get("place", "")):
+        raise ValueError("its digest is wrong")
+    return tensors, json.loads(header["place"])
+
+
+def load_checkpoint(
+    folder: Path, net: nn.Module, optimiser: optim.Optimizer, say: Callable[[str], None]
+) -> tuple[dict[str, Any], int] | None:
+    """Load the newest whole checkpoint into `net` and `optimiser`.
+
+    Returns:
+        The place in training and the number of the next checkpoint, or None where there is none.
+    """
+    found = []
+    for generation, name in enumerate(GENERATIONS):
+        try:
+            tensors, place = _read(folder / name)
+        except FileNotFoundError:
+            continue
+        except (SafetensorError, ValueError, KeyError, OSError) as error:
+            say(f"{folder / name} is damaged ({error}): not used")
+            continue
+        found.append((place["iteration"], generation, tensors, place))
+    if not found:
+        return None
+    _, generation, tensors, place = max(found, key=lambda row: row[0])
+    _restore(tensors, net, optimiser)
+    return place, generation + 1
+
+
+def _restore(tensors: dict[str, Tensor], net: nn.Module, optimiser: optim.Optimizer) -> None:
+    weights = {
+        name.removeprefix("net."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("net.")
+    }
+    shapes = {name: value.shape for name, value in net.state_dict().items()}
+    net.load_state_dict({name: value.reshape(shapes[name]) for name, value in weights.items()})
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimiser."):
+            _, index, key = name.split(".", 2)
+            # Adam counts its steps in a tensor without dimensions.
+            value = tensor.reshape(()) if key == "step" else tensor
+            states.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict(optimiser.state_dict() | {"state": states})

@@ -1,0 +1,25 @@
+"""What several rooms' tests need: the configurations of `conf/`, composed as the program does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from repro.config import CONF, Config, register, typed
+
+Compose = Callable[..., Config]
+
+
+@pytest.fixture
+def compose() -> Iterator[Compose]:
+    """Compose a configuration from overrides, as in `compose("arch=D", "size=tiny")`."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    register()
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        yield lambda *overrides: typed(hydra_compose("config", overrides=list(overrides)))

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from repro.nets.dense import Dense
+from repro.nets.vgg import VGG
+from repro.spec.geometry import geometry, padded_taps, score_map_side
+from repro.spec.layers import Conv, Linear
+from repro.spec.scales import pixels
+from tests.spec.test_layers import net
+
+
+@pytest.mark.parametrize("q", [224, 256, 288, 384, 512])
+def test_score_maps_are_those_of_the_real_net(q: int) -> None:
+    small = net("A", width=1 / 16, crop=64, classes=10)
+    side = pixels(q, 64)
+    scores = Dense(VGG(small, 0.5).eval())(torch.zeros(1, 3, side, side))
+    assert scores.shape[2:] == (score_map_side(small, side),) * 2
+
+
+def test_the_papers_geometry() -> None:
+    sides = [geometry(net("D"), q) for q in (224, 256, 288, 384, 512)]
+    assert [row.map_side for row in sides] == [7, 8, 9, 12, 16]
+    assert [row.score_map_side for row in sides] == [1, 2, 3, 6, 10]
+    assert {row.overhang for row in sides} == {0}
+    assert sides[0].receptive_field == 212  # known of VGG-16's last pooling
+
+
+def test_an_eighth_hangs_over() -> None:
+    small = net("D", width=1 / 8, crop=64, classes=10)
+    row = geometry(small, 73)
+    # 73 -> 37, 19, 10, 5, 3 cells; two windows of 64 pixels, 32 apart, need 96
+    assert (row.map_side, row.score_map_side, row.overhang) == (3, 2, 23)
+
+
+@pytest.mark.parametrize("name", ["A", "C", "alexnet"])
+def test_padded_taps_against_convolving_ones(name: str) -> None:
+    small = net(name, width=1 / 16, crop=64, classes=10)
+    side, taps, inside = 75, 0.0, 0.0
+    ones = torch.ones(1, 1, side, side)
+    for layer in small.layers:
+        if isinstance(layer, Conv):
+            kernel = torch.ones(1, 1, layer.kernel, layer.kernel)
+            hits = functional.conv2d(ones, kernel, stride=layer.stride, padding=layer.padding)
+            weight = layer.in_channels // layer.groups * layer.out_channels
+            inside += weight * hits.sum().item()
+            taps += weight * hits.numel() * layer.kernel**2
+            ones = torch.ones_like(hits)
+        elif not isinstance(layer, Linear) and hasattr(layer, "stride"):
+            ones = functional.max_pool2d(ones, layer.kernel, layer.stride, ceil_mode=True)
+    assert padded_taps(small, side) == pytest.approx(1 - inside / taps)

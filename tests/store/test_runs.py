@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from repro.errors import RequestError, RunError
+from repro.request import resolve
+from repro.store import files, runs
+from tests.conftest import Compose
+
+
+def test_a_file_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "result.json"
+    files.write_whole(target, b"first")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match="the disk is full; what was finished stays"):
+        files.write_whole(target, b"second")
+    assert target.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+def _hold(store: Path, seconds: float, log: Path) -> None:
+    with runs.hold(store, "run", say=lambda _: None), log.open("a") as file:
+        file.write(f"in {time.monotonic()}\n")
+        time.sleep(seconds)
+        file.write(f"out {time.monotonic()}\n")
+
+
+def test_one_process_at_a_time_and_a_dead_one_is_taken_over(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    log = tmp_path / "log"
+    dead = context.Process(target=_hold, args=(tmp_path, 60, log))
+    dead.start()
+    while not log.exists():
+        time.sleep(0.05)
+    dead.kill()
+    dead.join()
+    said: list[str] = []
+    with runs.hold(tmp_path, "run", said.append):
+        other = context.Process(target=_hold, args=(tmp_path, 0, log))
+        other.start()
+        time.sleep(2)
+        assert log.read_text().count("in") == 1, "the other waits"
+    other.join(timeout=20)
+    assert log.read_text().count("out") == 1
+
+
+def test_a_folder_that_is_another_run_is_refused(tmp_path: Path, compose: Compose) -> None:
+    request = resolve(compose(f"runs={tmp_path}"))
+    with runs.hold(tmp_path, request.name, lambda _: None) as folder:
+        request.folder.mkdir()
+        folder.write_config(request.config, request.record)
+    runs.check_folder(request.folder)
+    text = (request.folder / "config.yaml").read_text()
+    (request.folder / "config.yaml").write_text(text.replace("seed: 0", "seed: 1"))
+    with pytest.raises(RequestError, match="contradicts its config.yaml"):
+        resolve(compose(f"runs={tmp_path}"))
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path, compose: Compose) -> None:
+    request = resolve(compose(f"runs={tmp_path}"))
+    request.folder.mkdir()
+    resolve(compose(f"runs={tmp_path}"))
+    (request.folder / "holiday.txt").write_text("mine")
+    with pytest.raises(RequestError, match="no config.yaml"):
+        resolve(compose(f"runs={tmp_path}"))
+
+
+def test_what_is_damaged_is_left_out_of_the_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "D-broken").mkdir()
+    (tmp_path / "D-broken" / "config.yaml").write_text("arch: [")
+    (tmp_path / "D-broken" / "result.json").write_text('{"name": "D-broken"}')
+    (tmp_path / ".locks").mkdir()
+    assert runs.finished(tmp_path) == []
+    assert "cannot be read as a run's configuration" in capsys.readouterr().err

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repro.errors import RequestError
+from repro.spec.scales import View
+from repro.store import views
+from repro.store.views import Posteriors
+
+VIEW = View("dense", 256, mirrored=False)
+
+
+def some(count: int = 6, classes: int = 4, seed: int = 0) -> Posteriors:
+    random = np.random.default_rng(seed)
+    values = random.dirichlet(np.ones(classes), count).astype(np.float32)
+    ids = np.array([f"image-{index}" for index in range(count)])
+    return Posteriors(values, random.integers(classes, size=count), ids)
+
+
+@pytest.mark.parametrize(("classes", "tolerance"), [(10, 0), (100, 0), (101, 5e-3)])
+def test_what_is_stored_is_read(tmp_path: Path, classes: int, tolerance: float) -> None:
+    stored = some(classes=classes)
+    (tmp_path / "views").mkdir()
+    views.path(tmp_path, VIEW).write_bytes(views.encode(stored))
+    read = views.read(tmp_path, VIEW)
+    assert read is not None
+    np.testing.assert_allclose(read.posteriors, stored.posteriors, rtol=tolerance)
+    np.testing.assert_array_equal(read.labels, stored.labels)
+    np.testing.assert_array_equal(read.ids, stored.ids)
+
+
+def test_absent_and_damaged(tmp_path: Path) -> None:
+    assert views.read(tmp_path, VIEW) is None
+    (tmp_path / "views").mkdir()
+    for damage in (b"", b"PK\x03\x04", views.encode(some())[:-40]):
+        views.path(tmp_path, VIEW).write_bytes(damage)
+        with pytest.raises(RequestError, match="dense-Q256.npz is damaged"):
+            views.read(tmp_path, VIEW)
+
+
+def test_an_error_is_a_class_that_is_not_among_the_best_and_a_tie_is_one() -> None:
+    values = np.array(
+        [
+            [0.7, 0.2, 0.1],
+            [0.2, 0.7, 0.1],
+            [0.4, 0.4, 0.2],
+            [1 / 3, 1 / 3, 1 / 3],
+            [np.nan, np.nan, np.nan],
+        ],
+        dtype=np.float32,
+    )
+    posteriors = Posteriors(values, np.zeros(5, dtype=np.int64), np.array(list("abcde")))
+    assert views.wrong(posteriors, 1).tolist() == [False, True, True, True, True]
+    assert views.wrong(posteriors, 2).tolist() == [False, False, False, True, True]
+
+
+@given(st.permutations(range(6)), st.permutations(range(3)))
+def test_the_order_of_images_and_of_views_changes_nothing(
+    images: list[int], order: list[int]
+) -> None:
+    three = [Posteriors(some(seed=s).posteriors, some().labels, some().ids) for s in range(3)]
+    shuffled = [Posteriors(v.posteriors[images], v.labels[images], v.ids[images]) for v in three]
+    expected = np.mean([view.posteriors for view in three], axis=0)
+    result = views.mean([three[order[0]], shuffled[order[1]], shuffled[order[2]]])
+    np.testing.assert_allclose(result.posteriors, expected, atol=1e-7)
+
+
+def test_views_of_other_images_have_no_mean() -> None:
+    other = Posteriors(some().posteriors, some().labels, np.array([f"x{i}" for i in range(6)]))
+    with pytest.raises(ValueError, match="different images"):
+        views.mean([some(), other])
+
+
+def test_the_interval_is_wilsons() -> None:
+    # 10 of 100: (5.52, 17.44) in Wilson's own example tables
+    low, error, high = views.interval(np.arange(100) < 10)
+    assert (round(low, 2), error, round(high, 2)) == (5.52, 10.0, 17.44)
