@@ -97,7 +97,7 @@ class Performance:
         config = self.request.config
         self.device = environment.device(config.device)
         environment.prepare_torch(config)
-        self.source = sources.load(base_data(config.data), config.progress)
+        self.source = sources.load(base_data(config.data))
         self.statistics = self._statistics()
 
     def finish(self) -> None:
@@ -127,7 +127,7 @@ class Performance:
     def _placed(self, net: VGG) -> VGG:
         kind = torch.float64 if self.request.config.precision == "float64" else torch.float32
         net.to(device=self.device, dtype=kind)
-        return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return net.to(memory_format=torch.channels_last)
 
     def _prepare(self, images: Tensor, shift: Tensor | None = None) -> Tensor:
         """Grey levels from the loader to the net's input (Section 3.1), on the device."""

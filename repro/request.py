@@ -86,7 +86,8 @@ def resolve(config: Config) -> Request:
     config = copy.deepcopy(config)
     _check_numbers(config)
     _check_choices(config)
-    description = sources.check(base_data(config.data))
+    cache = Path(config.runs) / ".cache"
+    description = sources.check(base_data(config.data), cache, config.progress)
     net = layers.read(
         config.arch,
         width=config.size.width,

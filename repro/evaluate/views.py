@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from repro.data.loader import centre_crops, test_batches
+from repro.data.loader import centre_crops, whole_images
 from repro.data.sources import Split
 from repro.nets.dense import Dense
 from repro.nets.vgg import VGG
@@ -57,7 +57,7 @@ def compute(
     scores: Callable[[Tensor], Tensor]
     if view.kind == "dense":
         scores = Dense(net).scores
-        batches = test_batches(split, side, batch, mirror=view.mirrored, workers=workers)
+        batches = whole_images(split, side, batch, mirror=view.mirrored, workers=workers)
     elif view.kind == "centre":
         scores = net
         batches = centre_crops(split, side, net.spec.crop, batch, mirror=view.mirrored)

@@ -21,7 +21,7 @@ class Dense(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """The class score map; one cell where the image is as large as the crop."""
-        maps = self.net.features(images)
+        maps: Tensor = self.net.features(images)
         linears = iter(self.net.spec.linears)
         for part in self.net.classifier:
             if isinstance(part, nn.Linear):
@@ -30,9 +30,9 @@ class Dense(nn.Module):
                 maps = functional.conv2d(maps, kernel, part.bias)
             else:
                 maps = part(maps)
-        scores: Tensor = maps
-        return scores
+        return maps
 
     def scores(self, images: Tensor) -> Tensor:
         """The class score map averaged over space: (N, classes)."""
-        return self(images).mean(dim=(2, 3))
+        maps: Tensor = self(images)
+        return maps.mean(dim=(2, 3))

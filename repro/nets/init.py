@@ -39,7 +39,8 @@ def check(name: str) -> None:
 def initialise(net: VGG, between: str, width: float, seed: int) -> None:
     """Fill every weight of `net` in place from the distribution named `between`."""
     generator = torch.Generator().manual_seed(seed)
-    for layer in (*net.convs, *net.linears):
+    layers: list[nn.Conv2d | nn.Linear] = [*net.convs, *net.linears]
+    for layer in layers:
         FILLS[between](layer.weight, width, generator)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)

@@ -64,7 +64,7 @@ PROTOCOLS = {
 }
 
 
-def test_scales(protocol: str, scale: Scale) -> tuple[int, ...]:
+def q_of(protocol: str, scale: Scale) -> tuple[int, ...]:
     """The test scales Q of a protocol for a training scale, in paper pixels."""
     return several_q(scale) if PROTOCOLS[protocol].several else (single_q(scale),)
 
@@ -81,7 +81,7 @@ def views(protocol: str, scale: Scale, mirror: bool) -> tuple[View, ...]:
     return tuple(
         View(kind, q, mirrored)
         for kind in PROTOCOLS[protocol].kinds
-        for q in test_scales(protocol, scale)
+        for q in q_of(protocol, scale)
         for mirrored in orientations
     )
 
@@ -105,7 +105,7 @@ def check(scale: Scale, protocols: list[str], crop: int) -> None:
             f"size.crop={crop}, below the crop: S must be at least {PAPER_CROP}"
         )
     for protocol in protocols:
-        smallest = min(test_scales(protocol, scale))
+        smallest = min(q_of(protocol, scale))
         if pixels(smallest, crop) < crop:
             raise RequestError(
                 f"Q={smallest} of test={protocol} is {pixels(smallest, crop)} pixels at "

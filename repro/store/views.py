@@ -91,12 +91,9 @@ def mean(views: Sequence[Posteriors]) -> Posteriors:
             np.array_equal(view.ids[order], ids) and np.array_equal(view.labels[order], labels)
         ):
             raise ValueError("the views show different images")
-    total = np.mean(
-        [view.posteriors[order] for view, order in zip(views, orders, strict=True)],
-        axis=0,
-        dtype=np.float64,
-    )
-    return Posteriors(total.astype(np.float32), labels, ids)
+    aligned = [view.posteriors[order] for view, order in zip(views, orders, strict=True)]
+    total = np.stack(aligned).mean(axis=0, dtype=np.float64)
+    return Posteriors(np.asarray(total, dtype=np.float32), labels, ids)
 
 
 def wrong(view: Posteriors, k: int) -> NDArray[np.bool_]:

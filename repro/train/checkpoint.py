@@ -28,7 +28,7 @@ def _digest(tensors: dict[str, Tensor], place: str) -> str:
     total = hashlib.sha256(place.encode())
     for name in sorted(tensors):
         total.update(name.encode())
-        total.update(tensors[name].contiguous().view(torch.uint8).numpy())
+        total.update(tensors[name].contiguous().view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
 
 

@@ -177,7 +177,7 @@ class Training:
             scores = self.net(self.prepare(images, shift))
             loss = functional.cross_entropy(scores, labels)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if recipe.clip is not None:
             nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip)
         self.optimiser.step()

@@ -37,7 +37,7 @@ class Schedule:
         rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
         if self.kind == "linear":
             return self.rate * min(rise, 1 - iteration / self.iterations)
-        return self.rate * rise / 10**self.dropped
+        return self.rate * rise * 0.1**self.dropped
 
     def epoch_ended(self, validation_error: float) -> None:
         """Take note of the validation error (%) after an epoch."""

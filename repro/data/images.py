@@ -1,0 +1,126 @@
+"""Images as the nets' loaders see them: in memory, or as files that are decoded when asked for.
+
+Either way an image is a uint8 tensor (C, H, W) of grey levels, upright, with one channel (grey)
+or three (RGB), whatever its file held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+from repro.errors import RunError
+
+ORIENTATION = 0x0112
+SIDEWAYS = (5, 6, 7, 8)
+
+
+class Images(Protocol):
+    """A sequence of images."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __getitem__(self, index: int) -> Tensor:
+        """One image, uint8 (C, H, W)."""
+
+    def sizes(self) -> NDArray[np.int64]:
+        """(N, 2): height and width of every image, without decoding."""
+
+    def subset(self, indices: NDArray[np.int64]) -> Images:
+        """The images at `indices`, in their order."""
+
+
+class ArrayImages:
+    """Images of one size in memory."""
+
+    def __init__(self, array: Tensor) -> None:
+        """`array`: uint8 (N, C, H, W)."""
+        self.array = array
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.array[index]
+
+    def sizes(self) -> NDArray[np.int64]:
+        """(N, 2): height and width."""
+        return np.tile(np.array(self.array.shape[-2:], dtype=np.int64), (len(self.array), 1))
+
+    def subset(self, indices: NDArray[np.int64]) -> ArrayImages:
+        """The images at `indices`."""
+        return ArrayImages(self.array[torch.as_tensor(indices)])
+
+
+class FileImages:
+    """Image files, decoded at each access."""
+
+    def __init__(self, paths: Sequence[Path], channels: int) -> None:
+        self.paths, self.channels = tuple(paths), channels
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return decode(self.paths[index], self.channels)
+
+    def sizes(self) -> NDArray[np.int64]:
+        """(N, 2): height and width, upright, from the files' headers."""
+        return np.array([upright_size(path) for path in self.paths], dtype=np.int64).reshape(-1, 2)
+
+    def subset(self, indices: NDArray[np.int64]) -> FileImages:
+        """The images at `indices`."""
+        return FileImages([self.paths[index] for index in indices], self.channels)
+
+
+def decode(path: Path, channels: int) -> Tensor:
+    """An image file as grey levels, uint8 (channels, H, W).
+
+    Its content decides how it is read, not its ending (ILSVRC-2012 holds a PNG named .JPEG); the
+    camera's orientation is followed, transparency is laid on white.
+
+    Raises:
+        RunError: it cannot be decoded; names the path.
+    """
+    try:
+        with Image.open(path) as file:
+            image = _plain(ImageOps.exif_transpose(file), "L" if channels == 1 else "RGB")
+    except Exception as error:
+        # PIL's decoders raise whatever they stumble over: OSError, SyntaxError, struct.error, ...
+        raise RunError(f"{path} cannot be decoded: {error}") from error
+    tensor: Tensor = functional.pil_to_tensor(image)
+    return tensor
+
+
+def _plain(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert(mode)
+    return image.convert(mode)
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """(height, width) of an image file as `decode` gives it, from its header.
+
+    Raises:
+        RunError: the header cannot be read; names the path.
+    """
+    try:
+        with Image.open(path) as file:
+            width, height = file.size
+            sideways = file.getexif().get(ORIENTATION) in SIDEWAYS
+    except Exception as error:
+        raise RunError(f"{path} cannot be decoded: {error}") from error
+    return (width, height) if sideways else (height, width)

@@ -1,0 +1,276 @@
+"""Batches: random crops for training (Section 3.1), whole images and centre crops for testing.
+
+What is random about a training crop is drawn from (seed, epoch, image) and nothing else, so it is
+the same in any process, with any number of workers, and after an interruption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from repro.data.colour import shifts
+from repro.data.images import ArrayImages, Images
+from repro.data.rescale import rescale, rescaled_shape
+from repro.data.sources import Split
+from repro.data.statistics import Statistics
+from repro.errors import RunError
+
+MEMORY = 2**31
+"""Bytes that rescaled training images may take, where all of them are kept."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is random about one epoch, a row for each image."""
+
+    order: NDArray[np.int64]
+    """The order of the images, (N,)."""
+    uniform: NDArray[np.float64]
+    """(N, 4) in [0, 1): for S, the crop's top, its left, the flip."""
+    normal: NDArray[np.float64]
+    """(N, C) for the colour shift."""
+
+
+def draws(seed: int, epoch: int, count: int, channels: int) -> Draws:
+    """What is random about an epoch, from (seed, epoch)."""
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(count)
+    return Draws(order, random.random((count, 4)), random.standard_normal((count, channels)))
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One training crop to be made: which image, rescaled how, cut out where."""
+
+    index: int
+    side: int
+    top: float
+    left: float
+    flip: bool
+
+
+class TrainingCrops:
+    """One random crop of each image an epoch, from the image rescaled to its own S."""
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        smin: int,
+        smax: int,
+        crop: int,
+        mirror: bool,
+        batch: int,
+        seed: int,
+        workers: int,
+        colour: tuple[Statistics, float] | None,
+    ) -> None:
+        """
+        Args:
+            split: the training images.
+            smin: smallest S in pixels; S is drawn uniformly from the whole numbers up to `smax`.
+            smax: largest S in pixels.
+            crop: side of the crop in pixels.
+            mirror: whether half of the crops are flipped.
+            batch: crops in a batch; the last one of an epoch may be smaller.
+            seed: of everything random.
+            workers: processes that decode image files; 0: this one does.
+            colour: the colours of the images and the standard deviation of the shift, or None.
+        """
+        self.split, self.smin, self.smax, self.crop = split, smin, smax, crop
+        self.mirror, self.batch, self.seed = mirror, batch, seed
+        self.workers, self.colour = workers, colour
+        self.channels = split.images[0].shape[0]
+
+    def __len__(self) -> int:
+        return -(-len(self.split.images) // self.batch)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The batches of an epoch from batch `start` on.
+
+        Yields:
+            Crops, uint8 (B, C, crop, crop); colour shifts in grey levels, float32 (B, C); labels,
+            int64 (B,).
+
+        Raises:
+            RunError: an image cannot be decoded.
+        """
+        random = draws(self.seed, epoch, len(self.split.images), self.channels)
+        shift = np.zeros((len(random.order), self.channels), dtype=np.float32)
+        if self.colour is not None:
+            shift = shifts(random.normal, *self.colour)
+        parts = [
+            random.order[step * self.batch : (step + 1) * self.batch]
+            for step in range(start, len(self))
+        ]
+        batches = self._crops([[self._drawn(i, random) for i in part] for part in parts])
+        for part, crops in zip(parts, batches, strict=True):
+            labels = torch.as_tensor(self.split.labels[part])
+            yield crops, torch.as_tensor(shift[part]), labels
+
+    def _drawn(self, index: int, random: Draws) -> Crop:
+        scale, top, left, flip = random.uniform[index]
+        side = self.smin + int(scale * (self.smax - self.smin + 1))
+        return Crop(int(index), side, top, left, self.mirror and flip < 0.5)
+
+    def _crops(self, batches: list[list[Crop]]) -> Iterator[Tensor]:
+        images = self._rescaled if self._rescaled is not None else self.split.images
+        cut = Cut(images, self.crop)
+        if isinstance(images, ArrayImages):
+            yield from (torch.stack([cut.make(crop) for crop in batch]) for batch in batches)
+            return
+        loader: DataLoader[Any] = DataLoader(
+            cut,
+            batch_sampler=batches,
+            num_workers=self.workers,
+            collate_fn=_stack,
+        )
+        for made in loader:
+            if isinstance(made, str):
+                raise RunError(made)
+            yield made
+
+    @cached_property
+    def _rescaled(self) -> ArrayImages | None:
+        """All images at a fixed S, where they are in memory and fit there."""
+        images = self.split.images
+        if not isinstance(images, ArrayImages) or self.smin != self.smax:
+            return None
+        height, width = rescaled_shape(images.array.shape[-2], images.array.shape[-1], self.smin)
+        if len(images) * self.channels * height * width > MEMORY:
+            return None
+        parts = [rescale(part, self.smin) for part in torch.split(images.array, 1024)]
+        return ArrayImages(torch.cat(parts))
+
+
+class Cut(Dataset[Tensor | str]):
+    """Makes a crop from what was drawn for it; a worker holds one of these."""
+
+    def __init__(self, images: Images, crop: int) -> None:
+        self.images, self.crop = images, crop
+
+    def __getitem__(self, drawn: Crop) -> Tensor | str:
+        """The crop, or why there is none, as a worker can pass it on."""
+        try:
+            return self.make(drawn)
+        except RunError as error:
+            return str(error)
+
+    def make(self, drawn: Crop) -> Tensor:
+        """The crop, uint8 (C, crop, crop)."""
+        image = rescale(self.images[drawn.index], drawn.side)
+        height, width = image.shape[-2:]
+        top = int(drawn.top * (height - self.crop + 1))
+        left = int(drawn.left * (width - self.crop + 1))
+        crop = image[:, top : top + self.crop, left : left + self.crop]
+        return crop.flip(-1) if drawn.flip else crop
+
+
+def _stack(crops: Sequence[Tensor | str]) -> Tensor | str:
+    for crop in crops:
+        if isinstance(crop, str):
+            return crop
+    return torch.stack(list(crops))  # type: ignore[arg-type]
+
+
+class Whole(Dataset[Tensor | str]):
+    """Images rescaled to one smallest side, and perhaps cropped at their centre or mirrored."""
+
+    def __init__(self, images: Images, side: int, crop: int | None, mirror: bool) -> None:
+        self.images, self.side, self.crop, self.mirror = images, side, crop, mirror
+
+    def __getitem__(self, index: int) -> Tensor | str:
+        """uint8 (C, h, w); or why there is no image."""
+        try:
+            image = rescale(self.images[index], self.side)
+        except RunError as error:
+            return str(error)
+        if self.crop is not None:
+            top = (image.shape[-2] - self.crop) // 2
+            left = (image.shape[-1] - self.crop) // 2
+            image = image[:, top : top + self.crop, left : left + self.crop]
+        return image.flip(-1) if self.mirror else image
+
+
+def _batches(
+    whole: Whole, batches: list[list[int]], workers: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    loader: DataLoader[Any] = DataLoader(
+        whole,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=_stack,
+    )
+    for indices, images in zip(batches, loader, strict=True):
+        if isinstance(images, str):
+            raise RunError(images)
+        yield torch.tensor(indices), images
+
+
+def whole_images(
+    split: Split, side: int, batch: int, *, mirror: bool = False, workers: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Whole, uncropped images for dense evaluation (Section 3.2), equal shapes together.
+
+    Args:
+        split: the images; each comes exactly once.
+        side: their smallest side in pixels.
+        batch: most images at once.
+        mirror: mirror images instead.
+        workers: processes that decode image files.
+
+    Yields:
+        Indices, int64 (B,), and images, uint8 (B, C, h, w).
+
+    Raises:
+        RunError: an image cannot be decoded.
+    """
+    shapes: dict[tuple[int, int], list[int]] = {}
+    for index, (height, width) in enumerate(split.images.sizes().tolist()):
+        shapes.setdefault(rescaled_shape(height, width, side), []).append(index)
+    batches = [
+        group[start : start + batch]
+        for _, group in sorted(shapes.items())
+        for start in range(0, len(group), batch)
+    ]
+    yield from _batches(Whole(split.images, side, None, mirror), batches, workers)
+
+
+def centre_crops(
+    split: Split, side: int, crop: int, batch: int, *, mirror: bool = False, workers: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Centre crops of images rescaled to `side`: indices (B,) and uint8 (B, C, crop, crop).
+
+    Raises:
+        RunError: an image cannot be decoded.
+    """
+    indices = list(range(len(split.images)))
+    batches = [indices[start : start + batch] for start in range(0, len(indices), batch)]
+    yield from _batches(Whole(split.images, side, crop, mirror), batches, workers)
+
+
+def normalise(
+    images: Tensor, mean: Sequence[float], input_range: float, shift: Tensor | None = None
+) -> Tensor:
+    """Grey levels (B, C, H, W) to the net's input, float32: minus the mean, plus the colour shift.
+
+    Args:
+        images: grey levels 0-255, on any device.
+        mean: of each channel, in grey levels.
+        input_range: what 255 grey levels become: 255 in the paper, or 1.
+        shift: colour shifts in grey levels, (B, C).
+    """
+    offset = -torch.tensor(mean, dtype=torch.float32, device=images.device)[None, :]
+    if shift is not None:
+        offset = offset + shift
+    values = images.float() + offset[:, :, None, None]
+    return values if input_range == 255 else values * (input_range / 255)

@@ -1,0 +1,24 @@
+"""Rescaling by smallest side (Sections 3.1 and 3.2), isotropic and with antialiasing."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+
+def rescaled_shape(height: int, width: int, side: int) -> tuple[int, int]:
+    """(height, width) once the smallest side is `side` pixels; the other is rounded half up."""
+    if height <= width:
+        return side, math.floor(width * side / height + 0.5)
+    return math.floor(height * side / width + 0.5), side
+
+
+def rescale(images: Tensor, side: int) -> Tensor:
+    """Grey levels (..., C, H, W), uint8, with the smallest side `side` pixels: bilinear, uint8."""
+    height, width = rescaled_shape(images.shape[-2], images.shape[-1], side)
+    if (height, width) == tuple(images.shape[-2:]):
+        return images
+    resized: Tensor = functional.resize(images, [height, width], antialias=True)
+    return resized

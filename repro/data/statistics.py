@@ -1,0 +1,79 @@
+"""The mean colour and the principal colours of the training images (Section 3.1)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from repro.data.sources import Split
+from repro.store.files import write_whole
+
+SAMPLE = 10_000
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of the training images as they are, before any rescaling; each image weighs the same."""
+
+    mean: tuple[float, ...]
+    """Mean of each channel, in grey levels 0-255."""
+    eigenvalues: tuple[float, ...]
+    """Of the covariance of a pixel's channels, with grey levels taken as 0-1."""
+    eigenvectors: tuple[tuple[float, ...], ...]
+    """(C, C), a column for each eigenvalue."""
+
+
+def statistics(train: Split, cache: Path, key: str, progress: bool) -> Statistics:
+    """Mean and principal components of the training images, computed once and kept.
+
+    Of more than 10,000 images, 10,000 evenly spread ones are looked at.
+
+    Args:
+        train: the training images.
+        cache: folder that keeps the result.
+        key: name of the data with all that decides which images these are.
+        progress: whether to show a bar.
+
+    Raises:
+        RunError: an image cannot be decoded, or the result cannot be kept.
+    """
+    path = cache / f"statistics-{key}.json"
+    try:
+        return _read(path)
+    except (OSError, ValueError, KeyError, TypeError):
+        # Absent, or damaged: either way it is computed.
+        result = compute(train.first(SAMPLE), progress)
+    cache.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(asdict(result)).encode())
+    return result
+
+
+def compute(split: Split, progress: bool) -> Statistics:
+    """Mean and principal components of all images of a set."""
+    channels = split.images[0].shape[0]
+    first, second = np.zeros(channels), np.zeros((channels, channels))
+    indices = range(len(split.images))
+    for index in tqdm(indices, desc="mean colour", unit="img", disable=not progress or None):
+        values = split.images[index].reshape(channels, -1).numpy().astype(np.float64) / 255
+        first += values.mean(axis=1)
+        second += values @ values.T / values.shape[1]
+    mean = first / len(indices)
+    covariance = second / len(indices) - np.outer(mean, mean)
+    eigenvalues, eigenvectors = np.linalg.eigh(covariance)
+    return Statistics(
+        tuple((255 * mean).tolist()),
+        tuple(np.maximum(eigenvalues, 0).tolist()),
+        tuple(tuple(row) for row in eigenvectors.tolist()),
+    )
+
+
+def _read(path: Path) -> Statistics:
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    vectors = tuple(tuple(map(float, row)) for row in tree["eigenvectors"])
+    return Statistics(
+        tuple(map(float, tree["mean"])), tuple(map(float, tree["eigenvalues"])), vectors
+    )
