@@ -128,7 +128,7 @@ class Config:
     seed: int = 0
     finetune: str = "all"
     precision: str = "float32"
-    test: list[str] = field(default_factory=lambda: ["single_scale", "multi_scale"])
+    test: list[str] = field(default_factory=lambda: ["single_scale", "multi_scale", "centre"])
     device: str = "auto"
     workers: int = 0
     threads: int = 2

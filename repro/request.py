@@ -224,7 +224,7 @@ def _short(value: Any) -> str:
 
 def _parents(config: Config) -> Iterator[tuple[str, Config]]:
     parent = copy.deepcopy(config)
-    parent.test, parent.finetune = ["single_scale"], "all"
+    parent.finetune = "all"
     if config.scale.parent is not None:
         parent.scale = Scale(**choice("scale", config.scale.parent))
         yield "scale", parent

@@ -1,0 +1,109 @@
+"""Where a run departs from the paper, found from its configuration and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from repro.config import choice
+from repro.spec.scales import pixels
+from repro.store.runs import Run
+
+# What each key of the recipe is called and in which unit; keys that are not here do not depart.
+RECIPE = {
+    "batch": "mini-batch of {} images",
+    "optimiser": "optimiser {}",
+    "learning_rate": "initial learning rate {}",
+    "momentum": "momentum {}",
+    "weight_decay": "weight decay {}",
+    "dropout": "dropout {}",
+    "schedule": "learning rate schedule: {}",
+    "epochs": "at most {} epochs",
+    "warmup": "learning rate rises over the first {} iterations",
+    "clip": "gradient clipped to norm {}",
+    "input_range": "input in 0-{} minus the mean",
+    "colour_shift": "colour shift with standard deviation {}",
+    "train_images": "training images used: {}",
+}
+
+
+def deviations(run: Run) -> list[tuple[str, str, str]]:
+    """What departs from the paper in one run: (section, here, the paper)."""
+    return [*_size(run), *_data(run), *_recipe(run), *_init(run), *_scale(run)]
+
+
+def _size(run: Run) -> Iterator[tuple[str, str, str]]:
+    size = run.config.size
+    if size.crop != 224:
+        scales = f"S and Q scaled by {size.crop}/224, so that 256 is {pixels(256, size.crop)}"
+        yield "3.1", f"crop of {size.crop} pixels; {scales}", "crop of 224 pixels"
+    if size.width != 1:
+        yield "2.1", f"every layer {size.width:g} times as wide", "conv3-64 to conv3-512, FC-4096"
+
+
+def _data(run: Run) -> Iterator[tuple[str, str, str]]:
+    config, counts = run.config, run.result["data"]
+    if config.data.name.split("+")[0] != "imagenet":
+        here = (
+            f"{config.data.name}: {counts['train']:,} training, {counts['validation']:,} "
+            f"validation and {counts['test']:,} test images of {counts['classes']} classes"
+        )
+        yield "4", here, "ILSVRC-2012: 1.3M training and 50,000 validation images, 1000 classes"
+    if config.data.channels == 1:
+        yield "2.1", "one channel; no colour shift", "RGB"
+    if not config.data.mirror:
+        paper = "random flips in training, mirror images in testing"
+        yield "3.1, 3.2", "no mirror images: a mirrored digit is no digit", paper
+
+
+def _recipe(run: Run) -> Iterator[tuple[str, str, str]]:
+    recipe, paper = run.config.recipe, choice("recipe", "paper")
+    for key, words in RECIPE.items():
+        here, there = getattr(recipe, key), paper.get(key)
+        if key == "colour_shift" and run.config.data.channels == 1:
+            continue
+        if here != there:
+            yield "3.1", words.format(_plain(here)), words.format(_plain(there))
+    if recipe.schedule == "plateau" and recipe.drops != paper["drops"]:
+        yield "3.1", f"rate divided {recipe.drops} times", f"rate divided {paper['drops']} times"
+
+
+def _init(run: Run) -> Iterator[tuple[str, str, str]]:
+    init = run.config.init
+    if init.name == "glorot":
+        return  # The paper's own later advice, Section 3.1.
+    if init.copy_from is None and not (init.name == "normal" and run.config.arch.name == "A"):
+        paper = "A from N(0, variance 0.01), deeper nets from A; or Glorot and Bengio's"
+        yield "3.1", f"initialisation {init.name}", paper
+
+
+def _scale(run: Run) -> Iterator[tuple[str, str, str]]:
+    if run.config.precision not in ("float32", "tf32"):
+        yield "3.3", f"precision {run.config.precision}", "float32"
+    if run.config.finetune == "fc" and run.config.scale.name != "jitter":
+        yield "3.1", "only the FC layers fine-tuned", "all layers fine-tuned"
+
+
+def open_choices(run: Run) -> list[str]:
+    """What the paper does not say and this run had to choose."""
+    config = run.config
+    chosen = ["The validation error is that of centre crops at the one test scale."]
+    if config.recipe.schedule == "plateau":
+        chosen.append(f"A plateau is {config.recipe.patience} epochs without a new best error.")
+    if config.scale.name.startswith("jitter"):
+        chosen.append(
+            f"Jittered S starts at {config.scale.lr_factor:g} of the recipe's learning rate and "
+            f"lasts {config.recipe.epochs} epochs; the paper gives neither."
+        )
+    if run.result["data"]["validation_is_test"]:
+        chosen.append(
+            "The learning rate was steered by the images that the errors are reported on, "
+            "as the paper presumably did."
+        )
+    return chosen
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,191 @@
+"""The report: one Markdown page from the tables and figures, the same page as one HTML file."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown import Markdown
+
+from repro.analysis import tables
+from repro.analysis.claims import METHOD, judge
+from repro.analysis.deviations import open_choices
+from repro.analysis.figures import Drawn, figures
+from repro.analysis.measured import Measured
+from repro.analysis.settings import Setting
+from repro.paper import published
+from repro.spec.geometry import geometry
+from repro.spec.scales import pixels
+from repro.store.runs import Run
+
+DENSE_CROP = 128
+"""Smallest crop in pixels at which dense evaluation is compared with crops (DESIGN, idea 2)."""
+
+
+@dataclass
+class Part:
+    """All that the report says about one setting."""
+
+    setting: Setting
+    runs: Sequence[Run]
+    measured: Sequence[Measured]
+    prefix: str
+    """Of the names of its files; empty where there is one setting only."""
+    frames: dict[str, pd.DataFrame] = field(default_factory=dict)
+    drawn: list[Drawn] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    claims: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def __post_init__(self) -> None:
+        runs, measured = self.runs, self.measured
+        self.claims = judge(measured)
+        self.drawn = figures(runs, measured)
+        table3, missing3 = tables.errors("single_scale", runs, measured)
+        table4, missing4 = tables.errors("multi_scale", runs, measured)
+        self.missing = list(dict.fromkeys([*missing3, *missing4]))
+        self.frames = {
+            "summary": tables.depth(runs, measured),
+            "runs": tables.what_ran(runs),
+            "environment": environment(runs),
+            "table1": tables.configurations(),
+            "table2": tables.counted(runs),
+            "stacks": tables.stacks(),
+            "table3": table3,
+            "table4": table4,
+            "protocols": tables.protocols(measured),
+            "geometry": tables.geometries(runs[0]),
+            "fields": tables.fields(runs[0]),
+            "claims": tables.claims(self.claims),
+            "deviations": tables.departures(runs),
+        }
+
+    def context(self) -> dict[str, Any]:
+        """What the template asks of a part."""
+        run = self.runs[0]
+        crop, counts = run.config.size.crop, run.result["data"]
+        net = tables.as_run(run.config, counts["classes"], "D")
+        overhang = geometry(net, pixels(256, crop)).overhang
+        weights = {
+            row["stack"]: int(row["weights / C²"]) for row in _records(self.frames["stacks"])
+        }
+        mark = f" ({self.setting})" if self.prefix else ""
+        return {
+            "setting": self.setting,
+            "mark": mark,
+            "data": run.config.data.name,
+            "counts": {key: f"{counts[key]:,}" for key in ("train", "validation", "test")}
+            | {"classes": counts["classes"]},
+            "seeds": ", ".join(str(s) for s in sorted({run.config.seed for run in self.runs})),
+            "tables": {name: _markdown(frame) for name, frame in self.frames.items()},
+            "figure": self.figure,
+            "more_weights": round(100 * (weights["one conv7"] / weights["three conv3"] - 1)),
+            "overhangs": overhang > 0 and crop < DENSE_CROP,
+            "overhang": overhang,
+            "crop": crop,
+            "claims_text": METHOD,
+            "open_choices": list(dict.fromkeys(c for run in self.runs for c in open_choices(run))),
+            "missing": self.missing,
+            "missing_anchor": re.sub(r"[^\w]+", "-", f"What is missing{mark}".lower()).strip("-"),
+        }
+
+    def figure(self, name: str) -> str:
+        """A figure with its caption as Markdown, or a line that says why there is none."""
+        for drawn in self.drawn:
+            if drawn.name == name:
+                return f"![{drawn.caption}](figures/{self.prefix}{name}.png)\n\n*{drawn.caption}*"
+        return f"*No run has anything to show for the figure {name}.*"
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False)]
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    if frame.empty:
+        return "*Nothing to show.*"
+    return str(frame.to_markdown(index=False, disable_numparse=True))
+
+
+def environment(runs: Sequence[Run]) -> pd.DataFrame:
+    """Machine, versions and commit of the runs; where they differ, all that occurred."""
+    words = {
+        "machine": ("machine", "cpu", "device"),
+        "cores, threads, workers": ("cores", "threads", "workers"),
+        "Python, torch, torchvision, numpy": ("python", "torch", "torchvision", "numpy"),
+        "commit": ("git_commit",),
+        "finished": ("finished",),
+    }
+    rows = []
+    for label, keys in words.items():
+        found = dict.fromkeys(
+            ", ".join(str(run.result["environment"].get(key) or "-") for key in keys)
+            + (" (changed)" if label == "commit" and run.result["environment"]["git_dirty"] else "")
+            for run in runs
+        )
+        shown = sorted(found)
+        text = " | ".join(shown) if len(shown) < 4 else f"{shown[0]} to {shown[-1]}"
+        rows.append({"what": label, "value": text.replace("|", "/")})
+    return pd.DataFrame(rows)
+
+
+def markdown(parts: Sequence[Part], unfinished: list[tuple[str, str]]) -> str:
+    """`comparison.md`."""
+    loader = PackageLoader("repro.analysis", "templates")
+    # It writes Markdown, where what HTML escapes is text.
+    jinja = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
+    page = jinja.get_template("comparison.md.j2").render(
+        parts=[part.context() for part in parts],
+        scale_model=any(not _is_the_papers(part) for part in parts),
+        data_words=", ".join(dict.fromkeys(_data_words(part) for part in parts)),
+        unfinished=unfinished,
+    )
+    return re.sub(r"\n{3,}", "\n\n", page)
+
+
+def _is_the_papers(part: Part) -> bool:
+    classes = part.runs[0].result["data"]["classes"]
+    return part.setting.size == "paper" and classes == published.CLASSES
+
+
+def _data_words(part: Part) -> str:
+    size = part.runs[0].config.size
+    classes = part.runs[0].result["data"]["classes"]
+    return (
+        f"{part.setting.data} ({classes} classes) with crops of {size.crop} pixels and layers "
+        f"{size.width:g} times as wide as the paper's"
+    )
+
+
+def html(page: str, folder: Path) -> str:
+    """`comparison.html`: the Markdown page as one file, pictures inside.
+
+    Args:
+        page: the Markdown.
+        folder: where the pictures that it names lie.
+    """
+    converter = Markdown(extensions=["tables", "toc", "fenced_code"], output_format="html")
+    converter.toc_depth = "2-2"  # type: ignore[attr-defined]
+    body = converter.convert(page)
+
+    def inline(match: re.Match[str]) -> str:
+        content = base64.b64encode((folder / match[1]).read_bytes()).decode()
+        return f'src="data:image/png;base64,{content}"'
+
+    body = re.sub(r'src="(figures/[^"]+\.png)"', inline, body)
+    body = body.replace("<table>", '<div class="wide"><table>').replace(
+        "</table>", "</table></div>"
+    )
+    style = Path(__file__).with_name("templates").joinpath("page.css").read_text(encoding="utf-8")
+    contents = converter.toc  # type: ignore[attr-defined]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>VGG: measured beside published</title>\n<style>\n{style}</style>\n</head>\n"
+        f"<body>\n<nav>{contents}</nav>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )

@@ -1,0 +1,90 @@
+"""Runs that may be compared with each other, and the command that makes another of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import yaml
+
+from repro.config import CONF, Config
+from repro.store.runs import Run
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """What all runs of one comparison share; numbers of two settings are never mixed."""
+
+    data: str
+    size: str
+    recipe: str
+    init: str
+    precision: str
+
+    def __str__(self) -> str:
+        words = f"{self.data}, size {self.size}, recipe {self.recipe}, init {self.init}"
+        return words if self.precision == "float32" else f"{words}, {self.precision}"
+
+    @property
+    def slug(self) -> str:
+        """For names of files."""
+        words = (self.data, self.size, self.recipe, self.init, self.precision)
+        return "-".join(words).replace("=", "-").replace("+", "-").replace(".", "_")
+
+
+def setting(config: Config) -> Setting:
+    """The setting of a run."""
+    return Setting(
+        config.data.name,
+        config.size.name,
+        config.recipe.name,
+        config.init.name,
+        config.precision,
+    )
+
+
+def by_setting(runs: list[Run]) -> dict[Setting, list[Run]]:
+    """Runs grouped by setting, both in order."""
+    groups: dict[Setting, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(setting(run.config), []).append(run)
+    return dict(sorted(groups.items()))
+
+
+def _defaults() -> dict[str, str]:
+    tree = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))
+    groups: dict[str, str] = {}
+    for row in tree["defaults"]:
+        if isinstance(row, dict):
+            groups |= row
+    return groups
+
+
+def command(like: Config, *, arch: str, scale: str, test: str | None = None) -> str:
+    """The command line that makes a run in the setting of another one.
+
+    Args:
+        like: configuration of a run of that setting.
+        arch: the configuration wanted.
+        scale: the training scale wanted.
+        test: the protocol wanted, where it is not among the default ones.
+    """
+    defaults = _defaults()
+    words = ["python -m repro.run", f"arch={arch}"]
+    if scale != defaults["scale"]:
+        words.append(f"scale={scale}")
+    for group in ("size", "data", "recipe"):
+        name, *changes = getattr(like, group).name.split("+")
+        if name != defaults[group]:
+            words.append(f"{group}={name}")
+        words += [f"{group}.{change}" for change in changes if "=" in change]
+    if like.data.name.startswith(("image", "caltech", "mnist+", "cifar", "fashion")):
+        words.append(f"data.root={like.data.root}")
+    if like.init.name != like.recipe.init:
+        words.append(f"init={like.init.name.split('+')[0]}")
+    if like.precision != "float32":
+        words.append(f"precision={like.precision}")
+    if test is not None:
+        words.append(f"test=[{test}]")
+    if like.runs != "runs":
+        words.append(f"runs={like.runs}")
+    return " ".join(words)

@@ -1,0 +1,331 @@
+"""The tables of the report: what was measured beside what was published, cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from repro.analysis.deviations import deviations
+from repro.analysis.measured import Measured, spread
+from repro.analysis.settings import command
+from repro.config import Arch, Config, choice
+from repro.paper import published
+from repro.spec import layers
+from repro.spec.cost import cost, multiply_adds, parameters, receptive_field
+from repro.spec.geometry import geometry
+from repro.spec.layers import Conv, Net
+from repro.spec.scales import PROTOCOLS, pixels
+from repro.store.runs import Run
+
+TABLE1 = ("A", "A-LRN", "B", "C", "D", "E")
+OPEN = "not run"
+
+
+def _net(arch: Arch, *, width: float, crop: int, channels: int, classes: int) -> Net:
+    return layers.read(arch, width=width, crop=crop, channels=channels, classes=classes)
+
+
+def at_full_size(name: str) -> Net:
+    """A configuration of `conf/arch/` at the paper's size."""
+    arch = Arch(**choice("arch", name))
+    return _net(arch, width=1, crop=224, channels=3, classes=published.CLASSES)
+
+
+def as_run(config: Config, classes: int, arch: str | None = None) -> Net:
+    """The net of a run, or another configuration at that run's size."""
+    return _net(
+        config.arch if arch is None else Arch(**choice("arch", arch)),
+        width=config.size.width,
+        crop=config.size.crop,
+        channels=config.data.channels,
+        classes=classes,
+    )
+
+
+def depth(runs: Sequence[Run], measured: Sequence[Measured]) -> pd.DataFrame:
+    """The comparison in one look: each net at S=256, one test scale."""
+    rows = []
+    chosen = [run for run in runs if run.config.scale.name == "S256"]
+    names = dict.fromkeys(run.config.arch.name for run in chosen)
+    for name in sorted(names, key=_order):
+        members = [run for run in chosen if run.config.arch.name == name]
+        net = as_run(members[0].config, members[0].result["data"]["classes"])
+        paper = published.error("single_scale", name, "S256", "top1_error")
+        validation = [run.result["validation_error"] for run in members]
+        known = [error for error in validation if error is not None]
+        rows.append(
+            {
+                "net": name,
+                "weight layers": net.weight_layers,
+                "parameters": f"{cost(net).parameters:,}",
+                "validation error (%)": f"{sum(known) / len(known):.1f}" if known else "-",
+                "test error, centre crop (%)": _tested(measured, members, "centre"),
+                "test error, dense (%)": _tested(measured, members, "single_scale"),
+                "paper, ImageNet, 1000 classes (%)": "-" if paper is None else f"{paper:.1f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _tested(measured: Sequence[Measured], runs: Sequence[Run], protocol: str) -> str:
+    config = runs[0].config
+    cells = _cells(measured, config.arch.name, config.scale.name, protocol)
+    if cells:
+        return str(spread(cells))
+    outcomes = dict.fromkeys(str(run.result["outcome"]) for run in runs)
+    return OPEN if "trained" in outcomes else ", ".join(outcomes)
+
+
+def _order(name: str) -> tuple[int, str]:
+    return (TABLE1.index(name) if name in TABLE1 else len(TABLE1), name)
+
+
+def _cells(
+    measured: Iterable[Measured], arch: str, scale: str, protocol: str, finetune: str = "all"
+) -> list[Measured]:
+    return [
+        one
+        for one in measured
+        if (one.run.config.arch.name, one.run.config.scale.name) == (arch, scale)
+        and (one.protocol, one.run.config.finetune) == (protocol, finetune)
+    ]
+
+
+def errors(
+    protocol: str, runs: Sequence[Run], measured: Sequence[Measured]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Table 3 or 4: the paper's rows in its order, then the nets that are ours.
+
+    Returns:
+        The table, and the commands that fill the rows which are open.
+    """
+    paper = published.rows(published.TABLE_OF_PROTOCOL[protocol])
+    like = runs[0].config
+    thousand = runs[0].result["data"]["classes"] == published.CLASSES
+    rows, missing = [], []
+    for cell in paper:
+        net, scale = cell["net"], cell["scale"]
+        row = _row(net, scale, cell["Q"], runs, _cells(measured, net, scale, protocol), thousand)
+        if row["top-1 here (%)"] == OPEN:
+            missing.append(command(like, arch=net, scale=scale))
+        row["top-1 paper (%)"] = f"{cell['top1_error']:.1f}"
+        rows.append(row | {"top-5 paper (%)": f"{cell['top5_error']:.1f}"})
+    known = {(cell["net"], cell["scale"]) for cell in paper}
+    for net, scale, tune in _ours(measured, protocol, known):
+        cells = _cells(measured, net, scale, protocol, tune)
+        name = f"{net} (not in this table)" if tune == "all" else f"{net}, FC layers tuned"
+        row = _row(name, scale, cells[0].q, runs, cells, thousand)
+        rows.append(row | {"top-1 paper (%)": "-", "top-5 paper (%)": "-"})
+    return pd.DataFrame(rows), missing
+
+
+def _ours(
+    measured: Iterable[Measured], protocol: str, known: set[tuple[str, str]]
+) -> list[tuple[str, str, str]]:
+    found = {
+        (one.run.config.arch.name, one.run.config.scale.name, one.run.config.finetune)
+        for one in measured
+        if one.protocol == protocol
+    }
+    return sorted(row for row in found if row[:2] not in known or row[2] != "all")
+
+
+def _row(
+    net: str, scale: str, q: str, runs: Sequence[Run], cells: list[Measured], thousand: bool
+) -> dict[str, str]:
+    ended = [
+        run
+        for run in runs
+        if (run.config.arch.name, run.config.scale.name) == (net, scale)
+        and run.result["outcome"] == "diverged"
+    ]
+    here = str(spread(cells)) if cells else ("diverged" if ended else OPEN)
+    row = {"net": net, "S": scale_label(scale), "Q": q, "top-1 here (%)": here}
+    if thousand:
+        top5 = [error for cell in cells if (error := cell.error("top5_error")) is not None]
+        row["top-5 here (%)"] = f"{sum(top5) / len(top5):.1f}" if top5 else here
+    return row | {"seeds": str(len(cells)) if cells else "-"}
+
+
+def scale_label(scale: str) -> str:
+    """S as the paper writes it."""
+    names = {"S256": "256", "S384": "384", "jitter": "[256; 512]"}
+    return names.get(scale, scale)
+
+
+def configurations() -> pd.DataFrame:
+    """Table 1 as built from `conf/arch/`: a column for each configuration."""
+    columns = {}
+    for name in TABLE1:
+        arch = Arch(**choice("arch", name))
+        blocks = [", ".join(words) for words in arch.blocks]
+        columns[name] = [str(at_full_size(name).weight_layers), *blocks, ", ".join(arch.fc)]
+    index = ["weight layers", *(f"block {number}" for number in range(1, 6)), "classifier"]
+    return pd.DataFrame(columns, index=index).rename_axis("").reset_index()
+
+
+def counted(runs: Sequence[Run]) -> pd.DataFrame:
+    """Table 2: parameters at the paper's size, counted here, beside the paper's, and as run."""
+    run, rows = runs[0], []
+    for paper in published.rows(2):
+        full = at_full_size(paper["net"])
+        here = as_run(run.config, run.result["data"]["classes"], paper["net"])
+        millions = "-" if paper["millions"] is None else f"{paper['millions']:.0f}"
+        rows.append(
+            {
+                "net": paper["net"],
+                "parameters at full size": f"{cost(full).parameters:,}",
+                "paper (millions)": millions,
+                "GFLOPs an image at full size": f"{cost(full).flops / 1e9:.1f}",
+                f"parameters at size {run.config.size.name}": f"{cost(here).parameters:,}",
+                "MFLOPs an image": f"{cost(here).flops / 1e6:.1f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def stacks(channels: int = 256, side: int = 56) -> pd.DataFrame:
+    """Section 2.3: stacks of 3x3 layers against one larger layer, counted from layer lists."""
+
+    def conv(kernel: int, place: int) -> Conv:
+        return Conv(kernel, channels, channels, 1, kernel // 2, 1, False, False, 1, place)
+
+    cases = {
+        "two conv3": [conv(3, 1), conv(3, 2)],
+        "one conv5": [conv(5, 1)],
+        "three conv3": [conv(3, 1), conv(3, 2), conv(3, 3)],
+        "one conv7": [conv(7, 1)],
+        "two conv3, conv1": [conv(3, 1), conv(3, 2), conv(1, 3)],
+    }
+    rows = []
+    for name, stack in cases.items():
+        weights = sum(parameters(layer) for layer in stack)
+        field = receptive_field(stack)[0]
+        rows.append(
+            {
+                "stack": name,
+                "receptive field": f"{field}x{field}",
+                "rectifications": str(len(stack)),
+                "weights": f"{weights:,}",
+                "weights / C²": str(weights // channels**2),
+                f"GFLOPs at {side}x{side}": f"{2 * _work(stack, side) / 1e9:.2f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _work(stack: Iterable[Conv], side: int) -> int:
+    return sum(multiply_adds(layer, side) for layer in stack)
+
+
+def geometries(run: Run) -> pd.DataFrame:
+    """The geometry of this size beside the paper's, at each test scale, for net D."""
+    ours = as_run(run.config, run.result["data"]["classes"], "D")
+    paper, rows = at_full_size("D"), []
+    for q in (224, 256, 288, 384, 512):
+        here = geometry(ours, pixels(q, run.config.size.crop))
+        there = geometry(paper, q)
+        rows.append(
+            {
+                "Q": str(q),
+                "image side here (px)": str(here.side),
+                "score map here": f"{here.score_map_side}x{here.score_map_side}",
+                "paper": f"{there.score_map_side}x{there.score_map_side}",
+                "last window hangs over by (px)": str(here.overhang),
+                "paper (px)": str(there.overhang),
+                "taps in zero padding (%)": f"{100 * here.padded_taps:.1f}",
+                "paper (%)": f"{100 * there.padded_taps:.1f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def fields(run: Run) -> pd.DataFrame:
+    """Receptive field of a cell before the FC layers against the crop, for each configuration."""
+    crop, rows = run.config.size.crop, []
+    for name in (*TABLE1, "B-5x5"):
+        side, _ = receptive_field(at_full_size(name).layers)
+        rows.append(
+            {
+                "net": name,
+                "receptive field (px)": str(side),
+                f"share of a {crop} px crop": f"{side / crop:.2f}",
+                "share of the paper's 224 px crop": f"{side / 224:.2f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def what_ran(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row for each run: how it ended, how long it took, where it lies."""
+    rows = []
+    for run in runs:
+        result = run.result
+        speed, error = result["images_per_second"], result["validation_error"]
+        rows.append(
+            {
+                "run": run.name,
+                "outcome": result["outcome"],
+                "epochs": str(result["epochs"]),
+                "validation error (%)": "-" if error is None else f"{error:.1f}",
+                "time (s)": f"{result['seconds']:.0f}",
+                "images/s": "-" if speed is None else f"{speed:.0f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def departures(runs: Sequence[Run]) -> pd.DataFrame:
+    """What departs from the paper, a row each, with the runs that it holds for."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for run in runs:
+        label = f"{run.config.arch.name} at S={scale_label(run.config.scale.name)}"
+        for row in deviations(run):
+            found.setdefault(row, []).append(label)
+    every = len({f"{run.config.arch.name} {run.config.scale.name}" for run in runs})
+    rows = [
+        {
+            "section": section,
+            "here": here,
+            "the paper": paper,
+            "runs": "all" if len(set(labels)) == every else ", ".join(dict.fromkeys(labels)),
+        }
+        for (section, here, paper), labels in found.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def protocols(measured: Sequence[Measured]) -> pd.DataFrame:
+    """Every net by every protocol that it was tested by."""
+    names = [name for name in PROTOCOLS if any(one.protocol == name for one in measured)]
+    nets = dict.fromkeys(
+        (one.run.config.arch.name, one.run.config.scale.name, one.run.config.finetune)
+        for one in measured
+    )
+    rows = []
+    for arch, scale, tune in sorted(nets, key=lambda net: (_order(net[0]), *net[1:])):
+        row = {"net": arch if tune == "all" else f"{arch}, FC layers tuned"}
+        row["S"] = scale_label(scale)
+        for name in names:
+            cells = _cells(measured, arch, scale, name, tune)
+            row[f"{name.replace('_', ' ')} (%)"] = str(spread(cells)) if cells else OPEN
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def claims(judged: pd.DataFrame) -> pd.DataFrame:
+    """The claims for readers: sides, both differences in points, interval, n, verdict."""
+    rows = [
+        {
+            "claim": row.claim,
+            "left - right": f"{row.left} - {row.right}",
+            "paper (points)": f"{row.paper_difference:+.1f}",
+            "here (points)": f"{row.difference:+.1f} [{row.ci_low:+.1f}; {row.ci_high:+.1f}]",
+            "images, seeds": f"{row.n_images:,}, {row.n_seeds}",
+            "verdict": row.verdict,
+            "with Holm": row.verdict_holm,
+        }
+        for row in judged.itertuples()
+    ]
+    return pd.DataFrame(rows)

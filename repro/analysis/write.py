@@ -1,0 +1,106 @@
+"""Writing a report: into a folder beside its place first, so that it appears whole or not at all."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from repro.analysis.claims import COLUMNS as CLAIMS
+from repro.analysis.measured import measure, results
+from repro.analysis.page import Part, html, markdown
+from repro.analysis.settings import by_setting
+from repro.errors import RequestError, RunError
+from repro.store import runs as store
+
+
+def write(runs_folder: Path, out: Path) -> str:
+    """Write the report of all finished runs of a store.
+
+    Returns:
+        What to tell the user: the summary and where the page lies.
+
+    Raises:
+        RequestError: no store, no finished run, or `out` is a folder with something else in it.
+        RunError: the report could not be written.
+    """
+    _check_out(out)
+    runs = _finished(runs_folder)
+    measured = measure(runs)
+    groups = by_setting(runs)
+    parts = []
+    for setting, members in groups.items():
+        mine = [one for one in measured if one.run in members]
+        parts.append(Part(setting, members, mine, f"{setting.slug}-" if len(groups) > 1 else ""))
+    beside = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    try:
+        beside.mkdir(parents=True)
+        results(measured).to_csv(beside / "results.csv", index=False)
+        _claims(parts).to_csv(beside / "claims.csv", index=False)
+        for part in parts:
+            _write_part(part, beside)
+        page = markdown(parts, store.unfinished(runs_folder))
+        (beside / "comparison.md").write_text(page, encoding="utf-8")
+        (beside / "comparison.html").write_text(html(page, beside), encoding="utf-8")
+        _put(beside, out)
+    except OSError as error:
+        raise RunError(f"cannot write {out}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    summaries = "\n\n".join(
+        f"{part.setting}\n{part.frames['summary'].to_string(index=False)}" for part in parts
+    )
+    return f"{summaries}\n\n{(out / 'comparison.html').resolve()}"
+
+
+def _check_out(out: Path) -> None:
+    if out.is_dir() and any(out.iterdir()) and not (out / "comparison.md").is_file():
+        raise RequestError(f"out={out} holds something that is not a report: name another folder")
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"out={out} is a file: name a folder")
+
+
+def _finished(folder: Path) -> list[store.Run]:
+    advice = "make runs first, as in: python -m repro.run -m arch=A,B,C,D,E"
+    if not folder.is_dir():
+        raise RequestError(f"runs={folder} is missing: {advice}")
+    runs = store.finished(folder)
+    if not runs:
+        raise RequestError(f"runs={folder} holds no finished run: {advice}")
+    return runs
+
+
+def _claims(parts: Sequence[Part]) -> pd.DataFrame:
+    frames = [part.claims for part in parts if len(part.claims)]
+    return pd.concat(frames) if frames else pd.DataFrame(columns=CLAIMS)
+
+
+def _write_part(part: Part, folder: Path) -> None:
+    (folder / "tables").mkdir(exist_ok=True)
+    (folder / "figures").mkdir(exist_ok=True)
+    for name, frame in part.frames.items():
+        if frame.empty:
+            continue
+        base = folder / "tables" / f"{part.prefix}{name}"
+        frame.to_csv(base.with_suffix(".csv"), index=False)
+        table = frame.to_markdown(index=False, disable_numparse=True)
+        base.with_suffix(".md").write_text(f"{table}\n", encoding="utf-8")
+        style = frame.style.hide(axis="index").format(escape="latex")
+        style = style.format_index(escape="latex", axis="columns")
+        base.with_suffix(".tex").write_text(style.to_latex(hrules=True), encoding="utf-8")
+    for drawn in part.drawn:
+        base = folder / "figures" / f"{part.prefix}{drawn.name}"
+        base.with_suffix(".png").write_bytes(drawn.png)
+        base.with_suffix(".svg").write_bytes(drawn.svg)
+
+
+def _put(beside: Path, out: Path) -> None:
+    """Let the new report take the place of an older one."""
+    old = out.with_name(f".{out.name}.old-{secrets.token_hex(4)}")
+    if out.exists():
+        out.rename(old)
+    beside.rename(out)
+    shutil.rmtree(old, ignore_errors=True)

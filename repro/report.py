@@ -1,0 +1,52 @@
+"""Write the comparison report: finished runs become tables, figures and one page.
+
+    python -m repro.report                          runs/ -> reports/latest/
+    python -m repro.report runs=runs out=reports/mine
+
+It writes comparison.html (one file, pictures inside), comparison.md, results.csv, claims.csv,
+tables/*.{csv,md,tex} and figures/*.{png,svg}. It needs no net: everything follows from stored
+posteriors. Exit status: 0 written; 2 the request was wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from repro.errors import RequestError, RunError
+
+DEFAULTS = {"runs": "runs", "out": "reports/latest"}
+
+
+def main() -> None:
+    """The program."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(str(__doc__).strip())
+        sys.exit(0)
+    try:
+        options = read(sys.argv[1:])
+        from repro.analysis.write import write
+
+        print(write(Path(options["runs"]), Path(options["out"])))
+    except (RequestError, RunError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def read(arguments: list[str]) -> dict[str, str]:
+    """The options of a command line of KEY=VALUE words.
+
+    Raises:
+        RequestError: a word that is none, or an unknown or empty key.
+    """
+    options = dict(DEFAULTS)
+    for word in arguments:
+        key, _, value = word.partition("=")
+        if key not in options or not value.strip():
+            raise RequestError(f"{word}: expected runs=FOLDER or out=FOLDER")
+        options[key] = value
+    return options
+
+
+if __name__ == "__main__":
+    main()
