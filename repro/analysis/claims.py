@@ -22,12 +22,12 @@ COLUMNS = [
     *("difference", "ci_low", "ci_high", "n_images", "n_seeds", "verdict", "verdict_holm"),
 ]
 METHOD = """The difference is the left side's top-1 error minus the right side's, in points, on the
-same test images. With one seed the interval is a 95% normal one over paired test images and holds for
-these two nets only; about the configurations one seed decides nothing, and the verdict says so. With
-several seeds it joins Student's interval over per-seed differences with that of the images, and the
-verdict is about the configurations. Claims and margins stand in `repro/paper/claims.yaml`. Nets are
-compared by single-scale dense evaluation as in Table 3 or, at crops below 128 pixels, where dense
-windows hang over the image, by the centre crop."""
+same test images. With one seed the interval is a 95% normal one over paired test images and holds
+for these two nets only; about the configurations one seed decides nothing, and the verdict says so.
+With several seeds it joins Student's interval over per-seed differences with that of the images,
+and the verdict is about the configurations. Claims and margins stand in `repro/paper/claims.yaml`.
+Nets are compared by single-scale dense evaluation as in Table 3 or, at crops below 128 pixels,
+where dense windows hang over the image, by the centre crop."""
 UNDECIDED = "not decided"
 ALPHA = 0.05
 

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from repro.analysis.measured import Measured, spread
-from repro.analysis.tables import TABLE1, as_run, at_full_size, scale_label
+from repro.analysis.measured import Measured, Spread, spread
+from repro.analysis.tables import TABLE1, at_full_size, scale_label
 from repro.paper import published
 from repro.store.runs import Run
 
@@ -61,42 +61,36 @@ def figures(runs: Sequence[Run], measured: Sequence[Measured]) -> list[Drawn]:
 
 
 def error_against_depth(runs: Sequence[Run], measured: Sequence[Measured]) -> Drawn | None:
-    """Single-scale error of the nets of Table 1 at S=256, measured beside published."""
-    chosen = [
-        m for m in measured if m.protocol == "single_scale" and m.run.config.finetune == "all"
-    ]
-    cells = {
-        net: [m for m in chosen if _at(m.run) == (net, "S256")]
-        for net in TABLE1
-        if any(_at(m.run) == (net, "S256") for m in chosen)
-    }
-    if not cells:
+    """Error of the nets of Table 1 at S=256 and one test scale: measured beside published."""
+    chosen = [one for one in measured if _at(one.run) in {(net, "S256") for net in TABLE1}]
+    dense = _spreads(chosen, "single_scale")
+    if not dense:
         return None
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     ours, theirs = figure.subplots(1, 2)
-    spreads = {net: spread(members) for net, members in cells.items()}
-    for number, (net, value) in enumerate(spreads.items()):
-        layers = as_run(runs[0].config, runs[0].result["data"]["classes"], net).weight_layers
-        x = layers + _aside(net)
-        bars = [[value.mean - value.low], [value.high - value.mean]]
-        ours.errorbar(x, value.mean, bars, fmt="o", capsize=3, color=COLOURS[number])
-        ours.annotate(net, (x, value.mean), xytext=(7, 3), textcoords="offset points")
-    for number, net in enumerate(TABLE1):
-        error = published.error("single_scale", net, "S256", "top1_error")
-        x = at_full_size(net).weight_layers + _aside(net)
-        theirs.plot(x, error, "s", color=COLOURS[number])
-        theirs.annotate(net, (x, error or 0), xytext=(7, 3), textcoords="offset points")
-    first = next(iter(spreads.values()))
-    data = runs[0].config.data.name
-    ours.set_title(f"here: {data}, {first.images:,} test images", fontsize=9)
+    for net, value in dense.items():
+        _point(ours, net, value, "o", COLOURS[TABLE1.index(net)])
+        ours.annotate(net, (_place(net), value.mean), **_label(net))
+    for net, value in _spreads(chosen, "centre").items():
+        _point(ours, net, value, "D", COLOURS[TABLE1.index(net)], markerfacecolor="white")
+    for net in TABLE1:
+        error = published.error("single_scale", net, "S256", "top1_error") or 0.0
+        theirs.plot(_place(net), error, "s", color=COLOURS[TABLE1.index(net)])
+        theirs.annotate(net, (_place(net), error), **_label(net))
+    images = next(iter(dense.values())).images
+    ours.set_title(f"here: {runs[0].config.data.name}, {images:,} test images", fontsize=9)
+    ours.plot([], [], "o", color="grey", label="dense (as the paper)")
+    ours.plot([], [], "D", color="grey", mfc="white", label="centre crop")
+    ours.legend(fontsize=8, loc="upper left", frameon=False)
     theirs.set_title("the paper: ImageNet, 50,000 images, 1000 classes", fontsize=9)
     for axes in (ours, theirs):
         axes.set_xlabel("weight layers")
         axes.set_ylabel("top-1 error (%)")
         axes.set_xlim(10, 20.5)
         axes.set_xticks([11, 13, 16, 19])
-        axes.margins(y=0.15)
-    seeds = ", ".join(f"{net} {value.seeds}" for net, value in spreads.items())
+        axes.margins(y=0.2)
+    ours.set_ylim(bottom=0)
+    seeds = ", ".join(f"{net} {value.seeds}" for net, value in dense.items())
     caption = (
         "Top-1 error against depth at S=256, one test scale. Left: measured here, bars are 95% "
         "intervals (one seed: Wilson's over test images; several: Student's over seeds); seeds: "
@@ -106,13 +100,32 @@ def error_against_depth(runs: Sequence[Run], measured: Sequence[Measured]) -> Dr
     return _drawn("error-against-depth", caption, figure)
 
 
+def _spreads(measured: Sequence[Measured], protocol: str) -> dict[str, Spread]:
+    """By net, in the order of Table 1, all layers trained."""
+    chosen = [m for m in measured if (m.protocol, m.run.config.finetune) == (protocol, "all")]
+    members = {net: [m for m in chosen if m.run.config.arch.name == net] for net in TABLE1}
+    return {net: spread(cells) for net, cells in members.items() if cells}
+
+
+def _point(axes: Axes, net: str, value: Spread, marker: str, colour: str, **style: Any) -> None:
+    bars = [[value.mean - value.low], [value.high - value.mean]]
+    axes.errorbar(_place(net), value.mean, bars, fmt=marker, ms=5, capsize=3, color=colour, **style)
+
+
+def _place(net: str) -> float:
+    # Nets of one depth stand side by side.
+    aside = {"A-LRN": 0.5, "C": -0.35, "D": 0.35}.get(net, 0.0)
+    return at_full_size(net).weight_layers + aside
+
+
+def _label(net: str) -> dict[str, Any]:
+    left = net in ("A", "C")
+    place = (-7, -3) if left else (7, -3)
+    return {"xytext": place, "textcoords": "offset points", "ha": "right" if left else "left"}
+
+
 def _at(run: Run) -> tuple[str, str]:
     return run.config.arch.name, run.config.scale.name
-
-
-def _aside(net: str) -> float:
-    # Nets of one depth stand side by side.
-    return {"A-LRN": 0.35, "C": -0.35, "D": 0.35}.get(net, 0.0)
 
 
 def all_errors(runs: Sequence[Run], measured: Sequence[Measured]) -> Drawn | None:
@@ -228,7 +241,7 @@ def training_crops(runs: Sequence[Run], measured: Sequence[Measured]) -> Drawn |
     with Image.open(path) as file:
         image = np.asarray(file.convert("RGB"))
     height, width = image.shape[:2]
-    figure = Figure(figsize=(8, 8 * height / width + 0.3), layout="constrained")
+    figure = Figure(figsize=(8, 6.9 * height / width + 0.1), layout="constrained")
     axes = figure.subplots()
     axes.imshow(image, interpolation="none")
     axes.set_yticks([height * (row + 0.5) / 3 for row in range(3)],

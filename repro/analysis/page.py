@@ -71,9 +71,7 @@ class Part:
         crop, counts = run.config.size.crop, run.result["data"]
         net = tables.as_run(run.config, counts["classes"], "D")
         overhang = geometry(net, pixels(256, crop)).overhang
-        weights = {
-            row["stack"]: int(row["weights / C²"]) for row in _records(self.frames["stacks"])
-        }
+        stacks = self.frames["stacks"].set_index("stack")["weights / C²"].astype(int)
         mark = f" ({self.setting})" if self.prefix else ""
         return {
             "setting": self.setting,
@@ -84,7 +82,7 @@ class Part:
             "seeds": ", ".join(str(s) for s in sorted({run.config.seed for run in self.runs})),
             "tables": {name: _markdown(frame) for name, frame in self.frames.items()},
             "figure": self.figure,
-            "more_weights": round(100 * (weights["one conv7"] / weights["three conv3"] - 1)),
+            "more_weights": round(100 * (stacks["one conv7"] / stacks["three conv3"] - 1)),
             "overhangs": overhang > 0 and crop < DENSE_CROP,
             "overhang": overhang,
             "crop": crop,
@@ -98,12 +96,9 @@ class Part:
         """A figure with its caption as Markdown, or a line that says why there is none."""
         for drawn in self.drawn:
             if drawn.name == name:
-                return f"![{drawn.caption}](figures/{self.prefix}{name}.png)\n\n*{drawn.caption}*"
+                words = name.replace("-", " ")
+                return f"![{words}](figures/{self.prefix}{name}.png)\n\n*{drawn.caption}*"
         return f"*No run has anything to show for the figure {name}.*"
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False)]
 
 
 def _markdown(frame: pd.DataFrame) -> str:
@@ -124,14 +119,18 @@ def environment(runs: Sequence[Run]) -> pd.DataFrame:
     rows = []
     for label, keys in words.items():
         found = dict.fromkeys(
-            ", ".join(str(run.result["environment"].get(key) or "-") for key in keys)
-            + (" (changed)" if label == "commit" and run.result["environment"]["git_dirty"] else "")
+            ", ".join(_known(run.result["environment"].get(key)) for key in keys)
+            + (", changed" if label == "commit" and run.result["environment"]["git_dirty"] else "")
             for run in runs
         )
         shown = sorted(found)
         text = " | ".join(shown) if len(shown) < 4 else f"{shown[0]} to {shown[-1]}"
         rows.append({"what": label, "value": text.replace("|", "/")})
     return pd.DataFrame(rows)
+
+
+def _known(value: object) -> str:
+    return "-" if value is None else str(value)
 
 
 def markdown(parts: Sequence[Part], unfinished: list[tuple[str, str]]) -> str:

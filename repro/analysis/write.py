@@ -1,4 +1,4 @@
-"""Writing a report: into a folder beside its place first, so that it appears whole or not at all."""
+"""Writing a report: beside its place first, so that it appears whole or not at all."""
 
 from __future__ import annotations
 

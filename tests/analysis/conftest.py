@@ -1,0 +1,104 @@
+"""A store made by hand: posteriors are known, so every number of a report can be known too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from repro.config import Config
+from repro.request import resolve
+from repro.spec.scales import PROTOCOLS
+from repro.spec.scales import views as views_of
+from repro.store import views
+from repro.store.runs import hold
+from repro.store.views import Posteriors
+from repro.train.loop import log
+from tests.conftest import Compose
+
+ENVIRONMENT = {
+    "python": "3.11.0",
+    "torch": "2.0",
+    "torchvision": "0.15",
+    "numpy": "2.0",
+    "git_commit": "abc",
+    "git_dirty": False,
+    "machine": "Linux x86_64",
+    "cpu": "a cpu",
+    "cores": 2,
+    "threads": 2,
+    "workers": 0,
+    "device": "cpu",
+    "finished": "2026-01-01T00:00:00+00:00",
+}
+
+MakeRun = Callable[..., str]
+
+
+def posteriors(wrong: int, images: int, classes: int = 10) -> Posteriors:
+    """Sure of the right class, but for the first `wrong` images, whose class is second best."""
+    labels = np.arange(images) % classes
+    values = np.full((images, classes), 0.01, dtype=np.float32)
+    values[np.arange(images), labels] = 0.5
+    rows = np.arange(wrong)
+    values[rows, (labels[rows] + 1) % classes] = 0.9
+    ids = np.array([f"{index:05d}" for index in range(images)])
+    return Posteriors(values, labels.astype(np.int64), ids)
+
+
+def result(config: Config, record: dict[str, Any], name: str, **changes: Any) -> dict[str, Any]:
+    row = {
+        "schema": 1,
+        "name": name,
+        **record,
+        "outcome": "trained",
+        "reason": "",
+        "epochs": 2,
+        "iterations": 10,
+        "validation_error": 5.0,
+        "train_error": 6.0,
+        "train_loss": 0.5,
+        "chance_error": 90.0,
+        "seconds": 12.5,
+        "images_per_second": 700.0,
+        "parameters": 1,
+        "data": {
+            "train": 4000,
+            "validation": 500,
+            "test": 200,
+            "classes": 10,
+            "mean": [33.0],
+            "validation_is_test": False,
+        },
+        "environment": ENVIRONMENT,
+    }
+    return row | changes
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
+    """Put a finished run into `tmp_path/runs`: `make_run("arch=D", wrong=10)`; its name."""
+
+    def make(*overrides: str, wrong: int = 10, images: int = 200, **changes: Any) -> str:
+        store = tmp_path / "runs"
+        request = resolve(compose(*overrides, f"runs={store}"))
+        with hold(store, request.name, lambda _: None) as folder:
+            request.folder.mkdir()
+            folder.write_config(request.config, request.record)
+            row = {"epoch": 1, "train_error": 50.0, "validation_error": 20.0}
+            folder.write("log.csv", log([row, row | {"epoch": 2, "validation_error": 5.0}]))
+            ended = result(request.config, request.record, request.name, **changes)
+            if ended["outcome"] != "diverged":
+                for protocol in PROTOCOLS:
+                    for view in views_of(
+                        protocol, request.config.scale, request.config.data.mirror
+                    ):
+                        content = views.encode(posteriors(wrong, images))
+                        folder.write(f"views/{view.name}.npz", content)
+            folder.write_json("result.json", ended)
+        return request.name
+
+    return make

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from repro.analysis.measured import COLUMNS
+from repro.analysis.write import write
+from repro.errors import RequestError
+from repro.report import read
+from tests.analysis.conftest import MakeRun
+
+KEY = [column for column in COLUMNS if column not in ("value", "paper", "run")]
+
+
+def report(tmp_path: Path) -> Path:
+    write(tmp_path / "runs", tmp_path / "out")
+    return tmp_path / "out"
+
+
+def table(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(folder / "tables" / f"{name}.csv", dtype=str, keep_default_na=False)
+
+
+def test_every_number_of_results_is_the_stores(tmp_path: Path, make_run: MakeRun) -> None:
+    name = make_run("arch=D", wrong=30)
+    make_run("arch=alexnet", wrong=7)
+    rows = pd.read_csv(report(tmp_path) / "results.csv", dtype={"Q": str, "run": str})
+    assert list(rows.columns) == COLUMNS
+    assert not rows.duplicated(KEY).any()
+    d = rows[rows.arch == "D"].set_index(["protocol", "metric"])
+    assert d.loc[("single_scale", "top1_error"), "value"] == 15.0, "30 of 200"
+    assert d.loc[("single_scale", "top5_error"), "value"] == 0.0, "the second best is right"
+    assert d.loc[("multi_scale", "top1_error"), "Q"] == "224,256,288"
+    assert d.loc[("single_scale", "top1_error"), "paper"] == 27.0, "Table 3"
+    assert d.loc[("multi_scale", "top1_error"), "paper"] == 26.6, "Table 4"
+    assert (
+        d["paper"]
+        .drop(index=[("single_scale", "top1_error"), ("multi_scale", "top1_error")])
+        .isna()
+        .all()
+    )
+    assert set(d.run) == {name.rsplit("-", 1)[1]}
+    assert rows[rows.arch == "alexnet"].paper.isna().all()
+
+
+def test_rows_stand_in_the_papers_order_and_open_ones_have_their_command(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
+    make_run("arch=D", wrong=30)
+    make_run("arch=B-5x5", wrong=40)
+    folder = report(tmp_path)
+    table3 = table(folder, "table3")
+    assert table3.net[:3].tolist() == ["A", "A-LRN", "B"]
+    d = table3[(table3.net == "D") & (table3.S == "256")].iloc[0]
+    assert d["top-1 here (%)"] == "15.0 [10.7; 20.6]"  # Wilson's interval of 30 in 200
+    assert d["top-1 paper (%)"] == "27.0"
+    assert (table3["top-1 here (%)"] == "not run").sum() == 11
+    assert table3.net.iloc[-1] == "B-5x5 (not in this table)"
+    page = (folder / "comparison.md").read_text()
+    commands = set(re.findall(r"^python -m repro.run (.*)$", page, flags=re.MULTILINE))
+    runs = f"runs={tmp_path / 'runs'}"
+    assert f"arch=E scale=jitter {runs}" in commands
+    assert f"arch=A {runs}" in commands
+    assert f"arch=D {runs}" not in commands
+
+
+def test_several_seeds_give_mean_spread_and_n(tmp_path: Path, make_run: MakeRun) -> None:
+    for seed, wrong in enumerate((10, 14, 18)):
+        make_run("arch=A", f"seed={seed}", wrong=wrong)
+    row = table(report(tmp_path), "table3").iloc[0]
+    assert row["top-1 here (%)"] == "7.0 ± 2.0 (n=3)"
+    assert row["seeds"] == "3"
+
+
+def test_settings_are_never_mixed(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A", wrong=10)
+    make_run("arch=A", "recipe.epochs=9", wrong=50)
+    folder = report(tmp_path)
+    values = {table.name: pd.read_csv(table) for table in (folder / "tables").glob("*table3.csv")}
+    assert len(values) == 2
+    assert sorted(frame["top-1 here (%)"].iloc[0] for frame in values.values()) == [
+        "25.0 [19.5; 31.4]",
+        "5.0 [2.7; 9.0]",
+    ]
+    assert "recipe quick+epochs=9" in (folder / "comparison.md").read_text()
+    assert "recipe=quick" not in (folder / "comparison.md").read_text(), "the default is left out"
+    assert "recipe.epochs=9" in (folder / "comparison.md").read_text()
+
+
+def test_diverged_nets_are_results_and_leave_no_nan(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A")
+    ended = {"validation_error": None, "images_per_second": None, "epochs": 0}
+    make_run("arch=E", outcome="diverged", reason="the loss is not finite", **ended)
+    folder = report(tmp_path)
+    rows = table(folder, "table3")
+    assert rows[(rows.net == "E") & (rows.S == "256")]["top-1 here (%)"].item() == "diverged"
+    page = (folder / "comparison.md").read_text()
+    assert not re.search(r"\bnan\b|\bNone\b|\bNaN\b", page)
+
+
+def test_only_diverged_nets_are_readable_too(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=E", outcome="diverged", validation_error=None, images_per_second=None)
+    page = (report(tmp_path) / "comparison.md").read_text()
+    assert "*No run has anything to show for the figure errors.*" in page
+    assert not re.search(r"\bnan\b|\bNone\b", page)
+
+
+def test_the_page_is_one_file(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A")
+    page = (report(tmp_path) / "comparison.html").read_text()
+    sources = re.findall(r'<img[^>]*src="([^"]*)"', page)
+    assert sources
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+    anchors = set(re.findall(r'id="([^"]+)"', page))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= anchors
+
+
+def test_the_same_store_gives_the_same_report(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A")
+    make_run("arch=B", wrong=4)
+    first = {p.name: p.read_bytes() for p in report(tmp_path).rglob("*") if p.is_file()}
+    second = {p.name: p.read_bytes() for p in report(tmp_path).rglob("*") if p.is_file()}
+    assert first == second
+
+
+def test_deviations_come_from_the_configuration(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A", "recipe=paper")
+    make_run("arch=B", "recipe=paper", "recipe.batch=64", "init=he")
+    folder = report(tmp_path)
+    found = {p.name: pd.read_csv(p) for p in (folder / "tables").glob("*deviations.csv")}
+    plain = next(frame for name, frame in found.items() if "paper-glorot" in name)
+    changed = next(frame for name, frame in found.items() if "he-float32" in name)
+    assert not plain.here.str.contains("batch|learning rate|initialisation").any()
+    assert plain.here.str.contains("crop of 64 pixels").any()
+    assert changed.here.str.contains("mini-batch of 64 images").any()
+    assert changed.here.str.contains("initialisation he").any()
+
+
+def test_a_report_needs_no_torch_and_refuses_in_one_line(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A")
+    script = (
+        "import sys; from repro import report; sys.argv[1:] = ['runs=runs', 'out=out']; "
+        "report.main(); print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "False"
+    assert f"{tmp_path / 'out' / 'comparison.html'}" in done.stdout
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_an_empty_store_is_refused(tmp_path: Path, empty: bool) -> None:
+    if empty:
+        (tmp_path / "runs").mkdir()
+    with pytest.raises(RequestError, match=r"python -m repro\.run -m arch=A,B,C,D,E"):
+        report(tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_folders_are_not_overwritten(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("mine")
+    with pytest.raises(RequestError, match="is not a report"):
+        report(tmp_path)
+    assert (tmp_path / "out" / "thesis.tex").read_text() == "mine"
+
+
+@pytest.mark.parametrize("words", [["run=x"], ["runs"], ["out="], ["--fast"]])
+def test_options_are_checked(words: list[str]) -> None:
+    with pytest.raises(RequestError, match="expected runs=FOLDER or out=FOLDER"):
+        read(words)
