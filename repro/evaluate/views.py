@@ -46,7 +46,7 @@ def compute(
         view: what to look at: the kind, the test scale Q in paper pixels, the orientation.
         split: the test images.
         prepare: from grey levels to the net's input.
-        batch: images at once.
+        batch: images of the crop's size at once; of larger images as many as take no more memory.
         workers: processes that decode image files.
 
     Returns:
@@ -54,6 +54,7 @@ def compute(
         over space; for a centre view the plain net's on the centre crop.
     """
     side = pixels(view.q, net.spec.crop)
+    batch = max(1, batch * net.spec.crop**2 // side**2)
     scores: Callable[[Tensor], Tensor]
     if view.kind == "dense":
         scores = Dense(net).scores

@@ -1,0 +1,103 @@
+"""A computed view against the same steps done by hand, one image at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from repro.data.images import FileImages
+from repro.data.sources import Split
+from repro.evaluate.views import centre_error, compute
+from repro.nets.init import initialise
+from repro.nets.vgg import VGG
+from repro.spec.scales import View
+from tests.nets.test_vgg import spec
+
+SHAPES = [(60, 40), (40, 60), (50, 50), (60, 40), (33, 97), (120, 80)]
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Split:
+    random = np.random.default_rng(0)
+    paths = []
+    for number, shape in enumerate(SHAPES):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(random.integers(256, size=(*shape, 3), dtype=np.uint8)).save(paths[-1])
+    labels = np.arange(len(paths)) % 3
+    return Split(FileImages(paths, 3), labels, tuple(path.name for path in paths))
+
+
+@pytest.fixture
+def net() -> VGG:
+    net = VGG(spec("A", 1 / 16, 32, classes=3), 0.5)
+    initialise(net, "he", 1 / 16, seed=0)
+    return net.eval()
+
+
+def prepare(images: Tensor) -> Tensor:
+    return images.float() / 255 - 0.5
+
+
+def by_hand(net: VGG, path: Path, q: int, mirrored: bool) -> Tensor:
+    """Section 3.2 for one image: rescale, slide the classifier over the map, average, soft-max."""
+    side = {224: 32, 256: 37, 384: 55}[q]
+    with Image.open(path) as image:
+        width, height = image.size
+        scale = side / min(width, height)
+        size = [int(np.floor(edge * scale + 0.5)) for edge in (height, width)]
+        pixels = torch.tensor(np.array(image)).permute(2, 0, 1)[None]
+    resized = torch.nn.functional.interpolate(
+        pixels.float(), size=size, mode="bilinear", antialias=True
+    )
+    resized = resized.round().clamp(0, 255)
+    if mirrored:
+        resized = resized.flip(-1)
+    with torch.no_grad():
+        maps = net.features(prepare(resized))
+        # At this crop the classifier sees one cell.
+        cells = maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
+        return net.classifier(cells).mean(dim=0).softmax(dim=0)
+
+
+@pytest.mark.parametrize("q", [224, 256, 384])
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("batch", [1, 8])
+def test_a_dense_view_is_section_3_2(
+    split: Split, net: VGG, q: int, mirrored: bool, batch: int
+) -> None:
+    view = compute(net, View("dense", q, mirrored), split, prepare, batch=batch, workers=0)
+    assert isinstance(split.images, FileImages)
+    for row, path in zip(view.posteriors, split.images.paths, strict=True):
+        # uint8 resizing and float resizing round a few grey levels differently
+        torch.testing.assert_close(
+            torch.as_tensor(row), by_hand(net, path, q, mirrored), atol=2e-3, rtol=0
+        )
+    assert view.ids.tolist() == [f"{number}.png" for number in range(len(SHAPES))]
+    np.testing.assert_array_equal(view.labels, split.labels)
+
+
+def test_a_centre_view_is_the_net_on_the_centre_crop(split: Split, net: VGG) -> None:
+    view = compute(net, View("centre", 224, False), split, prepare, batch=4, workers=0)
+    square = split.images[2]
+    resized = torch.nn.functional.interpolate(
+        square[None].float(), size=[32, 32], mode="bilinear", antialias=True
+    ).round()
+    with torch.no_grad():
+        expected = net(prepare(resized)).softmax(dim=1)[0]
+    torch.testing.assert_close(torch.as_tensor(view.posteriors[2]), expected, atol=2e-3, rtol=0)
+
+
+def test_the_validation_error_counts_wrong_centre_crops(split: Split, net: VGG) -> None:
+    view = compute(net, View("centre", 256, False), split, prepare, batch=4, workers=0)
+    wrong = (view.posteriors.argmax(axis=1) != split.labels).mean()
+    assert centre_error(net, split, 37, 32, prepare) == pytest.approx(100 * wrong)
+
+
+def test_a_net_that_cannot_tell_is_wrong(split: Split, net: VGG) -> None:
+    torch.nn.init.zeros_(net.linears[-1].weight)
+    assert centre_error(net, split, 37, 32, prepare) == 100.0, "a tie is an error"
