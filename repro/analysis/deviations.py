@@ -19,11 +19,17 @@ RECIPE = {
     "dropout": "dropout {}",
     "schedule": "learning rate schedule: {}",
     "epochs": "at most {} epochs",
-    "warmup": "learning rate rises over the first {} iterations",
+    "warmup": "warm-up over {} iterations",
     "clip": "gradient clipped to norm {}",
     "input_range": "input in 0-{} minus the mean",
     "colour_shift": "colour shift with standard deviation {}",
-    "train_images": "training images used: {}",
+    "train_images": "{} training images used",
+}
+NOTHING = {
+    "warmup": "no warm-up",
+    "clip": "gradient not clipped",
+    "colour_shift": "no colour shift",
+    "train_images": "all training images used",
 }
 
 
@@ -58,12 +64,12 @@ def _data(run: Run) -> Iterator[tuple[str, str, str]]:
 
 def _recipe(run: Run) -> Iterator[tuple[str, str, str]]:
     recipe, paper = run.config.recipe, choice("recipe", "paper")
-    for key, words in RECIPE.items():
+    for key in RECIPE:
         here, there = getattr(recipe, key), paper.get(key)
         if key == "colour_shift" and run.config.data.channels == 1:
             continue
         if here != there:
-            yield "3.1", words.format(_plain(here)), words.format(_plain(there))
+            yield "3.1", _words(key, here), _words(key, there)
     if recipe.schedule == "plateau" and recipe.drops != paper["drops"]:
         yield "3.1", f"rate divided {recipe.drops} times", f"rate divided {paper['drops']} times"
 
@@ -103,7 +109,7 @@ def open_choices(run: Run) -> list[str]:
     return chosen
 
 
-def _plain(value: Any) -> str:
-    if value is None:
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _words(key: str, value: Any) -> str:
+    if not value and key in NOTHING:
+        return NOTHING[key]
+    return RECIPE[key].format(f"{value:g}" if isinstance(value, float) else value)

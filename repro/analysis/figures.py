@@ -241,8 +241,9 @@ def training_crops(runs: Sequence[Run], measured: Sequence[Measured]) -> Drawn |
     with Image.open(path) as file:
         image = np.asarray(file.convert("RGB"))
     height, width = image.shape[:2]
-    figure = Figure(figsize=(8, 6.9 * height / width + 0.1), layout="constrained")
-    axes = figure.subplots()
+    share = 0.84
+    figure = Figure(figsize=(8, 8 * share * height / width + 0.1))
+    axes = figure.add_axes((0.99 - share, 0.01, share, 0.98))
     axes.imshow(image, interpolation="none")
     axes.set_yticks([height * (row + 0.5) / 3 for row in range(3)],
                     ["S = 256", "S = 384", "S in [256; 512]"])  # fmt: skip

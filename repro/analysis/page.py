@@ -12,9 +12,10 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown import Markdown
+from markdown.extensions.toc import slugify
 
 from repro.analysis import tables
-from repro.analysis.claims import METHOD, judge
+from repro.analysis.claims import METHOD, claims, judge
 from repro.analysis.deviations import open_choices
 from repro.analysis.figures import Drawn, figures
 from repro.analysis.measured import Measured
@@ -61,7 +62,7 @@ class Part:
             "protocols": tables.protocols(measured),
             "geometry": tables.geometries(runs[0]),
             "fields": tables.fields(runs[0]),
-            "claims": tables.claims(self.claims),
+            "claims": tables.claims(self.claims, {c["claim"]: c["text"] for c in claims()}),
             "deviations": tables.departures(runs),
         }
 
@@ -87,9 +88,13 @@ class Part:
             "overhang": overhang,
             "crop": crop,
             "claims_text": METHOD,
+            "claims_open": [
+                claim["text"] for claim in claims() if claim["claim"] not in set(self.claims.claim)
+            ],
             "open_choices": list(dict.fromkeys(c for run in self.runs for c in open_choices(run))),
             "missing": self.missing,
-            "missing_anchor": re.sub(r"[^\w]+", "-", f"What is missing{mark}".lower()).strip("-"),
+            "missing_anchor": slugify(f"What is missing{mark}", "-"),
+            "protocols_anchor": slugify(f"All protocols side by side{mark}", "-"),
         }
 
     def figure(self, name: str) -> str:
@@ -161,6 +166,15 @@ def _data_words(part: Part) -> str:
     )
 
 
+def _framed(table: re.Match[str]) -> str:
+    """A table that scrolls where it is too wide; its lines break only where cells hold prose."""
+    longest = max(
+        map(len, re.findall(r"<td[^>]*>(.*?)</td>", table[0], flags=re.DOTALL)), default=0
+    )
+    kind = "prose" if longest > 60 else "numbers"
+    return f'<div class="wide {kind}">{table[0]}</div>'
+
+
 def html(page: str, folder: Path) -> str:
     """`comparison.html`: the Markdown page as one file, pictures inside.
 
@@ -168,8 +182,11 @@ def html(page: str, folder: Path) -> str:
         page: the Markdown.
         folder: where the pictures that it names lie.
     """
-    converter = Markdown(extensions=["tables", "toc", "fenced_code"], output_format="html")
-    converter.toc_depth = "2-2"  # type: ignore[attr-defined]
+    converter = Markdown(
+        extensions=["tables", "toc", "fenced_code"],
+        extension_configs={"toc": {"toc_depth": "2-2"}},
+        output_format="html",
+    )
     body = converter.convert(page)
 
     def inline(match: re.Match[str]) -> str:
@@ -177,9 +194,7 @@ def html(page: str, folder: Path) -> str:
         return f'src="data:image/png;base64,{content}"'
 
     body = re.sub(r'src="(figures/[^"]+\.png)"', inline, body)
-    body = body.replace("<table>", '<div class="wide"><table>').replace(
-        "</table>", "</table></div>"
-    )
+    body = re.sub(r"<table>.*?</table>", _framed, body, flags=re.DOTALL)
     style = Path(__file__).with_name("templates").joinpath("page.css").read_text(encoding="utf-8")
     contents = converter.toc  # type: ignore[attr-defined]
     return (

@@ -314,11 +314,17 @@ def protocols(measured: Sequence[Measured]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def claims(judged: pd.DataFrame) -> pd.DataFrame:
-    """The claims for readers: sides, both differences in points, interval, n, verdict."""
+def claims(judged: pd.DataFrame, sentences: dict[str, str]) -> pd.DataFrame:
+    """The claims for readers: sides, both differences in points, interval, n, verdict.
+
+    Args:
+        judged: a row for each claim, as in `claims.csv`.
+        sentences: what each claim says, by its name.
+    """
     rows = [
         {
-            "claim": row.claim,
+            "section": row.section,
+            "claim": sentences[str(row.claim)],
             "left - right": f"{row.left} - {row.right}",
             "paper (points)": f"{row.paper_difference:+.1f}",
             "here (points)": f"{row.difference:+.1f} [{row.ci_low:+.1f}; {row.ci_high:+.1f}]",
