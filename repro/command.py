@@ -77,6 +77,7 @@ def _hydra(arguments: list[str], function: Callable[[Any], None]) -> None:
 
 def _compose(arguments: list[str]) -> list[Request]:
     """Compose and check every job, in this process and without leaving a trace."""
+    from repro.environment import device
     from repro.request import resolve
 
     requests: list[Request] = []
@@ -84,7 +85,10 @@ def _compose(arguments: list[str]) -> list[Request]:
 
     def collect(config: Any) -> None:
         try:
-            requests.append(resolve(typed(config)))
+            _check_choices()
+            request = resolve(typed(config))
+            device(request.config.device)
+            requests.append(request)
         except Exception as error:
             if not isinstance(error, RequestError) and not _is_configuration_error(error):
                 raise
@@ -98,6 +102,18 @@ def _compose(arguments: list[str]) -> list[Request]:
     if errors:
         raise RequestError("\n".join(dict.fromkeys(errors)))
     return list({request.name: request for request in requests}.values())
+
+
+def _check_choices() -> None:
+    """Refuse several choices of one group in one run: Hydra would merge them into one."""
+    from hydra.core.hydra_config import HydraConfig
+
+    for word in HydraConfig.get().overrides.task:
+        group, _, chosen = word.partition("=")
+        if (CONF / group).is_dir() and chosen.startswith("["):
+            raise RequestError(
+                f"{word} names several choices for one run: a sweep is -m {group}={chosen[1:-1]}"
+            )
 
 
 def job(config: Any) -> None:

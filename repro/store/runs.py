@@ -27,6 +27,7 @@ from repro.store.files import write_whole
 
 LEASE_SECONDS = 60.0
 RECORD = "record"
+FAILED = "failed.json"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def check_folder(folder: Path) -> None:
     if (folder / "config.yaml").exists():
         read_config(folder)
         read_result(folder)
-    elif any(not path.name.startswith(".") for path in folder.iterdir()):
+    elif any(path.name[0] != "." and path.name != FAILED for path in folder.iterdir()):
         raise RequestError(f"{folder} holds files but no config.yaml: move the folder away")
 
 
@@ -132,7 +133,7 @@ def unfinished(store: Path) -> list[tuple[str, str]]:
 def failure(folder: Path) -> str | None:
     """The line that a failed run left, or None."""
     try:
-        reason = json.loads((folder / "failed.json").read_text(encoding="utf-8"))["reason"]
+        reason = json.loads((folder / FAILED).read_text(encoding="utf-8"))["reason"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return str(reason)

@@ -1,0 +1,116 @@
+"""How the image files of each data set lie in its folder, and how they are split.
+
+They list files and decode none. Each raises RequestError where a folder is missing or empty, or
+where the classes of its sets do not fit together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from repro.config import Data
+from repro.data import folders
+from repro.data.folders import Files, held_out
+from repro.errors import RequestError
+
+
+@dataclass(frozen=True)
+class FolderSets:
+    """The files of a data set, split."""
+
+    root: Path
+    """Ids and fingerprint are relative to this folder."""
+    classes: tuple[str, ...]
+    train: Files
+    validation: Files
+    test: Files
+    validation_is_test: bool = False
+
+
+def caltech_root(data: Data) -> Path:
+    """Where torchvision unpacks Caltech-101."""
+    return Path(data.root) / "caltech101" / "101_ObjectCategories"
+
+
+def imagenette_root(data: Data) -> Path:
+    """Where torchvision unpacks Imagenette."""
+    return Path(data.root) / "imagenette2"
+
+
+def imagefolder(data: Data) -> FolderSets:
+    """train/CLASS/*, with val/ and test/ as far as they are there.
+
+    With val/ and test/ each is what it is called. With one of them that one is the test set, and
+    the validation images are held out of train/. With neither, both are held out of train/.
+    """
+    root = Path(data.root)
+    if not root.is_dir():
+        raise RequestError(f"data.root={root} is missing: expected a folder with train/CLASS/*")
+    classes = folders.class_names(root / "train")
+    train = folders.files(root / "train", classes)
+    given = [folders.files(root / n, classes) for n in ("val", "test") if (root / n).is_dir()]
+    if len(given) == 2:
+        return FolderSets(root, classes, train, given[0], given[1])
+    if given:
+        stay, held = held_out(train.labels, data.holdout, data.split)
+        return FolderSets(root, classes, train.take(stay), train.take(held), given[0])
+    stay, held = held_out(train.labels, 2 * data.holdout, data.split)
+    both = train.take(held)
+    validation, test = held_out(both.labels, 0.5, data.split)
+    return FolderSets(root, classes, train.take(stay), both.take(validation), both.take(test))
+
+
+def imagenet(data: Data) -> FolderSets:
+    """ILSVRC-2012; its validation images are tested on and, as in the paper, steer the rate too."""
+    root = Path(data.root)
+    if not ((root / "train").is_dir() and (root / "val").is_dir()):
+        raise RequestError(
+            f"data=imagenet expects {root}/train/n*/*.JPEG and {root}/val/n*/*.JPEG: get "
+            "ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from image-net.org, unpack one "
+            "folder per class, and say where with data.root"
+        )
+    classes = folders.class_names(root / "train")
+    validation = folders.files(root / "val", classes)
+    train = folders.files(root / "train", classes)
+    return FolderSets(root, classes, train, validation, validation, validation_is_test=True)
+
+
+def imagenette(data: Data) -> FolderSets:
+    """Its val/ is the test set; validation images are held out of train/."""
+    root = imagenette_root(data)
+    classes = folders.class_names(root / "train")
+    train = folders.files(root / "train", classes)
+    stay, held = held_out(train.labels, data.holdout, data.split)
+    test = folders.files(root / "val", classes)
+    return FolderSets(root, classes, train.take(stay), train.take(held), test)
+
+
+CALTECH_TRAIN, CALTECH_TEST = 30, 50
+
+
+def caltech101(data: Data) -> FolderSets:
+    """Appendix B: 30 training images a class, a fifth of them for validation, up to 50 to test."""
+    root = caltech_root(data)
+    names = folders.class_names(root)
+    every = folders.files(root, names)
+    classes = tuple(name for name in names if name != "BACKGROUND_Google")
+    random = np.random.default_rng(data.split)
+    train: list[int] = []
+    test: list[int] = []
+    for name in classes:
+        members = random.permutation(np.flatnonzero(every.labels == names.index(name)))
+        train += members[:CALTECH_TRAIN].tolist()
+        test += members[CALTECH_TRAIN : CALTECH_TRAIN + CALTECH_TEST].tolist()
+    number = {names.index(name): place for place, name in enumerate(classes)}
+
+    def chosen(indices: list[int]) -> Files:
+        part = every.take(np.array(sorted(indices), dtype=np.int64))
+        labels = [number[int(label)] for label in part.labels]
+        return Files(part.paths, np.array(labels, dtype=np.int64))
+
+    rest = chosen(train)
+    stay, held = held_out(rest.labels, 0.2, data.split)
+    return FolderSets(root, classes, rest.take(stay), rest.take(held), chosen(test))

@@ -1,0 +1,100 @@
+"""Mean, principal colours and the colour shift, against numpy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from repro.data import statistics as room
+from repro.data.colour import shifts
+from repro.data.images import ArrayImages
+from repro.data.loader import normalise
+from repro.data.sources import Split
+from repro.data.statistics import Statistics, compute, statistics
+from tests.data.conftest import arrays
+
+
+def pixels_of(split: Split) -> np.ndarray:
+    assert isinstance(split.images, ArrayImages)
+    array = split.images.array.numpy()
+    return array.transpose(0, 2, 3, 1).reshape(-1, array.shape[1]) / 255
+
+
+def test_mean_and_covariance_are_those_of_all_pixels() -> None:
+    split = arrays(6, channels=3)
+    found = compute(split, progress=False)
+    pixels = pixels_of(split)
+    assert np.allclose(found.mean, 255 * pixels.mean(axis=0))
+    vectors = np.array(found.eigenvectors)
+    rebuilt = vectors @ np.diag(found.eigenvalues) @ vectors.T
+    assert np.allclose(rebuilt, np.cov(pixels.T, bias=True))
+
+
+def test_each_image_weighs_the_same(photographs: Split) -> None:
+    means = [photographs.images[n].float().mean(dim=(1, 2)) for n in range(7)]
+    found = compute(photographs, progress=False)
+    assert np.allclose(found.mean, torch.stack(means).mean(dim=0), atol=1e-3)
+
+
+def test_the_result_is_kept_and_a_damaged_file_computed_again(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    first = statistics(arrays(4, 3), cache, "key", progress=False)
+    assert statistics(arrays(5, 3), cache, "key", progress=False) == first
+    assert statistics(arrays(5, 3), cache, "other", progress=False) != first
+    (file,) = cache.glob("*key*")
+    for damage in (b"", file.read_bytes()[:40], b"[]", b"{}", b"\xff\xfe", b'{"mean": 3}'):
+        file.write_bytes(damage)
+        assert statistics(arrays(4, 3), cache, "key", progress=False) == first
+
+
+def test_of_many_files_a_sample_and_of_memory_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photographs: Split
+) -> None:
+    monkeypatch.setattr(room, "SAMPLE", 3)
+    sample = photographs.take(np.array([0, 3, 6]))
+    assert statistics(photographs, tmp_path, "f", False) == compute(sample, False)
+    assert statistics(arrays(9), tmp_path, "m", False) == compute(arrays(9), False)
+
+
+def test_shifts_follow_the_principal_colours() -> None:
+    # Colours that vary along grey only: every shift is grey, as large as their variance says.
+    grey = torch.randint(0, 256, (5, 1, 16, 16), dtype=torch.uint8).expand(5, 3, 16, 16)
+    colours = compute(replace(arrays(5, 3), images=ArrayImages(grey)), progress=False)
+    normals = np.random.default_rng(0).standard_normal((4000, 3))
+    found = shifts(normals, colours, 0.1)
+    assert np.allclose(found, found[:, :1], atol=1e-3)
+    variance = 3 * (grey[:, 0].double() / 255).var(unbiased=False).item()
+    assert found[:, 0].std() == pytest.approx(255 * 0.1 * variance / 3**0.5, rel=0.05)
+
+
+def test_a_shift_is_the_sum_that_the_paper_writes() -> None:
+    vectors = ((0.6, -0.8, 0.0), (0.8, 0.6, 0.0), (0.0, 0.0, 1.0))
+    colours = Statistics((0.0, 0.0, 0.0), (0.1, 0.2, 0.3), vectors)
+    found = shifts(np.array([[1.0, -2.0, 0.5]]), colours, 0.1)
+    p = np.array(vectors)
+    alpha = (0.1, -0.2, 0.05)
+    by_hand = 255 * sum(p[:, i] * (alpha[i] * colours.eigenvalues[i]) for i in range(3))
+    assert np.allclose(found, by_hand)
+
+
+def test_one_channel_has_no_shift() -> None:
+    colours = compute(arrays(3), progress=False)
+    assert not shifts(np.ones((8, 1)), colours, 0.1).any()
+
+
+@pytest.mark.parametrize("input_range", [255.0, 1.0])
+def test_the_input_is_grey_levels_less_the_mean_plus_the_shift(input_range: float) -> None:
+    images = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8)
+    mean, shift = (100.0, 110.0, 120.0), torch.tensor([[1.0, 2.0, 3.0], [-4.0, 0.0, 4.0]])
+    found = normalise(images, mean, input_range, shift)
+    assert found.dtype == torch.float32
+    for n in range(2):
+        for c in range(3):
+            by_hand = (images[n, c].double() - mean[c] + shift[n, c]) * input_range / 255
+            assert torch.allclose(found[n, c].double(), by_hand, atol=1e-4)
+    plain = normalise(images, mean, input_range)
+    assert torch.equal(plain, normalise(images, mean, input_range, torch.zeros(2, 3)))

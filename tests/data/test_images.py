@@ -1,0 +1,160 @@
+"""Decoding, against what was drawn into each file."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from repro.data.images import FileImages, decode, upright_size
+from repro.errors import RunError
+from tests.data.conftest import save
+
+RED = (200, 10, 30)
+
+
+def middle(path: Path, channels: int = 3) -> list[int]:
+    tensor = decode(path, channels)
+    assert tensor.shape[0] == channels
+    assert tuple(tensor.shape[1:]) == upright_size(path)
+    values: list[int] = tensor[:, tensor.shape[1] // 2, tensor.shape[2] // 2].tolist()
+    return values
+
+
+def close(found: list[int], expected: tuple[int, ...], within: int) -> bool:
+    return bool(np.abs(np.subtract(found, expected)).max() <= within)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "gif", "tiff", "webp", "bmp", "ppm"])
+def test_every_format_gives_its_colour(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"image.{ending}"
+    Image.new("RGB", (30, 20), RED).save(path)
+    assert close(middle(path), RED, 4)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("L", 77, (77, 77, 77)),
+        ("1", 1, (255, 255, 255)),
+        ("LA", (77, 255), (77, 77, 77)),
+        ("LA", (77, 0), (255, 255, 255)),
+        ("RGBA", (*RED, 255), RED),
+        ("RGBA", (*RED, 0), (255, 255, 255)),
+        ("RGBA", (0, 0, 0, 127), (128, 128, 128)),
+        ("I;16", 0x4DFF, (0x4D, 0x4D, 0x4D)),
+    ],
+)
+def test_modes_of_png(
+    tmp_path: Path, mode: str, colour: int | tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    path = tmp_path / "image.png"
+    Image.new(mode, (9, 7), colour).save(path)
+    assert close(middle(path), expected, 1)
+
+
+def test_palette_with_and_without_transparency(tmp_path: Path) -> None:
+    image = Image.new("P", (9, 7), 1)
+    image.putpalette([0, 0, 0, *RED])
+    image.save(tmp_path / "solid.png")
+    image.save(tmp_path / "clear.png", transparency=1)
+    assert middle(tmp_path / "solid.png") == list(RED)
+    assert middle(tmp_path / "clear.png") == [255, 255, 255]
+
+
+def test_cmyk_jpeg(tmp_path: Path) -> None:
+    path = tmp_path / "image.jpg"
+    Image.new("CMYK", (32, 32), (0, 255, 255, 0)).save(path, quality=95)
+    assert close(middle(path), (255, 0, 0), 6)
+
+
+def test_one_channel_is_the_luminance(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    Image.new("RGB", (9, 7), RED).save(path)
+    assert middle(path, 1) == [round(0.299 * 200 + 0.587 * 10 + 0.114 * 30)]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tiff"])
+def test_orientation_is_followed_by_pixels_and_sizes(
+    tmp_path: Path, ending: str, orientation: int
+) -> None:
+    # The upright picture is 20 high, 30 wide and white in its upper left quarter only.
+    upright = np.zeros((20, 30, 3), dtype=np.uint8)
+    upright[:10, :15] = 255
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    path = tmp_path / f"image.{ending}"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
+    tensor = decode(path, 3)
+    assert tuple(tensor.shape) == (3, 20, 30)
+    assert upright_size(path) == (20, 30)
+    means = [tensor[:, y : y + 10, x : x + 15].float().mean() for y in (0, 10) for x in (0, 15)]
+    assert means[0] > 240
+    assert max(means[1:]) < 20
+
+
+def test_the_content_decides_and_not_the_ending(tmp_path: Path) -> None:
+    path = tmp_path / "n02105855_2933.JPEG"
+    Image.new("RGB", (9, 7), RED).save(path, "PNG")
+    assert middle(path) == list(RED)
+
+
+def test_a_single_pixel(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    Image.new("RGB", (1, 1), RED).save(path)
+    assert middle(path) == list(RED)
+
+
+def png_of(width: int, height: int) -> bytes:
+    """The header of a PNG that claims this size, and no pixels worth the name."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    return start + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_what_cannot_be_decoded_is_said_in_one_line_with_its_path(tmp_path: Path) -> None:
+    whole = save(tmp_path / "whole.png", 50, 50).read_bytes()
+    bad = {
+        "truncated.png": whole[: len(whole) // 2],
+        "empty.jpg": b"",
+        "text.jpg": b"<html>404</html>",
+        "bomb.png": png_of(60_000, 60_000),
+    }
+    for name, content in bad.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(RunError) as caught:
+            decode(path, 3)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(RunError, match=r"absent\.png"):
+        decode(tmp_path / "absent.png", 3)
+    with pytest.raises(RunError, match=r"text\.jpg"):
+        FileImages([tmp_path / "text.jpg"], 3).sizes()
+
+
+def test_a_subset_keeps_order(tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"{n}.png", 4 + n, 9, seed=n) for n in range(4)]
+    part = FileImages(paths, 3).subset(np.array([3, 1]))
+    assert part.sizes().tolist() == [[7, 9], [5, 9]]
+    assert [tuple(part[n].shape) for n in range(len(part))] == [(3, 7, 9), (3, 5, 9)]

