@@ -15,8 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from repro.analysis.built import TABLE1, at_full_size
 from repro.analysis.measured import Measured, Spread, spread
-from repro.analysis.tables import TABLE1, at_full_size, scale_label
+from repro.analysis.tables import scale_label
 from repro.paper import published
 from repro.store.runs import Run
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown import Markdown
 from markdown.extensions.toc import slugify
 
-from repro.analysis import tables
+from repro.analysis import built, tables
 from repro.analysis.claims import METHOD, claims, judge
 from repro.analysis.deviations import open_choices
 from repro.analysis.figures import Drawn, figures
@@ -54,14 +54,14 @@ class Part:
             "summary": tables.depth(runs, measured),
             "runs": tables.what_ran(runs),
             "environment": environment(runs),
-            "table1": tables.configurations(),
-            "table2": tables.counted(runs),
-            "stacks": tables.stacks(),
+            "table1": built.configurations(),
+            "table2": built.counted(runs),
+            "stacks": built.stacks(),
             "table3": table3,
             "table4": table4,
             "protocols": tables.protocols(measured),
-            "geometry": tables.geometries(runs[0]),
-            "fields": tables.fields(runs[0]),
+            "geometry": built.geometries(runs[0]),
+            "fields": built.fields(runs[0]),
             "claims": tables.claims(self.claims, {c["claim"]: c["text"] for c in claims()}),
             "deviations": tables.departures(runs),
         }
@@ -70,7 +70,7 @@ class Part:
         """What the template asks of a part."""
         run = self.runs[0]
         crop, counts = run.config.size.crop, run.result["data"]
-        net = tables.as_run(run.config, counts["classes"], "D")
+        net = built.as_run(run.config, counts["classes"], "D")
         overhang = geometry(net, pixels(256, crop)).overhang
         stacks = self.frames["stacks"].set_index("stack")["weights / C²"].astype(int)
         mark = f" ({self.setting})" if self.prefix else ""

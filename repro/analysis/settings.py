@@ -59,16 +59,15 @@ def _defaults() -> dict[str, str]:
     return groups
 
 
-def command(like: Config, *, arch: str, scale: str, test: str | None = None) -> str:
-    """The command line that makes a run in the setting of another one.
+def command(run: Run, *, arch: str, scale: str) -> str:
+    """The command line that makes a run in the setting and the store of another one.
 
     Args:
-        like: configuration of a run of that setting.
+        run: a run of that setting.
         arch: the configuration wanted.
         scale: the training scale wanted.
-        test: the protocol wanted, where it is not among the default ones.
     """
-    defaults = _defaults()
+    defaults, like = _defaults(), run.config
     words = ["python -m repro.run", f"arch={arch}"]
     if scale != defaults["scale"]:
         words.append(f"scale={scale}")
@@ -83,8 +82,6 @@ def command(like: Config, *, arch: str, scale: str, test: str | None = None) -> 
         words.append(f"init={like.init.name.split('+')[0]}")
     if like.precision != "float32":
         words.append(f"precision={like.precision}")
-    if test is not None:
-        words.append(f"test=[{test}]")
-    if like.runs != "runs":
-        words.append(f"runs={like.runs}")
+    if str(run.folder.parent) != "runs":
+        words.append(f"runs={run.folder.parent}")
     return " ".join(words)

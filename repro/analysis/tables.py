@@ -6,41 +6,16 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from repro.analysis.built import TABLE1, as_run
 from repro.analysis.deviations import deviations
 from repro.analysis.measured import Measured, spread
 from repro.analysis.settings import command
-from repro.config import Arch, Config, choice
 from repro.paper import published
-from repro.spec import layers
-from repro.spec.cost import cost, multiply_adds, parameters, receptive_field
-from repro.spec.geometry import geometry
-from repro.spec.layers import Conv, Net
-from repro.spec.scales import PROTOCOLS, pixels
+from repro.spec.cost import cost
+from repro.spec.scales import PROTOCOLS
 from repro.store.runs import Run
 
-TABLE1 = ("A", "A-LRN", "B", "C", "D", "E")
 OPEN = "not run"
-
-
-def _net(arch: Arch, *, width: float, crop: int, channels: int, classes: int) -> Net:
-    return layers.read(arch, width=width, crop=crop, channels=channels, classes=classes)
-
-
-def at_full_size(name: str) -> Net:
-    """A configuration of `conf/arch/` at the paper's size."""
-    arch = Arch(**choice("arch", name))
-    return _net(arch, width=1, crop=224, channels=3, classes=published.CLASSES)
-
-
-def as_run(config: Config, classes: int, arch: str | None = None) -> Net:
-    """The net of a run, or another configuration at that run's size."""
-    return _net(
-        config.arch if arch is None else Arch(**choice("arch", arch)),
-        width=config.size.width,
-        crop=config.size.crop,
-        channels=config.data.channels,
-        classes=classes,
-    )
 
 
 def depth(runs: Sequence[Run], measured: Sequence[Measured]) -> pd.DataFrame:
@@ -101,14 +76,13 @@ def errors(
         The table, and the commands that fill the rows which are open.
     """
     paper = published.rows(published.TABLE_OF_PROTOCOL[protocol])
-    like = runs[0].config
     thousand = runs[0].result["data"]["classes"] == published.CLASSES
     rows, missing = [], []
     for cell in paper:
         net, scale = cell["net"], cell["scale"]
         row = _row(net, scale, cell["Q"], runs, _cells(measured, net, scale, protocol), thousand)
         if row["top-1 here (%)"] == OPEN:
-            missing.append(command(like, arch=net, scale=scale))
+            missing.append(command(runs[0], arch=net, scale=scale))
         row["top-1 paper (%)"] = f"{cell['top1_error']:.1f}"
         rows.append(row | {"top-5 paper (%)": f"{cell['top5_error']:.1f}"})
     known = {(cell["net"], cell["scale"]) for cell in paper}
@@ -152,109 +126,6 @@ def scale_label(scale: str) -> str:
     """S as the paper writes it."""
     names = {"S256": "256", "S384": "384", "jitter": "[256; 512]"}
     return names.get(scale, scale)
-
-
-def configurations() -> pd.DataFrame:
-    """Table 1 as built from `conf/arch/`: a column for each configuration."""
-    columns = {}
-    for name in TABLE1:
-        arch = Arch(**choice("arch", name))
-        blocks = [", ".join(words) for words in arch.blocks]
-        columns[name] = [str(at_full_size(name).weight_layers), *blocks, ", ".join(arch.fc)]
-    index = ["weight layers", *(f"block {number}" for number in range(1, 6)), "classifier"]
-    return pd.DataFrame(columns, index=index).rename_axis("").reset_index()
-
-
-def counted(runs: Sequence[Run]) -> pd.DataFrame:
-    """Table 2: parameters at the paper's size, counted here, beside the paper's, and as run."""
-    run, rows = runs[0], []
-    for paper in published.rows(2):
-        full = at_full_size(paper["net"])
-        here = as_run(run.config, run.result["data"]["classes"], paper["net"])
-        millions = "-" if paper["millions"] is None else f"{paper['millions']:.0f}"
-        rows.append(
-            {
-                "net": paper["net"],
-                "parameters at full size": f"{cost(full).parameters:,}",
-                "paper (millions)": millions,
-                "GFLOPs an image at full size": f"{cost(full).flops / 1e9:.1f}",
-                f"parameters at size {run.config.size.name}": f"{cost(here).parameters:,}",
-                "MFLOPs an image": f"{cost(here).flops / 1e6:.1f}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def stacks(channels: int = 256, side: int = 56) -> pd.DataFrame:
-    """Section 2.3: stacks of 3x3 layers against one larger layer, counted from layer lists."""
-
-    def conv(kernel: int, place: int) -> Conv:
-        return Conv(kernel, channels, channels, 1, kernel // 2, 1, False, False, 1, place)
-
-    cases = {
-        "two conv3": [conv(3, 1), conv(3, 2)],
-        "one conv5": [conv(5, 1)],
-        "three conv3": [conv(3, 1), conv(3, 2), conv(3, 3)],
-        "one conv7": [conv(7, 1)],
-        "two conv3, conv1": [conv(3, 1), conv(3, 2), conv(1, 3)],
-    }
-    rows = []
-    for name, stack in cases.items():
-        weights = sum(parameters(layer) for layer in stack)
-        field = receptive_field(stack)[0]
-        rows.append(
-            {
-                "stack": name,
-                "receptive field": f"{field}x{field}",
-                "rectifications": str(len(stack)),
-                "weights": f"{weights:,}",
-                "weights / C²": str(weights // channels**2),
-                f"GFLOPs at {side}x{side}": f"{2 * _work(stack, side) / 1e9:.2f}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _work(stack: Iterable[Conv], side: int) -> int:
-    return sum(multiply_adds(layer, side) for layer in stack)
-
-
-def geometries(run: Run) -> pd.DataFrame:
-    """The geometry of this size beside the paper's, at each test scale, for net D."""
-    ours = as_run(run.config, run.result["data"]["classes"], "D")
-    paper, rows = at_full_size("D"), []
-    for q in (224, 256, 288, 384, 512):
-        here = geometry(ours, pixels(q, run.config.size.crop))
-        there = geometry(paper, q)
-        rows.append(
-            {
-                "Q": str(q),
-                "image side here (px)": str(here.side),
-                "score map here": f"{here.score_map_side}x{here.score_map_side}",
-                "paper": f"{there.score_map_side}x{there.score_map_side}",
-                "last window hangs over by (px)": str(here.overhang),
-                "paper (px)": str(there.overhang),
-                "taps in zero padding (%)": f"{100 * here.padded_taps:.1f}",
-                "paper (%)": f"{100 * there.padded_taps:.1f}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def fields(run: Run) -> pd.DataFrame:
-    """Receptive field of a cell before the FC layers against the crop, for each configuration."""
-    crop, rows = run.config.size.crop, []
-    for name in (*TABLE1, "B-5x5"):
-        side, _ = receptive_field(at_full_size(name).layers)
-        rows.append(
-            {
-                "net": name,
-                "receptive field (px)": str(side),
-                f"share of a {crop} px crop": f"{side / crop:.2f}",
-                "share of the paper's 224 px crop": f"{side / 224:.2f}",
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 def what_ran(runs: Sequence[Run]) -> pd.DataFrame:

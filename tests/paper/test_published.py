@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from repro.analysis.tables import at_full_size
+from repro.analysis.built import at_full_size
 from repro.config import CONF
 from repro.paper import published
 from repro.spec.cost import cost
