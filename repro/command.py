@@ -133,10 +133,15 @@ def _outcome(requests: list[Request]) -> int:
         reasons = (failure(member.folder) for member in request.lineage())
         reason = next((reason for reason in reasons if reason), "it did not finish")
         print(f"failed: {request.name}: {reason}", file=sys.stderr)
+    done = f"{len(requests) - len(failed)} of {len(requests)} runs finished"
     if failed:
-        done = len(requests) - len(failed)
-        print(f"{done} of {len(requests)} runs finished; the same command goes on", file=sys.stderr)
-    return 1 if failed else 0
+        print(f"{done}; the same command goes on", file=sys.stderr)
+        return 1
+    runs = requests[0].config.runs
+    print(
+        f"{done} in {runs}; next: python -m repro.report{'' if runs == 'runs' else f' runs={runs}'}"
+    )
+    return 0
 
 
 def _plan(requests: list[Request]) -> str:

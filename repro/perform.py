@@ -107,6 +107,7 @@ class Performance:
         result = read_result(request.folder)
         if result is None:
             self.folder.write_config(request.config, request.record)
+            say(f"{request.name} trains")
             result = self._train()
         for name in GENERATIONS:
             self.folder.remove(name)

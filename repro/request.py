@@ -174,6 +174,8 @@ def _check_choices(config: Config) -> None:
             raise RequestError(f"{key}={value} is not known: choose from {', '.join(known)}")
     if not config.runs.strip():
         raise RequestError("runs= names no folder: say where runs are kept, as in runs=runs")
+    if Path(config.runs).exists() and not Path(config.runs).is_dir():
+        raise RequestError(f"runs={config.runs} is a file: name a folder")
     if config.finetune == "fc" and config.scale.parent is None:
         raise RequestError(
             f"finetune=fc needs a net to start from, and scale={config.scale.name} has no parent: "

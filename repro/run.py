@@ -28,7 +28,10 @@ def main() -> None:
         sys.exit(0)
     from repro.command import command
 
-    sys.exit(command(arguments))
+    try:
+        sys.exit(command(arguments))
+    except KeyboardInterrupt:
+        sys.exit(75)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from repro.config import CONF, Config
+from repro.config import CONF, Config, choice
 from repro.store.runs import Run
 
 
@@ -76,7 +76,7 @@ def command(run: Run, *, arch: str, scale: str) -> str:
         if name != defaults[group]:
             words.append(f"{group}={name}")
         words += [f"{group}.{change}" for change in changes if "=" in change]
-    if like.data.name.startswith(("image", "caltech", "mnist+", "cifar", "fashion")):
+    if like.data.root != choice("data", like.data.name.split("+")[0]).get("root", "data"):
         words.append(f"data.root={like.data.root}")
     if like.init.name != like.recipe.init:
         words.append(f"init={like.init.name.split('+')[0]}")

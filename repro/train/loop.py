@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -156,6 +157,7 @@ class Training:
                         return self._diverged()
                     if self.stop.asked:
                         self._save()
+                        self.say(f"{self.folder.path.name} stops, saved; the same command goes on")
                         raise Interrupted
                     if began - saved > self.config.checkpoint_seconds:
                         self._save()
@@ -212,6 +214,14 @@ class Training:
         place.loss_sum, place.wrong, place.seen = 0.0, 0, 0
         self.folder.write("log.csv", log(place.rows))
         self._save()
+        if self.config.progress and not sys.stderr.isatty():
+            # A file that takes the output wants a line now and then, not a bar.
+            row = place.rows[-1]
+            self.say(
+                f"{self.config.arch.name} epoch {place.epoch} of {self.config.recipe.epochs}: "
+                f"loss {row['train_loss']:.3f}, error {row['train_error']:.1f}%, "
+                f"validation {error:.1f}%, {speed:.0f} images/s"
+            )
 
     def _ended(self) -> Outcome:
         error = self.place.rows[-1]["validation_error"]
