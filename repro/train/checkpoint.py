@@ -50,7 +50,7 @@ def save_checkpoint(
     tensors = {
         name: t.reshape(1) if t.dim() == 0 else t for name, t in _flatten(net, optimiser).items()
     }
-    text = json.dumps(place, sort_keys=True)
+    text = json.dumps(place)
     header = {"place": text, "digest": _digest(tensors, text)}
     folder.write(GENERATIONS[count % 2], save(tensors, metadata=header))
 
@@ -97,11 +97,17 @@ def _restore(tensors: dict[str, Tensor], net: nn.Module, optimiser: optim.Optimi
     }
     shapes = {name: value.shape for name, value in net.state_dict().items()}
     net.load_state_dict({name: value.reshape(shapes[name]) for name, value in weights.items()})
+    parameters = [weight for group in optimiser.param_groups for weight in group["params"]]
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimiser."):
             _, index, key = name.split(".", 2)
-            # Adam counts its steps in a tensor without dimensions.
-            value = tensor.reshape(()) if key == "step" else tensor
-            states.setdefault(int(index), {})[key] = value
+            weight = parameters[int(index)]
+            if tensor.shape == weight.shape:
+                # In the weight's memory format: sums round otherwise where the two differ.
+                value = torch.empty_like(weight, device="cpu").copy_(tensor)
+            else:
+                # Adam counts its steps in a tensor without dimensions.
+                value = tensor.reshape(())
+            states.setdefault(int(index), {})[key] = value.detach()
     optimiser.load_state_dict(optimiser.state_dict() | {"state": states})

@@ -1,4 +1,4 @@
-"""Rescaling by smallest side, against PIL."""
+"""Rescaling by smallest side, against PIL, torch and torchvision."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from math import floor
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.nn.functional import interpolate
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import resize
 
 from repro.data.rescale import rescale, rescaled_shape
 
@@ -41,3 +44,31 @@ def test_pixels_are_those_of_pil_to_a_grey_level(h: int, w: int, side: int) -> N
 def test_an_image_of_that_size_is_untouched() -> None:
     image = torch.randint(0, 256, (1, 20, 31), dtype=torch.uint8)
     assert torch.equal(rescale(image, 20), image)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3]))
+def test_pixels_are_those_of_torchs_own_resampling_in_floats(
+    h: int, w: int, side: int, channels: int
+) -> None:
+    random = np.random.default_rng([h, w, side])
+    image = torch.as_tensor(random.integers(0, 256, (channels, h, w), dtype=np.uint8))
+    ours = rescale(image, side)
+    size = rescaled_shape(h, w, side)
+    assert ours.dtype == torch.uint8
+    assert tuple(ours.shape) == (channels, *size)
+    floats = interpolate(image[None].float(), size, mode="bilinear", antialias=True)[0]
+    assert (ours.float() - floats).abs().max() <= 1
+    theirs = resize(image, side, InterpolationMode.BILINEAR, antialias=True)
+    if theirs.shape == ours.shape:  # torchvision cuts the longer side off where we round it
+        assert torch.equal(ours, theirs)
+
+
+def test_shrinking_is_antialiased() -> None:
+    # Every other column is white: without antialiasing a third of the size picks stripes.
+    stripes = torch.zeros(1, 90, 90, dtype=torch.uint8)
+    stripes[..., ::2] = 255
+    plain = interpolate(stripes[None].float(), (30, 30), mode="bilinear")[0]
+    assert plain.std() > 100
+    assert (rescale(stripes, 30).float() - 127.5).abs()[:, 1:-1, 1:-1].max() < 32
+    assert torch.equal(rescale(stripes.expand(3, 90, 90), 30)[2:], rescale(stripes, 30))
