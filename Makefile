@@ -3,7 +3,6 @@
 PYTHON ?= python3
 VENV := $(or $(VIRTUAL_ENV),.venv)
 RUN := $(VENV)/bin/python
-DEMO := reports/demo-here
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow check clean
@@ -14,7 +13,7 @@ help:  ## this list
 demo: $(VENV)/.vgg-repro  ## install, train and test A to E on the embedded digits, write the report
 	@date +%s > $(VENV)/.demo-began
 	$(RUN) -m repro.run -m arch=A,B,C,D,E
-	$(RUN) -m repro.report out=$(DEMO)
+	$(RUN) -m repro.report
 	@echo "sweep and report took $$(( $$(date +%s) - $$(cat $(VENV)/.demo-began) )) seconds"
 
 test: $(VENV)/.vgg-repro  ## install and run the tests
