@@ -59,7 +59,7 @@ def _data(run: Run) -> Iterator[tuple[str, str, str]]:
         yield "2.1", "one channel; no colour shift", "RGB"
     if not config.data.mirror:
         paper = "random flips in training, mirror images in testing"
-        yield "3.1, 3.2", "no mirror images: a mirrored digit is no digit", paper
+        yield "3.1, 3.2", "no mirror images: the data says that they are not of its classes", paper
 
 
 def _recipe(run: Run) -> Iterator[tuple[str, str, str]]:
@@ -81,6 +81,10 @@ def _init(run: Run) -> Iterator[tuple[str, str, str]]:
     if init.copy_from is None and not (init.name == "normal" and run.config.arch.name == "A"):
         paper = "A from N(0, variance 0.01), deeper nets from A; or Glorot and Bengio's"
         yield "3.1", f"initialisation {init.name}", paper
+    width = run.config.size.width
+    if "normal" in init.between and width != 1:
+        here = f"standard deviation divided by the square root of the width, {width:g}"
+        yield "3.1", here, "one standard deviation at full width"
 
 
 def _scale(run: Run) -> Iterator[tuple[str, str, str]]:
