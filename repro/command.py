@@ -7,19 +7,23 @@ then read from the store, whichever launcher worked and wherever.
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from repro.config import CONF, register, typed
-from repro.errors import RequestError
+from repro.errors import RequestError, RunError
 
 if TYPE_CHECKING:
     from repro.request import Request
 
-SHOWING = ("cfg", "info", "hydra_help", "shell_completion")
+SHOWING = ("cfg", "info", "hydra_help", "shell_completion", "resolve")
 
 
 def command(arguments: list[str]) -> int:
@@ -44,24 +48,87 @@ def command(arguments: list[str]) -> int:
 
 
 def _command(arguments: list[str]) -> int:
-    from hydra._internal.utils import get_args_parser
-
-    options = get_args_parser().parse_args(arguments)
+    options, arguments = _parse(arguments)
     if options.experimental_rerun is not None:
         raise RequestError(
             "--experimental-rerun is refused: it unpickles a file, which may run anything; "
             "give the run's own command again"
         )
     if any(getattr(options, name) for name in SHOWING):
-        _hydra(arguments, lambda config: None)
+        try:
+            _hydra(arguments, lambda config: None)
+        except ValueError as error:
+            # Two of these at once: Hydra says which can be had.
+            raise RequestError(str(error)) from None
         return 0
+    _check_words(options.overrides)
     requests = _compose(arguments)
     if requests[0].config.dry_run:
         print(_plan(requests))
         return 0
     if not all(request.finished() for request in requests):
+        _make_stores({request.config.runs for request in requests})
         _hydra(arguments, job)
     return _outcome(requests)
+
+
+def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The options, and the arguments in the order that Hydra can read: its options first."""
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> NoReturn:
+        raise RequestError(f"{message}; --help says what there is")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    options = parser.parse_intermixed_args(arguments)
+    flags, words = [], list(options.overrides)
+    for argument in arguments:
+        if words and argument == words[0]:
+            words.pop(0)
+        else:
+            flags.append(argument)
+    return options, [*flags, *options.overrides]
+
+
+def _check_words(words: list[str]) -> None:
+    """Refuse what Hydra would take for something else, or not say how to write."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import ChoiceSweep
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    for word in words:
+        try:
+            override = parser.parse_override(word)
+        except HydraException:
+            raise RequestError(
+                f"{word} cannot be read: expected KEY=VALUE, as in arch=D or recipe.epochs=12"
+            ) from None
+        group, value = override.key_or_group, override.value()
+        if not group:
+            raise RequestError(f"{word} names no key: expected KEY=VALUE, as in arch=D")
+        if not (CONF / group).is_dir() or override.is_delete():
+            continue
+        for choice in value.list if isinstance(value, ChoiceSweep) else [value]:
+            if isinstance(choice, list):
+                names = ",".join(map(str, choice))
+                raise RequestError(
+                    f"{word} names several choices for one run: a sweep is -m {group}={names}"
+                )
+            if isinstance(choice, int | float | None):
+                known = ", ".join(sorted(file.stem for file in (CONF / group).glob("*.yaml")))
+                raise RequestError(f"{group}={choice} is not known: choose from {known}")
+
+
+def _make_stores(folders: set[str]) -> None:
+    for folder in folders:
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RequestError(f"runs={folder} cannot be made: {error.strerror}") from None
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise RequestError(f"runs={folder} cannot be written to: name a folder of your own")
 
 
 def _hydra(arguments: list[str], function: Callable[[Any], None]) -> None:
@@ -85,12 +152,12 @@ def _compose(arguments: list[str]) -> list[Request]:
 
     def collect(config: Any) -> None:
         try:
-            _check_choices()
             request = resolve(typed(config))
             device(request.config.device)
             requests.append(request)
         except Exception as error:
-            if not isinstance(error, RequestError) and not _is_configuration_error(error):
+            known = isinstance(error, RequestError | RunError)
+            if not known and not _is_configuration_error(error):
                 raise
             errors.append(_message(error))
 
@@ -102,18 +169,6 @@ def _compose(arguments: list[str]) -> list[Request]:
     if errors:
         raise RequestError("\n".join(dict.fromkeys(errors)))
     return list({request.name: request for request in requests}.values())
-
-
-def _check_choices() -> None:
-    """Refuse several choices of one group in one run: Hydra would merge them into one."""
-    from hydra.core.hydra_config import HydraConfig
-
-    for word in HydraConfig.get().overrides.task:
-        group, _, chosen = word.partition("=")
-        if (CONF / group).is_dir() and chosen.startswith("["):
-            raise RequestError(
-                f"{word} names several choices for one run: a sweep is -m {group}={chosen[1:-1]}"
-            )
 
 
 def job(config: Any) -> None:
@@ -181,8 +236,28 @@ def _is_configuration_error(error: BaseException) -> bool:
 
 
 def _message(error: BaseException) -> str:
-    lines = [str(error).strip()]
+    """One line that says what is wrong, or Hydra's list of choices; nothing for its developers."""
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+
+    text = str(error).strip()
+    if several := re.match(r"Ambiguous value for argument '(.*)'", text):
+        return f"{several[1]} are several values: add -m for a sweep"
     cause = error.__cause__
-    if cause is not None and str(cause).strip() and str(cause).strip() not in lines[0]:
-        lines.append(str(cause).strip())
-    return "\n".join(lines)
+    for known in (error, cause):
+        if isinstance(known, ConfigKeyError | ConfigAttributeError):
+            section = known.object_type
+            if section is not None and dataclasses.is_dataclass(section):
+                keys = ", ".join(field.name for field in dataclasses.fields(section))
+                return f"{known.full_key} is not known: choose from {keys}"
+    if cause is not None and str(cause).strip() not in text:
+        text += f"\n{str(cause).strip()}"
+    text = text.partition("Config search path:")[0].removeprefix("Error merging override ")
+    if "Available options" in text:
+        return text.rstrip()
+    developers = ("full_key:", "object_type=", "reference_type=", "See https:")
+    lines = [line.strip().rstrip(".:") for line in text.splitlines()]
+    line = ": ".join(line for line in lines if line and not line.startswith(developers))
+    return line.replace(
+        "Invalid value assigned: str is not a ListConfig, list or tuple",
+        "expected a list, as in test=[single_scale,centre]",
+    )

@@ -171,6 +171,9 @@ def typed(tree: dict[str, Any]) -> Config:
     """
     from omegaconf import OmegaConf
 
+    if OmegaConf.is_config(tree):
+        # A tree that came from the schema would bring keys that were added to it.
+        tree = OmegaConf.to_container(tree)  # type: ignore[assignment]
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), tree))
     assert isinstance(config, Config)
     return config

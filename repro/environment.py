@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -41,17 +43,25 @@ def device(name: str) -> torch.device:
     return chosen
 
 
-def prepare_torch(config: Config) -> None:
-    """Set what torch keeps globally: threads, precision of products, numbers too small to matter.
+@contextmanager
+def torch_settings(config: Config) -> Iterator[None]:
+    """What torch keeps globally, for one run: threads, precision, numbers too small to matter.
 
     Activations of small deep nets fall below the smallest normal number, where a CPU is slow.
     """
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    fast = config.precision == "tf32"
     torch.set_num_threads(config.threads)
     torch.set_flush_denormal(True)
-    fast = config.precision == "tf32"
     torch.set_float32_matmul_precision("high" if fast else "highest")
     torch.backends.cudnn.allow_tf32 = fast
     torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
+        torch.set_float32_matmul_precision(precision)
 
 
 def describe(config: Config, used: torch.device) -> dict[str, Any]:

@@ -52,17 +52,21 @@ def perform(request: Request) -> None:
     stop = Stop()
     with stop.listening():
         for member in request.lineage():
-            if not member.finished() and not _finish(member, stop):
+            done = member.finished() or _finish(member, stop)
+            # Asked to stop after the last place where this run could.
+            stop.check()
+            if not done:
                 return
 
 
 def _finish(request: Request, stop: Stop) -> bool:
     store = Path(request.config.runs)
     try:
-        with hold(store, request.name, say) as folder:
+        with hold(store, request.name, say, stop.check) as folder:
             try:
                 if not request.finished():
-                    Performance(request, folder, stop).finish()
+                    with environment.torch_settings(request.config):
+                        Performance(request, folder, stop).finish()
                 folder.remove(FAILED)
                 return True
             except Exception as error:
@@ -96,7 +100,6 @@ class Performance:
     def __post_init__(self) -> None:
         config = self.request.config
         self.device = environment.device(config.device)
-        environment.prepare_torch(config)
         self.source = sources.load(base_data(config.data))
         self.statistics = self._statistics()
 

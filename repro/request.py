@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,12 @@ from repro.store import identity, runs, views
 from repro.train.loop import OPTIMISERS
 from repro.train.schedule import SCHEDULES
 
+GROUPS = ("arch", "scale", "size", "data", "recipe", "init")
 PRECISIONS = ("float32", "tf32", "bf16", "float64")
+NAME = re.compile(r"[A-Za-z][\w.+-]*")
+LARGEST_SEED = 2**32
+LONGEST_NAME = 200
+"""Of a folder, so that the files named after it stay below the 255 bytes of a file system."""
 LABEL = "+"
 """Stands between a group's name and what was changed in it: `quick+learning_rate=0.02`."""
 
@@ -111,6 +117,11 @@ def resolve(config: Config) -> Request:
         for view in scales.views(protocol, config.scale, config.data.mirror)
     }
     request = Request(config, net, description, parents, own, tuple(wanted))
+    if len(request.name.encode()) > LONGEST_NAME:
+        raise RequestError(
+            f"{request.name}: too many values are changed for the name of a folder; "
+            "put them into a file of their own, as conf/recipe/mine.yaml, and take recipe=mine"
+        )
     if request.folder.exists():
         runs.check_folder(request.folder)
     return request
@@ -148,6 +159,8 @@ def _check_numbers(config: Config) -> None:
     for key, value in not_negative.items():
         if not 0 <= value < float("inf"):
             raise RequestError(f"{key}={value}: expected zero or a number above it")
+    if config.seed >= LARGEST_SEED:
+        raise RequestError(f"seed={config.seed}: expected a number below {LARGEST_SEED}")
     for key in ("recipe.momentum", "recipe.dropout"):
         if not_negative[key] >= 1:
             raise RequestError(f"{key}={not_negative[key]}: expected a number below one")
@@ -174,8 +187,13 @@ def _check_choices(config: Config) -> None:
             raise RequestError(f"{key}={value} is not known: choose from {', '.join(known)}")
     if not config.runs.strip():
         raise RequestError("runs= names no folder: say where runs are kept, as in runs=runs")
-    if Path(config.runs).exists() and not Path(config.runs).is_dir():
-        raise RequestError(f"runs={config.runs} is a file: name a folder")
+    _check_store(config.runs)
+    for group in GROUPS:
+        name = getattr(config, group).name
+        if not NAME.fullmatch(name.split(LABEL)[0]):
+            raise RequestError(
+                f"{group}.name={name}: expected a letter, then letters, digits, or any of . _ -"
+            )
     if config.finetune == "fc" and config.scale.parent is None:
         raise RequestError(
             f"finetune=fc needs a net to start from, and scale={config.scale.name} has no parent: "
@@ -190,9 +208,19 @@ def _check_choices(config: Config) -> None:
             )
 
 
+def _check_store(folder: str) -> None:
+    store = Path(folder).absolute()
+    try:
+        there = next(path for path in (store, *store.parents) if path.exists())
+    except OSError as error:
+        raise RequestError(f"runs={folder} cannot be used: {error.strerror}") from None
+    if not there.is_dir():
+        raise RequestError(f"runs={folder}: {there} is a file, name a folder")
+
+
 def _label(config: Config, fingerprint: str) -> None:
     """Let the name of each group say what was changed in it, so that no two settings share one."""
-    for group in ("arch", "scale", "size", "data", "recipe", "init"):
+    for group in GROUPS:
         chosen = getattr(config, group)
         name = chosen.name.split(LABEL)[0]
         if not (CONF / group / f"{name}.yaml").is_file():
@@ -221,7 +249,8 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 def _short(value: Any) -> str:
     if isinstance(value, list):
         return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:6]
-    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+    word = f"{value:g}" if isinstance(value, float) else str(value).lower()
+    return word.replace("/", "-")
 
 
 def _parents(config: Config) -> Iterator[tuple[str, Config]]:

@@ -1,22 +1,328 @@
-"""Bad input: status 2, a clear line, no traceback, nothing left in the store."""
+"""Bad input: status 2, one clear line, no traceback, no work begun, nothing left in the store."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+from PIL import Image
 
 from repro.command import command
 
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=64", "progress=false", "threads=1"]
 
 
-def refused(runs: Path, *words: str) -> int:
-    return command([*LIGHT, f"runs={runs}", *words])
+@pytest.fixture
+def nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(request: object) -> None:
+        raise AssertionError("a run was started")
+
+    monkeypatch.setattr("repro.perform.perform", work)
 
 
-@pytest.mark.parametrize("words", [["arch=Z"], ["tests=[centre]"], ["test=[]"]])
-def test_refused(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert refused(tmp_path / "runs", *words) == 2
-    assert not (tmp_path / "runs").exists()
-    assert capsys.readouterr().err.strip()
+def refusal(
+    capsys: pytest.CaptureFixture[str], runs: Path, *words: str, lines: int | None = 1
+) -> str:
+    """What a refused command says; that it is refused as it should be."""
+    before = sorted(runs.rglob("*"))
+    assert command([*LIGHT, f"runs={runs}", *words]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    text = said.err.strip()
+    assert "Traceback" not in text
+    for noise in ("object_type", "full_key", "Config search path", "hydra.cc"):
+        assert noise not in text
+    if lines is not None:
+        assert len(text.splitlines()) == lines, text
+    assert sorted(runs.rglob("*")) == before
+    return text
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        # Words that are no configuration.
+        ("foo=1", "foo is not known: choose from arch, scale,"),
+        ("+foo=1", "foo is not known: choose from arch, scale,"),
+        ("recipe.foo=1", "recipe.foo is not known: choose from name, batch, epochs,"),
+        ("+recipe.foo=1", "recipe.foo is not known: choose from name, batch, epochs,"),
+        ("arch", "arch cannot be read: expected KEY=VALUE"),
+        ("recipe=smoke,", "recipe=smoke, cannot be read: expected KEY=VALUE"),
+        ("=3", "=3 names no key: expected KEY=VALUE"),
+        ("~arch", "missing mandatory value: arch"),
+        ("--frobnicate", "unrecognized arguments: --frobnicate; --help says what there is"),
+        ("--experimental-rerun x", "--experimental-rerun is refused: it unpickles a file"),
+        ("--cfg job -m", "Only one of --run, --multirun, --cfg"),
+        # Choices.
+        ("scale=256", "scale=256 is not known: choose from S256, S384, jitter"),
+        ("-m scale=S256,384", "scale=384 is not known: choose from S256, S384, jitter"),
+        ("arch=[A,B]", "arch=[A,B] names several choices for one run: a sweep is -m arch=A,B"),
+        ("-m arch=[A,B]", "a sweep is -m arch=A,B"),
+        ("arch=A,B", "arch=A,B are several values: add -m for a sweep"),
+        ("seed=0,1", "seed=0,1 are several values: add -m for a sweep"),
+        ("test=[quick]", "test=quick is not known: choose from single_scale,"),
+        ("test=centre", "test=centre: expected a list, as in test=[single_scale,centre]"),
+        ("test=[]", "test=[] tests nothing: choose from single_scale"),
+        ("runs=", "runs= names no folder: say where runs are kept"),
+        ("precision=int8", "precision=int8 is not known: choose from float32"),
+        ("recipe.optimiser=lion", "recipe.optimiser=lion is not known: choose from sgd, adam"),
+        ("recipe.schedule=cosine", "recipe.schedule=cosine is not known: choose from plateau"),
+        ("finetune=some", "finetune=some is not known: choose from all, fc"),
+        ("arch.name=../../x", "arch.name=../../x: expected a letter"),
+        ("size.name=a/b", "size.name=a/b: expected a letter"),
+        ("recipe.name=", "recipe.name=: expected a letter"),
+        # Types.
+        ("seed=abc", "seed=abc: Value 'abc' of type 'str' could not be converted to Integer"),
+        ("seed=null", "seed=null: field 'seed' is not Optional"),
+        ("recipe.batch=32.5", "recipe.batch=32.5: Value '32.5' of type 'float' could not be"),
+        ("recipe.epochs=[1,2]", "recipe.epochs=[1,2]: Value '[1, 2]' of type 'list'"),
+        # Numbers.
+        ("recipe.batch=0", "recipe.batch=0: expected a number above zero"),
+        ("recipe.batch=-8", "recipe.batch=-8: expected a number above zero"),
+        ("recipe.epochs=0", "recipe.epochs=0: expected a number above zero"),
+        ("recipe.epochs=-1", "recipe.epochs=-1: expected a number above zero"),
+        ("recipe.learning_rate=0", "recipe.learning_rate=0.0: expected a number above zero"),
+        ("recipe.learning_rate=-1", "recipe.learning_rate=-1.0: expected a number above zero"),
+        ("recipe.learning_rate=nan", "recipe.learning_rate=nan: expected a number above zero"),
+        ("recipe.learning_rate=inf", "recipe.learning_rate=inf: expected a number above zero"),
+        ("recipe.dropout=1", "recipe.dropout=1.0: expected a number below one"),
+        ("recipe.train_images=0", "recipe.train_images=0: expected a number above zero"),
+        ("seed=-1", "seed=-1: expected zero or a number above it"),
+        ("seed=99999999999999", "seed=99999999999999: expected a number below 4294967296"),
+        ("threads=0", "threads=0: expected a number above zero"),
+        ("workers=-1", "workers=-1: expected zero or a number above it"),
+        ("checkpoint_seconds=0", "checkpoint_seconds=0.0: expected a number above zero"),
+        # Geometry.
+        ("size.width=0.0001", "size.width=0.0001 leaves conv3-64 no channels"),
+        ("size.crop=100", "size.crop=100 is not a multiple of 32"),
+        ("size.crop=-32", "size.crop=-32: expected a number above zero"),
+        ("scale.smin=200", "S=200 (scale.smin) is 29 pixels at size.crop=32, below the crop"),
+        ("scale.smin=300", "scale.smin=300 is above scale.smax=256"),
+        ("scale.smin=240 scale.smax=240", "Q=208 of test=multi_scale is 30 pixels at size.crop=32"),
+        ("arch=alexnet", "arch=alexnet has no map left before its FC layers at size.crop=32"),
+        ("arch.blocks=[[conv3-x]]", "'conv3-x' in block 1 of arch A is no layer"),
+        ("arch.blocks=[]", "arch A needs at least one block and FC-classes"),
+        # Data.
+        ("data.classes=0", "data.classes=0: a classifier needs at least two classes"),
+        ("data.classes=7", "data.classes=7, but data=mnist5k has 10: leave it out"),
+        ("data.channels=3", "data.channels=3, but data=mnist5k has 1: leave it out"),
+        ("data.holdout=0.9", "data.holdout=0.9: expected a share between 0 and 0.5"),
+        # Starting points.
+        ("finetune=fc", "finetune=fc needs a net to start from, and scale=S256 has no parent"),
+        ("init=from_A arch=A", "init=from_A is not defined for arch=A: its layers go to A-LRN"),
+        ("init=from_A arch=B-5x5", "init=from_A is not defined for arch=B-5x5"),
+        # Here.
+        ("device=tpu", "device=tpu is not on this machine: it has cpu"),
+        ("device=cuda:99", "device=cuda:99 is not on this machine: it has cpu"),
+        ("device=", "device= is not on this machine: it has cpu"),
+    ],
+)
+def test_refused_in_one_line(
+    words: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert says in refusal(capsys, tmp_path / "runs", *words.split())
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize("words", [["arch=Z"], ["-m", "arch=A,Z"], ["arch="]])
+def test_unknown_choices_get_the_list(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = refusal(capsys, tmp_path / "runs", *words, lines=None).splitlines()
+    assert lines[0].startswith("In 'config': Could not find 'arch/")
+    assert {"A", "A-LRN", "E", "alexnet"} <= {line.strip() for line in lines}
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_no_cuda(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    text = refusal(capsys, tmp_path / "runs", "device=cuda")
+    assert text.startswith("device=cuda is not on this machine: it has cpu")
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_one_wrong_job_refuses_the_sweep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    text = refusal(capsys, runs, "-m", "arch=A,B,C", "recipe.batch=32,0")
+    assert text == "recipe.batch=0: expected a number above zero", "said once, not for each net"
+    text = refusal(capsys, runs, "-m", "arch=A,alexnet,B")
+    assert text.startswith("arch=alexnet has no map left")
+    text = refusal(capsys, runs, "-m", "arch=A,B", "recipe.epochs=0,1,-2", lines=2)
+    assert text.splitlines() == [
+        "recipe.epochs=0: expected a number above zero",
+        "recipe.epochs=-2: expected a number above zero",
+    ]
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_options_may_stand_anywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*LIGHT, f"runs={tmp_path / 'runs'}", "dry_run=true", "test=[centre]"]
+    assert command([*words, "arch=A,B", "-m", "seed=0,1"]) == 0
+    assert "4 runs in" in capsys.readouterr().out
+
+
+# --- folders of images ---------------------------------------------------------------------------
+
+
+def images(root: Path, **sets: dict[str, int]) -> list[str]:
+    """Make root/SET/CLASS/N.png; the words that name the folder."""
+    random = np.random.default_rng(0)
+    for part, classes in sets.items():
+        for name, count in classes.items():
+            (root / part / name).mkdir(parents=True)
+            for n in range(count):
+                noise = random.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+                Image.fromarray(noise).save(root / part / name / f"{n}.png")
+    return ["data=imagefolder", f"data.root={root}"]
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_folders_that_cannot_be_learned_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(words: list[str]) -> str:
+        return refusal(capsys, tmp_path / "runs", *words)
+
+    missing = tmp_path / "missing"
+    text = refused(["data=imagefolder", f"data.root={missing}"])
+    assert text == f"data.root={missing} is missing: expected a folder with train/CLASS/*"
+    empty = tmp_path / "empty"
+    (empty / "train").mkdir(parents=True)
+    text = refused(["data=imagefolder", f"data.root={empty}"])
+    assert text.startswith(f"{empty / 'train'} is empty: expected one subfolder per class")
+    only = images(tmp_path / "only", train={"cat": 4, "dog": 4}, val={"cat": 2, "emu": 2})
+    text = refused(only)
+    assert f"{tmp_path}/only/val/emu is a class that the training images do not have" in text
+    one = images(tmp_path / "one", train={"cat": 9})
+    text = refused([*one, "data.verify=false"])
+    assert text == f"{tmp_path}/one has one class: a classifier needs at least two"
+    text = refused(["data=imagenet", f"data.root={missing}"])
+    assert f"expects {missing}/train/n*/*.JPEG" in text
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_an_image_that_cannot_be_decoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = images(tmp_path / "photos", train={"cat": 8, "dog": 8})
+    broken = tmp_path / "photos" / "train" / "dog" / "3.png"
+    broken.write_bytes(broken.read_bytes()[:100])
+    text = refusal(capsys, tmp_path / "runs", *words)
+    assert text.startswith(f"{broken} cannot be decoded: ")
+    assert text.endswith("repair or remove it")
+
+
+# --- the store -----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_a_store_that_cannot_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for runs in (file, file / "deeper"):
+        text = refusal(capsys, tmp_path, f"runs={runs}")
+        assert text == f"runs={runs}: {file} is a file, name a folder"
+    assert file.read_text() == "mine"
+    text = refusal(capsys, tmp_path, f"runs={tmp_path}/{'x' * 300}")
+    assert text.endswith("cannot be used: File name too long")
+    # Root may write anywhere, so that permissions cannot be tried.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    text = refusal(capsys, tmp_path)
+    assert text == f"runs={tmp_path} cannot be written to: name a folder of your own"
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_more_changes_than_a_name_can_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = ["epochs=3", "learning_rate=0.0123", "momentum=0.87", "weight_decay=0.00123"]
+    changed += ["dropout=0.123", "warmup=17", "clip=12.5", "input_range=1", "colour_shift=0.25"]
+    changed += ["schedule=plateau", "patience=7", "drops=2"]
+    text = refusal(capsys, tmp_path / "runs", *(f"recipe.{word}" for word in changed))
+    assert "too many values are changed for the name of a folder" in text
+
+
+def _name(runs: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert command([*LIGHT, f"runs={runs}", "dry_run=true", *words]) == 0
+    return capsys.readouterr().out.partition(": new;")[0]
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_a_name_is_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = _name(tmp_path / "runs", capsys, "arch.pool=maxpool3/2")
+    assert name.startswith("A+pool=maxpool3-2-S256-tiny")
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_a_folder_in_the_way_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = _name(tmp_path, capsys)
+    place = tmp_path / name
+    place.write_text("mine")
+    assert refusal(capsys, tmp_path).startswith(f"{place} is a file where the folder of a run")
+    place.unlink()
+    place.mkdir()
+    (place / "holiday.txt").write_text("mine")
+    text = refusal(capsys, tmp_path)
+    assert text == f"{place} holds files but no config.yaml: move the folder away"
+    # A parent's folder is looked at too.
+    text = refusal(capsys, tmp_path, "-m", "arch=B", "scale=S256,S384", "init=from_A")
+    assert text == f"{place} holds files but no config.yaml: move the folder away"
+    (place / "config.yaml").write_text("arch: [\nrecipe: }")
+    text = refusal(capsys, tmp_path)
+    assert text.startswith(f"{place}/config.yaml cannot be read as a run's configuration")
+
+
+def test_a_configuration_that_contradicts_its_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command([*LIGHT, f"runs={tmp_path}", "test=[centre]"]) == 0
+    (folder,) = (path for path in tmp_path.iterdir() if path.name[0] != ".")
+    capsys.readouterr()
+    text = (folder / "config.yaml").read_text()
+    assert yaml.safe_load(text)["seed"] == 0
+    (folder / "config.yaml").write_text(text.replace("seed: 0", "seed: 1"))
+    said = refusal(capsys, tmp_path)
+    assert said.startswith(f"{folder} contradicts its config.yaml, which belongs to ")
+    assert said.endswith("move the folder away")
+    (folder / "config.yaml").write_text(text)
+    (folder / "result.json").write_text("{")
+    said = refusal(capsys, tmp_path)
+    assert said.startswith(f"{folder}/result.json is damaged: ")
+    assert said.endswith("remove it to train again")
+
+
+# --- the program ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["recipe.batch=0"], "recipe.batch=0: expected a number above zero\n"),
+        (["scale=256"], "scale=256 is not known: choose from S256, S384, jitter\n"),
+        (["test=[centre]", "-m", "arch=A,B"], "recipe.epochs=0: expected a number above zero\n"),
+    ],
+)
+def test_the_program_ends_with_2(words: list[str], says: str, tmp_path: Path) -> None:
+    if "-m" in words:
+        words = [*words, "recipe.epochs=1,0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "repro.run", *LIGHT, *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", says)
+    assert list(tmp_path.iterdir()) == []

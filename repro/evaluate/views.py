@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from repro.data.loader import centre_crops, whole_images
@@ -18,28 +18,52 @@ from repro.store.views import Posteriors
 
 Prepare = Callable[[Tensor], Tensor]
 """Takes grey levels (N, C, H, W) from the loader to the net's input, on its device."""
+Judge = Callable[[Tensor], Tensor]
+"""Takes the net's input (N, C, H, W) to posteriors (N, classes)."""
+GRID = 5
+"""Crops along each side of an image in multi-crop evaluation."""
 
 
-def posteriors(
-    scores: Callable[[Tensor], Tensor],
-    batches: Iterable[tuple[Tensor, Tensor]],
-    count: int,
-    classes: int,
-    prepare: Prepare,
-) -> NDArray[np.float32]:
-    """Soft-max posteriors (count, classes) of images that come in batches of (indices, images)."""
-    result = torch.full((count, classes), torch.nan)
-    with torch.inference_mode():
-        for indices, images in batches:
-            result[indices] = scores(prepare(images)).float().softmax(dim=1).cpu()
-    values: NDArray[np.float32] = result.numpy()
-    return values
+def grid(height: int, width: int, crop: int) -> list[tuple[int, int]]:
+    """(top, left) of the crops of a regular 5x5 grid over an image, its corners included.
+
+    With the crops at its corners and its centre it holds torchvision's five crops.
+    """
+    rows = np.linspace(0, height - crop, GRID).round().astype(int).tolist()
+    columns = np.linspace(0, width - crop, GRID).round().astype(int).tolist()
+    return [(top, left) for top in rows for left in columns]
+
+
+def dense(net: VGG) -> Judge:
+    """The soft-max of the class score map averaged over space."""
+    scores = Dense(net).scores
+    return lambda images: scores(images).softmax(dim=1)
+
+
+def multi_crop(net: VGG) -> Judge:
+    """The mean of the soft-max posteriors of the crops of a 5x5 grid."""
+    crop = net.spec.crop
+
+    def judge(images: Tensor) -> Tensor:
+        places = grid(images.shape[-2], images.shape[-1], crop)
+        total = torch.zeros(len(images), net.spec.classes, device=images.device)
+        for top, left in places:
+            crops = images[..., top : top + crop, left : left + crop]
+            total += net(crops).float().softmax(dim=1)
+        return total / len(places)
+
+    return judge
+
+
+def plain(net: VGG) -> Judge:
+    """The net's posteriors on images of its crop's size."""
+    return lambda images: net(images).softmax(dim=1)
 
 
 def compute(
     net: VGG, view: View, split: Split, prepare: Prepare, *, batch: int, workers: int
 ) -> Posteriors:
-    """One view of a test set.
+    """One view of a test set: posteriors of all images, by the view's kind.
 
     Args:
         net: in evaluation mode, on its device.
@@ -48,26 +72,24 @@ def compute(
         prepare: from grey levels to the net's input.
         batch: images of the crop's size at once; of larger images as many as take no more memory.
         workers: processes that decode image files.
-
-    Returns:
-        Posteriors of all images: for a dense view the soft-max of the class score map averaged
-        over space; for a centre view the plain net's on the centre crop.
     """
-    side = pixels(view.q, net.spec.crop)
-    batch = max(1, batch * net.spec.crop**2 // side**2)
-    scores: Callable[[Tensor], Tensor]
-    if view.kind == "dense":
-        scores = Dense(net).scores
-        batches = whole_images(split, side, batch, mirror=view.mirrored, workers=workers)
-    elif view.kind == "centre":
-        scores = net
-        batches = centre_crops(
-            split, side, net.spec.crop, batch, mirror=view.mirrored, workers=workers
-        )
+    crop = net.spec.crop
+    side = pixels(view.q, crop)
+    judge = JUDGES[view.kind](net)
+    batch = max(1, batch * crop**2 // side**2)
+    how: dict[str, Any] = {"mirror": view.mirrored, "workers": workers}
+    if view.kind == "centre":
+        batches = centre_crops(split, side, crop, batch, **how)
     else:
-        raise ValueError(f"no such view: {view.kind}")
-    values = posteriors(scores, batches, len(split.images), net.spec.classes, prepare)
-    return Posteriors(values, split.labels, np.array(split.ids))
+        batches = whole_images(split, side, batch, **how)
+    result = torch.full((len(split.images), net.spec.classes), torch.nan)
+    with torch.inference_mode():
+        for indices, images in batches:
+            result[indices] = judge(prepare(images)).float().cpu()
+    return Posteriors(result.numpy(), split.labels, np.array(split.ids))
+
+
+JUDGES: dict[str, Callable[[VGG], Judge]] = {"dense": dense, "grid": multi_crop, "centre": plain}
 
 
 def centre_error(

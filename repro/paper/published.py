@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-TABLE_OF_PROTOCOL = {"single_scale": 3, "multi_scale": 4}
+TABLE_OF_PROTOCOL = {"single_scale": 3, "multi_scale": 4, "multi_crop": 5, "multi_crop_dense": 5}
 CLASSES = 1000
 TEST_IMAGES = 50_000
 
@@ -36,7 +36,7 @@ def rows(number: int) -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=1024)
 def error(protocol: str, net: str, scale: str, metric: str) -> float | None:
-    """The published error of a cell of Tables 3 and 4, or None where there is none.
+    """The published error of a cell of Tables 3, 4 and 5, or None where there is none.
 
     Args:
         protocol: how it was tested, as in `repro.spec.scales.PROTOCOLS`.
@@ -47,6 +47,6 @@ def error(protocol: str, net: str, scale: str, metric: str) -> float | None:
     if protocol not in TABLE_OF_PROTOCOL:
         return None
     for row in rows(TABLE_OF_PROTOCOL[protocol]):
-        if (row["net"], row["scale"]) == (net, scale):
+        if (row["net"], row["scale"], row.get("protocol", protocol)) == (net, scale, protocol):
             return float(row[metric])
     return None

@@ -36,7 +36,7 @@ class View:
     """
 
     kind: str
-    """`dense` (the whole image) or `centre` (the centre crop)."""
+    """`dense` (the whole image), `grid` (5x5 crops of it) or `centre` (the centre crop)."""
     q: int
     """Test scale in paper pixels."""
     mirrored: bool
@@ -60,6 +60,8 @@ class Protocol:
 PROTOCOLS = {
     "single_scale": Protocol(("dense",), several=False, section="4.1, Table 3"),
     "multi_scale": Protocol(("dense",), several=True, section="4.2, Table 4"),
+    "multi_crop": Protocol(("grid",), several=True, section="4.3, Table 5"),
+    "multi_crop_dense": Protocol(("grid", "dense"), several=True, section="4.3, Table 5"),
     "centre": Protocol(("centre",), several=False, section="4.1, the shallow net"),
 }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -55,7 +56,8 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
         config = typed(tree)
         expected = identities.identity(config, record["parents"], record["fingerprint"])
     except Exception as error:
-        raise RequestError(f"{path} cannot be read as a run's configuration: {error}") from error
+        reason = " ".join(str(error).split())
+        raise RequestError(f"{path} cannot be read as a run's configuration: {reason}") from error
     if identities.name(config, expected) != folder.name:
         raise RequestError(
             f"{folder} contradicts its config.yaml, which belongs to "
@@ -70,6 +72,8 @@ def check_folder(folder: Path) -> None:
     Raises:
         RequestError: its configuration is another's, or it holds files and no configuration.
     """
+    if not folder.is_dir():
+        raise RequestError(f"{folder} is a file where the folder of a run belongs: move it away")
     if (folder / "config.yaml").exists():
         read_config(folder)
         read_result(folder)
@@ -173,11 +177,14 @@ class Folder:
 
 
 @contextmanager
-def hold(store: Path, name: str, say: Callable[[str], None]) -> Iterator[Folder]:
+def hold(
+    store: Path, name: str, say: Callable[[str], None], check: Callable[[], None] = lambda: None
+) -> Iterator[Folder]:
     """Hold a run: one process works on it, others wait here, with a message.
 
     The lock is a lease in `.locks`: a holder that died is taken over after a minute, or at once on
     the same host. It relies on exclusive creation and renaming of files, not on advisory locks.
+    While this process waits, `check` is called again and again; it may raise.
 
     Raises:
         RunError: the store cannot be written to. From the folder's methods: the lease was lost.
@@ -199,11 +206,19 @@ def hold(store: Path, name: str, say: Callable[[str], None]) -> Iterator[Folder]
         if lost.is_set():
             raise RunError(f"{name} was taken over by another process while this one stood still")
 
+    def acquire() -> bool:
+        try:
+            lease.acquire(timeout=0)
+        except Timeout:
+            return False
+        return True
+
     try:
-        lease.acquire(timeout=0)
-    except Timeout:
-        say(f"{name}: another process works on it; waiting")
-        lease.acquire(poll_interval=0.5)
+        if not acquire():
+            say(f"{name}: another process works on it; waiting")
+            while not acquire():
+                check()
+                time.sleep(0.5)
     except OSError as error:
         raise RunError(f"cannot write {locks}: {error.strerror}") from error
     try:

@@ -81,7 +81,7 @@ def load_checkpoint(
         except (SafetensorError, ValueError, KeyError, OSError) as error:
             say(f"{folder / name} is damaged ({error}): not used")
             continue
-        found.append((place["iteration"], generation, tensors, place))
+        found.append(((place["epoch"], place["iteration"]), generation, tensors, place))
     if not found:
         return None
     _, generation, tensors, place = max(found, key=lambda row: row[0])

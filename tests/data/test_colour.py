@@ -34,10 +34,15 @@ def test_mean_and_covariance_are_those_of_all_pixels() -> None:
     assert np.allclose(rebuilt, np.cov(pixels.T, bias=True))
 
 
-def test_each_image_weighs_the_same(photographs: Split) -> None:
-    means = [photographs.images[n].float().mean(dim=(1, 2)) for n in range(7)]
+def test_each_image_weighs_the_same_whatever_its_size(photographs: Split) -> None:
+    pixels = [photographs.images[n].reshape(3, -1).numpy() / 255 for n in range(7)]
+    mean = np.mean([one.mean(axis=1) for one in pixels], axis=0)
+    spread = [(one - mean[:, None]) @ (one - mean[:, None]).T / one.shape[1] for one in pixels]
     found = compute(photographs, progress=False)
-    assert np.allclose(found.mean, torch.stack(means).mean(dim=0), atol=1e-3)
+    vectors = np.array(found.eigenvectors)
+    assert np.allclose(found.mean, 255 * mean)
+    assert np.allclose(vectors @ np.diag(found.eigenvalues) @ vectors.T, np.mean(spread, axis=0))
+    assert np.allclose(vectors.T @ vectors, np.eye(3))
 
 
 def test_the_result_is_kept_and_a_damaged_file_computed_again(tmp_path: Path) -> None:
@@ -79,6 +84,19 @@ def test_a_shift_is_the_sum_that_the_paper_writes() -> None:
     alpha = (0.1, -0.2, 0.05)
     by_hand = 255 * sum(p[:, i] * (alpha[i] * colours.eigenvalues[i]) for i in range(3))
     assert np.allclose(found, by_hand)
+
+
+def test_many_shifts_have_the_covariance_that_the_principal_colours_say() -> None:
+    random = np.random.default_rng(2)
+    mixed = (random.random((400, 3)) @ random.random((3, 3)) * 80).astype(np.uint8)
+    images = ArrayImages(torch.as_tensor(mixed).reshape(4, 10, 10, 3).permute(0, 3, 1, 2))
+    colours = compute(replace(arrays(4, 3), images=images), progress=False)
+    found = shifts(random.standard_normal((200_000, 3)), colours, 0.1)
+    vectors, weights = np.array(colours.eigenvectors), 255 * 0.1 * np.array(colours.eigenvalues)
+    expected = vectors @ np.diag(weights**2) @ vectors.T
+    assert found.dtype == np.float32
+    assert np.abs(np.cov(found.T) - expected).max() < 0.02 * expected.max()
+    assert np.abs(found.mean(axis=0)).max() < 0.02 * expected.max() ** 0.5
 
 
 def test_one_channel_has_no_shift() -> None:

@@ -158,3 +158,59 @@ def test_a_subset_keeps_order(tmp_path: Path) -> None:
     part = FileImages(paths, 3).subset(np.array([3, 1]))
     assert part.sizes().tolist() == [[7, 9], [5, 9]]
     assert [tuple(part[n].shape) for n in range(len(part))] == [(3, 7, 9), (3, 5, 9)]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA", "I;16"])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 3), (2, 1), (13, 11)])
+def test_every_pixel_is_the_one_that_was_saved(
+    tmp_path: Path, mode: str, height: int, width: int
+) -> None:
+    bands = {"RGB": 3, "L": 1, "RGBA": 4, "LA": 2, "I;16": 1}[mode]
+    kind = np.uint16 if mode == "I;16" else np.uint8
+    pixels = np.random.default_rng(height).integers(
+        0, np.iinfo(kind).max, (height, width, bands), dtype=kind, endpoint=True
+    )
+    path = tmp_path / "image.png"
+    Image.fromarray(pixels[..., 0] if bands == 1 else pixels).save(path)
+    colour = pixels >> 8 if mode == "I;16" else pixels[..., :3] if bands > 2 else pixels[..., :1]
+    exact = colour.astype(float)
+    if bands in (2, 4):
+        opaque = pixels[..., -1:] / 255
+        exact = exact * opaque + 255 * (1 - opaque)
+    in_colour = np.broadcast_to(exact, (height, width, 3)).transpose(2, 0, 1)
+    assert np.abs(decode(path, 3).numpy() - in_colour).max() <= (bands in (2, 4))
+    luminance = np.tensordot([0.299, 0.587, 0.114], in_colour, 1)
+    assert np.abs(decode(path, 1)[0].numpy() - luminance).max() <= 1.5
+    assert upright_size(path) == (height, width)
+
+
+def test_colours_of_a_palette_may_be_half_transparent(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    image = Image.new("P", (9, 7), 1)
+    image.putpalette([0, 0, 0, *RED])
+    image.save(path, transparency=bytes([255, 127]))
+    assert close(middle(path), (228, 133, 143), 1)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_jpeg_that_was_cut_off_is_refused(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "cut.JPEG"
+    save(tmp_path / "noise.png", 60, 50)
+    Image.open(tmp_path / "noise.png").save(path, "JPEG")
+    assert decode(path, 3).shape == (3, 60, 50)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    for channels in (1, 3):
+        with pytest.raises(RunError, match=r"cut\.JPEG cannot be decoded"):
+            decode(path, channels)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF:UserWarning")
+@pytest.mark.parametrize(
+    "exif", [b"", b"no exif at all", b"MM\0*\0\0\0\x08", b"II*\0\xff\xff\xff\x7f"]
+)
+def test_an_exif_header_without_sense_is_passed_over(tmp_path: Path, exif: bytes) -> None:
+    path = tmp_path / "image.jpg"
+    Image.new("RGB", (30, 20), RED).save(path, exif=b"Exif\0\0" + exif)
+    assert close(middle(path), RED, 4)
+    assert upright_size(path) == (20, 30)

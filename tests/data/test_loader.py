@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional
 
 from repro.data import loader
 from repro.data.colour import shifts
-from repro.data.images import FileImages
+from repro.data.images import ArrayImages, FileImages
 from repro.data.loader import TrainingCrops, centre_crops, draws, whole_images
 from repro.data.rescale import rescale
 from repro.data.sources import Split
@@ -25,6 +25,9 @@ from repro.errors import RunError
 from tests.data.conftest import arrays
 
 Batch = tuple[Tensor, Tensor, Tensor]
+
+S = range(14, 18)
+FEW_CORES = "ignore:This DataLoader will create:UserWarning"
 
 
 def crops(split: Split, **changes: Any) -> TrainingCrops:
@@ -103,6 +106,32 @@ def test_every_place_and_every_scale_is_drawn_as_often() -> None:
     assert np.abs(lefts - 800).max() < 4 * 800**0.5
 
 
+def test_every_scale_is_met_in_the_crops_the_smallest_and_the_largest_too() -> None:
+    split = arrays(8, channels=3)
+    of_side = [[windows(split.images[n], range(s, s + 1), 14, True) for n in range(8)] for s in S]
+    made = crops(split, smin=S[0], smax=S[-1], crop=14, mirror=True)
+    met = np.zeros(len(S), dtype=int)
+    for epoch in range(40):
+        for images, _, labels in made.epoch(epoch):
+            for image, label in zip(images, labels.tolist(), strict=True):
+                met += [image.numpy().tobytes() in side[label] for side in of_side]
+    assert met.sum() == 320
+    assert np.abs(met - 80).max() < 4 * 80**0.5
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 9), st.integers(1, 4), st.booleans())
+def test_whole_images_in_memory_come_in_their_order(count: int, batch: int, mirror: bool) -> None:
+    split = arrays(count)
+    assert isinstance(split.images, ArrayImages)
+    found = list(whole_images(split, 15, batch, mirror=mirror))
+    assert torch.cat([indices for indices, _ in found]).tolist() == list(range(count))
+    assert [len(images) for _, images in found[:-1]] == [batch] * (-(-count // batch) - 1)
+    expected = rescale(split.images.array, 15)
+    images = torch.cat([images for _, images in found])
+    assert torch.equal(images, expected.flip(-1) if mirror else expected)
+
+
 def test_seeds_and_epochs_differ_and_nothing_else_decides() -> None:
     split = arrays(12)
     first = list(crops(split, smax=20).epoch(0))
@@ -132,6 +161,7 @@ def test_colour_shifts_belong_to_their_images() -> None:
         assert shift.any()
 
 
+@pytest.mark.filterwarnings(FEW_CORES)
 def test_workers_change_nothing(photographs: Split) -> None:
     alone = crops(photographs, smax=20, mirror=True)
     helped = crops(photographs, smax=20, mirror=True, workers=2)
@@ -144,7 +174,34 @@ def test_workers_change_nothing(photographs: Split) -> None:
         assert torch.equal(left[1], right[1])
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("smax", [16, 20])
+def test_resuming_gives_the_tail_of_files_too(photographs: Split, smax: int) -> None:
+    made = crops(photographs, smax=smax, mirror=True, batch=2)
+    for epoch in (0, 1):
+        batches = list(made.epoch(epoch))
+        for start in range(len(made) + 1):
+            assert same(list(made.epoch(epoch, start)), batches[start:])
+
+
+@pytest.mark.filterwarnings(FEW_CORES)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_before_an_image_that_does_not_decode_are_given(
+    photographs: Split, workers: int
+) -> None:
+    made = crops(photographs, batch=2, workers=workers)
+    whole = list(made.epoch(0))
+    assert isinstance(photographs.images, FileImages)
+    bad = photographs.images.paths[int(whole[2][2][0])]
+    bad.write_text("no image")
+    batches = made.epoch(0)
+    assert same([next(batches), next(batches)], whole[:2])
+    with pytest.raises(RunError, match=f"{bad} cannot be decoded") as caught:
+        next(batches)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings(FEW_CORES)
+@pytest.mark.parametrize("workers", [0, 2])
 def test_an_image_that_does_not_decode_is_named(photographs: Split, workers: int) -> None:
     assert isinstance(photographs.images, FileImages)
     photographs.images.sizes()

