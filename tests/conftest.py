@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import settings
 
+from repro.config import CONF, Config, register, typed
+
 # A busy machine is no failure.
 settings.register_profile("repro", deadline=None)
 settings.load_profile("repro")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from repro.config import CONF, Config, register, typed
 
 Compose = Callable[..., Config]
 

@@ -103,7 +103,7 @@ def _restore(tensors: dict[str, Tensor], net: nn.Module, optimiser: optim.Optimi
         if name.startswith("optimiser."):
             _, index, key = name.split(".", 2)
             weight = parameters[int(index)]
-            if tensor.shape == weight.shape:
+            if key != "step" and tensor.shape == weight.shape:
                 # In the weight's memory format: sums round otherwise where the two differ.
                 value = torch.empty_like(weight, device="cpu").copy_(tensor)
             else:

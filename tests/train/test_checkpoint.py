@@ -39,8 +39,8 @@ def step(net: nn.Module, rule: optim.Optimizer) -> None:
 
 
 def tensors(net: nn.Module, rule: optim.Optimizer) -> list[Tensor]:
-    states = rule.state_dict()["state"].values()
-    return [*net.state_dict().values(), *(t for state in states for t in state.values())]
+    states = [state for _, state in sorted(rule.state_dict()["state"].items())]
+    return [*net.state_dict().values(), *(s[key] for s in states for key in sorted(s))]
 
 
 def folder(path: Path) -> Folder:
