@@ -2,10 +2,12 @@
 
     python -m repro.report                          runs/ -> reports/latest/
     python -m repro.report runs=runs out=reports/mine
+    python -m repro.report fuse=D-S256+E-S256,B-S256+D-S256+E-S256
 
 It writes comparison.html (one file, pictures inside), comparison.md, results.csv, claims.csv,
 tables/*.{csv,md,tex} and figures/*.{png,svg}. It needs no net: everything follows from stored
-posteriors. Exit status: 0 written; 2 the request was wrong.
+posteriors. `fuse` adds ensembles to those of the paper, nets as ARCH-SCALE.
+Exit status: 0 written; 2 the request was wrong.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pathlib import Path
 
 from repro.errors import RequestError, RunError
 
-DEFAULTS = {"runs": "runs", "out": "reports/latest"}
+DEFAULTS = {"runs": "runs", "out": "reports/latest", "fuse": ""}
 
 
 def main() -> None:
@@ -27,7 +29,8 @@ def main() -> None:
         options = read(sys.argv[1:])
         from repro.analysis.write import write
 
-        print(write(Path(options["runs"]), Path(options["out"])))
+        fuse = [members for members in options["fuse"].split(",") if members]
+        print(write(Path(options["runs"]), Path(options["out"]), fuse))
     except (RequestError, RunError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
@@ -43,7 +46,7 @@ def read(arguments: list[str]) -> dict[str, str]:
     for word in arguments:
         key, _, value = word.partition("=")
         if key not in options or not value.strip():
-            raise RequestError(f"{word}: expected runs=FOLDER or out=FOLDER")
+            raise RequestError(f"{word}: expected runs=FOLDER, out=FOLDER or fuse=NET+NET")
         options[key] = value
     return options
 

@@ -306,17 +306,8 @@ def test_a_configuration_that_contradicts_its_folder(
 # --- the program ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["recipe.batch=0"], "recipe.batch=0: expected a number above zero\n"),
-        (["scale=256"], "scale=256 is not known: choose from S256, S384, jitter\n"),
-        (["test=[centre]", "-m", "arch=A,B"], "recipe.epochs=0: expected a number above zero\n"),
-    ],
-)
-def test_the_program_ends_with_2(words: list[str], says: str, tmp_path: Path) -> None:
-    if "-m" in words:
-        words = [*words, "recipe.epochs=1,0"]
+def test_the_program_ends_with_2(tmp_path: Path) -> None:
+    words = ["test=[centre]", "-m", "arch=A,B", "recipe.epochs=1,0"]
     done = subprocess.run(
         [sys.executable, "-m", "repro.run", *LIGHT, *words],
         cwd=tmp_path,
@@ -324,5 +315,6 @@ def test_the_program_ends_with_2(words: list[str], says: str, tmp_path: Path) ->
         capture_output=True,
         text=True,
     )
+    says = "recipe.epochs=0: expected a number above zero\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", says)
     assert list(tmp_path.iterdir()) == []

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from repro.command import command
+from repro.errors import RunError
+from repro.perform import Performance
+from repro.store import runs as store
+from repro.train.interruption import Interrupted, Stop
+from repro.train.loop import Training
 
 # Few layers, few images, one thread: a run in about a second.
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=96", "recipe.batch=16", "threads=1"]
@@ -90,8 +99,8 @@ def test_what_is_finished_is_not_done_again_and_new_views_are_added(tmp_path: Pa
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path: Path) -> None:
-    for store, seed in (("first", 3), ("second", 3), ("third", 4)):
-        assert run(tmp_path / store, f"seed={seed}", "arch=A-LRN") == 0
+    for place, seed in (("first", 3), ("second", 3), ("third", 4)):
+        assert run(tmp_path / place, f"seed={seed}", "arch=A-LRN", "test=[single_scale]") == 0
     first, second, third = (
         folders(tmp_path / s)["A-LRN-S256"] for s in ("first", "second", "third")
     )
@@ -100,7 +109,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path: Path) 
 
 
 def test_a_diverged_net_is_a_result_and_the_sweep_goes_on(tmp_path: Path) -> None:
-    assert run(tmp_path, "-m", "recipe.learning_rate=1e30,0.01") == 0
+    assert run(tmp_path, "-m", "recipe.learning_rate=1e30,0.01", "test=[centre]") == 0
     outcomes = {
         json.loads((path / "result.json").read_text())["outcome"]
         for path in tmp_path.iterdir()
@@ -128,7 +137,7 @@ def test_parents_are_trained_first_and_children_start_from_them(tmp_path: Path) 
 
 def test_layers_from_a_are_those_of_the_run_of_a(tmp_path: Path) -> None:
     still = ["recipe.weight_decay=0", "recipe.learning_rate=1e-30"]
-    assert run(tmp_path, "arch=B", "init=from_A", *still) == 0
+    assert run(tmp_path, "arch=B", "init=from_A", "test=[centre]", *still) == 0
     found = folders(tmp_path)
     assert set(found) == {"A-S256", "B-S256"}
     a, b = (load_file(folder / "weights.safetensors") for folder in found.values())
@@ -139,7 +148,7 @@ def test_layers_from_a_are_those_of_the_run_of_a(tmp_path: Path) -> None:
 
 
 def test_only_fc_layers_are_tuned(tmp_path: Path) -> None:
-    assert run(tmp_path, "scale=S384", "finetune=fc", "scale.lr_factor=1") == 0
+    assert run(tmp_path, "scale=S384", "finetune=fc", "scale.lr_factor=1", "test=[centre]") == 0
     weights = [load_file(path / "weights.safetensors") for path in folders(tmp_path).values()]
     convolutions = [name for name in weights[0] if name.startswith("features")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in convolutions)
@@ -149,9 +158,6 @@ def test_only_fc_layers_are_tuned(tmp_path: Path) -> None:
 def test_a_failure_is_recorded_and_ends_only_its_own_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from repro.errors import RunError
-    from repro.train.loop import Training
-
     whole = Training.run
 
     def breaks(training: Training) -> object:
@@ -160,7 +166,7 @@ def test_a_failure_is_recorded_and_ends_only_its_own_run(
         return whole(training)
 
     monkeypatch.setattr(Training, "run", breaks)
-    assert run(tmp_path, "-m", "arch=A,A-LRN") == 1
+    assert run(tmp_path, "-m", "arch=A,A-LRN", "test=[centre]") == 1
     text = capsys.readouterr().err
     assert "photo.jpg cannot be decoded: it ends early" in text
     assert "1 of 2 runs finished; the same command goes on" in text
@@ -169,11 +175,107 @@ def test_a_failure_is_recorded_and_ends_only_its_own_run(
     assert (found["A-S256"] / "failed.json").is_file()
     assert (found["A-LRN-S256"] / "result.json").is_file()
     monkeypatch.setattr(Training, "run", whole)
-    assert run(tmp_path, "-m", "arch=A,A-LRN") == 0
+    assert run(tmp_path, "-m", "arch=A,A-LRN", "test=[centre]") == 0
     assert not (found["A-S256"] / "failed.json").exists()
 
 
-def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+def test_an_image_that_breaks_fails_its_run_until_it_is_repaired(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    for place, count in (("bad", 2), ("good", 3)):
+        for folder in (f"{place}/{part}/{c}" for part in ("train", "val", "test") for c in "ab"):
+            (tmp_path / folder).mkdir(parents=True)
+            for n in range(count):
+                noise = random.integers(0, 256, (12, 12, 3), np.uint8)
+                Image.fromarray(noise).save(tmp_path / folder / f"{n}.png")
+    # Not looked at before, so that it is found while the run is under way; of the same size.
+    broken = tmp_path / "bad" / "val" / "b" / "1.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"?" * len(whole))
+    words = ["-m", "data=imagefolder", f"data.root={tmp_path}/bad,{tmp_path}/good"]
+    words += ["data.verify=false", "test=[centre]"]
+    runs = tmp_path / "runs"
+    assert run(runs, *words) == 1
+    said = capsys.readouterr().err
+    assert f"{broken} cannot be decoded" in said
+    assert "1 of 2 runs finished; the same command goes on" in said
+    assert "Traceback" not in said
+    (failed,) = (path.parent for path in runs.glob("*/failed.json"))
+    reason = json.loads((failed / "failed.json").read_text())["reason"]
+    assert reason.startswith(f"{broken} cannot be decoded")
+    assert not (failed / "result.json").exists()
+    broken.write_bytes(whole)
+    assert run(runs, *words) == 0
+    assert len(list(runs.glob("*/result.json"))) == 2
+    assert not (failed / "failed.json").exists()
+
+
+def test_a_full_disk_fails_its_run_and_what_was_finished_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write = store.write_whole
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def writing(path: Path, *rest: Any) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            if path.parent.name.startswith("A-S256") and path.name == "weights.safetensors":
+                patch.setattr(os, "fsync", full)
+            write(path, *rest)
+
+    words = ["-m", "arch=A,B-5x5", "test=[centre]"]
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write_whole", writing)
+        assert run(tmp_path, *words) == 1
+    found = folders(tmp_path)
+    failed = found["A-S256"]
+    reason = f"cannot write {failed}/weights.safetensors: the disk is full; what was finished stays"
+    assert json.loads((failed / "failed.json").read_text()) == {"reason": reason}
+    said = capsys.readouterr().err
+    assert f"failed: {failed.name}: {reason}" in said
+    assert "Traceback" not in said
+    assert (found["B-5x5-S256"] / "result.json").is_file()
+    assert not list(failed.glob(".*")), "nothing half written is left"
+    # The two epochs are not trained again.
+    monkeypatch.setattr(Training, "_step", lambda *_: pytest.fail("trains"))
+    assert run(tmp_path, *words) == 0
+    assert "goes on at epoch 3, step 1" in capsys.readouterr().err
+    assert not (failed / "failed.json").exists()
+
+
+def test_a_signal_after_the_last_step_still_ends_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Performance, "_summarise", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit) as ended:
+            run(tmp_path, "-m", "arch=A,B", "test=[centre]")
+    assert ended.value.code == 75
+    assert set(folders(tmp_path)) == {"A-S256"}
+    assert (folders(tmp_path)["A-S256"] / "result.json").is_file()
+
+
+def test_a_process_that_waits_for_a_run_can_be_stopped(tmp_path: Path) -> None:
+    stop, said = Stop(), [""]
+
+    def say(line: str) -> None:
+        said.append(line)
+        stop._asked.set()
+
+    with (
+        store.hold(tmp_path, "run", said.append),
+        pytest.raises(Interrupted),
+        store.hold(tmp_path, "run", say, stop.check),
+    ):
+        pytest.fail("held twice")
+    assert said[-1] == "run: another process works on it; waiting"
+
+
+def test_an_interrupted_run_goes_on_bit_for_bit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["recipe.epochs=6", "checkpoint_seconds=0.05", "test=[centre]"]
     assert run(tmp_path / "whole", *words) == 0
     whole = folders(tmp_path / "whole")["A-S256"]
@@ -188,10 +290,9 @@ def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
         assert process.returncode == expected, said
     cut = folders(tmp_path / "cut")["A-S256"]
     assert not (cut / "result.json").exists()
-    last = start(tmp_path / "cut", *words)
-    text = last.communicate(timeout=120)[1]
-    assert last.returncode == 0, text
-    assert "goes on at epoch" in text
+    capsys.readouterr()
+    assert run(tmp_path / "cut", *words) == 0
+    assert re.search(r"goes on at epoch \d, step \d", capsys.readouterr().err)
     assert same(whole, cut)
     assert not list(cut.glob("checkpoint-*"))
 
@@ -206,11 +307,26 @@ def _wait_for_progress(process: subprocess.Popen[str], runs: Path) -> None:
     pytest.fail("no checkpoint within 20 s")
 
 
-def test_two_processes_on_one_run_train_it_once(tmp_path: Path) -> None:
-    both = [start(tmp_path, "test=[centre]") for _ in range(2)]
-    said = [process.communicate(timeout=120)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert sum(text.count("epoch 1 of 2") for text in said) == 1
+def test_two_processes_on_one_run_train_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["test=[centre]", "checkpoint_seconds=0.05"]
+    other = start(tmp_path, *words)
+    _wait_for_progress(other, tmp_path)
+    other.send_signal(signal.SIGSTOP)
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        other.send_signal(signal.SIGCONT)
+
+    monkeypatch.setattr("repro.perform.say", say)
+    assert run(tmp_path, *words) == 0
+    text = other.communicate(timeout=120)[1]
+    assert other.returncode == 0, text
+    assert text.count(" trains\n") == 1
+    (line,) = said
+    assert line.endswith("another process works on it; waiting")
 
 
 def test_help_and_configuration_need_no_torch() -> None:
@@ -233,3 +349,34 @@ def test_a_dry_run_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "4 runs in" in text
     assert "D-S384" in text
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_the_wheel_works_where_there_is_no_checkout(tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    python = [sys.executable, "-m"]
+
+    def do(*words: str) -> str:
+        done = subprocess.run(
+            [*python, *words],
+            cwd=empty,
+            env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+            | {"PYTHONPATH": str(place)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    empty, place = tmp_path / "empty", tmp_path / "place"
+    empty.mkdir()
+    pip = ["pip", "--disable-pip-version-check", "-q"]
+    do(*pip, "wheel", str(root), "--no-deps", "--no-build-isolation", "-w", str(tmp_path))
+    (wheel,) = tmp_path.glob("*.whl")
+    do(*pip, "install", "--no-deps", "--target", str(place), str(wheel))
+    assert (place / "repro" / "conf" / "arch" / "A.yaml").is_file()
+    assert do("repro.run", "--help").startswith("Train and test:")
+    do("repro.run", *LIGHT, "test=[centre]")
+    (folder,) = (path for path in (empty / "runs").iterdir() if path.name[0] != ".")
+    result = json.loads((folder / "result.json").read_text())
+    assert result["environment"]["git_commit"] is None, "from the wheel, not from the checkout"

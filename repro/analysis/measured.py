@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,16 +26,26 @@ TOP = {"top1_error": 1, "top5_error": 5}
 
 @dataclass(frozen=True)
 class Measured:
-    """One net tested by one protocol."""
+    """One net, or several whose posteriors are averaged, tested by one protocol."""
 
-    run: Run
+    runs: tuple[Run, ...]
     protocol: str
     posteriors: Posteriors
 
     @property
+    def run(self) -> Run:
+        """The run, or the first of a fusion."""
+        return self.runs[0]
+
+    @property
+    def net(self) -> str:
+        """As in `D-jitter-fc`, the nets of a fusion joined by `+`."""
+        return "+".join(net_label(run) for run in self.runs)
+
+    @property
     def q(self) -> str:
         """The test scales in paper pixels, as in `224,256,288`."""
-        return ",".join(map(str, q_of(self.protocol, self.run.config.scale)))
+        return self.joined(lambda run: ",".join(map(str, q_of(self.protocol, run.config.scale))))
 
     @property
     def images(self) -> int:
@@ -47,6 +57,10 @@ class Measured:
         """Top-1 errors, an image each, in the order of image ids."""
         return stored.wrong(self.posteriors, 1)
 
+    def joined(self, word: Callable[[Run], str]) -> str:
+        """A word about each run, joined by `+`."""
+        return "+".join(word(run) for run in self.runs)
+
     def error(self, metric: str) -> float | None:
         """Error in percent, or None where there are too few classes for the metric to mean much."""
         if self.posteriors.posteriors.shape[1] <= TOP[metric]:
@@ -55,11 +69,22 @@ class Measured:
 
     def published(self, metric: str) -> float | None:
         """The paper's value of this cell; top-5 only where there are as many classes."""
-        config = self.run.config
         classes = self.posteriors.posteriors.shape[1]
-        if config.finetune != "all" or (metric == "top5_error" and classes != published.CLASSES):
+        if metric == "top5_error" and classes != published.CLASSES:
+            return None
+        if len(self.runs) > 1:
+            return published.fusion_error(self.protocol, self.net, metric)
+        config = self.run.config
+        if config.finetune != "all":
             return None
         return published.error(self.protocol, config.arch.name, config.scale.name, metric)
+
+
+def net_label(run: Run) -> str:
+    """What tells the nets of one setting and seed apart, as in `D-jitter-fc`."""
+    config = run.config
+    words = [config.arch.name, config.scale.name]
+    return "-".join(words if config.finetune == "all" else [*words, config.finetune])
 
 
 def measure(runs: Sequence[Run]) -> list[Measured]:
@@ -75,8 +100,31 @@ def measure(runs: Sequence[Run]) -> list[Measured]:
             read = [stored.read(run.folder, view) for view in wanted]
             present = [posteriors for posteriors in read if posteriors is not None]
             if len(present) == len(wanted):
-                found.append(Measured(run, protocol, stored.mean(present)))
+                found.append(Measured((run,), protocol, stored.mean(present)))
     return found
+
+
+def fuse(measured: Sequence[Measured], members: Sequence[str], protocol: str) -> list[Measured]:
+    """The mean posteriors of several nets of one setting, for every seed that all of them have.
+
+    Args:
+        measured: nets of one setting.
+        members: which nets, as in `D-jitter`.
+        protocol: how each is tested, at the test scales of its own S.
+    """
+    seeds = sorted({one.run.config.seed for one in measured})
+    fusions = []
+    for seed in seeds:
+        found = {
+            one.net: one
+            for one in measured
+            if (one.protocol, one.run.config.seed) == (protocol, seed)
+        }
+        if all(member in found for member in members):
+            chosen = [found[member] for member in members]
+            posteriors = stored.mean([one.posteriors for one in chosen])
+            fusions.append(Measured(tuple(one.run for one in chosen), protocol, posteriors))
+    return fusions
 
 
 def results(measured: Sequence[Measured]) -> pd.DataFrame:
@@ -84,15 +132,19 @@ def results(measured: Sequence[Measured]) -> pd.DataFrame:
     rows = []
     for one in measured:
         config = one.run.config
+        fused = "fusion:" if len(one.runs) > 1 else ""
         for metric in TOP:
             value = one.error(metric)
             if value is None:
                 continue
             paper = one.published(metric)
-            row = [config.data.name, config.size.name, config.arch.name, config.scale.name]
-            row += [config.recipe.name, config.init.name, config.finetune, config.precision]
-            row += [str(config.seed), one.protocol, one.q, metric, f"{value:.4f}"]
-            row += ["" if paper is None else f"{paper:.1f}", one.run.identity]
+            row = [config.data.name, config.size.name]
+            row += [one.joined(lambda r: r.config.arch.name)]
+            row += [one.joined(lambda r: r.config.scale.name)]
+            row += [config.recipe.name, config.init.name]
+            row += [one.joined(lambda r: r.config.finetune), config.precision]
+            row += [str(config.seed), fused + one.protocol, one.q, metric, f"{value:.4f}"]
+            row += ["" if paper is None else f"{paper:.1f}", one.joined(lambda r: r.identity)]
             rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS).sort_values(COLUMNS).reset_index(drop=True)
 

@@ -18,11 +18,11 @@ from repro.analysis import built, tables
 from repro.analysis.claims import METHOD, claims, judge
 from repro.analysis.deviations import open_choices
 from repro.analysis.figures import Drawn, figures
-from repro.analysis.measured import Measured
+from repro.analysis.measured import Measured, fuse
 from repro.analysis.settings import Setting
 from repro.paper import published
 from repro.spec.geometry import geometry
-from repro.spec.scales import pixels
+from repro.spec.scales import PROTOCOLS, pixels
 from repro.store.runs import Run
 
 DENSE_CROP = 128
@@ -38,6 +38,9 @@ class Part:
     measured: Sequence[Measured]
     prefix: str
     """Of the names of its files; empty where there is one setting only."""
+    fuse: Sequence[str] = ()
+    """Ensembles that were asked for, as in `D-jitter+E-jitter`."""
+    fused: list[Measured] = field(default_factory=list)
     frames: dict[str, pd.DataFrame] = field(default_factory=dict)
     drawn: list[Drawn] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -47,9 +50,10 @@ class Part:
         runs, measured = self.runs, self.measured
         self.claims = judge(measured)
         self.drawn = figures(runs, measured)
-        table3, missing3 = tables.errors("single_scale", runs, measured)
-        table4, missing4 = tables.errors("multi_scale", runs, measured)
-        self.missing = list(dict.fromkeys([*missing3, *missing4]))
+        self.fused = fusions(measured, self.fuse)
+        filled = {f"table{number}": tables.errors(number, runs, measured) for number in (3, 4, 5)}
+        filled["table6"] = tables.ensembles(runs, measured, self.fused)
+        self.missing = list(dict.fromkeys(line for _, lines in filled.values() for line in lines))
         self.frames = {
             "summary": tables.depth(runs, measured),
             "runs": tables.what_ran(runs),
@@ -57,8 +61,8 @@ class Part:
             "table1": built.configurations(),
             "table2": built.counted(runs),
             "stacks": built.stacks(),
-            "table3": table3,
-            "table4": table4,
+            **{name: frame for name, (frame, _) in filled.items()},
+            "table7": tables.others(),
             "protocols": tables.protocols(measured),
             "geometry": built.geometries(runs[0]),
             "fields": built.fields(runs[0]),
@@ -110,6 +114,17 @@ def _markdown(frame: pd.DataFrame) -> str:
     if frame.empty:
         return "*Nothing to show.*"
     return str(frame.to_markdown(index=False, disable_numparse=True))
+
+
+def fusions(measured: Sequence[Measured], asked: Sequence[str]) -> list[Measured]:
+    """The ensembles of Table 6 and those asked for, by every protocol that their members have."""
+    wanted = [(row["members"], row["protocol"]) for row in published.rows(6)]
+    wanted += [(members, protocol) for members in asked for protocol in PROTOCOLS]
+    return [
+        one
+        for members, protocol in dict.fromkeys(wanted)
+        for one in fuse(measured, members.split("+"), protocol)
+    ]
 
 
 def environment(runs: Sequence[Run]) -> pd.DataFrame:

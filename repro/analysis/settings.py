@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import yaml
 
@@ -50,22 +53,31 @@ def by_setting(runs: list[Run]) -> dict[Setting, list[Run]]:
     return dict(sorted(groups.items()))
 
 
+@lru_cache
+def _config() -> dict[str, Any]:
+    tree: dict[str, Any] = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))
+    return tree
+
+
 def _defaults() -> dict[str, str]:
-    tree = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))
     groups: dict[str, str] = {}
-    for row in tree["defaults"]:
+    for row in _config()["defaults"]:
         if isinstance(row, dict):
             groups |= row
     return groups
 
 
-def command(run: Run, *, arch: str, scale: str) -> str:
+def command(
+    run: Run, *, arch: str, scale: str, test: str | None = None, finetune: Sequence[str] = ()
+) -> str:
     """The command line that makes a run in the setting and the store of another one.
 
     Args:
         run: a run of that setting.
         arch: the configuration wanted.
         scale: the training scale wanted.
+        test: the protocol wanted.
+        finetune: `["fc"]` where only the FC layers are to be tuned.
     """
     defaults, like = _defaults(), run.config
     words = ["python -m repro.run", f"arch={arch}"]
@@ -82,6 +94,9 @@ def command(run: Run, *, arch: str, scale: str) -> str:
         words.append(f"init={like.init.name.split('+')[0]}")
     if like.precision != "float32":
         words.append(f"precision={like.precision}")
+    words += [f"finetune={layers}" for layers in finetune]
+    if test is not None and test not in _config()["test"]:
+        words.append(f"test=[{test}]")
     if str(run.folder.parent) != "runs":
         words.append(f"runs={run.folder.parent}")
     return " ".join(words)

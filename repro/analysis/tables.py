@@ -37,7 +37,7 @@ def depth(runs: Sequence[Run], measured: Sequence[Measured]) -> pd.DataFrame:
                 "validation error (%)": f"{sum(known) / len(known):.1f}" if known else "-",
                 "test error, centre crop (%)": _tested(measured, members, "centre"),
                 "test error, dense (%)": _tested(measured, members, "single_scale"),
-                "paper, ImageNet, 1000 classes (%)": "-" if paper is None else f"{paper:.1f}",
+                "paper, ImageNet, 1000 classes (%)": _percent(paper),
             }
         )
     return pd.DataFrame(rows)
@@ -68,30 +68,91 @@ def _cells(
 
 
 def errors(
-    protocol: str, runs: Sequence[Run], measured: Sequence[Measured]
+    number: int, runs: Sequence[Run], measured: Sequence[Measured]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Table 3 or 4: the paper's rows in its order, then the nets that are ours.
+    """Table 3, 4 or 5: the paper's rows in its order, then the nets that are ours.
 
     Returns:
         The table, and the commands that fill the rows which are open.
     """
-    paper = published.rows(published.TABLE_OF_PROTOCOL[protocol])
+    paper = published.cells(number)
     thousand = runs[0].result["data"]["classes"] == published.CLASSES
     rows, missing = [], []
     for cell in paper:
-        net, scale = cell["net"], cell["scale"]
+        net, scale, protocol = cell["net"], cell["scale"], cell["protocol"]
         row = _row(net, scale, cell["Q"], runs, _cells(measured, net, scale, protocol), thousand)
         if row["top-1 here (%)"] == OPEN:
-            missing.append(command(runs[0], arch=net, scale=scale))
+            missing.append(command(runs[0], arch=net, scale=scale, test=protocol))
         row["top-1 paper (%)"] = f"{cell['top1_error']:.1f}"
-        rows.append(row | {"top-5 paper (%)": f"{cell['top5_error']:.1f}"})
+        row["top-5 paper (%)"] = f"{cell['top5_error']:.1f}"
+        rows.append({"method": METHODS[protocol]} | row if number == 5 else row)
     known = {(cell["net"], cell["scale"]) for cell in paper}
-    for net, scale, tune in _ours(measured, protocol, known):
-        cells = _cells(measured, net, scale, protocol, tune)
-        name = f"{net} (not in this table)" if tune == "all" else f"{net}, FC layers tuned"
-        row = _row(name, scale, cells[0].q, runs, cells, thousand)
-        rows.append(row | {"top-1 paper (%)": "-", "top-5 paper (%)": "-"})
+    for protocol in dict.fromkeys(cell["protocol"] for cell in paper if number != 5):
+        for net, scale, tune in _ours(measured, protocol, known):
+            cells = _cells(measured, net, scale, protocol, tune)
+            name = f"{net} (not in this table)" if tune == "all" else f"{net}, FC layers tuned"
+            row = _row(name, scale, cells[0].q, runs, cells, thousand)
+            rows.append(row | {"top-1 paper (%)": "-", "top-5 paper (%)": "-"})
     return pd.DataFrame(rows), missing
+
+
+METHODS = {
+    "multi_scale": "dense",
+    "multi_crop": "multi-crop",
+    "multi_crop_dense": "multi-crop & dense",
+}
+
+
+def ensembles(
+    runs: Sequence[Run], measured: Sequence[Measured], fused: Sequence[Measured]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Table 6: the paper's ensembles by their exact members, then those that were asked for.
+
+    Returns:
+        The table, and the commands that make the members which are missing.
+    """
+    rows, missing = [], []
+    paper = {(row["protocol"], row["members"]): row for row in published.rows(6)}
+    asked = [(one.protocol, one.net) for one in fused]
+    for protocol, members in dict.fromkeys([*paper, *asked]):
+        cells = [one for one in fused if (one.protocol, one.net) == (protocol, members)]
+        theirs = paper.get((protocol, members), {})
+        present = {one.net for one in measured if one.protocol == protocol}
+        for member in members.split("+"):
+            if member not in present:
+                arch, scale, *tune = member.rsplit("-", 2 if member.endswith("-fc") else 1)
+                line = command(runs[0], arch=arch, scale=scale, test=protocol, finetune=tune)
+                missing.append(line)
+        rows.append(
+            {
+                "ensemble": theirs.get("system", "asked for"),
+                "members": members.replace("+", " + "),
+                "method": METHODS.get(protocol, protocol.replace("_", " ")),
+                "top-1 here (%)": str(spread(cells)) if cells else OPEN,
+                "seeds": str(len(cells)) if cells else "-",
+                "top-1 paper (%)": _percent(theirs.get("top1_error")),
+                "top-5 paper (%)": _percent(theirs.get("top5_error")),
+            }
+        )
+    return pd.DataFrame(rows), missing
+
+
+def _percent(error: float | None) -> str:
+    return "-" if error is None else f"{error:.1f}"
+
+
+def others() -> pd.DataFrame:
+    """Table 7: other systems as the paper gives them; nothing in it was measured here."""
+    rows = [
+        {
+            "system": row["system"],
+            "top-1 val. (%)": _percent(row["top1_error"]),
+            "top-5 val. (%)": _percent(row["top5_error"]),
+            "top-5 test (%)": _percent(row["test_top5_error"]),
+        }
+        for row in published.rows(7)
+    ]
+    return pd.DataFrame(rows)
 
 
 def _ours(

@@ -10,15 +10,20 @@ from pathlib import Path
 import pandas as pd
 
 from repro.analysis.claims import COLUMNS as CLAIMS
-from repro.analysis.measured import measure, results
+from repro.analysis.measured import Measured, measure, results
 from repro.analysis.page import Part, html, markdown
 from repro.analysis.settings import by_setting
 from repro.errors import RequestError, RunError
 from repro.store import runs as store
 
 
-def write(runs_folder: Path, out: Path) -> str:
+def write(runs_folder: Path, out: Path, fuse: Sequence[str] = ()) -> str:
     """Write the report of all finished runs of a store.
+
+    Args:
+        runs_folder: the store.
+        out: the folder that becomes the report.
+        fuse: ensembles to compute beside the paper's, as in `D-jitter+E-jitter`.
 
     Returns:
         What to tell the user: the summary and where the page lies.
@@ -30,15 +35,18 @@ def write(runs_folder: Path, out: Path) -> str:
     _check_out(out)
     runs = _finished(runs_folder)
     measured = measure(runs)
+    _check_fuse(fuse, measured)
     groups = by_setting(runs)
     parts = []
     for setting, members in groups.items():
         mine = [one for one in measured if one.run in members]
-        parts.append(Part(setting, members, mine, f"{setting.slug}-" if len(groups) > 1 else ""))
+        prefix = f"{setting.slug}-" if len(groups) > 1 else ""
+        parts.append(Part(setting, members, mine, prefix, fuse))
+    fused = [one for part in parts for one in part.fused]
     beside = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     try:
         beside.mkdir(parents=True)
-        results(measured).to_csv(beside / "results.csv", index=False)
+        results([*measured, *fused]).to_csv(beside / "results.csv", index=False)
         _claims(parts).to_csv(beside / "claims.csv", index=False)
         for part in parts:
             _write_part(part, beside)
@@ -61,6 +69,15 @@ def _check_out(out: Path) -> None:
         raise RequestError(f"out={out} holds something that is not a report: name another folder")
     if out.exists() and not out.is_dir():
         raise RequestError(f"out={out} is a file: name a folder")
+
+
+def _check_fuse(fuse: Sequence[str], measured: Sequence[Measured]) -> None:
+    known = {one.net for one in measured}
+    for members in fuse:
+        for member in members.split("+"):
+            if member not in known:
+                names = ", ".join(sorted(known))
+                raise RequestError(f"fuse={members}: there is no tested net {member}, but {names}")
 
 
 def _finished(folder: Path) -> list[store.Run]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-TABLE_OF_PROTOCOL = {"single_scale": 3, "multi_scale": 4, "multi_crop": 5, "multi_crop_dense": 5}
+PROTOCOL_OF_TABLE = {3: "single_scale", 4: "multi_scale"}
 CLASSES = 1000
 TEST_IMAGES = 50_000
 
@@ -44,9 +44,29 @@ def error(protocol: str, net: str, scale: str, metric: str) -> float | None:
         scale: the training scale.
         metric: `top1_error` or `top5_error`.
     """
-    if protocol not in TABLE_OF_PROTOCOL:
-        return None
-    for row in rows(TABLE_OF_PROTOCOL[protocol]):
-        if (row["net"], row["scale"], row.get("protocol", protocol)) == (net, scale, protocol):
+    for number in (3, 4, 5):
+        for row in cells(number):
+            if (row["net"], row["scale"], row["protocol"]) == (net, scale, protocol):
+                return float(row[metric])
+    return None
+
+
+def cells(number: int) -> list[dict[str, Any]]:
+    """The rows of Table 3, 4 or 5, each with its protocol."""
+    return [{"protocol": PROTOCOL_OF_TABLE.get(number)} | row for row in rows(number)]
+
+
+def fusion_error(protocol: str, members: str, metric: str) -> float | None:
+    """The published error of an ensemble of Table 6, or None where there is none.
+
+    Args:
+        protocol: how its members were tested.
+        members: as in `D-jitter+E-jitter`, in any order.
+        metric: `top1_error` or `top5_error`.
+    """
+    for row in rows(6):
+        if row["protocol"] == protocol and set(row["members"].split("+")) == set(
+            members.split("+")
+        ):
             return float(row[metric])
     return None

@@ -60,6 +60,11 @@ def test_rows_stand_in_the_papers_order_and_open_ones_have_their_command(
     assert d["top-1 here (%)"] == "15.0 [10.7; 20.6]"  # Wilson's interval of 30 in 200
     assert d["top-1 paper (%)"] == "27.0"
     assert (table3["top-1 here (%)"] == "not run").sum() == 11
+    assert table(folder, "table5").method[:3].tolist() == [
+        "dense",
+        "multi-crop",
+        "multi-crop & dense",
+    ]
     assert table3.net.iloc[-1] == "B-5x5 (not in this table)"
     page = (folder / "comparison.md").read_text()
     commands = set(re.findall(r"^python -m repro.run (.*)$", page, flags=re.MULTILINE))
@@ -175,5 +180,34 @@ def test_other_folders_are_not_overwritten(tmp_path: Path, make_run: MakeRun) ->
 
 @pytest.mark.parametrize("words", [["run=x"], ["runs"], ["out="], ["--fast"]])
 def test_options_are_checked(words: list[str]) -> None:
-    with pytest.raises(RequestError, match="expected runs=FOLDER or out=FOLDER"):
+    with pytest.raises(RequestError, match="expected runs=FOLDER, out=FOLDER or fuse="):
         read(words)
+
+
+def test_ensembles_are_the_mean_of_their_members_posteriors(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
+    # Each net is sure of a wrong class for its first images; the mean of two is as wrong as the
+    # sum of what they say: wrong only where both are, for they are sure by 0.9 against 0.5.
+    make_run("arch=D", "scale=jitter", wrong=30)
+    make_run("arch=E", "scale=jitter", wrong=10)
+    write(tmp_path / "runs", tmp_path / "out", ["D-jitter+E-jitter"])
+    rows = pd.read_csv(tmp_path / "out" / "results.csv", dtype={"Q": str, "run": str})
+    fused = rows[rows.protocol == "fusion:multi_scale"].iloc[0]
+    assert (fused.arch, fused.scale) == ("D+E", "jitter+jitter")
+    assert fused.Q == "256,384,512+256,384,512"
+    assert fused.run.count("+") == 1
+    assert fused.paper == 24.0, "Table 6, two nets, dense"
+    # Images 10 to 29: D says 0.9 wrong and 0.5 right, E 0.01 and 0.5: right wins, 1.0 to 0.91.
+    assert fused.value == 5.0
+    assert {"fusion:single_scale", "fusion:centre"} <= set(rows.protocol)
+    table6 = table(tmp_path / "out", "table6")
+    assert table6["top-1 here (%)"][:2].tolist() == ["not run", "5.0 [2.7; 9.0]"]
+    page = (tmp_path / "out" / "comparison.md").read_text()
+    assert "arch=D scale=jitter finetune=fc" in page
+
+
+def test_an_ensemble_of_what_was_not_run_is_refused(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=D")
+    with pytest.raises(RequestError, match="there is no tested net F-S256, but D-S256"):
+        write(tmp_path / "runs", tmp_path / "out", ["D-S256+F-S256"])

@@ -91,19 +91,20 @@ def test_a_crop_is_a_window_of_its_rescaled_image(mirror: bool, smin: int, smax:
 
 
 def test_every_place_and_every_scale_is_drawn_as_often() -> None:
-    # A ramp from left to right: a crop's corner tells where it was cut.
     made = crops(arrays(4000, height=12, width=17), smin=10, smax=14, crop=10, seed=1)
     random = draws(1, 0, 4000, 1)
     drawn = [made._drawn(n, random) for n in range(4000)]
     sides = np.bincount([crop.side for crop in drawn])[10:]
     assert len(sides) == 5
     assert np.abs(sides - 800).max() < 4 * 800**0.5
+    # A ramp along the longer side: a crop's corner tells where it was cut.
     ramp = torch.arange(14, dtype=torch.uint8).repeat(10, 1)[None]
-    cut = loader.Cut(crops(arrays(1)).split.images, 10)
-    cut.images = type("One", (), {"__getitem__": lambda self, index: ramp})()
-    lefts = np.bincount([int(cut.make(replace(c, side=10))[0, 0, 0]) for c in drawn])
-    assert len(lefts) == 5
-    assert np.abs(lefts - 800).max() < 4 * 800**0.5
+    for image in (ramp, ramp.mT):
+        cut = loader.Cut(ArrayImages(image[None]), 10)
+        corners = [cut.make(replace(crop, index=0, side=10))[0, 0, 0] for crop in drawn]
+        places = np.bincount(corners)
+        assert len(places) == 5
+        assert np.abs(places - 800).max() < 4 * 800**0.5
 
 
 def test_every_scale_is_met_in_the_crops_the_smallest_and_the_largest_too() -> None:

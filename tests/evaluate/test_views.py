@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms.functional import five_crop
 
 from repro.data.images import FileImages
 from repro.data.sources import Split
-from repro.evaluate.views import centre_error, compute
+from repro.evaluate.views import centre_error, compute, grid
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG
 from repro.spec.scales import View
@@ -101,3 +102,32 @@ def test_the_validation_error_counts_wrong_centre_crops(split: Split, net: VGG) 
 def test_a_net_that_cannot_tell_is_wrong(split: Split, net: VGG) -> None:
     torch.nn.init.zeros_(net.linears[-1].weight)
     assert centre_error(net, split, 37, 32, prepare) == 100.0, "a tie is an error"
+
+
+def test_a_grid_view_is_the_mean_over_25_crops(split: Split, net: VGG) -> None:
+    view = compute(net, View("grid", 256, True), split, prepare, batch=4, workers=0)
+    assert isinstance(split.images, FileImages)
+    for row, path in zip(view.posteriors, split.images.paths, strict=True):
+        with Image.open(path) as image:
+            size = [37 * edge / min(image.size) for edge in image.size]
+            resized = image.resize(
+                [int(np.floor(edge + 0.5)) for edge in size], Image.Resampling.BILINEAR
+            )
+            flipped = resized.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        crops = []
+        for top in np.linspace(0, flipped.height - 32, 5).round().astype(int):
+            for left in np.linspace(0, flipped.width - 32, 5).round().astype(int):
+                crop = flipped.crop((left, top, left + 32, top + 32))
+                crops.append(torch.tensor(np.array(crop)).permute(2, 0, 1))
+        with torch.no_grad():
+            expected = net(prepare(torch.stack(crops))).softmax(dim=1).mean(dim=0)
+        torch.testing.assert_close(torch.as_tensor(row), expected, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (37, 50), (55, 38), (120, 33)])
+def test_the_grids_corners_and_centre_are_torchvisions_five_crops(height: int, width: int) -> None:
+    image = torch.arange(height * width).reshape(1, height, width)
+    ours = [image[:, top : top + 32, left : left + 32] for top, left in grid(height, width, 32)]
+    theirs = five_crop(image, [32, 32])
+    for number, crop in zip((0, 4, 20, 24, 12), theirs, strict=True):
+        assert torch.equal(ours[number], crop)
