@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from repro.config import CONF, register, typed
 from repro.errors import RequestError, RunError
+from repro.train.interruption import STATUS
 
 if TYPE_CHECKING:
     from repro.request import Request
@@ -41,6 +42,9 @@ def command(arguments: list[str]) -> int:
         return _command(arguments)
     except RequestError as error:
         return _refuse(str(error))
+    except KeyboardInterrupt:
+        # No run was under way: one that is takes the signal itself and saves what it has.
+        return STATUS
     except Exception as error:
         if _is_configuration_error(error):
             return _refuse(_message(error))
@@ -88,6 +92,9 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             words.pop(0)
         else:
             flags.append(argument)
+    if flags and flags[-1] in ("--info", "-i"):
+        # It would take the first word for its own.
+        flags[-1] = "--info=all"
     return options, [*flags, *options.overrides]
 
 

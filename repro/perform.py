@@ -110,7 +110,6 @@ class Performance:
         result = read_result(request.folder)
         if result is None:
             self.folder.write_config(request.config, request.record)
-            say(f"{request.name} trains")
             result = self._train()
         for name in GENERATIONS:
             self.folder.remove(name)
@@ -158,6 +157,8 @@ class Performance:
 
     def _train(self) -> dict[str, Any]:
         config, source = self.request.config, self.source
+        net = self._first_weights()
+        say(f"{self.request.name} trains")
         crop = config.size.crop
         scales = [(pixels(a, crop), pixels(b, crop)) for a, b in PICTURED]
         self.folder.write("crops.png", crops_picture(source.train, scales, crop))
@@ -173,7 +174,6 @@ class Performance:
             workers=config.workers,
             colour=(self.statistics, config.recipe.colour_shift),
         )
-        net = self._first_weights()
         side = pixels(single_q(config.scale), crop)
         training = Training(
             net,
@@ -268,7 +268,9 @@ def load_weights(net: VGG, folder: Path) -> None:
     try:
         net.load_state_dict(load(path.read_bytes()))
     except FileNotFoundError:
-        raise RunError(f"{folder.name} diverged and has no weights to start from") from None
+        raise RunError(
+            f"{folder.name} diverged and has no weights to start from: try another seed"
+        ) from None
     except (SafetensorError, RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise RunError(f"{path} is damaged: {reason}; remove its folder to train again") from None

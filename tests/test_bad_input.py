@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from repro.command import command
+from repro.command import _parse, command
 
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=64", "progress=false", "threads=1"]
 
@@ -169,6 +169,10 @@ def test_options_may_stand_anywhere(tmp_path: Path, capsys: pytest.CaptureFixtur
     words = [*LIGHT, f"runs={tmp_path / 'runs'}", "dry_run=true", "test=[centre]"]
     assert command([*words, "arch=A,B", "-m", "seed=0,1"]) == 0
     assert "4 runs in" in capsys.readouterr().out
+    assert command(["arch=B", "--cfg", "job", "seed=7"]) == 0
+    assert "seed: 7" in capsys.readouterr().out
+    # Hydra would take the first word after it for its own.
+    assert _parse(["arch=B", "--info"])[1] == ["--info=all", "arch=B"]
 
 
 # --- folders of images ---------------------------------------------------------------------------

@@ -257,6 +257,16 @@ def test_a_signal_after_the_last_step_still_ends_the_sweep(
     assert (folders(tmp_path)["A-S256"] / "result.json").is_file()
 
 
+def test_an_interruption_before_any_run_leaves_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(arguments: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("repro.command._compose", interrupted)
+    assert command([]) == 75
+
+
 def test_a_process_that_waits_for_a_run_can_be_stopped(tmp_path: Path) -> None:
     stop, said = Stop(), [""]
 
@@ -310,7 +320,7 @@ def _wait_for_progress(process: subprocess.Popen[str], runs: Path) -> None:
 def test_two_processes_on_one_run_train_it_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["test=[centre]", "checkpoint_seconds=0.05"]
+    words = ["test=[centre]", "checkpoint_seconds=0.05", "recipe.epochs=25"]
     other = start(tmp_path, *words)
     _wait_for_progress(other, tmp_path)
     other.send_signal(signal.SIGSTOP)
@@ -325,8 +335,7 @@ def test_two_processes_on_one_run_train_it_once(
     text = other.communicate(timeout=120)[1]
     assert other.returncode == 0, text
     assert text.count(" trains\n") == 1
-    (line,) = said
-    assert line.endswith("another process works on it; waiting")
+    assert [line.partition(": ")[2] for line in said] == ["another process works on it; waiting"]
 
 
 def test_help_and_configuration_need_no_torch() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 import pandas as pd
 
@@ -44,10 +45,17 @@ def configurations() -> pd.DataFrame:
     columns = {}
     for name in TABLE1:
         arch = Arch(**choice("arch", name))
-        blocks = [", ".join(words) for words in arch.blocks]
-        columns[name] = [str(at_full_size(name).weight_layers), *blocks, ", ".join(arch.fc)]
-    index = ["weight layers", *(f"block {number}" for number in range(1, 6)), "classifier"]
+        stages = [*map(_short, arch.blocks), *arch.fc]
+        columns[name] = [str(at_full_size(name).weight_layers), *stages]
+    index = ["weight layers", *(f"block {number}" for number in range(1, 6))]
+    index += [f"FC {number}" for number in range(1, 4)]
     return pd.DataFrame(columns, index=index).rename_axis("").reset_index()
+
+
+def _short(words: Iterable[str]) -> str:
+    """Layers in order, as in `conv3-256 x2, conv1-256`."""
+    repeats = [(word, len(list(same))) for word, same in groupby(words)]
+    return ", ".join(word if count == 1 else f"{word} x{count}" for word, count in repeats)
 
 
 def counted(runs: Sequence[Run]) -> pd.DataFrame:
@@ -95,6 +103,25 @@ def stacks(channels: int = 256, side: int = 56) -> pd.DataFrame:
                 "weights": f"{weights:,}",
                 "weights / C²": str(weights // channels**2),
                 f"GFLOPs at {side}x{side}": f"{2 * _work(stack, side) / 1e9:.2f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def conv1() -> pd.DataFrame:
+    """Section 2.3: what the 1x1 layers of C add to B, and what 3x3 layers in their place (D)."""
+    rows = []
+    for name in ("B", "C", "D"):
+        net = at_full_size(name)
+        total, field = cost(net), receptive_field(net.layers)[0]
+        rows.append(
+            {
+                "net": name,
+                "layers after B's": {"B": "-", "C": "3 conv1", "D": "3 conv3"}[name],
+                "rectifications": str(net.weight_layers - 1),
+                "parameters": f"{total.parameters:,}",
+                "GFLOPs an image": f"{total.flops / 1e9:.1f}",
+                "receptive field (px)": str(field),
             }
         )
     return pd.DataFrame(rows)

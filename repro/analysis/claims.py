@@ -22,12 +22,12 @@ COLUMNS = [
     *("difference", "ci_low", "ci_high", "n_images", "n_seeds", "verdict", "verdict_holm"),
 ]
 METHOD = """The difference is the left side's top-1 error minus the right side's, in points, on the
-same test images. With one seed the interval is a 95% normal one over paired test images and holds
-for these two nets only; about the configurations one seed decides nothing, and the verdict says so.
-With several seeds it joins Student's interval over per-seed differences with that of the images,
-and the verdict is about the configurations. Claims and margins stand in `repro/paper/claims.yaml`.
-Nets are compared by single-scale dense evaluation as in Table 3 or, at crops below 128 pixels,
-where dense windows hang over the image, by the centre crop."""
+same test images. With one seed the interval is Bonett and Price's (2012) 95% one over paired test
+images and holds for these two nets only; about the configurations one seed decides nothing, and the
+verdict says so. With several seeds it joins Student's interval over per-seed differences with that
+of the images, and the verdict is about the configurations. Claims and margins stand in
+`repro/paper/claims.yaml`. Nets are compared by single-scale dense evaluation as in Table 3 or, at
+crops below 128 pixels, where dense windows hang over the image, by the centre crop."""
 UNDECIDED = "not decided"
 ALPHA = 0.05
 
@@ -101,8 +101,11 @@ def _published(side: dict[str, str]) -> float:
 
 def _interval(gaps: NDArray[np.float64]) -> tuple[float, float, float]:
     """Difference and the ends of its 95% interval, in points, from (seeds, images) differences."""
-    seeds, images = gaps.shape
-    over_images = stats.norm.ppf(1 - ALPHA / 2) * gaps.mean(axis=0).std(ddof=1) / math.sqrt(images)
+    seeds = len(gaps)
+    # Two images more, one for either side: else nets that err on the same images would differ by
+    # zero with certainty, however few the images (Bonett and Price, 2012).
+    images = np.append(gaps.mean(axis=0), [1, -1])
+    over_images = stats.norm.ppf(1 - ALPHA / 2) * images.std() / math.sqrt(len(images))
     over_seeds = 0.0
     if seeds > 1:
         deviation = gaps.mean(axis=1).std(ddof=1) / math.sqrt(seeds)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from repro.config import choice
+from repro.paper import published
 from repro.spec.scales import pixels
 from repro.store.runs import Run
 
@@ -35,7 +36,15 @@ NOTHING = {
 
 def deviations(run: Run) -> list[tuple[str, str, str]]:
     """What departs from the paper in one run: (section, here, the paper)."""
-    return [*_size(run), *_data(run), *_recipe(run), *_init(run), *_scale(run)]
+    return [*_net(run), *_size(run), *_data(run), *_recipe(run), *_init(run), *_scale(run)]
+
+
+def _net(run: Run) -> Iterator[tuple[str, str, str]]:
+    arch = run.config.arch
+    if published.is_table1(arch) or arch.name == "B-5x5":
+        return
+    normalised = ", batch normalisation after each convolution" if arch.batch_norm else ""
+    yield "2.1", f"{arch.name}: not a column of Table 1{normalised}", "the six columns of Table 1"
 
 
 def _size(run: Run) -> Iterator[tuple[str, str, str]]:
@@ -90,6 +99,10 @@ def _init(run: Run) -> Iterator[tuple[str, str, str]]:
 def _scale(run: Run) -> Iterator[tuple[str, str, str]]:
     if run.config.precision not in ("float32", "tf32"):
         yield "3.3", f"precision {run.config.precision}", "float32"
+    share = {"S256": 1.0, "S384": 0.1}.get(run.config.scale.name.split("+")[0])
+    if share is not None and run.config.scale.lr_factor != share:
+        here = f"S={run.config.scale.name} at {run.config.scale.lr_factor:g} of the learning rate"
+        yield "3.1", here, f"at {share:g} of it"
     if run.config.finetune == "fc" and run.config.scale.name != "jitter":
         yield "3.1", "only the FC layers fine-tuned", "all layers fine-tuned"
 

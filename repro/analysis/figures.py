@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from numpy.typing import NDArray
 
 from repro.analysis.built import TABLE1, at_full_size
 from repro.analysis.measured import Measured, Spread, spread
 from repro.analysis.tables import scale_label
 from repro.paper import published
+from repro.spec.scales import PROTOCOLS
 from repro.store.runs import Run
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
@@ -70,10 +72,10 @@ def error_against_depth(runs: Sequence[Run], measured: Sequence[Measured]) -> Dr
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     ours, theirs = figure.subplots(1, 2)
     for net, value in dense.items():
-        _point(ours, net, value, "o", COLOURS[TABLE1.index(net)])
+        _point(ours, net, value, "o", COLOURS[TABLE1.index(net)], aside=-0.1)
         ours.annotate(net, (_place(net), value.mean), **_label(net))
     for net, value in _spreads(chosen, "centre").items():
-        _point(ours, net, value, "D", COLOURS[TABLE1.index(net)], markerfacecolor="white")
+        _point(ours, net, value, "D", COLOURS[TABLE1.index(net)], aside=0.1, mfc="white")
     for net in TABLE1:
         error = published.error("single_scale", net, "S256", "top1_error") or 0.0
         theirs.plot(_place(net), error, "s", color=COLOURS[TABLE1.index(net)])
@@ -82,7 +84,7 @@ def error_against_depth(runs: Sequence[Run], measured: Sequence[Measured]) -> Dr
     ours.set_title(f"here: {runs[0].config.data.name}, {images:,} test images", fontsize=9)
     ours.plot([], [], "o", color="grey", label="dense (as the paper)")
     ours.plot([], [], "D", color="grey", mfc="white", label="centre crop")
-    ours.legend(fontsize=8, loc="upper left", frameon=False)
+    figure.legend(fontsize=8, loc="outside lower left", frameon=False, ncols=2)
     theirs.set_title("the paper: ImageNet, 50,000 images, 1000 classes", fontsize=9)
     for axes in (ours, theirs):
         axes.set_xlabel("weight layers")
@@ -108,9 +110,12 @@ def _spreads(measured: Sequence[Measured], protocol: str) -> dict[str, Spread]:
     return {net: spread(cells) for net, cells in members.items() if cells}
 
 
-def _point(axes: Axes, net: str, value: Spread, marker: str, colour: str, **style: Any) -> None:
+def _point(
+    axes: Axes, net: str, value: Spread, marker: str, colour: str, *, aside: float, **style: Any
+) -> None:
     bars = [[value.mean - value.low], [value.high - value.mean]]
-    axes.errorbar(_place(net), value.mean, bars, fmt=marker, ms=5, capsize=3, color=colour, **style)
+    place = _place(net) + aside
+    axes.errorbar(place, value.mean, bars, fmt=marker, ms=5, capsize=3, color=colour, **style)
 
 
 def _place(net: str) -> float:
@@ -135,7 +140,7 @@ def all_errors(runs: Sequence[Run], measured: Sequence[Measured]) -> Drawn | Non
         return None
     key = _cell
     groups = {cell: list(members) for cell, members in groupby(sorted(measured, key=key), key)}
-    protocols = list(dict.fromkeys(cell[3] for cell in groups))
+    protocols = [name for name in PROTOCOLS if any(cell[3] == name for cell in groups)]
     nets = list(dict.fromkeys(cell[:3] for cell in groups))
     figure = Figure(figsize=(8, 1.2 + 0.32 * len(nets)), layout="constrained")
     axes = figure.subplots()
@@ -158,7 +163,8 @@ def all_errors(runs: Sequence[Run], measured: Sequence[Measured]) -> Drawn | Non
     images = measured[0].images
     caption = (
         f"Top-1 error of every net and protocol on {images:,} test images of "
-        f"{runs[0].config.data.name}; bars are 95% intervals."
+        f"{runs[0].config.data.name}; bars are 95% intervals (one seed: Wilson's over test images, "
+        f"several: Student's over seeds). {len(runs)} runs."
     )
     return _drawn("errors", caption, figure)
 
@@ -219,28 +225,26 @@ def _curves(panel: Axes, logs: list[tuple[Run, pd.DataFrame]], title: str) -> No
                        transform=panel.transAxes)  # fmt: skip
     panel.set_title(title, fontsize=9)
     panel.set_yscale("log")
+    panel.yaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]))
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel.yaxis.set_minor_formatter(NullFormatter())
 
 
 def read_log(run: Run) -> pd.DataFrame | None:
-    """A run's log, a row an epoch, or None where no epoch was finished."""
-    path = run.folder / "log.csv"
-    if not path.is_file():
+    """A run's log, a row an epoch, or None where no epoch was finished or it is damaged."""
+    wanted = {"epoch", "train_error", "validation_error"}
+    try:
+        log = pd.read_csv(run.folder / "log.csv")
+    except (OSError, ValueError):
         return None
-    log = pd.read_csv(path)
-    return log if len(log) else None
+    return log if len(log) and wanted <= set(log.columns) else None
 
 
 def training_crops(runs: Sequence[Run], measured: Sequence[Measured]) -> Drawn | None:
     """Crops of the same images at S=256, S=384 and jittered, as a run left them."""
-    from PIL import Image
-
-    path = next((p for run in runs if (p := run.folder / "crops.png").is_file()), None)
-    if path is None:
+    image = next((found for run in runs if (found := _picture(run)) is not None), None)
+    if image is None:
         return None
-    with Image.open(path) as file:
-        image = np.asarray(file.convert("RGB"))
     height, width = image.shape[:2]
     share = 0.84
     figure = Figure(figsize=(8, 8 * share * height / width + 0.1))
@@ -258,3 +262,13 @@ def training_crops(runs: Sequence[Run], measured: Sequence[Measured]) -> Drawn |
         "three training scales (paper pixels): the larger S, the smaller the part of the image."
     )
     return _drawn("training-crops", caption, figure)
+
+
+def _picture(run: Run) -> NDArray[np.uint8] | None:
+    from PIL import Image
+
+    try:
+        with Image.open(run.folder / "crops.png") as file:
+            return np.asarray(file.convert("RGB"))
+    except OSError:
+        return None

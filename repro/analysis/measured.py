@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from repro.errors import RequestError
 from repro.paper import published
 from repro.spec.scales import PROTOCOLS, q_of, views
 from repro.store import views as stored
@@ -72,6 +73,8 @@ class Measured:
         classes = self.posteriors.posteriors.shape[1]
         if metric == "top5_error" and classes != published.CLASSES:
             return None
+        if not all(published.is_table1(run.config.arch) for run in self.runs):
+            return None
         if len(self.runs) > 1:
             return published.fusion_error(self.protocol, self.net, metric)
         config = self.run.config
@@ -91,7 +94,7 @@ def measure(runs: Sequence[Run]) -> list[Measured]:
     """Every protocol that the stored views of the runs suffice for.
 
     Raises:
-        RequestError: a stored view is damaged.
+        RequestError: a stored view is damaged, or does not show the images of another.
     """
     found = []
     for run in runs:
@@ -100,7 +103,13 @@ def measure(runs: Sequence[Run]) -> list[Measured]:
             read = [stored.read(run.folder, view) for view in wanted]
             present = [posteriors for posteriors in read if posteriors is not None]
             if len(present) == len(wanted):
-                found.append(Measured((run,), protocol, stored.mean(present)))
+                try:
+                    found.append(Measured((run,), protocol, stored.mean(present)))
+                except ValueError as error:
+                    raise RequestError(
+                        f"{run.folder / 'views'}, {protocol}: {error}; remove the views and give "
+                        "the run's command again"
+                    ) from error
     return found
 
 

@@ -61,6 +61,7 @@ class Part:
             "table1": built.configurations(),
             "table2": built.counted(runs),
             "stacks": built.stacks(),
+            "conv1": built.conv1(),
             **{name: frame for name, (frame, _) in filled.items()},
             "table7": tables.others(),
             "protocols": tables.protocols(measured),
@@ -87,6 +88,7 @@ class Part:
             "seeds": ", ".join(str(s) for s in sorted({run.config.seed for run in self.runs})),
             "tables": {name: _markdown(frame) for name, frame in self.frames.items()},
             "figure": self.figure,
+            "has_summary": not self.frames["summary"].empty,
             "more_weights": round(100 * (stacks["one conv7"] / stacks["three conv3"] - 1)),
             "overhangs": overhang > 0 and crop < DENSE_CROP,
             "overhang": overhang,
@@ -169,7 +171,8 @@ def markdown(parts: Sequence[Part], unfinished: list[tuple[str, str]]) -> str:
 
 def _is_the_papers(part: Part) -> bool:
     classes = part.runs[0].result["data"]["classes"]
-    return part.setting.size == "paper" and classes == published.CLASSES
+    named = part.setting.data.split("+")[0] == "imagenet"
+    return named and part.setting.size == "paper" and classes == published.CLASSES
 
 
 def _data_words(part: Part) -> str:
@@ -190,6 +193,20 @@ def _framed(table: re.Match[str]) -> str:
     return f'<div class="wide {kind}">{table[0]}</div>'
 
 
+def _contents(headings: Sequence[dict[str, Any]]) -> str:
+    """Links to the sections; where there are several settings, a line of links for each."""
+    lines = []
+    for top in headings:
+        mark = f" ({top['name']})"
+        links = " ".join(
+            f'<li><a href="#{section["id"]}">{section["name"].removesuffix(mark)}</a></li>'
+            for section in top["children"]
+        )
+        title = "" if len(headings) == 1 or top is headings[0] else f"<b>{top['name']}</b>"
+        lines.append(f"{title}<ul>{links}</ul>" if links else "")
+    return "\n".join(lines)
+
+
 def html(page: str, folder: Path) -> str:
     """`comparison.html`: the Markdown page as one file, pictures inside.
 
@@ -199,7 +216,7 @@ def html(page: str, folder: Path) -> str:
     """
     converter = Markdown(
         extensions=["tables", "toc", "fenced_code"],
-        extension_configs={"toc": {"toc_depth": "2-2"}},
+        extension_configs={"toc": {"toc_depth": "1-2"}},
         output_format="html",
     )
     body = converter.convert(page)
@@ -211,7 +228,7 @@ def html(page: str, folder: Path) -> str:
     body = re.sub(r'src="(figures/[^"]+\.png)"', inline, body)
     body = re.sub(r"<table>.*?</table>", _framed, body, flags=re.DOTALL)
     style = Path(__file__).with_name("templates").joinpath("page.css").read_text(encoding="utf-8")
-    contents = converter.toc  # type: ignore[attr-defined]
+    contents = _contents(converter.toc_tokens)  # type: ignore[attr-defined]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

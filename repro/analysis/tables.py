@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -46,10 +47,16 @@ def depth(runs: Sequence[Run], measured: Sequence[Measured]) -> pd.DataFrame:
 def _tested(measured: Sequence[Measured], runs: Sequence[Run], protocol: str) -> str:
     config = runs[0].config
     cells = _cells(measured, config.arch.name, config.scale.name, protocol)
-    if cells:
-        return str(spread(cells))
-    outcomes = dict.fromkeys(str(run.result["outcome"]) for run in runs)
-    return OPEN if "trained" in outcomes else ", ".join(outcomes)
+    return _cell(cells, [run for run in runs if run.config.finetune == "all"])
+
+
+def _cell(cells: Sequence[Measured], runs: Sequence[Run]) -> str:
+    """An error, and which of the cell's runs did not train: a mean must not hide them."""
+    ended = Counter(str(run.result["outcome"]) for run in runs)
+    del ended["trained"]
+    if not cells:
+        return ", ".join(ended) or OPEN
+    return ", ".join([str(spread(cells)), *(f"{n} {outcome}" for outcome, n in ended.items())])
 
 
 def _order(name: str) -> tuple[int, str]:
@@ -169,13 +176,14 @@ def _ours(
 def _row(
     net: str, scale: str, q: str, runs: Sequence[Run], cells: list[Measured], thousand: bool
 ) -> dict[str, str]:
-    ended = [
+    shown = [cells[0].run.config.arch.name, scale, cells[0].run.config.finetune] if cells else None
+    members = [
         run
         for run in runs
-        if (run.config.arch.name, run.config.scale.name) == (net, scale)
-        and run.result["outcome"] == "diverged"
+        if [run.config.arch.name, run.config.scale.name, run.config.finetune]
+        == (shown or [net, scale, "all"])
     ]
-    here = str(spread(cells)) if cells else ("diverged" if ended else OPEN)
+    here = _cell(cells, members)
     row = {"net": net, "S": scale_label(scale), "Q": q, "top-1 here (%)": here}
     if thousand:
         top5 = [error for cell in cells if (error := cell.error("top5_error")) is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from repro.analysis.page import Part, html, markdown
 from repro.analysis.settings import by_setting
 from repro.errors import RequestError, RunError
 from repro.store import runs as store
+
+CONTENT = {"comparison.md", "comparison.html", "results.csv", "claims.csv", "tables", "figures"}
+"""What a report's folder holds; one that holds more is not replaced."""
 
 
 def write(runs_folder: Path, out: Path, fuse: Sequence[str] = ()) -> str:
@@ -32,16 +36,12 @@ def write(runs_folder: Path, out: Path, fuse: Sequence[str] = ()) -> str:
         RequestError: no store, no finished run, or `out` is a folder with something else in it.
         RunError: the report could not be written.
     """
+    out = Path(os.path.abspath(out))
     _check_out(out)
     runs = _finished(runs_folder)
     measured = measure(runs)
-    _check_fuse(fuse, measured)
-    groups = by_setting(runs)
-    parts = []
-    for setting, members in groups.items():
-        mine = [one for one in measured if one.run in members]
-        prefix = f"{setting.slug}-" if len(groups) > 1 else ""
-        parts.append(Part(setting, members, mine, prefix, fuse))
+    parts = _parts(runs, measured, fuse)
+    _check_fuse(fuse, parts)
     fused = [one for part in parts for one in part.fused]
     beside = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     try:
@@ -58,26 +58,46 @@ def write(runs_folder: Path, out: Path, fuse: Sequence[str] = ()) -> str:
         raise RunError(f"cannot write {out}: {error.strerror}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    summaries = "\n\n".join(
-        f"{part.setting}\n{part.frames['summary'].to_string(index=False)}" for part in parts
-    )
+    summaries = "\n\n".join(f"{part.setting}\n{_summary(part)}" for part in parts)
     return f"{summaries}\n\n{(out / 'comparison.html').resolve()}"
 
 
+def _parts(
+    runs: Sequence[store.Run], measured: Sequence[Measured], fuse: Sequence[str]
+) -> list[Part]:
+    groups = by_setting(list(runs))
+    parts = []
+    for setting, members in groups.items():
+        mine = [one for one in measured if one.run in members]
+        prefix = f"{setting.slug}-" if len(groups) > 1 else ""
+        parts.append(Part(setting, members, mine, prefix, fuse))
+    return parts
+
+
 def _check_out(out: Path) -> None:
-    if out.is_dir() and any(out.iterdir()) and not (out / "comparison.md").is_file():
-        raise RequestError(f"out={out} holds something that is not a report: name another folder")
+    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    foreign = sorted(held - CONTENT) or (sorted(held) if "comparison.md" not in held else [])
+    if foreign:
+        raise RequestError(
+            f"out={out} holds {foreign[0]}, which is not a report's: name another folder"
+        )
     if out.exists() and not out.is_dir():
         raise RequestError(f"out={out} is a file: name a folder")
 
 
-def _check_fuse(fuse: Sequence[str], measured: Sequence[Measured]) -> None:
-    known = {one.net for one in measured}
+def _check_fuse(fuse: Sequence[str], parts: Sequence[Part]) -> None:
+    settings = [{one.net for one in part.measured} for part in parts]
+    known = set().union(*settings)
     for members in fuse:
-        for member in members.split("+"):
+        nets = members.split("+")
+        if len(set(nets)) < max(2, len(nets)):
+            raise RequestError(f"fuse={members}: expected two nets or more, each once, as NET+NET")
+        for member in nets:
             if member not in known:
                 names = ", ".join(sorted(known))
                 raise RequestError(f"fuse={members}: there is no tested net {member}, but {names}")
+        if not any(set(nets) <= setting for setting in settings):
+            raise RequestError(f"fuse={members}: no setting (data, size, recipe) has all of these")
 
 
 def _finished(folder: Path) -> list[store.Run]:
@@ -114,10 +134,20 @@ def _write_part(part: Part, folder: Path) -> None:
         base.with_suffix(".svg").write_bytes(drawn.svg)
 
 
+def _summary(part: Part) -> str:
+    frame = part.frames["summary"]
+    return "no net at S=256" if frame.empty else frame.to_string(index=False)
+
+
 def _put(beside: Path, out: Path) -> None:
     """Let the new report take the place of an older one."""
     old = out.with_name(f".{out.name}.old-{secrets.token_hex(4)}")
     if out.exists():
         out.rename(old)
-    beside.rename(out)
+    try:
+        beside.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
     shutil.rmtree(old, ignore_errors=True)

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.transforms.v2 import functional
 
 from repro.errors import RunError
 
@@ -106,8 +105,8 @@ def decode(path: Path, channels: int) -> Tensor:
     except Exception as error:
         # PIL's decoders raise whatever they stumble over: OSError, SyntaxError, struct.error, ...
         raise RunError(f"{path} cannot be decoded: {error}") from error
-    tensor: Tensor = functional.pil_to_tensor(image)
-    return tensor
+    pixels = torch.from_numpy(np.array(image))
+    return pixels[None] if channels == 1 else pixels.permute(2, 0, 1).contiguous()
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from torch import Tensor
-from torchvision.transforms.v2 import functional
+from torch.nn import functional
 
 
 def rescaled_shape(height: int, width: int, side: int) -> tuple[int, int]:
@@ -20,5 +20,6 @@ def rescale(images: Tensor, side: int) -> Tensor:
     height, width = rescaled_shape(images.shape[-2], images.shape[-1], side)
     if (height, width) == tuple(images.shape[-2:]):
         return images
-    resized: Tensor = functional.resize(images, [height, width], antialias=True)
-    return resized
+    batch = images if images.dim() == 4 else images[None]
+    resized = functional.interpolate(batch, (height, width), mode="bilinear", antialias=True)
+    return resized if images.dim() == 4 else resized[0]

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
+
+from repro.config import Arch
 
 PROTOCOL_OF_TABLE = {3: "single_scale", 4: "multi_scale"}
 CLASSES = 1000
@@ -32,6 +35,24 @@ def rows(number: int) -> list[dict[str, Any]]:
     found = table(number)
     plain = found.astype(object).where(found.notna(), None)
     return [dict(zip(plain.columns, row, strict=True)) for row in plain.itertuples(index=False)]
+
+
+@lru_cache
+def table1() -> dict[str, list[list[str]]]:
+    """The columns of Table 1 by name, each its blocks of layers."""
+    text = Path(__file__).with_name("table1.yaml").read_text(encoding="utf-8")
+    columns: dict[str, list[list[str]]] = yaml.safe_load(text)
+    return columns
+
+
+def is_table1(arch: Arch) -> bool:
+    """Whether a net is, layer by layer, the column of Table 1 that it is named after."""
+    return (
+        arch.blocks == table1().get(arch.name)
+        and (arch.pool, arch.fc) == ("maxpool2/2", ["FC-4096", "FC-4096", "FC-classes"])
+        and arch.conv_bias
+        and not arch.batch_norm
+    )
 
 
 @lru_cache(maxsize=1024)

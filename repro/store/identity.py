@@ -62,4 +62,6 @@ def name(config: Config, identity: str) -> str:
     words += [config.recipe.name, config.init.name]
     if config.finetune != "all":
         words.append(config.finetune)
+    if config.precision != "float32":
+        words.append(config.precision)
     return "-".join([*words, f"s{config.seed}", identity])

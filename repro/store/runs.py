@@ -29,6 +29,11 @@ from repro.store.files import write_whole
 LEASE_SECONDS = 60.0
 RECORD = "record"
 FAILED = "failed.json"
+RESULT = (
+    *("identity", "outcome", "reason", "epochs", "validation_error", "seconds"),
+    *("images_per_second", "data", "environment"),
+)
+"""What others read of a `result.json`."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,9 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         result = json.loads(path.read_text(encoding="utf-8"))
         if result["name"] != folder.name:
             raise ValueError(f"it belongs to {result['name']}")
+        absent = [key for key in RESULT if key not in result]
+        if absent:
+            raise ValueError(f"it lacks {', '.join(absent)}")
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise RequestError(f"{path} is damaged: {error}; remove it to train again") from None
     assert isinstance(result, dict)

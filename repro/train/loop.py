@@ -138,7 +138,7 @@ class Training:
 
         Raises:
             Interrupted: after a checkpoint was saved.
-            RunError: an image or the disk failed.
+            RunError: an image or the disk failed, or another process took the run over.
         """
         self._resume()
         saved = time.monotonic()
@@ -147,6 +147,7 @@ class Training:
                 bar.set_description(f"{self.config.arch.name} epoch {self.place.epoch + 1}")
                 began = time.monotonic()
                 for images, shift, labels in self.batches.epoch(self.place.epoch, self.place.step):
+                    self.folder.check()
                     self._step(images, shift, labels)
                     self.place.seconds += time.monotonic() - began
                     began = time.monotonic()

@@ -22,8 +22,8 @@ def test_one_seed_decides_nothing_about_configurations(tmp_path: Path, make_run:
     assert row.difference == -20.0
     assert row.paper_difference == pytest.approx(28.7 - 29.6)
     assert (row.n_images, row.n_seeds, row.verdict) == (200, 1, "not decided")
-    # 40 of 200 pairs differ, all one way: p = 0.2, sd = sqrt(0.2 * 0.8 * 200 / 199)
-    half = 100 * 1.959964 * math.sqrt(0.16 * 200 / 199 / 200)
+    # 40 of 200 pairs differ, all one way; with one more either way 41 and 1 of 202.
+    half = 100 * 1.959964 * math.sqrt((42 / 202 - (40 / 202) ** 2) / 202)
     assert (row.ci_low, row.ci_high) == pytest.approx((-20 - half, -20 + half), abs=1e-3)
 
 
@@ -42,12 +42,24 @@ def test_seeds_decide(tmp_path: Path, make_run: MakeRun) -> None:
     assert "depth-saturates-D-E" not in rows.index, "E was not run"
 
 
-def test_the_interval_over_seeds_is_students_where_images_do_not_vary() -> None:
-    # Every image differs by the seed's own amount: all variance is between seeds.
-    gaps = np.repeat([[0.1], [0.2], [0.4]], 50, axis=1)
+def test_the_interval_over_seeds_is_students_where_images_hardly_matter() -> None:
+    # Every image differs by the seed's own amount, and there are many: all variance is the seeds'.
+    gaps = np.repeat([[0.1], [0.2], [0.4]], 10_000, axis=1)
     _, low, high = _interval(gaps)
     expected = stats.ttest_1samp(100 * gaps.mean(axis=1), 0).confidence_interval(0.95)
-    assert (low, high) == pytest.approx((expected.low, expected.high))
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-3)
+
+
+def test_nets_that_err_on_the_same_images_are_not_equal_with_certainty(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
+    for seed in range(3):
+        make_run("arch=D", f"seed={seed}", wrong=10)
+        make_run("arch=E", f"seed={seed}", wrong=10)
+    row = judge(measure(finished(tmp_path / "runs"))).set_index("claim").loc["depth-saturates-D-E"]
+    assert row.difference == 0
+    assert row.ci_low < -1 < 1 < row.ci_high, "200 images cannot tell half a point"
+    assert row.verdict == "not decided"
 
 
 def test_holm_by_hand() -> None:

@@ -12,7 +12,8 @@ from repro.analysis.measured import COLUMNS
 from repro.analysis.write import write
 from repro.errors import RequestError
 from repro.report import read
-from tests.analysis.conftest import MakeRun
+from repro.store import views
+from tests.analysis.conftest import MakeRun, posteriors
 
 KEY = [column for column in COLUMNS if column not in ("value", "paper", "run")]
 
@@ -173,7 +174,7 @@ def test_other_folders_are_not_overwritten(tmp_path: Path, make_run: MakeRun) ->
     make_run("arch=A")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("mine")
-    with pytest.raises(RequestError, match="is not a report"):
+    with pytest.raises(RequestError, match="is not a report's"):
         report(tmp_path)
     assert (tmp_path / "out" / "thesis.tex").read_text() == "mine"
 
@@ -211,3 +212,94 @@ def test_an_ensemble_of_what_was_not_run_is_refused(tmp_path: Path, make_run: Ma
     make_run("arch=D")
     with pytest.raises(RequestError, match="there is no tested net F-S256, but D-S256"):
         write(tmp_path / "runs", tmp_path / "out", ["D-S256+F-S256"])
+
+
+def test_a_mean_does_not_hide_the_seeds_that_failed(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A", "seed=0", wrong=10)
+    make_run("arch=A", "seed=1", wrong=14)
+    make_run("arch=A", "seed=2", outcome="diverged", validation_error=None, images_per_second=None)
+    make_run("arch=E", wrong=180, outcome="did not learn", validation_error=90.0)
+    folder = report(tmp_path)
+    rows = table(folder, "table3")
+    at_256 = rows[rows.S == "256"].set_index("net")["top-1 here (%)"]
+    assert at_256["A"] == "6.0 ± 1.4 (n=2), 1 diverged"
+    assert at_256["E"].endswith(", 1 did not learn")
+    summary = table(folder, "summary").set_index("net")["test error, dense (%)"]
+    assert summary["A"] == at_256["A"]
+
+
+def test_a_net_that_is_not_the_papers_gets_no_number_of_the_papers(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
+    make_run("arch=D-BN")
+    make_run("arch=B", "arch.blocks=[[conv3-64],[conv3-128],[conv3-256],[conv3-512],[conv3-512]]")
+    folder = report(tmp_path)
+    assert pd.read_csv(folder / "results.csv").paper.isna().all()
+    departures = table(folder, "deviations").here
+    assert departures.str.contains("D-BN: not a column of Table 1, batch normalisation").any()
+
+
+def test_a_thousand_classes_are_not_imagenet(tmp_path: Path, make_run: MakeRun) -> None:
+    counts = {"train": 9, "validation": 9, "test": 200, "mean": [0], "validation_is_test": False}
+    make_run("arch=A", "size=paper", data=counts | {"classes": 1000})
+    page = (report(tmp_path) / "comparison.md").read_text()
+    assert "This is a scale model, not ImageNet." in page
+
+
+def test_without_a_net_at_256_the_summary_says_so(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=D", "scale=S384")
+    said = write(tmp_path / "runs", tmp_path / "out")
+    assert "no net at S=256" in said
+    assert "Empty DataFrame" not in said
+    page = (tmp_path / "out" / "comparison.md").read_text()
+    assert "No net of this setting was trained at S=256" in page
+
+
+def test_damaged_logs_and_pictures_are_left_out(tmp_path: Path, make_run: MakeRun) -> None:
+    folder = tmp_path / "runs" / make_run("arch=A")
+    (folder / "log.csv").write_text("")
+    (folder / "crops.png").write_text("no picture")
+    page = (report(tmp_path) / "comparison.md").read_text()
+    assert "*No run has anything to show for the figure learning-curves.*" in page
+    assert "*No run has anything to show for the figure training-crops.*" in page
+
+
+def test_views_of_different_images_are_refused(tmp_path: Path, make_run: MakeRun) -> None:
+    folder = tmp_path / "runs" / make_run("arch=A")
+    view = folder / "views" / "dense-Q224.npz"
+    view.write_bytes(views.encode(posteriors(3, 150)))
+    with pytest.raises(RequestError, match="the views show different images"):
+        report(tmp_path)
+
+
+def test_a_report_with_something_beside_it_is_kept(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A")
+    (report(tmp_path) / "notes.txt").write_text("mine")
+    with pytest.raises(RequestError, match="holds notes.txt, which is not a report's"):
+        report(tmp_path)
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_a_report_is_replaced_from_within(
+    tmp_path: Path, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run("arch=A")
+    monkeypatch.chdir(report(tmp_path))
+    write(tmp_path / "runs", Path("."))
+    assert (tmp_path / "out" / "comparison.html").is_file()
+
+
+@pytest.mark.parametrize("members", ["A-S256", "A-S256+A-S256"])
+def test_an_ensemble_has_several_nets(tmp_path: Path, make_run: MakeRun, members: str) -> None:
+    make_run("arch=A")
+    with pytest.raises(RequestError, match="expected two nets or more, each once"):
+        write(tmp_path / "runs", tmp_path / "out", [members])
+
+
+def test_a_reason_is_text_and_no_markup(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A")
+    folder = tmp_path / "runs" / make_run("arch=B")
+    (folder / "result.json").unlink()
+    (folder / "failed.json").write_text('{"reason": "no <b>such</b> file"}')
+    page = (report(tmp_path) / "comparison.html").read_text()
+    assert "no &lt;b>such&lt;/b> file" in page.replace("&gt;", ">")

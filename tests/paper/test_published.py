@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from repro.analysis.built import at_full_size
-from repro.config import CONF
+from repro.config import CONF, Arch, choice
 from repro.paper import published
 from repro.spec.cost import cost
 
@@ -38,3 +40,12 @@ def test_every_published_net_can_be_built() -> None:
     for number in (2, 3, 4):
         for row in published.rows(number):
             assert (CONF / "arch" / f"{row['net']}.yaml").is_file()
+
+
+def test_the_files_are_the_columns_of_table_1() -> None:
+    for name in published.table1():
+        arch = Arch(**choice("arch", name))
+        assert published.is_table1(arch), name
+        assert not published.is_table1(replace(arch, batch_norm=True))
+        assert not published.is_table1(replace(arch, blocks=arch.blocks[1:]))
+    assert not published.is_table1(Arch(**choice("arch", "B-5x5")))

@@ -84,4 +84,4 @@ def test_what_is_damaged_is_left_out_of_the_finished(
     (tmp_path / "D-broken" / "result.json").write_text('{"name": "D-broken"}')
     (tmp_path / ".locks").mkdir()
     assert runs.finished(tmp_path) == []
-    assert "cannot be read as a run's configuration" in capsys.readouterr().err
+    assert "result.json is damaged: it lacks identity, outcome" in capsys.readouterr().err
