@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,12 +14,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
 from repro.analysis.built import TABLE1, at_full_size
 from repro.analysis.measured import Measured, Spread, spread
-from repro.analysis.tables import scale_label
+from repro.analysis.tables import in_order, scale_label
 from repro.paper import published
 from repro.spec.scales import PROTOCOLS
 from repro.store.runs import Run
@@ -142,13 +144,16 @@ def all_errors(runs: Sequence[Run], measured: Sequence[Measured]) -> Drawn | Non
     groups = {cell: list(members) for cell, members in groupby(sorted(measured, key=key), key)}
     protocols = [name for name in PROTOCOLS if any(cell[3] == name for cell in groups)]
     nets = list(dict.fromkeys(cell[:3] for cell in groups))
-    figure = Figure(figsize=(8, 1.2 + 0.32 * len(nets)), layout="constrained")
+    figure = Figure(
+        figsize=(8, 1.2 + (0.1 + 0.1 * len(protocols)) * len(nets)), layout="constrained"
+    )
     axes = figure.subplots()
+    step = 0.75 / len(protocols)
     for number, protocol in enumerate(protocols):
         places, values = [], []
         for row, net in enumerate(nets):
             if (*net, protocol) in groups:
-                places.append(row + 0.22 * (number - (len(protocols) - 1) / 2))
+                places.append(row + step * (number - (len(protocols) - 1) / 2))
                 values.append(spread(groups[(*net, protocol)]))
         means = [value.mean for value in values]
         bars = [[v.mean - v.low for v in values], [v.high - v.mean for v in values]]
@@ -184,13 +189,16 @@ def learning_curves(runs: Sequence[Run], measured: Sequence[Measured]) -> Drawn 
     logs = [(run, log) for run in runs if (log := read_log(run)) is not None]
     if not logs:
         return None
-    names = list(dict.fromkeys(run.config.arch.name for run, _ in logs))
+    names = sorted({run.config.arch.name for run, _ in logs}, key=in_order)
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(2.8 * columns + 0.4, 2.3 * rows + 0.4), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    scales = sorted({run.config.scale.name for run, _ in logs})
+    colours = dict(zip(scales, itertools.cycle(COLOURS), strict=False))
     for panel, name in zip(grid.flat, names, strict=False):
-        _curves(panel, [pair for pair in logs if pair[0].config.arch.name == name], name)
+        chosen = [pair for pair in logs if pair[0].config.arch.name == name]
+        _curves(panel, chosen, name, colours)
     for panel in grid.flat[len(names) :]:
         panel.set_axis_off()
     for row in grid:
@@ -199,8 +207,10 @@ def learning_curves(runs: Sequence[Run], measured: Sequence[Measured]) -> Drawn 
         lowest = max(r for r in range(rows) if r * columns + column < len(names))
         grid[lowest][column].set_xlabel("epoch")
         grid[lowest][column].tick_params(labelbottom=True)
-    first = grid[0][0].get_lines()[:2]
-    figure.legend(first, ["training crops", "validation"], loc="outside upper right", ncols=2)
+    marks = {"training crops": ("--", "grey"), "validation": ("-", "grey")}
+    marks |= {f"S={scale_label(scale)}": ("-", colour) for scale, colour in colours.items()}
+    lines = [Line2D([], [], ls=style, color=colour) for style, colour in marks.values()]
+    figure.legend(lines, list(marks), loc="outside upper right", ncols=len(marks), frameon=False)
     caption = (
         "Learning curves: error on the training crops as they came (with dropout) and on the "
         f"centre crops of {runs[0].result['data']['validation']:,} validation images; "
@@ -209,20 +219,15 @@ def learning_curves(runs: Sequence[Run], measured: Sequence[Measured]) -> Drawn 
     return _drawn("learning-curves", caption, figure)
 
 
-def _curves(panel: Axes, logs: list[tuple[Run, pd.DataFrame]], title: str) -> None:
-    scales = list(dict.fromkeys(run.config.scale.name for run, _ in logs))
+def _curves(
+    panel: Axes, logs: list[tuple[Run, pd.DataFrame]], title: str, colours: dict[str, str]
+) -> None:
     for run, log in logs:
-        colour = COLOURS[scales.index(run.config.scale.name) % len(COLOURS)]
+        colour = colours[run.config.scale.name]
         floor = 100 / run.result["data"]["validation"] / 2
         for column, style in (("train_error", "--"), ("validation_error", "-")):
             values = np.maximum(log[column], floor)
             panel.plot(log["epoch"], values, style, marker=".", color=colour, lw=1.2)
-    if len(scales) > 1:
-        for number, scale in enumerate(scales):
-            text = f"S={scale_label(scale)}"
-            place = (0.97, 0.95 - 0.11 * number)
-            panel.text(*place, text, color=COLOURS[number % len(COLOURS)], va="top", ha="right",
-                       transform=panel.transAxes)  # fmt: skip
     panel.set_title(title, fontsize=9)
     panel.set_yscale("log")
     panel.yaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]))

@@ -24,7 +24,7 @@ def depth(runs: Sequence[Run], measured: Sequence[Measured]) -> pd.DataFrame:
     rows = []
     chosen = [run for run in runs if run.config.scale.name == "S256"]
     names = dict.fromkeys(run.config.arch.name for run in chosen)
-    for name in sorted(names, key=_order):
+    for name in sorted(names, key=in_order):
         members = [run for run in chosen if run.config.arch.name == name]
         net = as_run(members[0].config, members[0].result["data"]["classes"])
         paper = published.error("single_scale", name, "S256", "top1_error")
@@ -59,7 +59,8 @@ def _cell(cells: Sequence[Measured], runs: Sequence[Run]) -> str:
     return ", ".join([str(spread(cells)), *(f"{n} {outcome}" for outcome, n in ended.items())])
 
 
-def _order(name: str) -> tuple[int, str]:
+def in_order(name: str) -> tuple[int, str]:
+    """Sorts configurations as Table 1 does, others after them by name."""
     return (TABLE1.index(name) if name in TABLE1 else len(TABLE1), name)
 
 
@@ -244,7 +245,7 @@ def protocols(measured: Sequence[Measured]) -> pd.DataFrame:
         for one in measured
     )
     rows = []
-    for arch, scale, tune in sorted(nets, key=lambda net: (_order(net[0]), *net[1:])):
+    for arch, scale, tune in sorted(nets, key=lambda net: (in_order(net[0]), *net[1:])):
         row = {"net": arch if tune == "all" else f"{arch}, FC layers tuned"}
         row["S"] = scale_label(scale)
         for name in names:
