@@ -96,7 +96,8 @@ def command(
         words.append(f"precision={like.precision}")
     words += [f"finetune={layers}" for layers in finetune]
     if test is not None and test not in _config()["test"]:
-        words.append(f"test=[{test}]")
+        # Quoted, for shells to which brackets mean files.
+        words.append(f"'test=[{test}]'")
     if str(run.folder.parent) != "runs":
         words.append(f"runs={run.folder.parent}")
     return " ".join(words)
