@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import yaml
+
 from repro.config import CONF, register, typed
 from repro.errors import RequestError, RunError
 from repro.train.interruption import STATUS
@@ -45,6 +47,8 @@ def command(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         # No run was under way: one that is takes the signal itself and saves what it has.
         return STATUS
+    except yaml.YAMLError as error:
+        return _refuse(" ".join(f"a file of conf/ cannot be read: {error}".split()))
     except Exception as error:
         if _is_configuration_error(error):
             return _refuse(_message(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 from repro.config import CONF, Config, choice
+from repro.store.identity import NOT_IDENTITY
 from repro.store.runs import Run
 
 
@@ -67,6 +69,22 @@ def _defaults() -> dict[str, str]:
     return groups
 
 
+def _changes(config: Config, group: str, name: str) -> list[str]:
+    """The words that change `conf/GROUP/NAME.yaml` into what a run had."""
+    if not (CONF / group / f"{name}.yaml").is_file():
+        return []
+    file, chosen = choice(group, name), getattr(config, group)
+    words = []
+    for field in dataclasses.fields(chosen):
+        value = getattr(chosen, field.name)
+        if field.name in ("name", *NOT_IDENTITY.get(group, ())):
+            continue
+        if value != file.get(field.name, field.default):
+            word = "null" if value is None else str(value)
+            words.append(f"{group}.{field.name}={word}")
+    return words
+
+
 def command(
     run: Run, *, arch: str, scale: str, test: str | None = None, finetune: Sequence[str] = ()
 ) -> str:
@@ -84,10 +102,10 @@ def command(
     if scale != defaults["scale"]:
         words.append(f"scale={scale}")
     for group in ("size", "data", "recipe"):
-        name, *changes = getattr(like, group).name.split("+")
+        name = getattr(like, group).name.split("+")[0]
         if name != defaults[group]:
             words.append(f"{group}={name}")
-        words += [f"{group}.{change}" for change in changes if "=" in change]
+        words += _changes(like, group, name)
     if like.data.root != choice("data", like.data.name.split("+")[0]).get("root", "data"):
         words.append(f"data.root={like.data.root}")
     if like.init.name != like.recipe.init:

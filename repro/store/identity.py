@@ -19,7 +19,16 @@ SCHEMA = 1
 # ("recipe", "new_key"): its default when it was introduced
 INTRODUCED: dict[tuple[str, str], Any] = {}
 
+GROUPS = ("arch", "scale", "size", "data", "recipe", "init")
 NOT_IDENTITY = {"data": ("root", "verify")}
+
+
+def content(config: Config, group: str) -> str:
+    """A short hash of all values of a group but its name."""
+    tree = dataclasses.asdict(getattr(config, group))
+    for key in ("name", *NOT_IDENTITY.get(group, ())):
+        del tree[key]
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:6]
 
 
 def substance(config: Config, parents: dict[str, str], fingerprint: str) -> dict[str, Any]:
@@ -30,10 +39,7 @@ def substance(config: Config, parents: dict[str, str], fingerprint: str) -> dict
         parents: the identities of the runs that this one starts from, by role.
         fingerprint: of the data folder's contents; empty where the name of the data says it all.
     """
-    tree: dict[str, Any] = {
-        group: dataclasses.asdict(getattr(config, group))
-        for group in ("arch", "scale", "size", "data", "recipe", "init")
-    }
+    tree: dict[str, Any] = {group: dataclasses.asdict(getattr(config, group)) for group in GROUPS}
     for group, keys in NOT_IDENTITY.items():
         for key in keys:
             del tree[group][key]

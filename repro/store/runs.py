@@ -129,7 +129,21 @@ def finished(store: Path) -> list[Run]:
                 runs.append(Run(folder, folder.name, result["identity"], config, result))
         except RequestError as error:
             print(f"left out: {error}", file=sys.stderr)
+    _tell_apart(runs)
     return runs
+
+
+def _tell_apart(runs: list[Run]) -> None:
+    """Give what has one name and differs, as after a file was edited, names of their own."""
+    for group in identities.GROUPS:
+        contents: dict[str, set[str]] = {}
+        for run in runs:
+            content = identities.content(run.config, group)
+            contents.setdefault(getattr(run.config, group).name, set()).add(content)
+        for run in runs:
+            chosen = getattr(run.config, group)
+            if len(contents.get(chosen.name, ())) > 1:
+                chosen.name += f"+{identities.content(run.config, group)}"
 
 
 def unfinished(store: Path) -> list[tuple[str, str]]:

@@ -303,3 +303,25 @@ def test_a_reason_is_text_and_no_markup(tmp_path: Path, make_run: MakeRun) -> No
     (folder / "failed.json").write_text('{"reason": "no <b>such</b> file"}')
     page = (report(tmp_path) / "comparison.html").read_text()
     assert "no &lt;b>such&lt;/b> file" in page.replace("&gt;", ">")
+
+
+def test_one_name_with_two_contents_is_two_rows(tmp_path: Path, make_run: MakeRun) -> None:
+    # As after a file of one's own in conf/arch/ was edited.
+    one, other = "arch.blocks=[[conv3-64],[conv3-128]]", "arch.blocks=[[conv3-64]]"
+    make_run("arch.name=mine", one, "seed=0", wrong=10)
+    make_run("arch.name=mine", one, "seed=1", wrong=14)
+    make_run("arch.name=mine", other, "seed=0", wrong=50)
+    folder = report(tmp_path)
+    rows = pd.read_csv(folder / "results.csv", dtype={"Q": str, "run": str})
+    assert not rows.duplicated(KEY).any()
+    assert rows.arch.nunique() == 2
+    assert set(table(folder, "summary")["test error, centre crop (%)"]) == {
+        "6.0 ± 1.4 (n=2)",
+        "25.0 [19.5; 31.4]",
+    }
+
+
+def test_commands_say_changed_values_as_they_were(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A", "recipe.learning_rate=1e30", "recipe.clip=2")
+    page = (report(tmp_path) / "comparison.md").read_text()
+    assert "recipe.learning_rate=1e+30 recipe.clip=2.0" in page
