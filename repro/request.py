@@ -25,7 +25,6 @@ from repro.store import identity, runs, views
 from repro.train.loop import OPTIMISERS
 from repro.train.schedule import SCHEDULES
 
-GROUPS = ("arch", "scale", "size", "data", "recipe", "init")
 PRECISIONS = ("float32", "tf32", "bf16", "float64")
 NAME = re.compile(r"[A-Za-z][\w.+-]*")
 LARGEST_SEED = 2**32
@@ -188,7 +187,7 @@ def _check_choices(config: Config) -> None:
     if not config.runs.strip():
         raise RequestError("runs= names no folder: say where runs are kept, as in runs=runs")
     _check_store(config.runs)
-    for group in GROUPS:
+    for group in identity.GROUPS:
         name = getattr(config, group).name
         if not NAME.fullmatch(name.split(LABEL)[0]):
             raise RequestError(
@@ -220,7 +219,7 @@ def _check_store(folder: str) -> None:
 
 def _label(config: Config, fingerprint: str) -> None:
     """Let the name of each group say what was changed in it, so that no two settings share one."""
-    for group in GROUPS:
+    for group in identity.GROUPS:
         chosen = getattr(config, group)
         name = chosen.name.split(LABEL)[0]
         if not (CONF / group / f"{name}.yaml").is_file():
