@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
-from repro.config import CONF, register, typed
+from repro.config import CONF, register, typed, unknown_choice
 from repro.errors import RequestError, RunError
 from repro.train.interruption import STATUS
 
@@ -128,8 +128,7 @@ def _check_words(words: list[str]) -> None:
                     f"{word} names several choices for one run: a sweep is -m {group}={names}"
                 )
             if isinstance(choice, int | float | None):
-                known = ", ".join(sorted(file.stem for file in (CONF / group).glob("*.yaml")))
-                raise RequestError(f"{group}={choice} is not known: choose from {known}")
+                raise unknown_choice(group, choice)
 
 
 def _make_stores(folders: set[str]) -> None:

@@ -139,6 +139,12 @@ class Config:
     dry_run: bool = False
 
 
+def unknown_choice(group: str, name: object) -> RequestError:
+    """The refusal of a choice that there is not, with those that there are."""
+    known = ", ".join(sorted(file.stem for file in (CONF / group).glob("*.yaml")))
+    return RequestError(f"{group}={name} is not known: choose from {known}")
+
+
 def choice(group: str, name: str) -> dict[str, Any]:
     """The content of `conf/GROUP/NAME.yaml`, with the file that it builds on.
 
@@ -147,8 +153,7 @@ def choice(group: str, name: str) -> dict[str, Any]:
     """
     path = CONF / group / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
-        raise RequestError(f"{group}={name} is not known: choose from {known}")
+        raise unknown_choice(group, name)
     tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     base: dict[str, Any] = {}
     for parent in tree.pop("defaults", []):

@@ -245,10 +245,9 @@ class Performance:
             line += f", validation error {result['validation_error']:.1f}%"
         for protocol in PROTOCOLS:
             wanted = views(protocol, config.scale, config.data.mirror)
-            found = [stored.read(self.request.folder, view) for view in wanted]
-            present = [posteriors for posteriors in found if posteriors is not None]
-            if len(present) == len(wanted):
-                low, error, high = stored.interval(stored.wrong(stored.mean(present), 1))
+            posteriors = stored.mean_of(self.request.folder, wanted)
+            if posteriors is not None:
+                low, error, high = stored.interval(stored.wrong(posteriors, 1))
                 line += f"; {protocol} test error {error:.1f}% [{low:.1f}; {high:.1f}]"
         print(line)
 

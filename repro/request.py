@@ -30,8 +30,6 @@ NAME = re.compile(r"[A-Za-z][\w.+-]*")
 LARGEST_SEED = 2**32
 LONGEST_NAME = 200
 """Of a folder, so that the files named after it stay below the 255 bytes of a file system."""
-LABEL = "+"
-"""Stands between a group's name and what was changed in it: `quick+learning_rate=0.02`."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +187,7 @@ def _check_choices(config: Config) -> None:
     _check_store(config.runs)
     for group in identity.GROUPS:
         name = getattr(config, group).name
-        if not NAME.fullmatch(name.split(LABEL)[0]):
+        if not NAME.fullmatch(identity.base(name)):
             raise RequestError(
                 f"{group}.name={name}: expected a letter, then letters, digits, or any of . _ -"
             )
@@ -200,7 +198,7 @@ def _check_choices(config: Config) -> None:
         )
     if config.init.copy_from is not None:
         allowed = ("A-LRN", "B", "C", "D", "E")
-        if config.arch.name.split(LABEL)[0] not in allowed:
+        if identity.base(config.arch.name) not in allowed:
             raise RequestError(
                 f"init={config.init.name} is not defined for arch={config.arch.name}: "
                 f"its layers go to {', '.join(allowed)}"
@@ -221,28 +219,14 @@ def _label(config: Config, fingerprint: str) -> None:
     """Let the name of each group say what was changed in it, so that no two settings share one."""
     for group in identity.GROUPS:
         chosen = getattr(config, group)
-        name = chosen.name.split(LABEL)[0]
+        name = identity.base(chosen.name)
         if not (CONF / group / f"{name}.yaml").is_file():
             continue
-        file = choice(group, name)
-        words = []
-        for field in dataclasses.fields(chosen):
-            value = getattr(chosen, field.name)
-            usual = file.get(field.name, _default(field))
-            if usual == "${recipe.init}":
-                usual = config.recipe.init
-            ignored = field.name in ("name", *identity.NOT_IDENTITY.get(group, ()))
-            if not ignored and value != usual:
-                words.append(f"{field.name}={_short(value)}")
+        changed = identity.changes(config, group)
+        words = [f"{key}={_short(value)}" for key, value in changed.items()]
         if group == "data" and fingerprint:
             words.append(fingerprint[:6])
-        chosen.name = LABEL.join([name, *words])
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
+        chosen.name = identity.LABEL.join([name, *words])
 
 
 def _short(value: Any) -> str:
@@ -267,4 +251,4 @@ def _parents(config: Config) -> Iterator[tuple[str, Config]]:
 
 def base_data(data: Data) -> Data:
     """The data as its file names it, without what the label adds."""
-    return dataclasses.replace(data, name=data.name.split(LABEL)[0])
+    return dataclasses.replace(data, name=identity.base(data.name))

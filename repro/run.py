@@ -28,10 +28,7 @@ def main() -> None:
         sys.exit(0)
     from repro.command import command
 
-    try:
-        sys.exit(command(arguments))
-    except KeyboardInterrupt:
-        sys.exit(75)
+    sys.exit(command(arguments))
 
 
 if __name__ == "__main__":

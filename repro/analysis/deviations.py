@@ -8,6 +8,7 @@ from typing import Any
 from repro.config import choice
 from repro.paper import published
 from repro.spec.scales import pixels
+from repro.store.identity import base
 from repro.store.runs import Run
 
 # What each key of the recipe is called and in which unit; keys that are not here do not depart.
@@ -58,7 +59,7 @@ def _size(run: Run) -> Iterator[tuple[str, str, str]]:
 
 def _data(run: Run) -> Iterator[tuple[str, str, str]]:
     config, counts = run.config, run.result["data"]
-    if config.data.name.split("+")[0] != "imagenet":
+    if base(config.data.name) != "imagenet":
         here = (
             f"{config.data.name}: {counts['train']:,} training, {counts['validation']:,} "
             f"validation and {counts['test']:,} test images of {counts['classes']} classes"
@@ -99,7 +100,7 @@ def _init(run: Run) -> Iterator[tuple[str, str, str]]:
 def _scale(run: Run) -> Iterator[tuple[str, str, str]]:
     if run.config.precision not in ("float32", "tf32"):
         yield "3.3", f"precision {run.config.precision}", "float32"
-    share = {"S256": 1.0, "S384": 0.1}.get(run.config.scale.name.split("+")[0])
+    share = {"S256": 1.0, "S384": 0.1}.get(base(run.config.scale.name))
     if share is not None and run.config.scale.lr_factor != share:
         here = f"S={run.config.scale.name} at {run.config.scale.lr_factor:g} of the learning rate"
         yield "3.1", here, f"at {share:g} of it"

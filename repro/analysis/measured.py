@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from repro.errors import RequestError
 from repro.paper import published
 from repro.spec.scales import PROTOCOLS, q_of, views
 from repro.store import views as stored
@@ -100,16 +99,9 @@ def measure(runs: Sequence[Run]) -> list[Measured]:
     for run in runs:
         for protocol in PROTOCOLS:
             wanted = views(protocol, run.config.scale, run.config.data.mirror)
-            read = [stored.read(run.folder, view) for view in wanted]
-            present = [posteriors for posteriors in read if posteriors is not None]
-            if len(present) == len(wanted):
-                try:
-                    found.append(Measured((run,), protocol, stored.mean(present)))
-                except ValueError as error:
-                    raise RequestError(
-                        f"{run.folder / 'views'}, {protocol}: {error}; remove the views and give "
-                        "the run's command again"
-                    ) from error
+            posteriors = stored.mean_of(run.folder, wanted)
+            if posteriors is not None:
+                found.append(Measured((run,), protocol, posteriors))
     return found
 
 

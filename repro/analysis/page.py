@@ -23,6 +23,7 @@ from repro.analysis.settings import Setting
 from repro.paper import published
 from repro.spec.geometry import geometry
 from repro.spec.scales import PROTOCOLS, pixels
+from repro.store.identity import base
 from repro.store.runs import Run
 
 DENSE_CROP = 128
@@ -86,7 +87,7 @@ class Part:
             "counts": {key: f"{counts[key]:,}" for key in ("train", "validation", "test")}
             | {"classes": counts["classes"]},
             "seeds": ", ".join(str(s) for s in sorted({run.config.seed for run in self.runs})),
-            "tables": {name: _markdown(frame) for name, frame in self.frames.items()},
+            "tables": {name: table_markdown(frame) for name, frame in self.frames.items()},
             "figure": self.figure,
             "has_summary": not self.frames["summary"].empty,
             "more_weights": round(100 * (stacks["one conv7"] / stacks["three conv3"] - 1)),
@@ -112,7 +113,8 @@ class Part:
         return f"*No run has anything to show for the figure {name}.*"
 
 
-def _markdown(frame: pd.DataFrame) -> str:
+def table_markdown(frame: pd.DataFrame) -> str:
+    """A table as Markdown."""
     if frame.empty:
         return "*Nothing to show.*"
     return str(frame.to_markdown(index=False, disable_numparse=True))
@@ -171,7 +173,7 @@ def markdown(parts: Sequence[Part], unfinished: list[tuple[str, str]]) -> str:
 
 def _is_the_papers(part: Part) -> bool:
     classes = part.runs[0].result["data"]["classes"]
-    named = part.setting.data.split("+")[0] == "imagenet"
+    named = base(part.setting.data) == "imagenet"
     return named and part.setting.size == "paper" and classes == published.CLASSES
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,7 +10,7 @@ from typing import Any
 import yaml
 
 from repro.config import CONF, Config, choice
-from repro.store.identity import NOT_IDENTITY
+from repro.store.identity import base, changes
 from repro.store.runs import Run
 
 
@@ -69,22 +68,6 @@ def _defaults() -> dict[str, str]:
     return groups
 
 
-def _changes(config: Config, group: str, name: str) -> list[str]:
-    """The words that change `conf/GROUP/NAME.yaml` into what a run had."""
-    if not (CONF / group / f"{name}.yaml").is_file():
-        return []
-    file, chosen = choice(group, name), getattr(config, group)
-    words = []
-    for field in dataclasses.fields(chosen):
-        value = getattr(chosen, field.name)
-        if field.name in ("name", *NOT_IDENTITY.get(group, ())):
-            continue
-        if value != file.get(field.name, field.default):
-            word = "null" if value is None else str(value)
-            words.append(f"{group}.{field.name}={word}")
-    return words
-
-
 def command(
     run: Run, *, arch: str, scale: str, test: str | None = None, finetune: Sequence[str] = ()
 ) -> str:
@@ -102,14 +85,15 @@ def command(
     if scale != defaults["scale"]:
         words.append(f"scale={scale}")
     for group in ("size", "data", "recipe"):
-        name = getattr(like, group).name.split("+")[0]
+        name = base(getattr(like, group).name)
         if name != defaults[group]:
             words.append(f"{group}={name}")
-        words += _changes(like, group, name)
-    if like.data.root != choice("data", like.data.name.split("+")[0]).get("root", "data"):
+        for key, value in changes(like, group).items():
+            words.append(f"{group}.{key}={'null' if value is None else value}")
+    if like.data.root != choice("data", base(like.data.name)).get("root", "data"):
         words.append(f"data.root={like.data.root}")
     if like.init.name != like.recipe.init:
-        words.append(f"init={like.init.name.split('+')[0]}")
+        words.append(f"init={base(like.init.name)}")
     if like.precision != "float32":
         words.append(f"precision={like.precision}")
     words += [f"finetune={layers}" for layers in finetune]

@@ -12,8 +12,8 @@ import pandas as pd
 
 from repro.analysis.claims import COLUMNS as CLAIMS
 from repro.analysis.measured import Measured, measure, results
-from repro.analysis.page import Part, html, markdown
-from repro.analysis.settings import by_setting
+from repro.analysis.page import Part, html, markdown, table_markdown
+from repro.analysis.settings import by_setting, setting
 from repro.errors import RequestError, RunError
 from repro.store import runs as store
 
@@ -67,10 +67,10 @@ def _parts(
 ) -> list[Part]:
     groups = by_setting(list(runs))
     parts = []
-    for setting, members in groups.items():
-        mine = [one for one in measured if one.run in members]
-        prefix = f"{setting.slug}-" if len(groups) > 1 else ""
-        parts.append(Part(setting, members, mine, prefix, fuse))
+    for shared, members in groups.items():
+        mine = [one for one in measured if setting(one.run.config) == shared]
+        prefix = f"{shared.slug}-" if len(groups) > 1 else ""
+        parts.append(Part(shared, members, mine, prefix, fuse))
     return parts
 
 
@@ -123,8 +123,7 @@ def _write_part(part: Part, folder: Path) -> None:
             continue
         base = folder / "tables" / f"{part.prefix}{name}"
         frame.to_csv(base.with_suffix(".csv"), index=False)
-        table = frame.to_markdown(index=False, disable_numparse=True)
-        base.with_suffix(".md").write_text(f"{table}\n", encoding="utf-8")
+        base.with_suffix(".md").write_text(f"{table_markdown(frame)}\n", encoding="utf-8")
         style = frame.style.hide(axis="index").format(escape="latex")
         style = style.format_index(escape="latex", axis="columns")
         base.with_suffix(".tex").write_text(style.to_latex(hrules=True), encoding="utf-8")

@@ -17,7 +17,6 @@ from repro.config import Arch
 
 PROTOCOL_OF_TABLE = {3: "single_scale", 4: "multi_scale"}
 CLASSES = 1000
-TEST_IMAGES = 50_000
 
 
 @lru_cache
@@ -86,8 +85,7 @@ def fusion_error(protocol: str, members: str, metric: str) -> float | None:
         metric: `top1_error` or `top5_error`.
     """
     for row in rows(6):
-        if row["protocol"] == protocol and set(row["members"].split("+")) == set(
-            members.split("+")
-        ):
+        same_nets = set(row["members"].split("+")) == set(members.split("+"))
+        if row["protocol"] == protocol and same_nets:
             return float(row[metric])
     return None

@@ -11,9 +11,11 @@ import hashlib
 import json
 from typing import Any
 
-from repro.config import Config
+from repro.config import CONF, Config, choice
 
 SCHEMA = 1
+LABEL = "+"
+"""Stands between a group's name and what was changed in it: `quick+learning_rate=0.02`."""
 
 # A key added later leaves the identity of older runs alone as long as it has this value.
 # ("recipe", "new_key"): its default when it was introduced
@@ -21,6 +23,37 @@ INTRODUCED: dict[tuple[str, str], Any] = {}
 
 GROUPS = ("arch", "scale", "size", "data", "recipe", "init")
 NOT_IDENTITY = {"data": ("root", "verify")}
+
+
+def base(name: str) -> str:
+    """A group's name without what was changed in it."""
+    return name.split(LABEL)[0]
+
+
+def changes(config: Config, group: str) -> dict[str, Any]:
+    """The values of a group that differ from those of the file in `conf/` that it is named after.
+
+    Empty where there is no such file, as for a configuration from elsewhere.
+    """
+    chosen = getattr(config, group)
+    name = base(chosen.name)
+    if not (CONF / group / f"{name}.yaml").is_file():
+        return {}
+    file, found = choice(group, name), {}
+    for field in dataclasses.fields(chosen):
+        usual = file.get(field.name, _default(field))
+        if usual == "${recipe.init}":
+            usual = config.recipe.init
+        ignored = field.name in ("name", *NOT_IDENTITY.get(group, ()))
+        if not ignored and getattr(chosen, field.name) != usual:
+            found[field.name] = getattr(chosen, field.name)
+    return found
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
 
 
 def content(config: Config, group: str) -> str:

@@ -198,6 +198,14 @@ class Folder:
         (self.path / name).unlink(missing_ok=True)
 
 
+def _acquired(lease: SoftFileLease) -> bool:
+    try:
+        lease.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
+
+
 @contextmanager
 def hold(
     store: Path, name: str, say: Callable[[str], None], check: Callable[[], None] = lambda: None
@@ -228,17 +236,10 @@ def hold(
         if lost.is_set():
             raise RunError(f"{name} was taken over by another process while this one stood still")
 
-    def acquire() -> bool:
-        try:
-            lease.acquire(timeout=0)
-        except Timeout:
-            return False
-        return True
-
     try:
-        if not acquire():
+        if not _acquired(lease):
             say(f"{name}: another process works on it; waiting")
-            while not acquire():
+            while not _acquired(lease):
                 check()
                 time.sleep(0.5)
     except OSError as error:

@@ -96,6 +96,25 @@ def mean(views: Sequence[Posteriors]) -> Posteriors:
     return Posteriors(np.asarray(total, dtype=np.float32), labels, ids)
 
 
+def mean_of(folder: Path, wanted: Sequence[View]) -> Posteriors | None:
+    """The mean of stored views of a run, or None where one of them is not stored.
+
+    Raises:
+        RequestError: a file is damaged, or the views show different images.
+    """
+    found = [posteriors for view in wanted if (posteriors := read(folder, view)) is not None]
+    if len(found) < len(wanted):
+        return None
+    try:
+        return mean(found)
+    except ValueError as error:
+        names = ", ".join(view.name for view in wanted)
+        raise RequestError(
+            f"{folder / 'views'}, {names}: {error}; remove the views and give the run's command "
+            "again"
+        ) from error
+
+
 def wrong(view: Posteriors, k: int) -> NDArray[np.bool_]:
     """Whether each image's class is not among the k best, (N,); a tie with the k-th is an error."""
     own = view.posteriors[np.arange(len(view.labels)), view.labels]
