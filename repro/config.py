@@ -100,6 +100,12 @@ class Recipe:
     """Standard deviation of the PCA colour shift (0.1 in the paper; 0: none)."""
     init: str
     """The initialisation that this recipe was made with; `init` may choose another."""
+    resize: str = "isotropic"
+    """How an image is rescaled to S or Q: `isotropic` (the paper) or `square`, the shape lost."""
+    subtract_mean: bool = True
+    """Whether the training set's mean colour is subtracted from the input."""
+    test_each_epoch: bool = False
+    """Whether the error on the test images is logged after each epoch; it steers nothing."""
     train_images: int | None = None
     """Train on the first so many images only; None: on all."""
 
@@ -135,6 +141,7 @@ class Config:
     progress: bool = True
     checkpoint_seconds: float = 60.0
     test_batch: int = 128
+    activations: bool = False
     runs: str = "runs"
     dry_run: bool = False
 

@@ -13,9 +13,11 @@ def text(introduction: str) -> str:
     lines = (CONF / "config.yaml").read_text(encoding="utf-8").splitlines()
     for group, default in _defaults(lines):
         parts += ["", f"  {group}"]
-        for file in sorted((CONF / group).glob("*.yaml")):
+        files = sorted((CONF / group).glob("*.yaml"))
+        width = max(len(file.stem) for file in files)
+        for file in files:
             mark = "*" if file.stem == default else " "
-            parts.append(f"  {mark} {file.stem:<15} {_first_comment(file)}")
+            parts.append(f"  {mark} {file.stem:<{width}}  {_first_comment(file)}")
     parts += ["", "Scalars, as KEY=VALUE:", ""]
     parts += [f"    {line}" if line else "" for line in _scalars(lines)]
     parts += [
@@ -39,5 +41,6 @@ def _scalars(lines: list[str]) -> list[str]:
 
 
 def _first_comment(file: Path) -> str:
-    first = file.read_text(encoding="utf-8").splitlines()[0]
-    return first.removeprefix("#").strip() if first.startswith("#") else ""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
+    return next((comment for comment in comments if not comment.startswith("@package")), "")

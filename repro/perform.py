@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -16,24 +17,28 @@ from tqdm import tqdm
 
 from repro import environment
 from repro.data import sources
-from repro.data.loader import TrainingCrops, normalise
+from repro.data.loader import TrainingCrops, centre_crops, normalise
 from repro.data.picture import crops_picture
 from repro.data.statistics import Statistics, statistics
 from repro.errors import RequestError, RunError
 from repro.evaluate.views import centre_error, compute
+from repro.nets.activations import rms
 from repro.nets.init import copy_layers, initialise
 from repro.nets.vgg import VGG
 from repro.request import Request, base_data
+from repro.spec import layers
 from repro.spec.cost import cost
-from repro.spec.scales import PROTOCOLS, pixels, single_q, views
+from repro.spec.scales import PAPER_CROP, PROTOCOLS, pixels, single_q, views
 from repro.store import views as stored
-from repro.store.runs import FAILED, Folder, hold, read_result
+from repro.store.runs import ACTIVATIONS, FAILED, Folder, hold, read_result
 from repro.train.checkpoint import GENERATIONS
 from repro.train.interruption import Stop
 from repro.train.loop import Outcome, Training, chance
 
 PICTURED = ((256, 256), (384, 384), (256, 512))
 """The training scales that the picture of crops shows, in paper pixels."""
+FORWARD = 4
+"""Images of the forward pass that measures activations."""
 
 
 def say(line: str) -> None:
@@ -102,6 +107,7 @@ class Performance:
         self.device = environment.device(config.device)
         self.source = sources.load(base_data(config.data))
         self.statistics = self._statistics()
+        self.square = config.recipe.resize == "square"
 
     def finish(self) -> None:
         """Train where that is not done, then compute the views that are missing."""
@@ -115,6 +121,8 @@ class Performance:
             self.folder.remove(name)
         if result["outcome"] != "diverged" and request.missing_views():
             self._view()
+        if request.lacks_activations():
+            self.folder.write(ACTIVATIONS, self._activations())
         self._summarise(result)
 
     def _statistics(self) -> Statistics:
@@ -138,7 +146,10 @@ class Performance:
         images = images.to(self.device, non_blocking=True)
         if shift is not None:
             shift = shift.to(self.device, non_blocking=True)
-        values = normalise(images, self.statistics.mean, config.recipe.input_range, shift)
+        mean = self.statistics.mean
+        if not config.recipe.subtract_mean:
+            mean = (0.0,) * len(mean)
+        values = normalise(images, mean, config.recipe.input_range, shift)
         if config.precision == "float64":
             values = values.double()
         return values.contiguous(memory_format=torch.channels_last)
@@ -161,7 +172,7 @@ class Performance:
         say(f"{self.request.name} trains")
         crop = config.size.crop
         scales = [(pixels(a, crop), pixels(b, crop)) for a, b in PICTURED]
-        self.folder.write("crops.png", crops_picture(source.train, scales, crop))
+        self.folder.write("crops.png", crops_picture(source.train, scales, crop, self.square))
         train = source.train.first(config.recipe.train_images)
         batches = TrainingCrops(
             train,
@@ -173,8 +184,8 @@ class Performance:
             seed=config.seed,
             workers=config.workers,
             colour=(self.statistics, config.recipe.colour_shift),
+            square=self.square,
         )
-        side = pixels(single_q(config.scale), crop)
         training = Training(
             net,
             batches,
@@ -182,9 +193,8 @@ class Performance:
             self.folder,
             self.stop,
             prepare=self._prepare,
-            validate=lambda: centre_error(
-                net, source.validation, side, crop, self._prepare, config.workers
-            ),
+            validate=lambda: self._error(net, source.validation),
+            test=(lambda: self._error(net, source.test)) if config.recipe.test_each_epoch else None,
             chance=chance(train.labels, len(source.validation.images)),
             say=say,
         )
@@ -194,6 +204,14 @@ class Performance:
             self.folder.write("weights.safetensors", weights(net))
         self.folder.write_json("result.json", result)
         return result
+
+    def _error(self, net: VGG, split: sources.Split) -> float:
+        """Error (%) on centre crops at the one test scale."""
+        config = self.request.config
+        crop = config.size.crop
+        side = pixels(single_q(config.scale), crop)
+        how: dict[str, Any] = {"square": self.square, "workers": config.workers}
+        return centre_error(net, split, side, crop, self._prepare, **how)
 
     def _result(self, outcome: Outcome, chance_error: float) -> dict[str, Any]:
         request, source, place = self.request, self.source, outcome.place
@@ -218,11 +236,40 @@ class Performance:
                 "validation": len(source.validation.images),
                 "test": len(source.test.images),
                 "classes": request.net.classes,
+                "smallest_side": _smallest_side(source.test),
                 "mean": list(self.statistics.mean),
                 "validation_is_test": source.validation_is_test,
             },
             "environment": environment.describe(request.config, self.device),
         }
+
+    def _activations(self) -> bytes:
+        """RMS after each layer before training: of this net, and of its kind at full width.
+
+        Layers copied from another net are known at this run's width only.
+        """
+        request, config = self.request, self.request.config
+        rows = ["net,layer,rms"]
+        nets = {"as run": self._first_weights()}
+        if config.init.copy_from is None:
+            full = layers.read(
+                config.arch,
+                width=1,
+                crop=PAPER_CROP,
+                channels=config.data.channels,
+                classes=request.net.classes,
+            )
+            nets["full width"] = VGG(full, config.recipe.dropout)
+            initialise(nets["full width"], config.init.between, 1, config.seed)
+            self._placed(nets["full width"])
+        for name, net in nets.items():
+            side, crop = pixels(single_q(config.scale), net.spec.crop), net.spec.crop
+            few = self.source.train.first(FORWARD)
+            _, images = next(centre_crops(few, side, crop, FORWARD, square=self.square))
+            rows += [
+                f"{name},{layer},{value:.6g}" for layer, value in rms(net, self._prepare(images))
+            ]
+        return ("\n".join(rows) + "\n").encode()
 
     def _view(self) -> None:
         config, test = self.request.config, self.source.test
@@ -233,7 +280,13 @@ class Performance:
             bar.set_description(f"{config.arch.name} {view.name}")
             self.stop.check()
             posteriors = compute(
-                net, view, test, self._prepare, batch=config.test_batch, workers=config.workers
+                net,
+                view,
+                test,
+                self._prepare,
+                batch=config.test_batch,
+                workers=config.workers,
+                square=self.square,
             )
             self.folder.write(f"views/{view.name}.npz", stored.encode(posteriors))
 
@@ -244,12 +297,19 @@ class Performance:
         if result["validation_error"] is not None:
             line += f", validation error {result['validation_error']:.1f}%"
         for protocol in PROTOCOLS:
+            if PROTOCOLS[protocol].scales == "each":
+                continue
             wanted = views(protocol, config.scale, config.data.mirror)
             posteriors = stored.mean_of(self.request.folder, wanted)
             if posteriors is not None:
                 low, error, high = stored.interval(stored.wrong(posteriors, 1))
                 line += f"; {protocol} test error {error:.1f}% [{low:.1f}; {high:.1f}]"
         print(line)
+
+
+def _smallest_side(test: sources.Split) -> int:
+    """Median of the smaller sides of (at most a thousand of) the images, in pixels."""
+    return int(np.median(test.first(1000).images.sizes().min(axis=1)))
 
 
 def weights(net: VGG) -> bytes:

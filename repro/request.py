@@ -71,7 +71,13 @@ class Request:
     def finished(self) -> bool:
         """Training has ended and every wanted view that the net can give is stored."""
         result = runs.read_result(self.folder)
-        return result is not None and (result["outcome"] == "diverged" or not self.missing_views())
+        if result is None or self.lacks_activations():
+            return False
+        return result["outcome"] == "diverged" or not self.missing_views()
+
+    def lacks_activations(self) -> bool:
+        """The size of activations at the start is wanted and not stored."""
+        return self.config.activations and not (self.folder / runs.ACTIVATIONS).is_file()
 
     def lineage(self) -> Iterator[Request]:
         """The runs to be done, parents first, this one last."""
@@ -172,6 +178,7 @@ def _check_numbers(config: Config) -> None:
 
 def _check_choices(config: Config) -> None:
     choices = {
+        "recipe.resize": (config.recipe.resize, ("isotropic", "square")),
         "recipe.optimiser": (config.recipe.optimiser, tuple(OPTIMISERS)),
         "recipe.schedule": (config.recipe.schedule, SCHEDULES),
         "recipe.init": (config.recipe.init, tuple(init.FILLS)),
@@ -238,7 +245,7 @@ def _short(value: Any) -> str:
 
 def _parents(config: Config) -> Iterator[tuple[str, Config]]:
     parent = copy.deepcopy(config)
-    parent.finetune = "all"
+    parent.finetune, parent.activations = "all", False
     if config.scale.parent is not None:
         parent.scale = Scale(**choice("scale", config.scale.parent))
         yield "scale", parent

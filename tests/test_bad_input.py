@@ -60,8 +60,14 @@ def refusal(
         ("--experimental-rerun x", "--experimental-rerun is refused: it unpickles a file"),
         ("--cfg job -m", "Only one of --run, --multirun, --cfg"),
         # Choices.
-        ("scale=256", "scale=256 is not known: choose from S256, S384, jitter"),
-        ("-m scale=S256,384", "scale=384 is not known: choose from S256, S384, jitter"),
+        (
+            "scale=256",
+            "scale=256 is not known: choose from S224, S256, S256_on, S384, S384_on, jitter",
+        ),
+        (
+            "-m scale=S256,384",
+            "scale=384 is not known: choose from S224, S256, S256_on, S384, S384_on, jitter",
+        ),
         ("arch=[A,B]", "arch=[A,B] names several choices for one run: a sweep is -m arch=A,B"),
         ("-m arch=[A,B]", "a sweep is -m arch=A,B"),
         ("arch=A,B", "arch=A,B are several values: add -m for a sweep"),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from repro.paper import published
-from repro.spec.scales import PROTOCOLS, q_of, views
+from repro.spec.scales import PROTOCOLS, readings, views_at
 from repro.store import views as stored
 from repro.store.runs import Run
 from repro.store.views import Posteriors
@@ -30,6 +30,8 @@ class Measured:
 
     runs: tuple[Run, ...]
     protocol: str
+    qs: tuple[tuple[int, ...], ...]
+    """The test scales of each run, in paper pixels."""
     posteriors: Posteriors
 
     @property
@@ -45,7 +47,7 @@ class Measured:
     @property
     def q(self) -> str:
         """The test scales in paper pixels, as in `224,256,288`."""
-        return self.joined(lambda run: ",".join(map(str, q_of(self.protocol, run.config.scale))))
+        return "+".join(",".join(map(str, qs)) for qs in self.qs)
 
     @property
     def images(self) -> int:
@@ -98,10 +100,11 @@ def measure(runs: Sequence[Run]) -> list[Measured]:
     found = []
     for run in runs:
         for protocol in PROTOCOLS:
-            wanted = views(protocol, run.config.scale, run.config.data.mirror)
-            posteriors = stored.mean_of(run.folder, wanted)
-            if posteriors is not None:
-                found.append(Measured((run,), protocol, posteriors))
+            for qs in readings(protocol, run.config.scale):
+                wanted = views_at(protocol, qs, run.config.data.mirror)
+                posteriors = stored.mean_of(run.folder, wanted)
+                if posteriors is not None:
+                    found.append(Measured((run,), protocol, (qs,), posteriors))
     return found
 
 
@@ -124,7 +127,8 @@ def fuse(measured: Sequence[Measured], members: Sequence[str], protocol: str) ->
         if all(member in found for member in members):
             chosen = [found[member] for member in members]
             posteriors = stored.mean([one.posteriors for one in chosen])
-            fusions.append(Measured(tuple(one.run for one in chosen), protocol, posteriors))
+            qs = tuple(one.qs[0] for one in chosen)
+            fusions.append(Measured(tuple(one.run for one in chosen), protocol, qs, posteriors))
     return fusions
 
 

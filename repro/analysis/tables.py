@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -255,6 +256,10 @@ def protocols(measured: Sequence[Measured]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _points(difference: Any) -> str:
+    return "-" if pd.isna(difference) else f"{difference:+.1f}"
+
+
 def claims(judged: pd.DataFrame, sentences: dict[str, str]) -> pd.DataFrame:
     """The claims for readers: sides, both differences in points, interval, n, verdict.
 
@@ -267,7 +272,9 @@ def claims(judged: pd.DataFrame, sentences: dict[str, str]) -> pd.DataFrame:
             "section": row.section,
             "claim": sentences[str(row.claim)],
             "left - right": f"{row.left} - {row.right}",
-            "paper (points)": f"{row.paper_difference:+.1f}",
+            "paper (points)": "-"
+            if pd.isna(row.paper_difference)
+            else f"{row.paper_difference:+.1f}",
             "here (points)": f"{row.difference:+.1f} [{row.ci_low:+.1f}; {row.ci_high:+.1f}]",
             "images, seeds": f"{row.n_images:,}, {row.n_seeds}",
             "verdict": row.verdict,

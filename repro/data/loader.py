@@ -73,6 +73,7 @@ class TrainingCrops:
         seed: int,
         workers: int,
         colour: tuple[Statistics, float] | None,
+        square: bool = False,
     ) -> None:
         """
         Args:
@@ -85,10 +86,11 @@ class TrainingCrops:
             seed: of everything random.
             workers: processes that decode image files; 0: this one does.
             colour: the colours of the images and the standard deviation of the shift, or None.
+            square: whether images are rescaled to squares instead of by their smallest side.
         """
         self.split, self.smin, self.smax, self.crop = split, smin, smax, crop
         self.mirror, self.batch, self.seed = mirror, batch, seed
-        self.workers, self.colour = workers, colour
+        self.workers, self.colour, self.square = workers, colour, square
         self.channels = split.images[0].shape[0]
 
     def __len__(self) -> int:
@@ -124,7 +126,7 @@ class TrainingCrops:
 
     def _crops(self, batches: Iterable[list[Crop]]) -> Iterator[Tensor]:
         images = self._rescaled if self._rescaled is not None else self.split.images
-        cut = Cut(images, self.crop)
+        cut = Cut(images, self.crop, self.square)
         if isinstance(images, ArrayImages):
             yield from (torch.stack([cut.make(crop) for crop in batch]) for batch in batches)
             return
@@ -145,18 +147,19 @@ class TrainingCrops:
         images = self.split.images
         if not isinstance(images, ArrayImages) or self.smin != self.smax:
             return None
-        height, width = rescaled_shape(images.array.shape[-2], images.array.shape[-1], self.smin)
+        shape = images.array.shape[-2:]
+        height, width = rescaled_shape(shape[0], shape[1], self.smin, self.square)
         if len(images) * self.channels * height * width > MEMORY:
             return None
-        parts = [rescale(part, self.smin) for part in torch.split(images.array, 1024)]
+        parts = [rescale(part, self.smin, self.square) for part in torch.split(images.array, 1024)]
         return ArrayImages(torch.cat(parts))
 
 
 class Cut(Dataset[Tensor | str]):
     """Makes a crop from what was drawn for it; a worker holds one of these."""
 
-    def __init__(self, images: Images, crop: int) -> None:
-        self.images, self.crop = images, crop
+    def __init__(self, images: Images, crop: int, square: bool = False) -> None:
+        self.images, self.crop, self.square = images, crop, square
 
     def __getitem__(self, drawn: Crop) -> Tensor | str:
         """The crop, or why there is none, as a worker can pass it on."""
@@ -167,7 +170,7 @@ class Cut(Dataset[Tensor | str]):
 
     def make(self, drawn: Crop) -> Tensor:
         """The crop, uint8 (C, crop, crop)."""
-        image = rescale(self.images[drawn.index], drawn.side)
+        image = rescale(self.images[drawn.index], drawn.side, self.square)
         height, width = image.shape[-2:]
         top = int(drawn.top * (height - self.crop + 1))
         left = int(drawn.left * (width - self.crop + 1))
@@ -185,13 +188,16 @@ def _stack(crops: Sequence[Tensor | str]) -> Tensor | str:
 class Whole(Dataset[Tensor | str]):
     """Images rescaled to one smallest side, and perhaps cropped at their centre or mirrored."""
 
-    def __init__(self, images: Images, side: int, crop: int | None, mirror: bool) -> None:
-        self.images, self.side, self.crop, self.mirror = images, side, crop, mirror
+    def __init__(
+        self, images: Images, side: int, crop: int | None, mirror: bool, square: bool
+    ) -> None:
+        self.images, self.side, self.crop = images, side, crop
+        self.mirror, self.square = mirror, square
 
     def __getitem__(self, index: int) -> Tensor | str:
         """uint8 (C, h, w); or why there is no image."""
         try:
-            image = rescale(self.images[index], self.side)
+            image = rescale(self.images[index], self.side, self.square)
         except RunError as error:
             return str(error)
         if self.crop is not None:
@@ -217,7 +223,13 @@ def _batches(
 
 
 def whole_images(
-    split: Split, side: int, batch: int, *, mirror: bool = False, workers: int = 0
+    split: Split,
+    side: int,
+    batch: int,
+    *,
+    mirror: bool = False,
+    square: bool = False,
+    workers: int = 0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Whole, uncropped images for dense evaluation (Section 3.2), equal shapes together.
 
@@ -226,6 +238,7 @@ def whole_images(
         side: their smallest side in pixels.
         batch: most images at once.
         mirror: mirror images instead.
+        square: rescaled to squares instead of by their smallest side.
         workers: processes that decode image files.
 
     Yields:
@@ -236,17 +249,24 @@ def whole_images(
     """
     shapes: dict[tuple[int, int], list[int]] = {}
     for index, (height, width) in enumerate(split.images.sizes().tolist()):
-        shapes.setdefault(rescaled_shape(height, width, side), []).append(index)
+        shapes.setdefault(rescaled_shape(height, width, side, square), []).append(index)
     batches = [
         group[start : start + batch]
         for _, group in sorted(shapes.items())
         for start in range(0, len(group), batch)
     ]
-    yield from _batches(Whole(split.images, side, None, mirror), batches, workers)
+    yield from _batches(Whole(split.images, side, None, mirror, square), batches, workers)
 
 
 def centre_crops(
-    split: Split, side: int, crop: int, batch: int, *, mirror: bool = False, workers: int = 0
+    split: Split,
+    side: int,
+    crop: int,
+    batch: int,
+    *,
+    mirror: bool = False,
+    square: bool = False,
+    workers: int = 0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Centre crops of images rescaled to `side`: indices (B,) and uint8 (B, C, crop, crop).
 
@@ -255,7 +275,7 @@ def centre_crops(
     """
     indices = list(range(len(split.images)))
     batches = [indices[start : start + batch] for start in range(0, len(indices), batch)]
-    yield from _batches(Whole(split.images, side, crop, mirror), batches, workers)
+    yield from _batches(Whole(split.images, side, crop, mirror, square), batches, workers)
 
 
 def normalise(

@@ -15,13 +15,16 @@ from repro.data.sources import Split
 IMAGES = 10
 
 
-def crops_picture(split: Split, scales: list[tuple[int, int]], crop: int) -> bytes:
+def crops_picture(
+    split: Split, scales: list[tuple[int, int]], crop: int, square: bool = False
+) -> bytes:
     """A PNG with one row of random crops for each training scale, the same images in each row.
 
     Args:
         split: the training images; ten of them, evenly spread, are shown.
         scales: S of each row as (smallest, largest), in pixels.
         crop: side of the crop in pixels.
+        square: whether images are rescaled to squares.
     """
     random = np.random.default_rng(0)
     count = min(IMAGES, len(split.images))
@@ -30,7 +33,7 @@ def crops_picture(split: Split, scales: list[tuple[int, int]], crop: int) -> byt
     for smallest, largest in scales:
         for index in indices:
             side = int(random.integers(smallest, largest, endpoint=True))
-            image = rescale(split.images[int(index)], side)
+            image = rescale(split.images[int(index)], side, square)
             top = int(random.integers(image.shape[1] - crop, endpoint=True))
             left = int(random.integers(image.shape[2] - crop, endpoint=True))
             crops.append(image[:, top : top + crop, left : left + crop])

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from repro.data.loader import centre_crops, whole_images
 from repro.data.sources import Split
 from repro.nets.dense import Dense
 from repro.nets.vgg import VGG
+from repro.spec.cost import receptive_field
+from repro.spec.geometry import score_map_side
 from repro.spec.scales import View, pixels
 from repro.store.views import Posteriors
 
@@ -55,13 +58,45 @@ def multi_crop(net: VGG) -> Judge:
     return judge
 
 
+def windows(net: VGG) -> Judge:
+    """Crops at exactly the positions of the dense score map, their scores averaged as there.
+
+    What tells this from dense evaluation is the border alone: each crop is padded with zeros,
+    where the dense net sees the neighbouring pixels (Sections 3.2 and 4.3).
+    """
+    crop, step = net.spec.crop, receptive_field(net.spec.layers)[1]
+
+    def judge(images: Tensor) -> Tensor:
+        rows, columns = (score_map_side(net.spec, side) for side in images.shape[-2:])
+        # The last windows may hang over the image, where the dense net sees zeros.
+        edges = ((rows - 1) * step + crop, (columns - 1) * step + crop)
+        below, right = (
+            max(0, edge - side) for edge, side in zip(edges, images.shape[-2:], strict=True)
+        )
+        padded = functional.pad(images, (0, right, 0, below))
+        total = torch.zeros(len(images), net.spec.classes, device=images.device)
+        for top in range(0, rows * step, step):
+            for left in range(0, columns * step, step):
+                total += net(padded[..., top : top + crop, left : left + crop]).float()
+        return (total / (rows * columns)).softmax(dim=1)
+
+    return judge
+
+
 def plain(net: VGG) -> Judge:
     """The net's posteriors on images of its crop's size."""
     return lambda images: net(images).softmax(dim=1)
 
 
 def compute(
-    net: VGG, view: View, split: Split, prepare: Prepare, *, batch: int, workers: int
+    net: VGG,
+    view: View,
+    split: Split,
+    prepare: Prepare,
+    *,
+    batch: int,
+    workers: int,
+    square: bool = False,
 ) -> Posteriors:
     """One view of a test set: posteriors of all images, by the view's kind.
 
@@ -72,12 +107,13 @@ def compute(
         prepare: from grey levels to the net's input.
         batch: images of the crop's size at once; of larger images as many as take no more memory.
         workers: processes that decode image files.
+        square: whether images are rescaled to squares instead of by their smallest side.
     """
     crop = net.spec.crop
     side = pixels(view.q, crop)
     judge = JUDGES[view.kind](net)
     batch = max(1, batch * crop**2 // side**2)
-    how: dict[str, Any] = {"mirror": view.mirrored, "workers": workers}
+    how: dict[str, Any] = {"mirror": view.mirrored, "workers": workers, "square": square}
     if view.kind == "centre":
         batches = centre_crops(split, side, crop, batch, **how)
     else:
@@ -89,20 +125,32 @@ def compute(
     return Posteriors(result.numpy(), split.labels, np.array(split.ids))
 
 
-JUDGES: dict[str, Callable[[VGG], Judge]] = {"dense": dense, "grid": multi_crop, "centre": plain}
+JUDGES: dict[str, Callable[[VGG], Judge]] = {
+    "dense": dense,
+    "grid": multi_crop,
+    "centre": plain,
+    "windows": windows,
+}
 
 
 def centre_error(
-    net: nn.Module, split: Split, side: int, crop: int, prepare: Prepare, workers: int = 0
+    net: nn.Module,
+    split: Split,
+    side: int,
+    crop: int,
+    prepare: Prepare,
+    *,
+    square: bool = False,
+    workers: int = 0,
 ) -> float:
-    """Top-1 error (%) on the centre crops of images rescaled to `side` pixels.
+    """Top-1 error (%) on the centre crops of images rescaled to `side` pixels; a tie is an error.
 
-    This is the error on validation images that steers the learning rate; a tie is an error.
+    On the validation images this is the error that steers the learning rate.
     """
     wrong = 0
     net.eval()
     with torch.inference_mode():
-        for indices, images in centre_crops(split, side, crop, 128, workers=workers):
+        for indices, images in centre_crops(split, side, crop, 128, square=square, workers=workers):
             scores = net(prepare(images)).float()
             labels = torch.as_tensor(split.labels)[indices].to(scores.device)
             own = scores.gather(1, labels[:, None])

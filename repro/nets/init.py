@@ -1,4 +1,4 @@
-"""How weights start (Section 3.1): four distributions, and copying from net A.
+"""How weights start (Section 3.1): five distributions, and copying from net A.
 
 Biases start at zero, batch normalisation as the identity. A scale model divides the standard
 deviation of the normal distributions by the square root of its width, which keeps what they do to
@@ -22,6 +22,8 @@ FILLS: dict[str, Fill] = {
     "normal": lambda w, width, g: nn.init.normal_(w, 0, 0.01 / width**0.5, generator=g),
     "normal_literal": lambda w, width, g: nn.init.normal_(w, 0, 0.1 / width**0.5, generator=g),
     "glorot": lambda w, width, g: nn.init.xavier_uniform_(w, generator=g),
+    # What torch gives a layer that nothing is said about.
+    "torch": lambda w, width, g: nn.init.kaiming_uniform_(w, a=5**0.5, generator=g),
     "he": lambda w, width, g: nn.init.kaiming_normal_(w, nonlinearity="relu", generator=g),
 }
 

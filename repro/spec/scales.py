@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from repro.config import Scale
@@ -36,7 +37,8 @@ class View:
     """
 
     kind: str
-    """`dense` (the whole image), `grid` (5x5 crops of it) or `centre` (the centre crop)."""
+    """`dense` (the whole image), `grid` (5x5 crops of it), `centre` (the centre crop) or `windows`
+    (crops at the positions of the dense score map, each with zeros around it)."""
     q: int
     """Test scale in paper pixels."""
     mirrored: bool
@@ -52,39 +54,60 @@ class Protocol:
     """A way of testing: the mean of the posteriors of all views that it names."""
 
     kinds: tuple[str, ...]
-    several: bool
-    """Several test scales (Table 4) or one (Table 3)."""
+    scales: str
+    """`one` test scale (Table 3), `several` averaged (Table 4), or `each` of many by itself."""
     section: str
 
 
 PROTOCOLS = {
-    "single_scale": Protocol(("dense",), several=False, section="4.1, Table 3"),
-    "multi_scale": Protocol(("dense",), several=True, section="4.2, Table 4"),
-    "multi_crop": Protocol(("grid",), several=True, section="4.3, Table 5"),
-    "multi_crop_dense": Protocol(("grid", "dense"), several=True, section="4.3, Table 5"),
-    "centre": Protocol(("centre",), several=False, section="4.1, the shallow net"),
+    "single_scale": Protocol(("dense",), "one", section="4.1, Table 3"),
+    "multi_scale": Protocol(("dense",), "several", section="4.2, Table 4"),
+    "multi_crop": Protocol(("grid",), "several", section="4.3, Table 5"),
+    "multi_crop_dense": Protocol(("grid", "dense"), "several", section="4.3, Table 5"),
+    "centre": Protocol(("centre",), "one", section="4.1, the shallow net"),
+    "each_scale": Protocol(("dense",), "each", section="4.2, S against Q"),
+    "centre_each_scale": Protocol(("centre",), "each", section="4.2, S against Q"),
+    "windows": Protocol(("windows",), "several", section="3.2 and 4.3, boundary conditions"),
+    "windows_dense": Protocol(
+        ("windows", "dense"), "several", section="3.2 and 4.3, boundary conditions"
+    ),
 }
+EACH_Q = tuple(range(224, 513, 32))
+"""The test scales of a protocol that looks at each of many, in paper pixels."""
 
 
-def q_of(protocol: str, scale: Scale) -> tuple[int, ...]:
-    """The test scales Q of a protocol for a training scale, in paper pixels."""
-    return several_q(scale) if PROTOCOLS[protocol].several else (single_q(scale),)
+def readings(protocol: str, scale: Scale) -> tuple[tuple[int, ...], ...]:
+    """The numbers that a protocol gives for a training scale: the Q, in paper pixels, of each."""
+    match PROTOCOLS[protocol].scales:
+        case "several":
+            return (several_q(scale),)
+        case "each":
+            return tuple((q,) for q in EACH_Q)
+        case _:
+            return ((single_q(scale),),)
 
 
-def views(protocol: str, scale: Scale, mirror: bool) -> tuple[View, ...]:
-    """The views whose mean a protocol is, for a net trained at `scale`.
+def views_at(protocol: str, qs: Sequence[int], mirror: bool) -> tuple[View, ...]:
+    """The views whose mean a protocol is at some test scales.
 
     Args:
         protocol: a key of `PROTOCOLS`.
-        scale: the training scale; it decides the test scales.
+        qs: test scales in paper pixels.
         mirror: whether mirror images are classified too (they are in the paper).
     """
     orientations = (False, True) if mirror else (False,)
     return tuple(
         View(kind, q, mirrored)
         for kind in PROTOCOLS[protocol].kinds
-        for q in q_of(protocol, scale)
+        for q in qs
         for mirrored in orientations
+    )
+
+
+def views(protocol: str, scale: Scale, mirror: bool) -> tuple[View, ...]:
+    """All views that a protocol needs for a net trained at `scale`."""
+    return tuple(
+        view for qs in readings(protocol, scale) for view in views_at(protocol, qs, mirror)
     )
 
 
@@ -107,7 +130,7 @@ def check(scale: Scale, protocols: list[str], crop: int) -> None:
             f"size.crop={crop}, below the crop: S must be at least {PAPER_CROP}"
         )
     for protocol in protocols:
-        smallest = min(q_of(protocol, scale))
+        smallest = min(min(qs) for qs in readings(protocol, scale))
         if pixels(smallest, crop) < crop:
             raise RequestError(
                 f"Q={smallest} of test={protocol} is {pixels(smallest, crop)} pixels at "

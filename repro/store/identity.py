@@ -18,8 +18,11 @@ LABEL = "+"
 """Stands between a group's name and what was changed in it: `quick+learning_rate=0.02`."""
 
 # A key added later leaves the identity of older runs alone as long as it has this value.
-# ("recipe", "new_key"): its default when it was introduced
-INTRODUCED: dict[tuple[str, str], Any] = {}
+INTRODUCED: dict[tuple[str, str], Any] = {
+    ("recipe", "resize"): "isotropic",
+    ("recipe", "subtract_mean"): True,
+    ("recipe", "test_each_epoch"): False,
+}
 
 GROUPS = ("arch", "scale", "size", "data", "recipe", "init")
 NOT_IDENTITY = {"data": ("root", "verify")}

@@ -29,6 +29,8 @@ from repro.store.files import write_whole
 LEASE_SECONDS = 60.0
 RECORD = "record"
 FAILED = "failed.json"
+ACTIVATIONS = "activations.csv"
+"""The size of activations through the depth before training, where it was asked for."""
 RESULT = (
     *("identity", "outcome", "reason", "epochs", "validation_error", "seconds"),
     *("images_per_second", "data", "environment"),

@@ -104,6 +104,7 @@ class Training:
         validate: Callable[[], float],
         chance: Chance,
         say: Callable[[str], None],
+        test: Callable[[], float] | None = None,
     ) -> None:
         """
         Args:
@@ -116,10 +117,11 @@ class Training:
             validate: error (%) on the validation images.
             chance: the error that a net has which learned nothing.
             say: prints a line without disturbing the progress bar.
+            test: error (%) on the test images, to be logged after each epoch; None: not looked at.
         """
         self.net, self.batches, self.config, self.folder = net, batches, config, folder
         self.stop, self.prepare, self.say = stop, prepare, say
-        self.validate, self.chance = validate, chance
+        self.validate, self.test, self.chance = validate, test, chance
         recipe = config.recipe
         if config.finetune == "fc":
             net.features.requires_grad_(False)
@@ -210,6 +212,8 @@ class Training:
                 "seconds": place.seconds - training,
             }
         )
+        if self.test is not None:
+            place.rows[-1]["test_error"] = self.test()
         self.schedule.epoch_ended(error)
         place.epoch, place.step = place.epoch + 1, 0
         place.loss_sum, place.wrong, place.seen = 0.0, 0, 0

@@ -18,7 +18,7 @@ def test_one_seed_decides_nothing_about_configurations(tmp_path: Path, make_run:
     make_run("arch=B", wrong=20)
     rows = judge(measure(finished(tmp_path / "runs"))).set_index("claim")
     row = rows.loc["depth-A-B"]
-    assert (row.left, row.right) == ("B/S256/centre", "A/S256/centre")
+    assert (row.left, row.right) == ("B-S256/centre", "A-S256/centre")
     assert row.difference == -20.0
     assert row.paper_difference == pytest.approx(28.7 - 29.6)
     assert (row.n_images, row.n_seeds, row.verdict) == (200, 1, "not decided")
