@@ -1,9 +1,10 @@
-"""The paper's conclusions as tests on measured errors, each with its interval."""
+"""The paper's conclusions as tests on measured errors, each with its intervals."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,126 +13,272 @@ import numpy as np
 import pandas as pd
 import yaml
 from numpy.typing import NDArray
-from scipy import stats
 
-from repro.analysis.measured import Measured
+from repro.analysis.intervals import Difference, Interval, difference, holm
+from repro.analysis.measured import Measured, fuse
+from repro.analysis.settings import Comparison
 from repro.paper import published
+from repro.spec.geometry import DENSE_CROP
+from repro.spec.scales import PROTOCOLS, pixels
 
 COLUMNS = [
     *("claim", "section", "kind", "margin", "left", "right", "metric", "paper_difference"),
     *("difference", "ci_low", "ci_high", "n_images", "n_seeds", "verdict", "verdict_holm"),
+    # What stands above is enough to read a verdict; what follows is for those who check it.
+    *("about", "nets_low", "nets_high", "configuration_low", "configuration_high"),
+    *("relative_change", "paper_relative_change", "paper_shows", "decides_from"),
+    *("images_for_power", "seeds_for_power", "reason", "ours", "experiment"),
+    *("data", "size", "recipe", "init", "precision"),
 ]
-METHOD = """The difference is the left side's top-1 error minus the right side's, in points, on the
-same test images. With one seed the interval is Bonett and Price's (2012) 95% one over paired test
-images and holds for these two nets only; about the configurations one seed decides nothing, and the
-verdict says so. With several seeds it joins Student's interval over per-seed differences with that
-of the images, and the verdict is about the configurations. Claims and margins stand in
-`repro/paper/claims.yaml`. Nets are compared by single-scale dense evaluation as in Table 3 or, at
-crops below 128 pixels, where dense windows hang over the image, by the centre crop."""
-UNDECIDED = "not decided"
-ALPHA = 0.05
+REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
+UNDECIDED, UNTESTABLE = "not decided", "not testable here"
+# Where crops are too small for dense evaluation, its place is taken by the centre crop.
+INSTEAD = {"single_scale": "centre", "each_scale": "centre_each_scale"}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a claim: a net (or an ensemble), how it is tested, at which scales."""
+
+    net: str
+    test: str
+    q: tuple[int, ...] = ()
+    """The mean error over these test scales; empty: the protocol's own."""
+    above: tuple[int, ...] = ()
+    """Its rise above the mean error over these."""
+
+    def __str__(self) -> str:
+        words = f"{self.net}/{self.test}"
+        if self.q:
+            words += f"@{','.join(map(str, self.q))}"
+        return words + (f" above @{','.join(map(str, self.above))}" if self.above else "")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence that the paper concludes, as a test: a row of `repro/paper/claims.yaml`."""
+
+    claim: str
+    experiment: str
+    text: str
+    section: str
+    kind: str
+    margin: float
+    left: Side
+    right: Side
+    paper_difference: float | None = None
+    paper_shows: str = ""
+    """Whether the paper's own numbers show it: `yes`, `tie`, `no`; empty where it has none."""
+    ours: bool = False
+    """The paper makes no such comparison."""
+
+    @property
+    def about(self) -> str:
+        """`nets`, of test protocols and ensembles of given nets; `configuration` of all others."""
+        fusion = "+" in self.left.net + self.right.net
+        return "nets" if fusion or self.left.net == self.right.net else "configuration"
+
+    @property
+    def paper_relative(self) -> float | None:
+        """The paper's difference in percent of its right side's error."""
+        error = published.error_of(self.right.test, self.right.net, "top1_error")
+        if self.paper_difference is None or error is None:
+            return None
+        return 100 * self.paper_difference / error
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        """Between which differences, in points, the claim holds."""
+        return {
+            "better": (-math.inf, -self.margin),
+            "no_improvement": (-self.margin, math.inf),
+            "equal_within": (-self.margin, self.margin),
+        }[self.kind]
 
 
 @lru_cache
-def claims() -> list[dict[str, Any]]:
+def claims() -> tuple[Claim, ...]:
     """The claims, in the paper's order, as `repro/paper/claims.yaml` words them."""
     path = Path(published.__file__).with_name("claims.yaml")
     rows: list[dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return rows
+    return tuple(Claim(**{**row, **_sides(row)}) for row in rows)
 
 
-def judge(measured: Sequence[Measured]) -> pd.DataFrame:
+def _sides(row: dict[str, Any]) -> dict[str, Side]:
+    return {
+        name: Side(
+            row[name]["net"],
+            row[name]["test"],
+            tuple(row[name].get("q", ())),
+            tuple(row[name].get("above", ())),
+        )
+        for name in ("left", "right")
+    }
+
+
+def judge(comparison: Comparison) -> pd.DataFrame:
     """`claims.csv` for the nets of one setting: a row for each claim with both sides measured."""
-    depth = [c for c in claims() if c["left"]["test"] == c["right"]["test"] == "single_scale"]
-    rows = [row for claim in depth if (row := _judge(claim, measured)) is not None]
-    p_values = [row.pop("p") for row in rows]
-    for row, holds in zip(rows, _holm(p_values), strict=True):
+    found = [row for claim in claims() if (row := _judge(claim, comparison)) is not None]
+    # What nothing could decide is no test among many.
+    tested = [row for row in found if row["p"] is not None]
+    for row, holds in zip(tested, holm([row["p"] for row in tested]), strict=True):
         row["verdict_holm"] = row["verdict"] if holds else UNDECIDED
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(found, columns=COLUMNS)
 
 
-def _judge(claim: dict[str, Any], measured: Sequence[Measured]) -> dict[str, Any] | None:
-    if not measured:
-        return None
-    crop = measured[0].run.config.size.crop
-    protocol = "single_scale" if crop >= 128 else "centre"
-    left, right = (_side(claim[side], protocol, measured) for side in ("left", "right"))
-    seeds = sorted(set(left) & set(right))
+def _judge(claim: Claim, comparison: Comparison) -> dict[str, Any] | None:
+    left, right = _sides_here(claim, comparison)
+    sides = [values(side, comparison) for side in (left, right)]
+    seeds = sorted(set(sides[0]) & set(sides[1]))
     if not seeds:
         return None
-    gaps = np.stack([left[seed].astype(float) - right[seed] for seed in seeds])
-    difference, low, high = _interval(gaps)
-    verdict, p = _verdict(claim["kind"], claim["margin"], difference, (low, high), len(seeds))
-    sides = ("left", "right")
+    found = difference(np.stack([sides[0][seed] - sides[1][seed] for seed in seeds]))
+    verdict, p, reason = _judged(claim, found, untestable(claim, left, right, comparison))
+    error = 100 * float(np.mean([sides[1][seed].mean() for seed in seeds]))
     return {
-        "claim": claim["claim"],
-        "section": claim["section"],
-        "kind": claim["kind"],
-        "margin": claim["margin"],
-        **{side: f"{claim[side]['net']}/{protocol}" for side in sides},
-        "metric": "top1_error",
-        "paper_difference": claim.get("paper_difference"),
-        "difference": round(difference, 4),
-        "ci_low": round(low, 4),
-        "ci_high": round(high, 4),
-        "n_images": gaps.shape[1],
-        "n_seeds": len(seeds),
+        "claim": claim.claim,
+        "section": claim.section,
+        "kind": claim.kind,
+        "margin": claim.margin,
+        "left": str(left),
+        "right": str(right),
+        "metric": "top1_error_rise" if claim.left.above else "top1_error",
+        "paper_difference": claim.paper_difference,
+        "n_images": found.images,
+        "n_seeds": found.seeds,
         "verdict": verdict,
+        "verdict_holm": verdict,
         "p": p,
+        "about": claim.about,
+        "paper_shows": claim.paper_shows,
+        "reason": reason,
+        "ours": claim.ours,
+        "experiment": claim.experiment,
+        **_numbers(claim, found, None if claim.left.above else error),
+        **_setting(comparison),
     }
 
 
-def _side(
-    side: dict[str, str], protocol: str, measured: Sequence[Measured]
-) -> dict[int, NDArray[np.bool_]]:
+def _numbers(claim: Claim, found: Difference, error: float | None) -> dict[str, Any]:
+    """Both intervals, the relative change, and what it would take; `error` is the right side's."""
+    several = found.seeds > 1
+    nets = found.interval(configuration=False)
+    whole = found.interval(configuration=True) if several else None
+    shown = whole if whole is not None and claim.about == "configuration" else nets
+    relative = 100 * found.middle / error if error else None
+    effect = 0.0
+    if claim.kind == "better" and claim.paper_relative is not None and error:
+        effect = claim.paper_relative / 100 * error
+    numbers = {
+        "difference": found.middle,
+        **_ends("ci", shown),
+        **_ends("nets", nets),
+        **_ends("configuration", whole),
+        "relative_change": relative,
+        "paper_relative_change": claim.paper_relative,
+        "decides_from": claim.margin + shown.half,
+    }
+    return {key: None if value is None else round(value, 4) for key, value in numbers.items()} | {
+        "images_for_power": found.images_for(effect) if effect else None,
+        "seeds_for_power": found.seeds_for(effect) if effect else None,
+    }
+
+
+def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
+    if interval is None:
+        return {f"{name}_low": None, f"{name}_high": None}
+    return {f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def _setting(comparison: Comparison) -> dict[str, str]:
+    shared = comparison.setting
     return {
-        one.run.config.seed: one.wrong
-        for one in measured
-        if (one.protocol, one.net) == (protocol, side["net"])
+        "data": shared.data,
+        "size": shared.size,
+        "recipe": shared.recipe,
+        "init": comparison.usual.name,
+        "precision": shared.precision,
     }
 
 
-def _interval(gaps: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Difference and the ends of its 95% interval, in points, from (seeds, images) differences."""
-    seeds = len(gaps)
-    # Two images more, one for either side: else nets that err on the same images would differ by
-    # zero with certainty, however few the images (Bonett and Price, 2012).
-    images = np.append(gaps.mean(axis=0), [1, -1])
-    over_images = stats.norm.ppf(1 - ALPHA / 2) * images.std() / math.sqrt(len(images))
-    over_seeds = 0.0
-    if seeds > 1:
-        deviation = gaps.mean(axis=1).std(ddof=1) / math.sqrt(seeds)
-        over_seeds = stats.t.ppf(1 - ALPHA / 2, seeds - 1) * deviation
-    middle, half = float(gaps.mean()), math.hypot(over_images, over_seeds)
-    return 100 * middle, 100 * (middle - half), 100 * (middle + half)
+def _sides_here(claim: Claim, comparison: Comparison) -> tuple[Side, Side]:
+    """Below a crop of 128 pixels centre crops stand for dense evaluation, where both sides can."""
+    sides = claim.left, claim.right
+    if comparison.crop >= DENSE_CROP or not all(side.test in INSTEAD for side in sides):
+        return sides
+    left, right = (replace(side, test=INSTEAD[side.test]) for side in sides)
+    return left, right
 
 
-def _verdict(
-    kind: str, margin: float, difference: float, ends: tuple[float, float], seeds: int
-) -> tuple[str, float]:
-    """The verdict, and the probability of an interval that just decides (for Holm's method)."""
-    if seeds < 2:
-        return UNDECIDED, 1.0
-    low, high = ends
-    # Where the difference must lie for the claim to hold.
-    below = {"better": -margin, "no_improvement": math.inf, "equal_within": margin}[kind]
-    above = {"better": -math.inf, "no_improvement": -margin, "equal_within": -margin}[kind]
-    inside = above < low and high < below
-    outside = low > below or high < above
-    nearest = min(abs(difference - edge) for edge in (below, above) if math.isfinite(edge))
-    scale = max((high - low) / 2, 1e-12) / stats.norm.ppf(1 - ALPHA / 2)
-    p = 2 * float(stats.norm.sf(nearest / scale))
+def values(side: Side, comparison: Comparison) -> dict[int, NDArray[np.float64]]:
+    """By seed, the error (0 to 1) of each test image, in the order of image ids."""
+    if not side.q:
+        return _errors(_measured(side, comparison))
+    at = {q: _errors(comparison.cells(side.net, side.test, str(q))) for q in (*side.q, *side.above)}
+    seeds = set.intersection(*(set(found) for found in at.values()))
+
+    def mean(qs: Sequence[int], seed: int) -> NDArray[np.float64]:
+        return np.asarray(np.mean([at[q][seed] for q in qs], axis=0))
+
+    return {
+        seed: mean(side.q, seed) - (mean(side.above, seed) if side.above else 0) for seed in seeds
+    }
+
+
+def _measured(side: Side, comparison: Comparison) -> list[Measured]:
+    if "+" in side.net:
+        return fuse(comparison.measured, side.net.split("+"), side.test)
+    return comparison.cells(side.net, side.test)
+
+
+def _errors(cells: Sequence[Measured]) -> dict[int, NDArray[np.float64]]:
+    return {one.seed: one.wrong.astype(np.float64) for one in cells}
+
+
+def untestable(claim: Claim, left: Side, right: Side, comparison: Comparison) -> str | None:
+    """Why the geometry or the data cannot carry a claim, by rule, or None where they can."""
+    kinds = {kind for side in (left, right) for kind in PROTOCOLS[side.test].kinds}
+    if comparison.crop < DENSE_CROP and kinds & {"dense", "windows"}:
+        return (
+            f"dense evaluation at a crop of {comparison.crop} pixels: its windows hang over the "
+            "image as the paper's never do"
+        )
+    if claim.experiment == "scale":
+        # Of the images as they came: above that a larger S only blurs.
+        native = comparison.runs[0].result["data"].get("smallest_side")
+        largest = pixels(384, comparison.crop)
+        if native is not None and native < largest:
+            return (
+                f"images of {native} pixels have no more detail to show at S=384, "
+                f"{largest} pixels here"
+            )
+    return None
+
+
+def _judged(claim: Claim, found: Difference, obstacle: str | None) -> tuple[str, float | None, str]:
+    """Verdict, its level where there is a test, and why there is none."""
+    if obstacle is not None:
+        return UNTESTABLE, None, obstacle
+    if claim.about == "configuration" and found.seeds < 2:
+        return UNDECIDED, None, "one seed says nothing about the configuration"
+    return *_verdict(claim, found), ""
+
+
+def _verdict(claim: Claim, found: Difference) -> tuple[str, float]:
+    """The verdict, and the level at which its interval would no longer give one."""
+    configuration = claim.about == "configuration"
+    interval = found.interval(configuration=configuration)
+    above, below = claim.edges
+    inside = above < interval.low and interval.high < below
+    outside = interval.low > below or interval.high < above
+    p = max(
+        (
+            found.p_value(edge, configuration=configuration)
+            for edge in claim.edges
+            if math.isfinite(edge) and (not outside or (edge == below) == (found.middle > below))
+        ),
+        default=1.0,
+    )
     if inside or outside:
-        return ("reproduced" if inside else "contradicted"), p
+        return (REPRODUCED if inside else CONTRADICTED), p
     return UNDECIDED, p
-
-
-def _holm(p_values: Sequence[float]) -> list[bool]:
-    """Which of several tests hold at 5% together (Holm, 1979)."""
-    order = np.argsort(p_values, kind="stable")
-    holds = [False] * len(p_values)
-    for rank, index in enumerate(order):
-        if p_values[index] * (len(p_values) - rank) > ALPHA:
-            break
-        holds[index] = True
-    return holds

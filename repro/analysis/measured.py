@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from repro.config import Init
 from repro.paper import published
 from repro.spec.scales import PROTOCOLS, readings, views_at
 from repro.store import views as stored
+from repro.store.identity import base
 from repro.store.runs import Run
 from repro.store.views import Posteriors
 
@@ -29,6 +32,8 @@ class Measured:
     """One net, or several whose posteriors are averaged, tested by one protocol."""
 
     runs: tuple[Run, ...]
+    net: str
+    """As in `D-jitter-fc` (see `net_label`); the nets of a fusion joined by `+`."""
     protocol: str
     qs: tuple[tuple[int, ...], ...]
     """The test scales of each run, in paper pixels."""
@@ -40,9 +45,9 @@ class Measured:
         return self.runs[0]
 
     @property
-    def net(self) -> str:
-        """As in `D-jitter-fc`, the nets of a fusion joined by `+`."""
-        return "+".join(net_label(run) for run in self.runs)
+    def seed(self) -> int:
+        """The seed, which all nets of a fusion share."""
+        return self.run.config.seed
 
     @property
     def q(self) -> str:
@@ -76,27 +81,50 @@ class Measured:
             return None
         if not all(published.is_table1(run.config.arch) for run in self.runs):
             return None
-        if len(self.runs) > 1:
-            return published.fusion_error(self.protocol, self.net, metric)
-        config = self.run.config
-        if config.finetune != "all":
+        if PROTOCOLS[self.protocol].scales == "each":
             return None
-        return published.error(self.protocol, config.arch.name, config.scale.name, metric)
+        return published.error_of(self.protocol, self.net, metric)
 
 
-def net_label(run: Run) -> str:
-    """What tells the nets of one setting and seed apart, as in `D-jitter-fc`."""
+def usual_init(runs: Sequence[Run]) -> Init:
+    """The initialisation of most runs of a setting; where there are as many, the recipe's own."""
+    counts = Counter(run.config.init.name for run in runs)
+    own = runs[0].config.recipe.init
+    usual = max(counts, key=lambda name: (counts[name], name == own, name))
+    return next(run.config.init for run in runs if run.config.init.name == usual)
+
+
+def net_label(run: Run, usual: Init) -> str:
+    """What tells the nets of one setting apart, seeds aside, as in `D-jitter-fc`.
+
+    Args:
+        run: a run of the setting.
+        usual: the setting's initialisation; another is named, as in `E-S256-he`. The net that the
+            others of a setting start from is named plainly: it has no other way to start itself.
+    """
     config = run.config
     words = [config.arch.name, config.scale.name]
-    return "-".join(words if config.finetune == "all" else [*words, config.finetune])
+    if config.finetune != "all":
+        words.append(config.finetune)
+    starts_others = usual.copy_from == base(config.arch.name)
+    if config.init.name != usual.name and not (
+        starts_others and config.init.name == config.recipe.init
+    ):
+        words.append(config.init.name)
+    return "-".join(words)
 
 
-def measure(runs: Sequence[Run]) -> list[Measured]:
-    """Every protocol that the stored views of the runs suffice for.
+def measure(runs: Sequence[Run], usual: Init | None = None) -> list[Measured]:
+    """Every number that the stored views of the runs of a setting suffice for.
+
+    Args:
+        runs: of one setting.
+        usual: the setting's initialisation; None: that of most of these runs.
 
     Raises:
         RequestError: a stored view is damaged, or does not show the images of another.
     """
+    usual = usual or usual_init(runs)
     found = []
     for run in runs:
         for protocol in PROTOCOLS:
@@ -104,7 +132,8 @@ def measure(runs: Sequence[Run]) -> list[Measured]:
                 wanted = views_at(protocol, qs, run.config.data.mirror)
                 posteriors = stored.mean_of(run.folder, wanted)
                 if posteriors is not None:
-                    found.append(Measured((run,), protocol, (qs,), posteriors))
+                    label = net_label(run, usual)
+                    found.append(Measured((run,), label, protocol, (qs,), posteriors))
     return found
 
 
@@ -116,19 +145,16 @@ def fuse(measured: Sequence[Measured], members: Sequence[str], protocol: str) ->
         members: which nets, as in `D-jitter`.
         protocol: how each is tested, at the test scales of its own S.
     """
-    seeds = sorted({one.run.config.seed for one in measured})
+    seeds = sorted({one.seed for one in measured})
     fusions = []
     for seed in seeds:
-        found = {
-            one.net: one
-            for one in measured
-            if (one.protocol, one.run.config.seed) == (protocol, seed)
-        }
+        found = {one.net: one for one in measured if (one.protocol, one.seed) == (protocol, seed)}
         if all(member in found for member in members):
             chosen = [found[member] for member in members]
             posteriors = stored.mean([one.posteriors for one in chosen])
+            runs = tuple(one.run for one in chosen)
             qs = tuple(one.qs[0] for one in chosen)
-            fusions.append(Measured(tuple(one.run for one in chosen), protocol, qs, posteriors))
+            fusions.append(Measured(runs, "+".join(members), protocol, qs, posteriors))
     return fusions
 
 
@@ -146,12 +172,17 @@ def results(measured: Sequence[Measured]) -> pd.DataFrame:
             row = [config.data.name, config.size.name]
             row += [one.joined(lambda r: r.config.arch.name)]
             row += [one.joined(lambda r: r.config.scale.name)]
-            row += [config.recipe.name, config.init.name]
+            row += [config.recipe.name, _same_or_joined(one, lambda r: r.config.init.name)]
             row += [one.joined(lambda r: r.config.finetune), config.precision]
             row += [str(config.seed), fused + one.protocol, one.q, metric, f"{value:.4f}"]
             row += ["" if paper is None else f"{paper:.1f}", one.joined(lambda r: r.identity)]
             rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS).sort_values(COLUMNS).reset_index(drop=True)
+
+
+def _same_or_joined(one: Measured, word: Callable[[Run], str]) -> str:
+    words = {word(run) for run in one.runs}
+    return words.pop() if len(words) == 1 else one.joined(word)
 
 
 @dataclass(frozen=True)

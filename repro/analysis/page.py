@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,48 +16,71 @@ from markdown import Markdown
 from markdown.extensions.toc import slugify
 
 from repro.analysis import built, tables
-from repro.analysis.claims import METHOD, claims, judge
+from repro.analysis.ablations import claims_figure, figure_of
+from repro.analysis.claims import (
+    CONTRADICTED,
+    REPRODUCED,
+    UNDECIDED,
+    UNTESTABLE,
+    claims,
+    judge,
+)
 from repro.analysis.deviations import open_choices
+from repro.analysis.experiments import Experiment, claim_table, experiments, present
+from repro.analysis.experiments import table as experiment_table
 from repro.analysis.figures import Drawn, figures
-from repro.analysis.measured import Measured, fuse
-from repro.analysis.settings import Setting
-from repro.paper import published
-from repro.spec.geometry import geometry
-from repro.spec.scales import PROTOCOLS, pixels
+from repro.analysis.settings import Comparison, Setting, command
+from repro.spec.geometry import DENSE_CROP, geometry
+from repro.spec.scales import pixels
 from repro.store.identity import base
 from repro.store.runs import Run
 
-DENSE_CROP = 128
-"""Smallest crop in pixels at which dense evaluation is compared with crops (DESIGN, idea 2)."""
+
+@dataclass
+class Section:
+    """What the report says about one experiment of a setting."""
+
+    experiment: Experiment
+    table: pd.DataFrame
+    drawn: list[Drawn]
+    claims: pd.DataFrame
 
 
 @dataclass
 class Part:
     """All that the report says about one setting."""
 
-    setting: Setting
-    runs: Sequence[Run]
-    measured: Sequence[Measured]
+    comparison: Comparison
     prefix: str
     """Of the names of its files; empty where there is one setting only."""
-    fuse: Sequence[str] = ()
-    """Ensembles that were asked for, as in `D-jitter+E-jitter`."""
-    fused: list[Measured] = field(default_factory=list)
-    frames: dict[str, pd.DataFrame] = field(default_factory=dict)
-    drawn: list[Drawn] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    claims: pd.DataFrame = field(default_factory=pd.DataFrame)
+    frames: dict[str, pd.DataFrame] = field(init=False)
+    drawn: list[Drawn] = field(init=False)
+    sections: list[Section] = field(init=False)
+    missing: list[str] = field(init=False)
+    claims: pd.DataFrame = field(init=False)
 
     def __post_init__(self) -> None:
-        runs, measured = self.runs, self.measured
-        self.claims = judge(measured)
-        self.drawn = figures(runs, measured)
-        self.fused = fusions(measured, self.fuse)
-        filled = {f"table{number}": tables.errors(number, runs, measured) for number in (3, 4, 5)}
-        filled["table6"] = tables.ensembles(runs, measured, self.fused)
+        comparison, runs = self.comparison, self.comparison.runs
+        self.claims = judge(comparison)
+        self.drawn = figures(comparison)
+        self.sections = [
+            Section(
+                experiment,
+                experiment_table(experiment, comparison),
+                figure_of(experiment, comparison),
+                self.claims[self.claims.experiment == experiment.name],
+            )
+            for experiment in experiments()
+            if present(experiment, comparison, self.claims)
+        ]
+        of_claims = claims_figure(self.claims, {c.claim: c.text for c in claims()})
+        self.drawn += [figure for section in self.sections for figure in section.drawn]
+        self.drawn += [] if of_claims is None else [of_claims]
+        filled = {f"table{number}": tables.errors(number, comparison) for number in (3, 4, 5)}
+        filled["table6"] = tables.ensembles(comparison)
         self.missing = list(dict.fromkeys(line for _, lines in filled.values() for line in lines))
         self.frames = {
-            "summary": tables.depth(runs, measured),
+            "summary": tables.depth(comparison),
             "runs": tables.what_ran(runs),
             "environment": environment(runs),
             "table1": built.configurations(),
@@ -64,44 +88,68 @@ class Part:
             "stacks": built.stacks(),
             "conv1": built.conv1(),
             **{name: frame for name, (frame, _) in filled.items()},
-            "table7": tables.others(),
-            "protocols": tables.protocols(measured),
+            "table7": tables.others(comparison),
+            "protocols": tables.protocols(comparison),
             "geometry": built.geometries(runs[0]),
             "fields": built.fields(runs[0]),
-            "claims": tables.claims(self.claims, {c["claim"]: c["text"] for c in claims()}),
-            "deviations": tables.departures(runs),
+            **{f"experiment-{s.experiment.name}": s.table for s in self.sections},
+            "claims": claim_table(self.claims),
+            "deviations": tables.departures(comparison),
         }
+
+    @property
+    def setting(self) -> Setting:
+        """The setting."""
+        return self.comparison.setting
 
     def context(self) -> dict[str, Any]:
         """What the template asks of a part."""
-        run = self.runs[0]
-        crop, counts = run.config.size.crop, run.result["data"]
-        net = built.as_run(run.config, counts["classes"], "D")
+        runs, comparison = self.comparison.runs, self.comparison
+        crop, counts = comparison.crop, runs[0].result["data"]
+        net = built.as_run(comparison.config, comparison.classes, "D")
         overhang = geometry(net, pixels(256, crop)).overhang
         stacks = self.frames["stacks"].set_index("stack")["weights / C²"].astype(int)
         mark = f" ({self.setting})" if self.prefix else ""
+        judged, there = set(self.claims.claim), {s.experiment.name for s in self.sections}
         return {
             "setting": self.setting,
+            "init": comparison.usual.name,
             "mark": mark,
-            "data": run.config.data.name,
+            "data": self.setting.data,
             "counts": {key: f"{counts[key]:,}" for key in ("train", "validation", "test")}
             | {"classes": counts["classes"]},
-            "seeds": ", ".join(str(s) for s in sorted({run.config.seed for run in self.runs})),
+            "seeds": ", ".join(str(s) for s in sorted({run.config.seed for run in runs})),
             "tables": {name: table_markdown(frame) for name, frame in self.frames.items()},
             "figure": self.figure,
+            "sections": [self._section(section) for section in self.sections],
             "has_summary": not self.frames["summary"].empty,
             "more_weights": round(100 * (stacks["one conv7"] / stacks["three conv3"] - 1)),
             "overhangs": overhang > 0 and crop < DENSE_CROP,
             "overhang": overhang,
             "crop": crop,
-            "claims_text": METHOD,
-            "claims_open": [
-                claim["text"] for claim in claims() if claim["claim"] not in set(self.claims.claim)
-            ],
-            "open_choices": list(dict.fromkeys(c for run in self.runs for c in open_choices(run))),
+            "dense_crop": DENSE_CROP,
+            "verdicts": _count_verdicts(self.claims),
+            "reasons": list(dict.fromkeys(r for r in self.claims.reason if r)),
+            "claims_open": [c.text for c in claims() if c.claim not in judged],
+            "open_choices": list(dict.fromkeys(c for run in runs for c in open_choices(run))),
             "missing": self.missing,
+            "experiments_open": [
+                (e.question, command(runs[0], [f"experiments={e.name}"]))
+                for e in experiments()
+                if e.name not in there
+            ],
             "missing_anchor": slugify(f"What is missing{mark}", "-"),
             "protocols_anchor": slugify(f"All protocols side by side{mark}", "-"),
+        }
+
+    def _section(self, section: Section) -> dict[str, Any]:
+        return {
+            "name": section.experiment.name.replace("_", " "),
+            "question": section.experiment.question,
+            "table": table_markdown(section.table),
+            "figures": [self.figure(name) for name in _figures_of(section)],
+            "claims": table_markdown(claim_table(section.claims, short=True)),
+            "has_claims": not section.claims.empty,
         }
 
     def figure(self, name: str) -> str:
@@ -113,6 +161,12 @@ class Part:
         return f"*No run has anything to show for the figure {name}.*"
 
 
+def _figures_of(section: Section) -> list[str]:
+    if section.experiment.name == "depth":
+        return ["error-against-depth"]
+    return [drawn.name for drawn in section.drawn]
+
+
 def table_markdown(frame: pd.DataFrame) -> str:
     """A table as Markdown."""
     if frame.empty:
@@ -120,15 +174,11 @@ def table_markdown(frame: pd.DataFrame) -> str:
     return str(frame.to_markdown(index=False, disable_numparse=True))
 
 
-def fusions(measured: Sequence[Measured], asked: Sequence[str]) -> list[Measured]:
-    """The ensembles of Table 6 and those asked for, by every protocol that their members have."""
-    wanted = [(row["members"], row["protocol"]) for row in published.rows(6)]
-    wanted += [(members, protocol) for members in asked for protocol in PROTOCOLS]
-    return [
-        one
-        for members, protocol in dict.fromkeys(wanted)
-        for one in fuse(measured, members.split("+"), protocol)
-    ]
+def _count_verdicts(judged: pd.DataFrame) -> str:
+    """As in `3 reproduced, 1 contradicted, 2 not decided`."""
+    order = (REPRODUCED, CONTRADICTED, UNDECIDED, UNTESTABLE)
+    counts = Counter(judged.verdict)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if counts[verdict])
 
 
 def environment(runs: Sequence[Run]) -> pd.DataFrame:
@@ -172,17 +222,15 @@ def markdown(parts: Sequence[Part], unfinished: list[tuple[str, str]]) -> str:
 
 
 def _is_the_papers(part: Part) -> bool:
-    classes = part.runs[0].result["data"]["classes"]
     named = base(part.setting.data) == "imagenet"
-    return named and part.setting.size == "paper" and classes == published.CLASSES
+    return named and part.setting.size == "paper" and part.comparison.thousand
 
 
 def _data_words(part: Part) -> str:
-    size = part.runs[0].config.size
-    classes = part.runs[0].result["data"]["classes"]
+    size = part.comparison.config.size
     return (
-        f"{part.setting.data} ({classes} classes) with crops of {size.crop} pixels and layers "
-        f"{size.width:g} times as wide as the paper's"
+        f"{part.setting.data} ({part.comparison.classes} classes) with crops of "
+        f"{size.crop} pixels and layers {size.width:g} times as wide as the paper's"
     )
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 import yaml
 
+from repro.analysis.measured import Measured, fuse, measure, net_label, usual_init
 from repro.config import CONF, Config, choice
+from repro.paper import published
+from repro.spec.scales import PROTOCOLS
 from repro.store.identity import base, changes
 from repro.store.runs import Run
 
@@ -21,37 +24,118 @@ class Setting:
     data: str
     size: str
     recipe: str
-    init: str
     precision: str
 
     def __str__(self) -> str:
-        words = f"{self.data}, size {self.size}, recipe {self.recipe}, init {self.init}"
+        words = f"{self.data}, size {self.size}, recipe {self.recipe}"
         return words if self.precision == "float32" else f"{words}, {self.precision}"
 
     @property
     def slug(self) -> str:
         """For names of files."""
-        words = (self.data, self.size, self.recipe, self.init, self.precision)
+        words = (self.data, self.size, self.recipe, self.precision)
         return "-".join(words).replace("=", "-").replace("+", "-").replace(".", "_")
 
 
 def setting(config: Config) -> Setting:
     """The setting of a run."""
-    return Setting(
-        config.data.name,
-        config.size.name,
-        config.recipe.name,
-        config.init.name,
-        config.precision,
-    )
+    return Setting(config.data.name, config.size.name, config.recipe.name, config.precision)
 
 
-def by_setting(runs: list[Run]) -> dict[Setting, list[Run]]:
+@dataclass
+class Comparison:
+    """All runs of one setting, what their views say, and the ensembles of them."""
+
+    setting: Setting
+    runs: Sequence[Run]
+    asked: Sequence[str] = ()
+    """Ensembles beside the paper's, as in `D-jitter+E-jitter`."""
+    measured: list[Measured] = field(init=False)
+    fused: list[Measured] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.usual = usual_init(self.runs)
+        self.measured = measure(self.runs, self.usual)
+        wanted = [(row["members"], row["protocol"]) for row in published.rows(6)]
+        averaged = [name for name, protocol in PROTOCOLS.items() if protocol.scales != "each"]
+        wanted += [(members, protocol) for members in self.asked for protocol in averaged]
+        self.fused = [
+            one
+            for members, protocol in dict.fromkeys(wanted)
+            for one in fuse(self.measured, members.split("+"), protocol)
+        ]
+
+    @property
+    def config(self) -> Config:
+        """The configuration of one of its runs: what is a setting's is the same in all."""
+        return self.runs[0].config
+
+    @property
+    def crop(self) -> int:
+        """Side of the crop in pixels."""
+        return self.config.size.crop
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return int(self.runs[0].result["data"]["classes"])
+
+    @property
+    def thousand(self) -> bool:
+        """As many classes as the paper: only then its top-5 errors stand beside ours."""
+        return self.classes == published.CLASSES
+
+    def label(self, run: Run) -> str:
+        """The net of a run, as in `D-jitter-fc`."""
+        return net_label(run, self.usual)
+
+    def plain(self, net: str) -> str:
+        """A net's label without the initialisation where that is the setting's own."""
+        return net.removesuffix(f"-{self.usual.name}")
+
+    @cached_property
+    def nets(self) -> dict[str, list[Run]]:
+        """The runs of each net."""
+        found: dict[str, list[Run]] = {}
+        for run in self.runs:
+            found.setdefault(self.label(run), []).append(run)
+        return found
+
+    def cells(self, net: str, protocol: str, q: str | None = None) -> list[Measured]:
+        """What one net or ensemble gave by one protocol, a seed each.
+
+        Args:
+            net: a label, or several joined by `+`.
+            protocol: a key of `PROTOCOLS`.
+            q: the test scales as `Measured.q` writes them; None: all that there are.
+        """
+        return [
+            one
+            for one in (*self.measured, *self.fused)
+            if (one.net, one.protocol) == (self.plain(net), protocol) and q in (None, one.q)
+        ]
+
+    def command(self, net: str, test: str | None = None) -> str:
+        """The command line that makes a net in the setting and the store of these runs.
+
+        Args:
+            net: a file of `conf/net/`, or the label of a net of the setting.
+            test: the protocol wanted.
+        """
+        words = [f"net={net}"]
+        # The net that the others start from cannot start from itself.
+        starts_others = net.rsplit("-", 1)[0] == self.usual.copy_from
+        if self.usual.name != self.config.recipe.init and not starts_others:
+            words.append(f"init={base(self.usual.name)}")
+        return command(self.runs[0], words, test)
+
+
+def by_setting(runs: Sequence[Run], asked: Sequence[str] = ()) -> list[Comparison]:
     """Runs grouped by setting, both in order."""
     groups: dict[Setting, list[Run]] = {}
     for run in runs:
         groups.setdefault(setting(run.config), []).append(run)
-    return dict(sorted(groups.items()))
+    return [Comparison(shared, members, asked) for shared, members in sorted(groups.items())]
 
 
 @lru_cache
@@ -68,22 +152,16 @@ def _defaults() -> dict[str, str]:
     return groups
 
 
-def command(
-    run: Run, *, arch: str, scale: str, test: str | None = None, finetune: Sequence[str] = ()
-) -> str:
-    """The command line that makes a run in the setting and the store of another one.
+def command(run: Run, wanted: Sequence[str], test: str | None = None) -> str:
+    """The command line that makes what is wanted in the setting and the store of a run.
 
     Args:
         run: a run of that setting.
-        arch: the configuration wanted.
-        scale: the training scale wanted.
+        wanted: words such as `net=D-jitter` or `experiments=depth`.
         test: the protocol wanted.
-        finetune: `["fc"]` where only the FC layers are to be tuned.
     """
     defaults, like = _defaults(), run.config
-    words = ["python -m repro.run", f"arch={arch}"]
-    if scale != defaults["scale"]:
-        words.append(f"scale={scale}")
+    words = ["python -m repro.run", *wanted]
     for group in ("size", "data", "recipe"):
         name = base(getattr(like, group).name)
         if name != defaults[group]:
@@ -92,11 +170,8 @@ def command(
             words.append(f"{group}.{key}={'null' if value is None else value}")
     if like.data.root != choice("data", base(like.data.name)).get("root", "data"):
         words.append(f"data.root={like.data.root}")
-    if like.init.name != like.recipe.init:
-        words.append(f"init={base(like.init.name)}")
     if like.precision != "float32":
         words.append(f"precision={like.precision}")
-    words += [f"finetune={layers}" for layers in finetune]
     if test is not None and test not in _config()["test"]:
         # Quoted, for shells to which brackets mean files.
         words.append(f"'test=[{test}]'")

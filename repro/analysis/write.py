@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from repro.analysis.claims import COLUMNS as CLAIMS
-from repro.analysis.measured import Measured, measure, results
+from repro.analysis.measured import results
 from repro.analysis.page import Part, html, markdown, table_markdown
-from repro.analysis.settings import by_setting, setting
+from repro.analysis.settings import Comparison, by_setting
 from repro.errors import RequestError, RunError
 from repro.store import runs as store
 
@@ -38,15 +38,15 @@ def write(runs_folder: Path, out: Path, fuse: Sequence[str] = ()) -> str:
     """
     out = Path(os.path.abspath(out))
     _check_out(out)
-    runs = _finished(runs_folder)
-    measured = measure(runs)
-    parts = _parts(runs, measured, fuse)
-    _check_fuse(fuse, parts)
-    fused = [one for part in parts for one in part.fused]
+    comparisons = by_setting(_finished(runs_folder), fuse)
+    _check_fuse(fuse, comparisons)
+    several = len(comparisons) > 1
+    parts = [Part(one, f"{one.setting.slug}-" if several else "") for one in comparisons]
+    numbers = [row for one in comparisons for row in (*one.measured, *one.fused)]
     beside = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     try:
         beside.mkdir(parents=True)
-        results([*measured, *fused]).to_csv(beside / "results.csv", index=False)
+        results(numbers).to_csv(beside / "results.csv", index=False)
         _claims(parts).to_csv(beside / "claims.csv", index=False)
         for part in parts:
             _write_part(part, beside)
@@ -62,18 +62,6 @@ def write(runs_folder: Path, out: Path, fuse: Sequence[str] = ()) -> str:
     return f"{summaries}\n\n{(out / 'comparison.html').resolve()}"
 
 
-def _parts(
-    runs: Sequence[store.Run], measured: Sequence[Measured], fuse: Sequence[str]
-) -> list[Part]:
-    groups = by_setting(list(runs))
-    parts = []
-    for shared, members in groups.items():
-        mine = [one for one in measured if setting(one.run.config) == shared]
-        prefix = f"{shared.slug}-" if len(groups) > 1 else ""
-        parts.append(Part(shared, members, mine, prefix, fuse))
-    return parts
-
-
 def _check_out(out: Path) -> None:
     held = {path.name for path in out.iterdir()} if out.is_dir() else set()
     foreign = sorted(held - CONTENT) or (sorted(held) if "comparison.md" not in held else [])
@@ -85,8 +73,8 @@ def _check_out(out: Path) -> None:
         raise RequestError(f"out={out} is a file: name a folder")
 
 
-def _check_fuse(fuse: Sequence[str], parts: Sequence[Part]) -> None:
-    settings = [{one.net for one in part.measured} for part in parts]
+def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
+    settings = [{one.net for one in comparison.measured} for comparison in comparisons]
     known = set().union(*settings)
     for members in fuse:
         nets = members.split("+")

@@ -55,37 +55,31 @@ def is_table1(arch: Arch) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def error(protocol: str, net: str, scale: str, metric: str) -> float | None:
-    """The published error of a cell of Tables 3, 4 and 5, or None where there is none.
+def error_of(protocol: str, net: str, metric: str) -> float | None:
+    """The published error of a net or an ensemble (Tables 3 to 6), or None where there is none.
 
     Args:
         protocol: how it was tested, as in `repro.spec.scales.PROTOCOLS`.
-        net: the configuration.
-        scale: the training scale.
+        net: as in `D-jitter`; the nets of an ensemble joined by `+`, in any order.
         metric: `top1_error` or `top5_error`.
     """
-    for number in (3, 4, 5):
+    for number in (3, 4, 5, 6):
         for row in cells(number):
-            if (row["net"], row["scale"], row["protocol"]) == (net, scale, protocol):
+            same = set(row["label"].split("+")) == set(net.split("+"))
+            if same and row["protocol"] == protocol:
                 return float(row[metric])
     return None
 
 
+@lru_cache
+def _cells(number: int) -> tuple[dict[str, Any], ...]:
+    found = []
+    for row in rows(number):
+        label = row["members"] if number == 6 else f"{row['net']}-{row['scale']}"
+        found.append({"protocol": PROTOCOL_OF_TABLE.get(number), "label": label} | row)
+    return tuple(found)
+
+
 def cells(number: int) -> list[dict[str, Any]]:
-    """The rows of Table 3, 4 or 5, each with its protocol."""
-    return [{"protocol": PROTOCOL_OF_TABLE.get(number)} | row for row in rows(number)]
-
-
-def fusion_error(protocol: str, members: str, metric: str) -> float | None:
-    """The published error of an ensemble of Table 6, or None where there is none.
-
-    Args:
-        protocol: how its members were tested.
-        members: as in `D-jitter+E-jitter`, in any order.
-        metric: `top1_error` or `top5_error`.
-    """
-    for row in rows(6):
-        same_nets = set(row["members"].split("+")) == set(members.split("+"))
-        if row["protocol"] == protocol and same_nets:
-            return float(row[metric])
-    return None
+    """The rows of Table 3, 4, 5 or 6, each with its protocol and its net's label."""
+    return [dict(row) for row in _cells(number)]

@@ -70,6 +70,7 @@ def result(config: Config, record: dict[str, Any], name: str, **changes: Any) ->
             "validation": 500,
             "test": 200,
             "classes": 10,
+            "smallest_side": 28,
             "mean": [33.0],
             "validation_is_test": False,
         },
@@ -82,7 +83,14 @@ def result(config: Config, record: dict[str, Any], name: str, **changes: Any) ->
 def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
     """Put a finished run into `tmp_path/runs`: `make_run("arch=D", wrong=10)`; its name."""
 
-    def make(*overrides: str, wrong: int = 10, images: int = 200, **changes: Any) -> str:
+    def make(
+        *overrides: str,
+        wrong: int = 10,
+        images: int = 200,
+        wrong_of: dict[str, int] | None = None,
+        **changes: Any,
+    ) -> str:
+        # `wrong_of`: for single views, by name, another number of errors than `wrong`.
         store = tmp_path / "runs"
         request = resolve(compose(*overrides, f"runs={store}"))
         with hold(store, request.name, lambda _: None) as folder:
@@ -96,7 +104,8 @@ def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
                     for view in views_of(
                         protocol, request.config.scale, request.config.data.mirror
                     ):
-                        content = views.encode(posteriors(wrong, images))
+                        errors = (wrong_of or {}).get(view.name, wrong)
+                        content = views.encode(posteriors(errors, images))
                         folder.write(f"views/{view.name}.npz", content)
             folder.write_json("result.json", ended)
         return request.name

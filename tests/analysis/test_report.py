@@ -70,9 +70,9 @@ def test_rows_stand_in_the_papers_order_and_open_ones_have_their_command(
     page = (folder / "comparison.md").read_text()
     commands = set(re.findall(r"^python -m repro.run (.*)$", page, flags=re.MULTILINE))
     runs = f"runs={tmp_path / 'runs'}"
-    assert f"arch=E scale=jitter {runs}" in commands
-    assert f"arch=A {runs}" in commands
-    assert f"arch=D {runs}" not in commands
+    assert f"net=E-jitter {runs}" in commands
+    assert f"net=A-S256 {runs}" in commands
+    assert f"net=D-S256 {runs}" not in commands
 
 
 def test_several_seeds_give_mean_spread_and_n(tmp_path: Path, make_run: MakeRun) -> None:
@@ -140,12 +140,41 @@ def test_deviations_come_from_the_configuration(tmp_path: Path, make_run: MakeRu
     make_run("arch=B", "recipe=paper", "recipe.batch=64", "init=he")
     folder = report(tmp_path)
     found = {p.name: pd.read_csv(p) for p in (folder / "tables").glob("*deviations.csv")}
-    plain = next(frame for name, frame in found.items() if "paper-glorot" in name)
-    changed = next(frame for name, frame in found.items() if "he-float32" in name)
+    plain = next(frame for name, frame in found.items() if "batch" not in name)
+    changed = next(frame for name, frame in found.items() if "batch" in name)
     assert not plain.here.str.contains("batch|learning rate|initialisation").any()
     assert plain.here.str.contains("crop of 64 pixels").any()
     assert changed.here.str.contains("mini-batch of 64 images").any()
     assert changed.here.str.contains("initialisation he").any()
+
+
+def test_other_initialisations_stand_beside_the_settings_own(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
+    for net in ("A-S256", "B-S256", "E-S256"):
+        make_run(f"net={net}", wrong=10)
+    make_run("net=E-S256-he", wrong=40)
+    table3 = table(report(tmp_path), "table3").set_index("net")
+    assert table3.loc["E", "top-1 here (%)"].iloc[0].startswith("5.0")
+    assert table3.loc["E, init he (not in this table)", "top-1 here (%)"].startswith("20.0")
+    assert table3.loc["E, init he (not in this table)", "top-1 paper (%)"] == "-"
+
+
+def test_nets_that_start_from_a_share_the_setting_with_it(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
+    make_run("arch=A", wrong=10)
+    for arch in ("B", "E"):
+        make_run(f"arch={arch}", "init=from_A", wrong=20)
+    folder = report(tmp_path)
+    rows = table(folder, "table3")
+    here = dict(zip(rows.net + rows.S, rows["top-1 here (%)"], strict=True))
+    assert here["A256"].startswith("5.0")
+    assert here["B256"].startswith("10.0")
+    claims = pd.read_csv(folder / "claims.csv").set_index("claim")
+    assert claims.loc["depth-A-B", "init"] == "from_A"
+    page = (folder / "comparison.md").read_text()
+    assert "net=D-S256 init=from_A" in page
 
 
 def test_a_report_needs_no_torch_and_refuses_in_one_line(tmp_path: Path, make_run: MakeRun) -> None:
@@ -205,7 +234,7 @@ def test_ensembles_are_the_mean_of_their_members_posteriors(
     table6 = table(tmp_path / "out", "table6")
     assert table6["top-1 here (%)"][:2].tolist() == ["not run", "5.0 [2.7; 9.0]"]
     page = (tmp_path / "out" / "comparison.md").read_text()
-    assert "arch=D scale=jitter finetune=fc" in page
+    assert "net=D-jitter-fc" in page
 
 
 def test_an_ensemble_of_what_was_not_run_is_refused(tmp_path: Path, make_run: MakeRun) -> None:

@@ -13,10 +13,11 @@ from repro.spec.cost import cost
 def test_spot_checks_against_the_paper() -> None:
     assert len(published.rows(3)) == 12
     assert len(published.rows(4)) == 10
-    assert published.error("single_scale", "E", "jitter", "top1_error") == 25.5
-    assert published.error("multi_scale", "D", "jitter", "top5_error") == 7.5
-    assert published.error("multi_scale", "A", "S256", "top1_error") is None
-    assert published.error("centre", "B", "S256", "top1_error") is None
+    assert published.error_of("single_scale", "E-jitter", "top1_error") == 25.5
+    assert published.error_of("multi_scale", "D-jitter", "top5_error") == 7.5
+    assert published.error_of("multi_scale", "A-S256", "top1_error") is None
+    assert published.error_of("centre", "B-S256", "top1_error") is None
+    assert published.error_of("multi_crop", "E-jitter+D-jitter", "top1_error") == 23.9
 
 
 def test_sums_of_the_columns() -> None:

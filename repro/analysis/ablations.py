@@ -1,0 +1,280 @@
+"""The figures of the ablations, and the one with all claims."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from repro.analysis.claims import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTABLE
+from repro.analysis.experiments import Experiment, measured_nets, shown
+from repro.analysis.figures import COLOURS, STYLE, Drawn, bars, drawn, read_log
+from repro.analysis.measured import Spread, spread
+from repro.analysis.settings import Comparison
+from repro.analysis.tables import net_title
+from repro.paper import published
+from repro.spec.scales import EACH_Q
+from repro.store.runs import ACTIVATIONS, Run
+
+INTERVALS = "bars are 95% intervals (one seed: Wilson's over test images; several: Student's)"
+
+
+def figure_of(experiment: Experiment, comparison: Comparison) -> list[Drawn]:
+    """The figures of an experiment; none where nothing of it was measured."""
+    with mpl.rc_context(STYLE):
+        if experiment.name == "depth":
+            return []  # The report's first figure.
+        if experiment.curve:
+            found = [curves(experiment, comparison)]
+        elif experiment.name == "init":
+            found = [activations(experiment, comparison), compared(experiment, comparison)]
+        elif experiment.name == "blog":
+            found = [blog(experiment, comparison)]
+        else:
+            found = [compared(experiment, comparison)]
+    return [figure for figure in found if figure is not None]
+
+
+def compared(experiment: Experiment, comparison: Comparison) -> Drawn | None:
+    """Each net of an experiment by each of its protocols; the paper's values beside."""
+    nets = list(experiment.nets)
+    if experiment.name == "fusion":
+        nets += dict.fromkeys(one.net for one in comparison.fused)
+    tests = shown(experiment, comparison)
+    rows: list[tuple[str, Spread, float | None, int]] = []
+    for net, (number, test) in itertools.product(nets, enumerate(tests)):
+        if cells := comparison.cells(net, test):
+            theirs = published.error_of(experiment.tests[number], net, "top1_error")
+            title = _short(net) + (f", {test.replace('_', ' ')}" if len(tests) > 1 else "")
+            rows.append((title, spread(cells), theirs, number))
+    if not rows:
+        return None
+    paper = any(row[2] is not None for row in rows)
+    figure = Figure(figsize=(8, 1.0 + 0.24 * len(rows)), layout="constrained")
+    panels = figure.subplots(1, 2 if paper else 1, sharey=True, squeeze=False)[0]
+    for place, (_, value, error, number) in enumerate(rows):
+        colour = COLOURS[number % len(COLOURS)]
+        panels[0].errorbar(
+            value.mean, place, xerr=bars([value]), fmt="o", ms=5, capsize=3, color=colour
+        )
+        if error is not None:
+            panels[1].plot(error, place, "s", color=colour)
+    panels[0].set_yticks(range(len(rows)), [row[0] for row in rows])
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
+    panels[0].set_title(f"here: {comparison.setting.data}", fontsize=9)
+    if paper:
+        panels[1].set_title("the paper: ImageNet, 1000 classes", fontsize=9)
+    for panel in panels:
+        panel.set_xlabel("top-1 error (%)")
+        panel.margins(x=0.12)
+    n = sorted({row[1].seeds for row in rows})
+    seeds = f"{n[0]}" if len(n) == 1 else f"{n[0]} to {n[-1]}"
+    caption = (
+        f"{experiment.question}: top-1 error on {rows[0][1].images:,} test images, seeds: {seeds}; "
+        f"{INTERVALS}. The two panels are different tasks."
+    )
+    return drawn(f"experiment-{experiment.name}", caption, figure)
+
+
+def _short(net: str) -> str:
+    if "+" in net:
+        count = net.count("+") + 1
+        return f"{count} nets" if count > 3 else net.replace("+", " + ")
+    return net_title(net)
+
+
+def curves(experiment: Experiment, comparison: Comparison) -> Drawn | None:
+    """Error against test scale Q, a panel for each configuration, a line for each S."""
+    nets = measured_nets(experiment, comparison)
+    test = shown(experiment, comparison)[0]
+    tested = [net for net in nets if len({one.q for one in comparison.cells(net, test)}) > 1]
+    archs = list(dict.fromkeys(net.split("-")[0] for net in tested))
+    if not archs:
+        return None
+    figure = Figure(figsize=(8, 3.0), layout="constrained")
+    panels = figure.subplots(1, len(archs), sharey=True, squeeze=False)[0]
+    scales = list(dict.fromkeys(net.split("-", 1)[1] for net in tested))
+    for panel, arch in zip(panels, archs, strict=True):
+        for number, scale in enumerate(scales):
+            cells = {q: comparison.cells(f"{arch}-{scale}", test, str(q)) for q in EACH_Q}
+            values = {q: spread(found) for q, found in cells.items() if found}
+            if not values:
+                continue
+            means = [value.mean for value in values.values()]
+            colour = COLOURS[number]
+            panel.plot(list(values), means, ".-", color=colour, label=_trained(scale), lw=1.3)
+            ends = [(value.low, value.high) for value in values.values()]
+            low, high = np.transpose(ends)
+            panel.fill_between(list(values), low, high, color=colour, alpha=0.12, lw=0)
+        panel.set_title(arch, fontsize=9)
+        panel.set_xlabel("test scale Q (paper pixels)")
+        panel.set_xticks([224, 256, 320, 384, 448, 512])
+        panel.tick_params(axis="x", labelsize=7)
+    panels[0].set_ylabel("top-1 error (%)")
+    panels[0].set_ylim(bottom=0)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="outside upper right",
+        ncols=len(scales),
+        frameon=False,
+    )
+    how = test.replace("_each_scale", " crops").replace("each_scale", "dense evaluation")
+    caption = (
+        f"Error against the test scale Q ({how}), nets trained at S=256, S=384 and jittered S; "
+        "bands are 95% intervals of each point. The paper tests a few of these Q."
+    )
+    return drawn(f"experiment-{experiment.name}", caption, figure)
+
+
+def _trained(scale: str) -> str:
+    return f"trained at {net_title(f'x-{scale}').split(', ', 1)[1]}"
+
+
+def activations(experiment: Experiment, comparison: Comparison) -> Drawn | None:
+    """Root mean square after each layer before training, for each initialisation."""
+    found: dict[str, list[tuple[str, pd.DataFrame]]] = {}
+    for net in measured_nets(experiment, comparison):
+        for run in comparison.nets[comparison.plain(net)]:
+            table = _activations(run)
+            if table is not None:
+                for kind, rows in table.groupby("net", sort=False):
+                    lines = found.setdefault(f"{run.config.arch.name}, {kind}", [])
+                    lines.append((run.config.init.name, rows))
+                break
+    if not found:
+        return None
+    panels = sorted(found, key=lambda title: (title.split(", ")[1] != "full width", title))
+    half = -(-len(panels) // 2)
+    figure = Figure(figsize=(8, 2.8 * half), layout="constrained")
+    grid = figure.subplots(half, 2, squeeze=False)
+    colours: dict[str, str] = {}
+    for panel, title in zip(grid.flat, panels, strict=False):
+        for init, table in found[title]:
+            colour = colours.setdefault(init, COLOURS[len(colours) % len(COLOURS)])
+            panel.plot(range(1, len(table) + 1), table["rms"], ".-", color=colour, lw=1.2)
+        panel.set_yscale("log")
+        panel.set_title(title, fontsize=9)
+        panel.set_xlabel("weight layer")
+        panel.set_ylabel("RMS before rectification")
+    for panel in grid.flat[len(panels) :]:
+        panel.set_axis_off()
+    marks = [Line2D([], [], color=colour) for colour in colours.values()]
+    figure.legend(marks, list(colours), loc="outside upper center", ncols=len(marks), frameon=False)
+    caption = (
+        "Root mean square of what each weight layer puts out before training, one forward pass of "
+        "four images: at full width (the paper's net) and as run here. Layers copied from net A "
+        "are known at this size only. A line that falls by orders of magnitude is a net whose "
+        "first layers hardly hear from the loss."
+    )
+    return drawn("activations", caption, figure)
+
+
+def _activations(run: Run) -> pd.DataFrame | None:
+    try:
+        table = pd.read_csv(run.folder / ACTIVATIONS)
+    except (OSError, ValueError):
+        return None
+    return table if {"net", "layer", "rms"} <= set(table.columns) and len(table) else None
+
+
+def blog(experiment: Experiment, comparison: Comparison) -> Drawn | None:
+    """The blog's own curves: accuracy by epoch, and its loss beside the right one."""
+    runs = [run for net in measured_nets(experiment, comparison) for run in comparison.nets[net]]
+    logs = [log for run in runs if (log := read_log(run)) is not None]
+    if not logs:
+        return None
+    figure = Figure(figsize=(8, 3.0), layout="constrained")
+    accuracy, loss = figure.subplots(1, 2)
+    for number, log in enumerate(logs):
+        named = {"train": "train_error", "validation": "validation_error", "test": "test_error"}
+        for place, (name, column) in enumerate(named.items()):
+            if column in log:
+                label = name if number == 0 else None
+                accuracy.plot(log.epoch, 100 - log[column], ".-", color=COLOURS[place], label=label)
+        _loss(loss, log, first=number == 0)
+    accuracy.set_ylabel("accuracy (%)")
+    loss.set_ylabel("training loss")
+    for axes in (accuracy, loss):
+        axes.set_xlabel("epoch")
+        axes.set_xticks(range(1, 1 + max(int(log.epoch.max()) for log in logs)))
+        axes.legend(frameon=False, fontsize=8)
+    caption = (
+        "The blog's program: accuracy on the training images as they came, with dropout, on "
+        "validation and on test images after each epoch (none of them steers anything), and its "
+        "printed loss, which divides by the batches of all epochs so far, beside the mean loss of "
+        f"the epoch. {len(logs)} runs."
+    )
+    return drawn("blog", caption, figure)
+
+
+def _loss(axes: Axes, log: pd.DataFrame, *, first: bool) -> None:
+    if "train_loss" not in log:
+        return
+    labels = ("mean over the epoch", "as the blog prints it") if first else (None, None)
+    axes.plot(log.epoch, log.train_loss, ".-", color=COLOURS[0], label=labels[0])
+    axes.plot(log.epoch, log.train_loss / log.epoch, ".--", color=COLOURS[1], label=labels[1])
+
+
+VERDICTS = {
+    REPRODUCED: COLOURS[2],
+    CONTRADICTED: COLOURS[1],
+    UNDECIDED: COLOURS[0],
+    UNTESTABLE: "#9aa4ae",
+}
+
+
+def claims_figure(judged: pd.DataFrame, sentences: dict[str, str]) -> Drawn | None:
+    """All claims as intervals, the paper's value marked on each.
+
+    Args:
+        judged: a row for each claim, as in `claims.csv`.
+        sentences: what each claim says, by its name.
+    """
+    if judged.empty:
+        return None
+    with mpl.rc_context(STYLE):
+        return _claims_figure(judged.to_dict("records"), sentences)
+
+
+def _claims_figure(rows: list[dict[Any, Any]], sentences: dict[str, str]) -> Drawn:
+    figure = Figure(figsize=(8, 1.3 + 0.21 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for place, row in enumerate(rows):
+        # What cannot be tested is shown and stays in the background.
+        look: dict[str, Any] = {"color": VERDICTS[row["verdict"]]}
+        look["alpha"] = 0.5 if row["verdict"] == UNTESTABLE else 1.0
+        axes.plot([row["ci_low"], row["ci_high"]], [place, place], "-", lw=1.6, **look)
+        axes.plot(row["difference"], place, "o", ms=4, **look)
+        if not pd.isna(row["paper_difference"]):
+            axes.plot(row["paper_difference"], place, "x", color="black", ms=5, mew=1.2)
+    _claims_axes(axes, rows, sentences)
+    caption = (
+        "Every claim with both sides measured: left minus right in points of top-1 error with its "
+        "95% interval (of the configuration where there are several seeds and the claim is about "
+        "one, else of these nets), and the paper's own difference. Points of two tasks: compare "
+        "signs, and sizes only by the relative changes in the table."
+    )
+    return drawn("claims", caption, figure)
+
+
+def _claims_axes(axes: Axes, rows: Sequence[dict[Any, Any]], sentences: dict[str, str]) -> None:
+    axes.axvline(0, color="black", lw=0.8)
+    axes.set_yticks(range(len(rows)), [sentences[row["claim"]][:75] for row in rows], fontsize=6.5)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    tested = [row for row in rows if row["verdict"] != UNTESTABLE] or rows
+    reach = [abs(row[key]) for row in tested for key in ("ci_low", "ci_high")]
+    reach += [abs(row["paper_difference"]) for row in rows if not pd.isna(row["paper_difference"])]
+    axes.set_xlim(-1.05 * max(reach), 1.05 * max(reach))
+    axes.set_xlabel("difference (points of top-1 error); below zero: the left side errs less")
+    for verdict, colour in VERDICTS.items():
+        if any(row["verdict"] == verdict for row in rows):
+            axes.plot([], [], "o-", color=colour, ms=4, label=verdict)
+    axes.plot([], [], "x", color="black", label="the paper")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5, frameon=False, fontsize=7)

@@ -1,0 +1,176 @@
+"""The ablations of `conf/experiments/`: which nets each compares, and its table of the report."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from repro.analysis.claims import INSTEAD, claims
+from repro.analysis.measured import spread
+from repro.analysis.settings import Comparison
+from repro.analysis.tables import cell, net_title, percent
+from repro.config import CONF
+from repro.paper import published
+from repro.spec.geometry import DENSE_CROP
+from repro.spec.scales import EACH_Q, PROTOCOLS
+
+ORDER = (
+    *("depth", "lrn", "conv1x1", "filter_size", "scale", "test_scale", "test_crops", "fusion"),
+    *("init", "batch_norm", "blog"),
+)
+"""As the paper's Section 4 goes, then what is not the paper's."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One file of `conf/experiments/`."""
+
+    name: str
+    question: str
+    """What is compared, and where the paper does so: the file's first line."""
+    nets: tuple[str, ...]
+    """Labels, as in `D-jitter`."""
+    tests: tuple[str, ...]
+    """The protocols that its table shows."""
+
+    @property
+    def curve(self) -> bool:
+        """It looks at each of many test scales."""
+        return any(PROTOCOLS[test].scales == "each" for test in self.tests)
+
+
+@lru_cache
+def experiments() -> tuple[Experiment, ...]:
+    """The ablations, in the order of the report."""
+    return tuple(_read(name) for name in ORDER)
+
+
+def _read(name: str) -> Experiment:
+    text = (CONF / "experiments" / f"{name}.yaml").read_text(encoding="utf-8")
+    tree: dict[str, Any] = yaml.safe_load(text)
+    question = text.splitlines()[1].removeprefix("# ")
+    swept = {key: value.split(",") for key, value in tree["hydra"]["sweeper"]["params"].items()}
+    overrides = {k: v for row in tree.get("defaults", []) for k, v in row.items()}
+    scales = swept.get("scale", [overrides.get("override /scale", "S256")])
+    nets = swept.get("net") or [
+        f"{arch}-{scale}" for arch, scale in itertools.product(swept["arch"], scales)
+    ]
+    tests = tree.get("test", ["single_scale"])
+    if name == "test_scale":
+        tests = ["each_scale"]
+    if name == "fusion":
+        tests = ["multi_scale", "multi_crop", "multi_crop_dense"]
+    return Experiment(name, question, tuple(nets), tuple(tests))
+
+
+def shown(experiment: Experiment, comparison: Comparison) -> tuple[str, ...]:
+    """The protocols of an experiment's table: below a crop of 128 the centre crop for dense."""
+    if comparison.crop >= DENSE_CROP:
+        return experiment.tests
+    return tuple(INSTEAD.get(test, test) for test in experiment.tests)
+
+
+def measured_nets(experiment: Experiment, comparison: Comparison) -> list[str]:
+    """The experiment's nets that a setting has runs of."""
+    return [net for net in experiment.nets if comparison.plain(net) in comparison.nets]
+
+
+def present(experiment: Experiment, comparison: Comparison, judged: pd.DataFrame) -> bool:
+    """Whether there is something to compare: a claim, or most of the experiment's nets.
+
+    Args:
+        experiment: the experiment.
+        comparison: the runs of a setting.
+        judged: the claims of that setting, as in `claims.csv`.
+    """
+    if experiment.name in set(judged.experiment):
+        return True
+    most = 2 * len(measured_nets(experiment, comparison)) > len(experiment.nets)
+    tests = shown(experiment, comparison)
+    return most and any(comparison.cells(net, t) for net in experiment.nets for t in tests)
+
+
+def table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
+    """Every net of an experiment by each of its protocols, beside the paper's where it has one."""
+    if experiment.curve:
+        return _curve_table(experiment, comparison)
+    nets = [*experiment.nets]
+    if experiment.name == "fusion":
+        nets += dict.fromkeys(one.net for one in comparison.fused)
+    rows = []
+    for net in nets:
+        for theirs, test in zip(experiment.tests, shown(experiment, comparison), strict=True):
+            seeds = len(comparison.cells(net, test))
+            rows.append(
+                {
+                    "net": net_title(net),
+                    "test": test.replace("_", " "),
+                    "error here (%)": cell(comparison, net, test),
+                    "seeds": str(seeds or "-"),
+                    "paper (%)": percent(published.error_of(theirs, net, "top1_error")),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _curve_table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
+    rows = []
+    for net in measured_nets(experiment, comparison):
+        for test in shown(experiment, comparison):
+            cells = {q: comparison.cells(net, test, str(q)) for q in EACH_Q}
+            tested = {q: spread(found) for q, found in cells.items() if found}
+            if len(tested) < 2:
+                continue
+            row = {f"Q={q}": f"{tested[q].mean:.1f}" if q in tested else "-" for q in EACH_Q}
+            seeds = str(max(value.seeds for value in tested.values()))
+            rows.append({"net": net_title(net), **row, "seeds": seeds})
+    return pd.DataFrame(rows)
+
+
+def claim_table(judged: pd.DataFrame, short: bool = False) -> pd.DataFrame:
+    """The claims for readers: both differences in points, intervals, n, verdict.
+
+    Args:
+        judged: a row for each claim, as in `claims.csv`.
+        short: without what it would take to decide.
+    """
+    sentences = {claim.claim: claim for claim in claims()}
+    rows = []
+    for row in judged.to_dict("records"):
+        claim = sentences[row["claim"]]
+        text = f"{claim.text}{' (ours)' if claim.ours else ''}"
+        shows = {"yes": "shown", "tie": "a tie", "no": "not shown"}.get(claim.paper_shows, "-")
+        here = f"{row['difference']:+.1f} [{row['ci_low']:+.1f}; {row['ci_high']:+.1f}]"
+        cells = {
+            "section": row["section"],
+            "claim": text,
+            "paper (points)": f"{_points(row['paper_difference'])} ({shows})",
+            "here (points)": here,
+            "images, seeds": f"{row['n_images']:,}, {row['n_seeds']}",
+            "verdict": row["verdict"],
+        }
+        if not short:
+            cells |= {
+                "with Holm": row["verdict_holm"],
+                "relative, paper (%)": _points(row["paper_relative_change"]),
+                "relative, here (%)": _points(row["relative_change"]),
+                "decides from (points)": f"{row['decides_from']:.1f}",
+                "images for 80% power": _count(row["images_for_power"]),
+                "seeds for 80% power": _count(row["seeds_for_power"]),
+                "left - right": f"{row['left']} - {row['right']}",
+            }
+        rows.append(cells)
+    return pd.DataFrame(rows)
+
+
+def _points(difference: Any) -> str:
+    return "-" if pd.isna(difference) else f"{difference:+.1f}"
+
+
+def _count(number: Any) -> str:
+    return "-" if pd.isna(number) else f"{int(number):,}"

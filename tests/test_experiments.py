@@ -1,0 +1,100 @@
+"""Every experiment of `conf/experiments/`, end to end at the smallest size into its section."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from repro.analysis.experiments import experiments
+from repro.analysis.write import write
+from repro.command import command
+from repro.config import CONF
+from repro.spec.scales import EACH_Q
+
+NAMES = sorted(file.stem for file in (CONF / "experiments").glob("*.yaml"))
+SMALL = ["recipe=smoke", "size=tiny", "data=mnist5k", "data.holdout=0.02", "progress=false"]
+PAPER = {
+    *("A-S256", "A-LRN-S256", "B-S256", "B-5x5-S256", "C-S256", "C-S384", "C-jitter"),
+    *("D-S256", "D-S384", "D-jitter", "D-jitter-fc", "E-S256", "E-S384", "E-jitter"),
+}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All experiments in one store, which shares the nets that they have in common."""
+    folder = tmp_path_factory.mktemp("experiments")
+    for name in NAMES:
+        status = command([f"experiments={name}", *SMALL, f"runs={folder / 'runs'}"])
+        assert status == 0, name
+    write(folder / "runs", folder / "report")
+    return folder / "report"
+
+
+def section(report: Path, name: str) -> str:
+    page = (report / "comparison.md").read_text()
+    found = re.search(rf"^## Ablation: {name.replace('_', ' ')}\n(.*?)^## ", page, re.M | re.S)
+    assert found, f"no section {name}"
+    return found[1]
+
+
+def test_each_ablation_has_a_page_for_people() -> None:
+    pages = {file.stem for file in (CONF.parent / "experiments").glob("*.md")}
+    assert pages == set(NAMES)
+    for name in NAMES:
+        text = (CONF.parent / "experiments" / f"{name}.md").read_text()
+        assert f"python -m repro.run experiments={name}" in text
+        assert f"../conf/experiments/{name}.yaml" in text
+
+
+@pytest.mark.parametrize("name", [e.name for e in experiments()])
+def test_each_section_compares_its_nets(report: Path, name: str) -> None:
+    text = section(report, name)
+    experiment = next(e for e in experiments() if e.name == name)
+    assert experiment.question in text
+    assert "](figures/" in text, "a picture"
+    assert "not run" not in text
+    table = pd.read_csv(report / "tables" / f"experiment-{name}.csv", dtype=str)
+    nets = len(experiment.nets) + (2 if name == "fusion" else 0)
+    assert len(table) == nets * (1 if experiment.curve else len(experiment.tests))
+    if experiment.curve:
+        assert [f"Q={q}" for q in EACH_Q] == list(table.columns[1:-1])
+
+
+def test_the_papers_fourteen_nets(report: Path) -> None:
+    results = pd.read_csv(report / "results.csv", dtype=str)
+    single = results[~results.protocol.str.startswith("fusion")]
+    nets = single.arch + "-" + single.scale + single.finetune.map({"all": "", "fc": "-fc"})
+    assert set(nets) >= PAPER
+    table6 = pd.read_csv(report / "tables" / "table6.csv", dtype=str)
+    assert len(table6) == 4
+    assert "not run" not in set(table6["top-1 here (%)"])
+
+
+def test_a_report_with_everything_has_no_hole(report: Path) -> None:
+    page = (report / "comparison.md").read_text()
+    assert not re.search(r"\b(nan|NaN|None|NaT)\b", page)
+    assert "Nothing to show" not in page
+    claims = pd.read_csv(report / "claims.csv")
+    # AlexNet has no map left at this size.
+    assert len(claims) == 59
+    assert claims.claim.is_unique
+    assert set(claims[claims.experiment == "test_crops"].verdict) == {"not testable here"}
+    assert set(claims[claims.experiment == "scale"].reason.str.contains("no more detail")) == {True}
+
+
+def test_activations_fall_with_the_small_standard_deviation(report: Path) -> None:
+    found = {}
+    for folder in (report.parent / "runs").glob("E-S256-*"):
+        if (folder / "activations.csv").is_file():
+            rows = pd.read_csv(folder / "activations.csv")
+            for kind, table in rows.groupby("net"):
+                last = table[table.layer == "conv16"].rms.item()
+                found[folder.name.split("-smoke-")[1].split("-")[0], kind] = last
+    assert {kind for _, kind in found} == {"as run", "full width"}
+    assert found["normal", "full width"] < 1e-4
+    assert found["normal_literal", "full width"] > 1e6
+    assert 1e-2 < found["he", "full width"] < 1e4
+    assert ("from_A", "full width") not in found, "no A was trained at full width"
