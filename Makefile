@@ -5,7 +5,7 @@ VENV := $(or $(VIRTUAL_ENV),.venv)
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check clean
+.PHONY: help demo test test-slow golden check clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: $(VENV)/.vgg-repro  ## install and run the tests
 
 test-slow: $(VENV)/.vgg-repro  ## the tests that take minutes
 	$(RUN) -m pytest -m slow
+
+golden: $(VENV)/.vgg-repro  ## render the golden store of the tests anew, to be reviewed and committed
+	cd tests/golden && $(abspath $(RUN)) -m repro.report out=report
 
 check: $(VENV)/.vgg-repro  ## format, lint and types
 	$(RUN) -m ruff format --check .

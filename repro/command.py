@@ -121,6 +121,8 @@ def _check_words(words: list[str]) -> None:
             raise RequestError(f"{word} names no key: expected KEY=VALUE, as in arch=D")
         if not (CONF / group).is_dir() or override.is_delete():
             continue
+        if group == "experiments" and isinstance(value, ChoiceSweep):
+            raise RequestError(f"{word}: each experiment is a sweep of its own, give one at a time")
         for choice in value.list if isinstance(value, ChoiceSweep) else [value]:
             if isinstance(choice, list):
                 names = ",".join(map(str, choice))

@@ -155,6 +155,54 @@ def test_only_fc_layers_are_tuned(tmp_path: Path) -> None:
     assert not torch.equal(weights[0]["classifier.0.weight"], weights[1]["classifier.0.weight"])
 
 
+def test_controls_start_where_the_children_do(tmp_path: Path) -> None:
+    still = ["recipe.weight_decay=0", "recipe.learning_rate=1e-30", "test=[centre]"]
+    assert run(tmp_path, "-m", "scale=S256_on,S384_on", *still) == 0
+    found = folders(tmp_path)
+    assert set(found) == {"A-S256", "A-S256_on", "A-S384", "A-S384_on"}
+    for child, parent in (("A-S256_on", "A-S256"), ("A-S384_on", "A-S384")):
+        weights = [load_file(found[name] / "weights.safetensors") for name in (child, parent)]
+        assert all(torch.allclose(w, weights[1][n], atol=1e-20) for n, w in weights[0].items())
+        config = store.read_config(found[child])[0]
+        assert config.scale.lr_factor == 0.1
+        assert config.scale.smin == store.read_config(found[parent])[0].scale.smin
+    assert {view.name for view in (found["A-S384_on"] / "views").iterdir()} == {"centre-Q384.npz"}
+
+
+def test_the_blogs_recipe_logs_the_error_on_test_images(tmp_path: Path) -> None:
+    blog = ["net=blog-vgg16-S224", "recipe=blog", "recipe.train_images=96", "recipe.epochs=2"]
+    assert command([*blog, "size=tiny", "test=[centre]", f"runs={tmp_path}", "progress=false"]) == 0
+    (folder,) = folders(tmp_path).values()
+    log = pd.read_csv(folder / "log.csv")
+    view = np.load(folder / "views" / "centre-Q224.npz")
+    own = view["posteriors"][np.arange(500), view["labels"]][:, None]
+    wrong = 100 * np.mean((view["posteriors"] >= own).sum(axis=1) > 1)
+    assert log.test_error.iloc[-1] == pytest.approx(wrong, abs=0.21), "ties aside"
+    assert len(log.test_error) == 2
+
+
+def test_activations_are_added_to_a_finished_run(tmp_path: Path) -> None:
+    assert run(tmp_path, "test=[centre]") == 0
+    (folder,) = folders(tmp_path).values()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
+    assert not (folder / "activations.csv").exists()
+    assert run(tmp_path, "test=[centre]", "activations=true") == 0
+    rows = pd.read_csv(folder / "activations.csv")
+    assert set(rows.net) == {"as run", "full width"}
+    assert (rows.groupby("net").size() == 11).all()
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_an_experiment_is_a_sweep_without_saying_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["experiments=filter_size", "seed=0,1", "dry_run=true"]
+    assert run(tmp_path, *words) == 0
+    planned = [line for line in capsys.readouterr().out.splitlines() if ": new" in line]
+    assert len(planned) == 4
+    assert all("views to compute: centre-Q256" in line for line in planned)
+
+
 def test_a_failure_is_recorded_and_ends_only_its_own_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 import matplotlib as mpl
@@ -18,7 +21,7 @@ from repro.analysis.experiments import Experiment, measured_nets, shown
 from repro.analysis.figures import COLOURS, STYLE, Drawn, bars, drawn, read_log
 from repro.analysis.measured import Spread, spread
 from repro.analysis.settings import Comparison
-from repro.analysis.tables import net_title
+from repro.analysis.tables import OPEN, cell, net_title
 from repro.paper import published
 from repro.spec.scales import EACH_Q
 from repro.store.runs import ACTIVATIONS, Run
@@ -48,25 +51,26 @@ def compared(experiment: Experiment, comparison: Comparison) -> Drawn | None:
     if experiment.name == "fusion":
         nets += dict.fromkeys(one.net for one in comparison.fused)
     tests = shown(experiment, comparison)
-    rows: list[tuple[str, Spread, float | None, int]] = []
-    for net, (number, test) in itertools.product(nets, enumerate(tests)):
-        if cells := comparison.cells(net, test):
-            theirs = published.error_of(experiment.tests[number], net, "top1_error")
-            title = _short(net) + (f", {test.replace('_', ' ')}" if len(tests) > 1 else "")
-            rows.append((title, spread(cells), theirs, number))
-    if not rows:
+    rows = [
+        _Row(
+            _short(net) + (f", {test.replace('_', ' ')}" if len(tests) > 1 else ""),
+            spread(cells) if (cells := comparison.cells(net, test)) else None,
+            cell(comparison, net, test),
+            published.error_of(experiment.tests[number], net, "top1_error"),
+            COLOURS[number % len(COLOURS)],
+        )
+        for net, (number, test) in itertools.product(nets, enumerate(tests))
+    ]
+    rows = [row for row in rows if row.words != OPEN]
+    values = [row.value for row in rows if row.value is not None]
+    if not values:
         return None
-    paper = any(row[2] is not None for row in rows)
+    paper = any(row.paper is not None for row in rows)
     figure = Figure(figsize=(8, 1.0 + 0.24 * len(rows)), layout="constrained")
     panels = figure.subplots(1, 2 if paper else 1, sharey=True, squeeze=False)[0]
-    for place, (_, value, error, number) in enumerate(rows):
-        colour = COLOURS[number % len(COLOURS)]
-        panels[0].errorbar(
-            value.mean, place, xerr=bars([value]), fmt="o", ms=5, capsize=3, color=colour
-        )
-        if error is not None:
-            panels[1].plot(error, place, "s", color=colour)
-    panels[0].set_yticks(range(len(rows)), [row[0] for row in rows])
+    for place, row in enumerate(rows):
+        _draw_row(panels, place, row)
+    panels[0].set_yticks(range(len(rows)), [row.title for row in rows])
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     panels[0].set_title(f"here: {comparison.setting.data}", fontsize=9)
     if paper:
@@ -74,13 +78,38 @@ def compared(experiment: Experiment, comparison: Comparison) -> Drawn | None:
     for panel in panels:
         panel.set_xlabel("top-1 error (%)")
         panel.margins(x=0.12)
-    n = sorted({row[1].seeds for row in rows})
+    n = sorted({value.seeds for value in values})
     seeds = f"{n[0]}" if len(n) == 1 else f"{n[0]} to {n[-1]}"
     caption = (
-        f"{experiment.question}: top-1 error on {rows[0][1].images:,} test images, seeds: {seeds}; "
-        f"{INTERVALS}. The two panels are different tasks."
+        f"{experiment.question}: top-1 error on {values[0].images:,} test images, seeds: {seeds}; "
+        f"{INTERVALS}."
     )
+    caption += " The two panels are different tasks." if paper else ""
     return drawn(f"experiment-{experiment.name}", caption, figure)
+
+
+@dataclass(frozen=True)
+class _Row:
+    title: str
+    value: Spread | None
+    words: str
+    """What the table says of it, for nets that have no error."""
+    paper: float | None
+    colour: str
+
+
+def _draw_row(panels: Sequence[Axes], place: int, row: _Row) -> None:
+    ours = panels[0]
+    if row.value is None:
+        beside = ours.get_yaxis_transform()
+        ours.text(0.02, place, row.words, transform=beside, va="center", fontsize=8, color="grey")
+    else:
+        length = bars([row.value])
+        ours.errorbar(
+            row.value.mean, place, xerr=length, fmt="o", ms=5, capsize=3, color=row.colour
+        )
+    if row.paper is not None:
+        panels[1].plot(row.paper, place, "s", color=row.colour)
 
 
 def _short(net: str) -> str:
@@ -266,12 +295,22 @@ def _claims_figure(rows: list[dict[Any, Any]], sentences: dict[str, str]) -> Dra
 
 def _claims_axes(axes: Axes, rows: Sequence[dict[Any, Any]], sentences: dict[str, str]) -> None:
     axes.axvline(0, color="black", lw=0.8)
-    axes.set_yticks(range(len(rows)), [sentences[row["claim"]][:75] for row in rows], fontsize=6.5)
+    axes.set_yticks(
+        range(len(rows)),
+        [shorten(sentences[row["claim"]], 80, placeholder=" …") for row in rows],
+        fontsize=6.5,
+    )
     axes.set_ylim(len(rows) - 0.5, -0.5)
     tested = [row for row in rows if row["verdict"] != UNTESTABLE] or rows
     reach = [abs(row[key]) for row in tested for key in ("ci_low", "ci_high")]
     reach += [abs(row["paper_difference"]) for row in rows if not pd.isna(row["paper_difference"])]
-    axes.set_xlim(-1.05 * max(reach), 1.05 * max(reach))
+    edge = 1.05 * max(reach)
+    axes.set_xlim(-edge, edge)
+    for place, row in enumerate(rows):
+        # What lies outside, which only untested claims do, is pointed at.
+        if abs(row["difference"]) > edge:
+            side = math.copysign(0.98 * edge, row["difference"])
+            axes.plot(side, place, ">" if side > 0 else "<", color=VERDICTS[UNTESTABLE], ms=4)
     axes.set_xlabel("difference (points of top-1 error); below zero: the left side errs less")
     for verdict, colour in VERDICTS.items():
         if any(row["verdict"] == verdict for row in rows):

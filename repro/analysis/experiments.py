@@ -106,6 +106,8 @@ def table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
     for net in nets:
         for theirs, test in zip(experiment.tests, shown(experiment, comparison), strict=True):
             seeds = len(comparison.cells(net, test))
+            if "+" in net and not seeds:
+                continue  # Table 6 says which ensembles are open.
             rows.append(
                 {
                     "net": net_title(net),

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from repro.analysis.built import TABLE1, at_full_size
@@ -26,8 +26,11 @@ from repro.spec.geometry import DENSE_CROP
 from repro.spec.scales import PROTOCOLS
 from repro.store.runs import Run
 
-# Okabe and Ito's colours, told apart by colour-blind readers too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe and Ito's colours and two of Paul Tol's, told apart by colour-blind readers too.
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
+    *("#999933", "#882255"),
+)
 STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -69,32 +72,26 @@ def figures(comparison: Comparison) -> list[Drawn]:
 
 def error_against_depth(comparison: Comparison) -> Drawn | None:
     """Error of the nets of Table 1 at S=256 and one test scale: measured beside published."""
-    dense = _spreads(comparison, "single_scale")
-    centre = _spreads(comparison, "centre")
-    if not dense and not centre:
+    # Below that crop dense evaluation is another experiment than the paper's: it is in the tables.
+    protocol = "single_scale" if comparison.crop >= DENSE_CROP else "centre"
+    values = _spreads(comparison, protocol)
+    if not values:
         return None
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
     ours, theirs = figure.subplots(1, 2)
-    # What the claims are judged on is drawn full.
-    trusted = comparison.crop >= DENSE_CROP
-    for values, marker, full in ((dense, "o", trusted), (centre, "D", not trusted)):
-        for net, value in values.items():
-            colour = COLOURS[TABLE1.index(net)]
-            fill = {} if full else {"mfc": "white", "alpha": 0.55}
-            aside = -0.1 if values is dense else 0.1
-            _point(ours, net, value, marker, colour, aside=aside, **fill)
-            if full or net not in centre:
-                ours.annotate(net, (_place(net), value.mean), **_label(net))
+    for net, value in values.items():
+        colour = COLOURS[TABLE1.index(net)]
+        ours.errorbar(
+            _place(net), value.mean, bars([value]), fmt="o", ms=5, capsize=3, color=colour
+        )
+        ours.annotate(net, (_place(net), value.mean), **_label(net))
     for net in TABLE1:
         error = published.error_of("single_scale", f"{net}-S256", "top1_error") or 0.0
         theirs.plot(_place(net), error, "s", color=COLOURS[TABLE1.index(net)])
         theirs.annotate(net, (_place(net), error), **_label(net))
-    main = dense if trusted or not centre else centre
-    images = next(iter(main.values())).images
-    ours.set_title(f"here: {comparison.setting.data}, {images:,} test images", fontsize=9)
-    ours.plot([], [], "o", color="grey", mfc=None if trusted else "white", label="dense")
-    ours.plot([], [], "D", color="grey", mfc="white" if trusted else None, label="centre crop")
-    figure.legend(fontsize=8, loc="outside lower left", frameon=False, ncols=2)
+    images = next(iter(values.values())).images
+    how = "dense" if protocol == "single_scale" else "centre crop"
+    ours.set_title(f"here: {comparison.setting.data}, {images:,} test images, {how}", fontsize=9)
     theirs.set_title("the paper: ImageNet, 50,000 images, 1000 classes", fontsize=9)
     for axes in (ours, theirs):
         axes.set_xlabel("weight layers")
@@ -103,13 +100,12 @@ def error_against_depth(comparison: Comparison) -> Drawn | None:
         axes.set_xticks([11, 13, 16, 19])
         axes.margins(y=0.2)
     ours.set_ylim(bottom=0)
-    seeds = ", ".join(f"{net} {value.seeds}" for net, value in main.items())
-    hollow = "centre crops" if trusted else "dense evaluation, not sound at this size"
+    seeds = ", ".join(f"{net} {value.seeds}" for net, value in values.items())
     caption = (
         "Top-1 error against depth at S=256, one test scale. Left: measured here, bars are 95% "
         "intervals (one seed: Wilson's over test images; several: Student's over seeds); seeds: "
-        f"{seeds}; hollow: {hollow}. Right: Table 3 of the paper. The two axes are different "
-        "tasks: compare the order of the nets, not the heights."
+        f"{seeds}. Right: Table 3 of the paper (dense). The two axes are different tasks: "
+        "compare the order of the nets, not the heights."
     )
     return drawn("error-against-depth", caption, figure)
 
@@ -118,15 +114,6 @@ def _spreads(comparison: Comparison, protocol: str) -> dict[str, Spread]:
     """By net, in the order of Table 1."""
     cells = {net: comparison.cells(f"{net}-S256", protocol) for net in TABLE1}
     return {net: spread(found) for net, found in cells.items() if found}
-
-
-def _point(
-    axes: Axes, net: str, value: Spread, marker: str, colour: str, *, aside: float, **style: Any
-) -> None:
-    place = _place(net) + aside
-    axes.errorbar(
-        place, value.mean, bars([value]), fmt=marker, ms=5, capsize=3, color=colour, **style
-    )
 
 
 def bars(values: Sequence[Spread]) -> list[list[float]]:
@@ -148,8 +135,8 @@ def _label(net: str) -> dict[str, Any]:
 
 def all_errors(comparison: Comparison) -> Drawn | None:
     """Every net by every protocol that gives one number, with intervals."""
-    averaged = [name for name, protocol in PROTOCOLS.items() if protocol.scales != "each"]
     nets = ordered(comparison)
+    averaged = [name for name, protocol in PROTOCOLS.items() if protocol.scales != "each"]
     cells = {
         (net, protocol): spread(found)
         for net in nets
@@ -158,31 +145,31 @@ def all_errors(comparison: Comparison) -> Drawn | None:
     }
     if not cells:
         return None
-    protocols = [name for name in averaged if any(cell[1] == name for cell in cells)]
     nets = [net for net in nets if any(cell[0] == net for cell in cells)]
-    figure = Figure(
-        figsize=(8, 1.2 + (0.1 + 0.1 * len(protocols)) * len(nets)), layout="constrained"
-    )
+    colours = dict(zip(averaged, COLOURS, strict=False))
+    # A line for each number, and half a line between nets.
+    places: dict[tuple[str, str], float] = {}
+    for number, cell in enumerate(cells):
+        places[cell] = number + 0.5 * nets.index(cell[0])
+    height = len(cells) + 0.5 * len(nets)
+    figure = Figure(figsize=(8, 1.2 + 0.13 * height), layout="constrained")
     axes = figure.subplots()
-    step = 0.75 / len(protocols)
-    for number, protocol in enumerate(protocols):
-        chosen = [
-            (row, cells[net, protocol]) for row, net in enumerate(nets) if (net, protocol) in cells
-        ]
-        places = [row + step * (number - (len(protocols) - 1) / 2) for row, _ in chosen]
-        values = [value for _, value in chosen]
-        axes.errorbar(
-            [value.mean for value in values],
-            places,
-            xerr=bars(values),
-            fmt="o",
-            ms=4,
-            capsize=2,
-            label=protocol.replace("_", " "),
-            color=COLOURS[number % len(COLOURS)],
-        )
-    axes.set_yticks(range(len(nets)), [net_title(net) for net in nets])
-    axes.set_ylim(len(nets) - 0.5, -0.5)
+    for protocol in averaged:
+        chosen = {cell: value for cell, value in cells.items() if cell[1] == protocol}
+        if chosen:
+            axes.errorbar(
+                [value.mean for value in chosen.values()],
+                [places[cell] for cell in chosen],
+                xerr=bars(list(chosen.values())),
+                fmt="o",
+                ms=4,
+                capsize=2,
+                label=protocol.replace("_", " "),
+                color=colours[protocol],
+            )
+    middles = [np.mean([places[cell] for cell in cells if cell[0] == net]) for net in nets]
+    axes.set_yticks(middles, [net_title(net) for net in nets])
+    axes.set_ylim(height, -1)
     axes.set_xlim(left=0)
     axes.set_xlabel("top-1 test error (%)")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, title="protocol")
@@ -197,31 +184,39 @@ def all_errors(comparison: Comparison) -> Drawn | None:
 
 def learning_curves(comparison: Comparison) -> Drawn | None:
     """Training and validation error by epoch, a panel for each configuration."""
-    logs = [(run, log) for run in comparison.runs if (log := read_log(run)) is not None]
+    usual = comparison.usual.name
+    logs = [
+        (run, log)
+        for run in comparison.runs
+        if run.config.init.name in (usual, run.config.recipe.init)
+        and (log := read_log(run)) is not None
+    ]
     if not logs:
         return None
     names = sorted({run.config.arch.name for run, _ in logs}, key=in_order)
-    columns = min(3, len(names))
-    rows = -(-len(names) // columns)
-    figure = Figure(figsize=(2.8 * columns + 0.4, 2.3 * rows + 0.4), layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    rows = -(-len(names) // 3)
+    figure = Figure(figsize=(8, 2.3 * rows + 0.7), layout="constrained")
+    grid = figure.subplots(rows, 3, sharex=True, sharey=True, squeeze=False)
     scales = sorted({run.config.scale.name for run, _ in logs})
     colours = dict(zip(scales, itertools.cycle(COLOURS), strict=False))
     for panel, name in zip(grid.flat, names, strict=False):
         chosen = [pair for pair in logs if pair[0].config.arch.name == name]
         _curves(panel, chosen, name, colours)
+    # Shared by all panels: room below the best, and up to where every net starts.
+    lowest_error = min(panel.dataLim.y0 for panel in grid.flat[: len(names)])
+    grid[0][0].set_ylim(0.8 * lowest_error, 100)
     for panel in grid.flat[len(names) :]:
         panel.set_axis_off()
     for row in grid:
         row[0].set_ylabel("top-1 error (%)")
-    for column in range(columns):
-        lowest = max(r for r in range(rows) if r * columns + column < len(names))
+    for column in range(min(3, len(names))):
+        lowest = max(r for r in range(rows) if r * 3 + column < len(names))
         grid[lowest][column].set_xlabel("epoch")
         grid[lowest][column].tick_params(labelbottom=True)
     marks = {"training crops": ("--", "grey"), "validation": ("-", "grey")}
     marks |= {f"S={scale_label(scale)}": ("-", colour) for scale, colour in colours.items()}
     lines = [Line2D([], [], ls=style, color=colour) for style, colour in marks.values()]
-    figure.legend(lines, list(marks), loc="outside upper right", ncols=len(marks), frameon=False)
+    figure.legend(lines, list(marks), loc="outside upper center", ncols=4, frameon=False)
     caption = (
         "Learning curves: error on the training crops as they came (with dropout) and on the "
         f"centre crops of {comparison.runs[0].result['data']['validation']:,} validation images; "
@@ -241,6 +236,7 @@ def _curves(
             panel.plot(log["epoch"], values, style, marker=".", color=colour, lw=1.2)
     panel.set_title(title, fontsize=9)
     panel.set_yscale("log")
+    panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     panel.yaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]))
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel.yaxis.set_minor_formatter(NullFormatter())

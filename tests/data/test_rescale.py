@@ -77,3 +77,16 @@ def test_shrinking_is_antialiased() -> None:
     assert plain.std() > 100
     assert (rescale(stripes, 30).float() - 127.5).abs()[:, 1:-1, 1:-1].max() < 32
     assert torch.equal(rescale(stripes.expand(3, 90, 90), 30)[2:], rescale(stripes, 30))
+
+
+@given(SIDE, SIDE, st.integers(1, 700))
+def test_a_square_is_one_whatever_the_shape_was(h: int, w: int, s: int) -> None:
+    assert rescaled_shape(h, w, s, square=True) == (s, s)
+
+
+def test_square_pixels_are_torchvisions() -> None:
+    pixels = torch.randint(256, (3, 60, 90), dtype=torch.uint8)
+    theirs = Resize((64, 64), antialias=True)(pixels)
+    ours = rescale(pixels, 64, square=True)
+    assert ours.shape == (3, 64, 64)
+    assert (ours.int() - theirs.int()).abs().max() <= 1

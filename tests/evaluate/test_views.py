@@ -11,12 +11,15 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import five_crop
 
-from repro.data.images import FileImages
+from repro.config import Arch
+from repro.data.images import ArrayImages, FileImages
+from repro.data.rescale import rescale
 from repro.data.sources import Split
 from repro.evaluate.views import centre_error, compute, grid
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG
-from repro.spec.scales import View
+from repro.spec.layers import read
+from repro.spec.scales import View, pixels
 from tests.nets.test_vgg import spec
 
 SHAPES = [(60, 40), (40, 60), (50, 50), (60, 40), (33, 97), (120, 80)]
@@ -131,3 +134,66 @@ def test_the_grids_corners_and_centre_are_torchvisions_five_crops(height: int, w
     theirs = five_crop(image, [32, 32])
     for number, crop in zip((0, 4, 20, 24, 12), theirs, strict=True):
         assert torch.equal(ours[number], crop)
+
+
+@pytest.mark.parametrize("q", [256, 384])
+def test_windows_are_crops_at_the_dense_positions(split: Split, net: VGG, q: int) -> None:
+    """By brute force: every 32 pixels a crop, zeros where it hangs over, scores averaged."""
+    view = compute(net, View("windows", q, False), split, prepare, batch=8, workers=0)
+    side = {256: 37, 384: 55}[q]
+    for index in range(len(split.ids)):
+        image = prepare(rescale(split.images[index], side)[None])
+        rows, columns = (-(-edge // 32) for edge in image.shape[-2:])
+        padded = torch.zeros(1, 3, rows * 32, columns * 32)
+        padded[..., : image.shape[-2], : image.shape[-1]] = image
+        scores = [
+            net(padded[..., 32 * row : 32 * row + 32, 32 * column : 32 * column + 32])
+            for row in range(rows)
+            for column in range(columns)
+        ]
+        expected = torch.stack(scores).mean(dim=0).softmax(dim=1)[0]
+        torch.testing.assert_close(torch.as_tensor(view.posteriors[index]), expected.detach())
+
+
+def test_without_padding_windows_are_dense_evaluation(tmp_path: Path) -> None:
+    """Where no layer pads, a crop's border is the dense net's: the two must be one."""
+    blocks = [["conv3-64p0"], ["conv3-64p0"]]
+    layers = read(Arch("plain", blocks), width=1 / 8, crop=34, channels=3, classes=3)
+    net = VGG(layers, 0.5).eval()
+    initialise(net, "he", 1 / 8, seed=0)
+    # 34 -> 32 -> 16 -> 14 -> 7 cells of four pixels; 50 is 34 and four steps of four.
+    split = Split(
+        ArrayImages(torch.randint(256, (3, 3, 50, 50), dtype=torch.uint8)),
+        np.arange(3),
+        ("a", "b", "c"),
+    )
+    q = next(q for q in range(224, 512) if pixels(q, 34) == 50)
+    views = [
+        compute(net, View(kind, q, False), split, prepare, batch=8, workers=0)
+        for kind in ("windows", "dense")
+    ]
+    np.testing.assert_allclose(views[0].posteriors, views[1].posteriors, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["dense", "grid", "centre", "windows"])
+def test_memory_is_bounded_by_the_setting(split: Split, net: VGG, kind: str) -> None:
+    """However many images: no batch that the net sees has more pixels than it may."""
+    many = split.take(np.tile(np.arange(len(split.ids)), 8))
+    seen: list[int] = []
+    net.features.register_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0].numel() // 3)
+    )
+    compute(net, View(kind, 256, False), many, prepare, batch=4, workers=0)
+    one = max(int(np.prod(rescale(split.images[i], 37).shape[1:])) for i in range(len(split.ids)))
+    assert len(seen) >= 12, "48 images, four at once"
+    assert max(seen) <= max(4 * 37 * 37 * 2, one), "the longest is near three times as long as wide"
+
+
+@pytest.mark.parametrize("kind", ["dense", "grid", "centre", "windows"])
+def test_the_order_of_images_changes_nothing(split: Split, net: VGG, kind: str) -> None:
+    order = np.array([3, 0, 5, 1, 4, 2])
+    view = View(kind, 256, False)
+    straight = compute(net, view, split, prepare, batch=2, workers=0)
+    shuffled = compute(net, view, split.take(order), prepare, batch=4, workers=0)
+    np.testing.assert_allclose(shuffled.posteriors, straight.posteriors[order], atol=1e-5)
+    assert shuffled.ids.tolist() == straight.ids[order].tolist()
