@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from repro.config import choice
+from repro.config import Recipe, choice
 from repro.paper import published
 from repro.spec.scales import pixels
 from repro.store.identity import base
@@ -26,8 +26,11 @@ RECIPE = {
     "input_range": "input in 0-{} minus the mean",
     "colour_shift": "colour shift with standard deviation {}",
     "train_images": "{} training images used",
+    "resize": "images rescaled to S or Q: {}",
+    "subtract_mean": "the training set's mean colour subtracted",
 }
 NOTHING = {
+    "subtract_mean": "no mean colour subtracted",
     "warmup": "no warm-up",
     "clip": "gradient not clipped",
     "colour_shift": "no colour shift",
@@ -75,7 +78,7 @@ def _data(run: Run) -> Iterator[tuple[str, str, str]]:
 def _recipe(run: Run) -> Iterator[tuple[str, str, str]]:
     recipe, paper = run.config.recipe, choice("recipe", "paper")
     for key in RECIPE:
-        here, there = getattr(recipe, key), paper.get(key)
+        here, there = getattr(recipe, key), paper.get(key, getattr(Recipe, key, None))
         if key == "colour_shift" and run.config.data.channels == 1:
             continue
         if here != there:
@@ -100,6 +103,12 @@ def _init(run: Run) -> Iterator[tuple[str, str, str]]:
 def _scale(run: Run) -> Iterator[tuple[str, str, str]]:
     if run.config.precision not in ("float32", "tf32"):
         yield "3.3", f"precision {run.config.precision}", "float32"
+    if base(run.config.scale.name) not in ("S256", "S384", "jitter"):
+        smin, smax = run.config.scale.smin, run.config.scale.smax
+        here = f"S={smin}" if smin == smax else f"S in [{smin}; {smax}]"
+        if run.config.scale.parent is not None:
+            here += f", trained on from {run.config.scale.parent}"
+        yield "3.1", here, "S=256, S=384 from it, S in [256; 512] from that"
     share = {"S256": 1.0, "S384": 0.1}.get(base(run.config.scale.name))
     if share is not None and run.config.scale.lr_factor != share:
         here = f"S={run.config.scale.name} at {run.config.scale.lr_factor:g} of the learning rate"
@@ -118,6 +127,10 @@ def open_choices(run: Run) -> list[str]:
         chosen.append(
             f"Jittered S starts at {config.scale.lr_factor:g} of the recipe's learning rate and "
             f"lasts {config.recipe.epochs} epochs; the paper gives neither."
+        )
+    if config.recipe.test_each_epoch:
+        chosen.append(
+            "The error on the test images was logged after each epoch; it steers nothing."
         )
     if run.result["data"]["validation_is_test"]:
         chosen.append(
