@@ -146,12 +146,12 @@ def claim_table(judged: pd.DataFrame, short: bool = False) -> pd.DataFrame:
     for row in judged.to_dict("records"):
         claim = sentences[row["claim"]]
         text = f"{claim.text}{' (ours)' if claim.ours else ''}"
-        shows = {"yes": "shown", "tie": "a tie", "no": "not shown"}.get(claim.paper_shows, "-")
+        shows = {"yes": " (shown)", "tie": " (a tie)", "no": " (not shown)"}
         here = f"{row['difference']:+.1f} [{row['ci_low']:+.1f}; {row['ci_high']:+.1f}]"
         cells = {
             "section": row["section"],
             "claim": text,
-            "paper (points)": f"{_points(row['paper_difference'])} ({shows})",
+            "paper (points)": _points(row["paper_difference"]) + shows.get(claim.paper_shows, ""),
             "here (points)": here,
             "images, seeds": f"{row['n_images']:,}, {row['n_seeds']}",
             "verdict": row["verdict"],

@@ -240,7 +240,9 @@ def _framed(table: re.Match[str]) -> str:
         map(len, re.findall(r"<td[^>]*>(.*?)</td>", table[0], flags=re.DOTALL)), default=0
     )
     kind = "prose" if longest > 60 else "numbers"
-    return f'<div class="wide {kind}">{table[0]}</div>'
+    # Numbers with their intervals stay on one line beside prose too.
+    cells = re.sub(r"<td([^>]*)>(.{1,26})</td>", r'<td\1 class="short">\2</td>', table[0])
+    return f'<div class="wide {kind}">{cells}</div>'
 
 
 def _contents(headings: Sequence[dict[str, Any]]) -> str:
