@@ -71,7 +71,7 @@ def describe(config: Config, used: torch.device) -> dict[str, Any]:
         **{name: _version(name) for name in ("torch", "torchvision", "numpy", "vgg-repro")},
         **_git(),
         "machine": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": os.cpu_count(),
         "threads": config.threads,
         "workers": config.workers,
@@ -88,7 +88,8 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _cpu() -> str:
+def cpu() -> str:
+    """The name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -124,6 +124,16 @@ def test_what_a_geometry_cannot_carry_is_not_judged(
     assert several.right == "D-S256/single_scale", "dense is compared with dense or not at all"
 
 
+def test_photographs_have_the_detail_that_digits_lack(tmp_path: Path, make_run: MakeRun) -> None:
+    counts = {"train": 9, "validation": 9, "test": 200, "classes": 10, "validation_is_test": False}
+    for seed in (0, 1, 2):
+        for net, wrong in (("D-S384", 10), ("D-S256_on", 40 + seed)):
+            words = (f"net={net}", "size=half", f"seed={seed}")
+            make_run(*words, wrong=wrong, data=counts | {"mean": [1.0], "smallest_side": 375})
+    row = judged(tmp_path).loc["larger-scale-controlled-D"]
+    assert (row.verdict, row.n_seeds, row.ours) == ("reproduced", 3, True)
+
+
 def test_claims_about_protocols_need_one_net(tmp_path: Path, make_run: MakeRun) -> None:
     shares: dict[str, Any] = {"dense-Q384": 30, "dense-Q256": 30, "dense-Q512": 30}
     make_run("net=D-jitter", "size=half", wrong=0, wrong_of=shares)

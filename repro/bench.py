@@ -1,0 +1,112 @@
+"""Measure this machine, this suite and its peers on the same work, in one run.
+
+    python -m repro.bench                              all contests that need no files
+    python -m repro.bench only=training,sweep rounds=7
+    python -m repro.bench images=4000 out=reports/bench
+
+Contests: training (the whole loop against the bare step, a torchvision loop and the blog's
+program), sweep (A to E in one process and in two, against the sum of bare steps), startup.
+The contestants of each take turns; it prints and writes medians over the rounds with their range,
+and the ratio of the first contestant to each other one: rates.csv (every round), summary.csv,
+summary.md and a figure. Rates hold for the machine that they were taken on; ratios carry further.
+Exit status: 0 written; 2 the request was wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from repro.errors import RequestError, RunError
+
+if TYPE_CHECKING:
+    import torch
+
+    from repro.benchmark.measure import Contest
+
+DEFAULTS = {
+    "only": "training,sweep,startup",
+    "rounds": "5",
+    "images": "1024",
+    "threads": "2",
+    "device": "auto",
+    "out": "reports/bench",
+}
+
+
+def main() -> None:
+    """The program."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(str(__doc__).strip())
+        sys.exit(0)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        print(bench(read(sys.argv[1:])))
+    except (RequestError, RunError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def read(arguments: list[str]) -> dict[str, str]:
+    """The options of a command line of KEY=VALUE words.
+
+    Raises:
+        RequestError: a word that is none, an unknown key, or a value that cannot be.
+    """
+    options = dict(DEFAULTS)
+    for word in arguments:
+        key, _, value = word.partition("=")
+        if key not in options or not value.strip():
+            known = ", ".join(f"{name}=" for name in options)
+            raise RequestError(f"{word}: expected KEY=VALUE with one of {known}")
+        options[key] = value
+    for key in ("rounds", "images", "threads"):
+        if not options[key].isdigit() or int(options[key]) < 1:
+            raise RequestError(f"{key}={options[key]}: expected a whole number above zero")
+    for name in options["only"].split(","):
+        if name not in DEFAULTS["only"].split(","):
+            raise RequestError(f"only={name} is not known: choose from {DEFAULTS['only']}")
+    return options
+
+
+def bench(options: dict[str, str]) -> str:
+    """Run the contests that are wanted and write the results; what to print.
+
+    Raises:
+        RequestError: the device is not here.
+        RunError: the results could not be written.
+    """
+    import pandas as pd
+    import torch
+
+    from repro.benchmark import measure, page
+    from repro.environment import device
+
+    chosen = device(options["device"])
+    torch.set_num_threads(int(options["threads"]))
+    torch.set_flush_denormal(True)
+    rounds = [
+        measure.run(contest, int(options["rounds"]), progress=True)
+        for contest in _contests(options, chosen)
+    ]
+    return page.write(pd.concat(rounds), Path(options["out"]), str(chosen), options["threads"])
+
+
+def _contests(options: dict[str, str], device: torch.device) -> Iterator[Contest]:
+    from repro.benchmark import startup, sweep, training
+
+    count, wanted = int(options["images"]), options["only"].split(",")
+    if "training" in wanted:
+        for data, size in (("mnist5k", "eighth"), ("cifar10", "eighth"), ("mnist5k", "quarter")):
+            yield training.contest("D", size, data, count, device)
+    if "sweep" in wanted:
+        yield sweep.contest("eighth", count, device)
+    if "startup" in wanted:
+        yield startup.contest()
+
+
+if __name__ == "__main__":
+    main()

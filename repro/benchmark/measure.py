@@ -1,0 +1,81 @@
+"""Comparing programs that do the same work: interleaved, in one run, as ratios."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+from tqdm import tqdm
+
+Work = Callable[[], float]
+"""Does the work once and returns how many units it did (images, or one start)."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Several ways of doing the same work; the first is the one that the others are set against."""
+
+    name: str
+    unit: str
+    """What the rates count, as in `images/s`."""
+    contestants: dict[str, Work]
+
+
+def run(contest: Contest, rounds: int, progress: bool) -> pd.DataFrame:
+    """Let all contestants work in turn, as often as there are rounds.
+
+    Every other round goes backwards, so that a machine that slows down or warms up favours nobody.
+    A first round that is not counted fills caches.
+
+    Returns:
+        A row for each contestant and round: contest, contestant, round, rate (units a second).
+    """
+    names = list(contest.contestants)
+    rows = []
+    bar = tqdm(total=(rounds + 1) * len(names), desc=contest.name, disable=not progress or None)
+    for number in range(rounds + 1):
+        for name in names if number % 2 else reversed(names):
+            began = time.perf_counter()
+            units = contest.contestants[name]()
+            rate = units / (time.perf_counter() - began)
+            if number:
+                rows.append((contest.name, name, number, rate, contest.unit))
+            bar.update()
+    bar.close()
+    return pd.DataFrame(rows, columns=["contest", "contestant", "round", "rate", "unit"])
+
+
+def summary(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Median rate of each contestant with its range, and the ratio of the first one to it.
+
+    The ratio is the median of the rounds' own ratios: what disturbs one round disturbs both sides.
+    """
+    rows = []
+    for contest, table in rounds.groupby("contest", sort=False):
+        wide = table.pivot(index="round", columns="contestant", values="rate")
+        names = list(dict.fromkeys(table.contestant))
+        first = _first(table)
+        for name in names:
+            ratios = wide[first] / wide[name]
+            rows.append(
+                {
+                    "contest": contest,
+                    "contestant": name,
+                    "rate": wide[name].median(),
+                    "lowest": wide[name].min(),
+                    "highest": wide[name].max(),
+                    "unit": table.unit.iloc[0],
+                    "ratio": ratios.median(),
+                    "ratio_lowest": ratios.min(),
+                    "ratio_highest": ratios.max(),
+                    "rounds": len(wide),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _first(table: pd.DataFrame) -> str:
+    # The first round is walked forwards.
+    return str(table[table["round"] == 1].contestant.iloc[0])

@@ -1,0 +1,233 @@
+"""Training: the whole loop against the bare step, the blog's program, a torchvision loop."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from repro.benchmark.measure import Contest, Work
+from repro.config import Arch, Config, Data, Init, Recipe, Scale, Size, choice
+from repro.data.images import ArrayImages
+from repro.data.loader import TrainingCrops, normalise
+from repro.data.sources import Split, load
+from repro.data.statistics import Statistics, compute
+from repro.nets.init import initialise
+from repro.nets.vgg import VGG
+from repro.spec import layers
+from repro.spec.scales import pixels
+from repro.store.runs import Folder
+from repro.train.interruption import Stop
+from repro.train.loop import OPTIMISERS, Chance, Training
+
+BATCH = 64
+
+
+def config(arch: str, size: str, data: str) -> Config:
+    """The embedded recipe in batches of 64, one epoch."""
+    recipe = Recipe(**choice("recipe", "quick"))
+    return Config(
+        arch=Arch(**choice("arch", arch)),
+        scale=Scale(**choice("scale", "S256")),
+        size=Size(**choice("size", size)),
+        data=Data(**choice("data", data)),
+        recipe=replace(recipe, batch=BATCH, epochs=1, warmup=0),
+        init=Init("glorot", "glorot"),
+        progress=False,
+        checkpoint_seconds=1e9,
+    )
+
+
+def images(data: str, count: int) -> Split:
+    """Training images: the embedded digits, or noise in the shape of CIFAR-10."""
+    if data == "mnist5k":
+        return load(Data(**choice("data", data))).train.first(count)
+    random = torch.Generator().manual_seed(0)
+    array = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=random)
+    labels = np.arange(count) % 10
+    return Split(ArrayImages(array), labels, tuple(map(str, range(count))))
+
+
+def contest(arch: str, size: str, data: str, count: int, device: torch.device) -> Contest:
+    """The whole loop on `count` images against its peers and its limit.
+
+    Every contestant trains the same net with the same optimiser on as many crops.
+    """
+    settings, split = config(arch, size, data), images(data, count)
+    shared = settings, split, device
+    contestants = {
+        "this suite": ours(*shared),
+        "bare step, channels last (the limit)": bare(*shared, torch.channels_last),
+        "bare step, NCHW": bare(*shared, torch.contiguous_format),
+        "torchvision-style loop": torchvision_loop(*shared),
+        "the blog's program": blog(*shared),
+    }
+    return Contest(f"training {arch}, {data}, size {size}", "images/s", contestants)
+
+
+def _net(settings: Config, device: torch.device) -> VGG:
+    size, data = settings.size, settings.data
+    spec = layers.read(
+        settings.arch, width=size.width, crop=size.crop, channels=data.channels, classes=10
+    )
+    net = VGG(spec, settings.recipe.dropout)
+    initialise(net, settings.init.between, size.width, settings.seed)
+    return net.to(device)
+
+
+def _statistics(split: Split) -> Statistics:
+    return compute(split.first(500), progress=False)
+
+
+def ours(settings: Config, split: Split, device: torch.device) -> Work:
+    """`repro.train.loop` as a run uses it: data, augmentation, log, checkpoint at the end."""
+    statistics = _statistics(split)
+
+    def prepare(crops: Tensor, shift: Tensor) -> Tensor:
+        moved = crops.to(device, non_blocking=True), shift.to(device, non_blocking=True)
+        values = normalise(moved[0], statistics.mean, settings.recipe.input_range, moved[1])
+        return values.contiguous(memory_format=torch.channels_last)
+
+    def work() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            Training(
+                _net(settings, device).to(memory_format=torch.channels_last),
+                TrainingCrops(
+                    split,
+                    smin=pixels(settings.scale.smin, settings.size.crop),
+                    smax=pixels(settings.scale.smax, settings.size.crop),
+                    crop=settings.size.crop,
+                    mirror=settings.data.mirror,
+                    batch=settings.recipe.batch,
+                    seed=settings.seed,
+                    workers=0,
+                    colour=(statistics, settings.recipe.colour_shift),
+                ),
+                settings,
+                Folder(Path(folder), lambda: None),
+                Stop(),
+                prepare=prepare,
+                validate=lambda: 0.0,
+                chance=Chance(90.0, 90.0),
+                say=lambda line: None,
+            ).run()
+        return len(split.images)
+
+    return work
+
+
+def bare(settings: Config, split: Split, device: torch.device, layout: torch.memory_format) -> Work:
+    """Nothing but steps of the same net on one batch that is already there."""
+    net = _net(settings, device).to(memory_format=layout)
+    optimiser = OPTIMISERS[settings.recipe.optimiser](net.parameters(), settings.recipe)
+    crop = settings.size.crop
+    batch = torch.randn(BATCH, settings.data.channels, crop, crop, device=device)
+    batch = batch.contiguous(memory_format=layout)
+    labels = torch.arange(BATCH, device=device) % 10
+
+    def work() -> float:
+        steps = -(-len(split.images) // BATCH)
+        for _ in range(steps):
+            loss = functional.cross_entropy(net(batch), labels)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return steps * BATCH
+
+    return work
+
+
+class Pictures(Dataset[tuple[Any, int]]):
+    """PIL images with a transform, as torchvision's data sets give them."""
+
+    def __init__(self, split: Split, transform: Callable[[Image.Image], Any]) -> None:
+        arrays = [split.images[index].permute(1, 2, 0).numpy() for index in range(len(split.ids))]
+        self.arrays = [array[..., 0] if array.shape[2] == 1 else array for array in arrays]
+        self.labels, self.transform = split.labels, transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.transform(Image.fromarray(self.arrays[index])), int(self.labels[index])
+
+
+def _loop(
+    settings: Config,
+    loader: DataLoader[Any],
+    device: torch.device,
+    note: Callable[[Tensor, Tensor, Tensor], Any],
+) -> Work:
+    net = _net(settings, device)
+    optimiser = OPTIMISERS[settings.recipe.optimiser](net.parameters(), settings.recipe)
+    criterion = nn.CrossEntropyLoss()
+
+    def work() -> float:
+        net.train()
+        seen = 0
+        for pictures, labels in loader:
+            moved, wanted = pictures.to(device), labels.to(device)
+            scores = net(moved)
+            loss = criterion(scores, wanted)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            note(loss, scores, wanted)
+            seen += len(labels)
+        return seen
+
+    return work
+
+
+def blog(settings: Config, split: Split, device: torch.device) -> Work:
+    """The blog's program: resized squares one by one, four workers, its own metrics."""
+    transform = transforms.Compose([transforms.Resize(settings.size.crop), transforms.ToTensor()])
+    loader: DataLoader[Any] = DataLoader(
+        Pictures(split, transform), batch_size=BATCH, shuffle=True, num_workers=4
+    )
+    sums = [0.0, 0.0]
+
+    def note(loss: Tensor, scores: Tensor, labels: Tensor) -> None:
+        sums[0] += loss.cpu().item()
+        sums[1] += (scores.argmax(dim=1) == labels).sum().cpu().item()
+
+    return _loop(settings, loader, device, note)
+
+
+def torchvision_loop(settings: Config, split: Split, device: torch.device) -> Work:
+    """The paper's augmentation by torchvision's transforms, one worker for each thread."""
+    crop = settings.size.crop
+    mean = [value / 255 for value in _statistics(split).mean]
+    transform = transforms.Compose(
+        [
+            transforms.Resize(pixels(settings.scale.smin, crop)),
+            transforms.RandomCrop(crop),
+            transforms.RandomHorizontalFlip(0.5 if settings.data.mirror else 0.0),
+            transforms.PILToTensor(),
+            transforms.ConvertImageDtype(torch.float),
+            transforms.Normalize(mean, [1 / 255] * len(mean)),
+        ]
+    )
+    loader: DataLoader[Any] = DataLoader(
+        Pictures(split, transform),
+        batch_size=BATCH,
+        shuffle=True,
+        num_workers=settings.threads,
+    )
+
+    def note(loss: Tensor, scores: Tensor, labels: Tensor) -> float:
+        return loss.item() + (scores.argmax(dim=1) == labels).float().mean().item()
+
+    return _loop(settings, loader, device, note)
