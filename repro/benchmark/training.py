@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from repro.benchmark.measure import Contest, Work
-from repro.config import Arch, Config, Data, Init, Recipe, Scale, Size, choice
+from repro.config import Arch, Config, Data, Init, Recipe, Scale, Size, choice, typed
 from repro.data.images import ArrayImages
 from repro.data.loader import TrainingCrops, normalise
 from repro.data.sources import Split, load
@@ -36,7 +36,7 @@ BATCH = 64
 def config(arch: str, size: str, data: str) -> Config:
     """The embedded recipe in batches of 64, one epoch."""
     recipe = Recipe(**choice("recipe", "quick"))
-    return Config(
+    chosen = Config(
         arch=Arch(**choice("arch", arch)),
         scale=Scale(**choice("scale", "S256")),
         size=Size(**choice("size", size)),
@@ -46,6 +46,8 @@ def config(arch: str, size: str, data: str) -> Config:
         progress=False,
         checkpoint_seconds=1e9,
     )
+    # Types as a command line gives them, so that names and identities are the same.
+    return typed(asdict(chosen))
 
 
 def images(data: str, count: int) -> Split:
