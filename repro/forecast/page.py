@@ -79,7 +79,7 @@ def _totals(rows: Sequence[Row]) -> Iterator[str]:
     if not open_rows:
         yield f"nothing is to be done: {len(rows)} finished"
         return
-    training = sum(row.training_hours for row in open_rows)
+    total = sum(row.training_hours + row.testing_hours for row in open_rows)
     testing = sum(row.testing_hours for row in open_rows)
     operations = sum(row.training + row.testing for row in open_rows)
     largest = max(open_rows, key=lambda row: row.memory.total)
@@ -88,8 +88,8 @@ def _totals(rows: Sequence[Row]) -> Iterator[str]:
     yield (
         f"{len(open_rows)} run{'s'[: len(open_rows) > 1]} to be done"
         + (f", {finished} finished" if finished else "")
-        + f": {span(training + testing)} one after another ({span(training)} of training, "
-        f"{span(testing)} of testing), {operations:.3g} FLOPs"
+        + f": {span(total)} one after another, {100 * testing / (total or 1):.2g}% of it "
+        f"testing; {operations:.3g} FLOPs"
     )
     yield (
         f"most memory: {size(held.total)} for {largest.label} ({size(held.weights)} weights, "
