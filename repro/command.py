@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
-from repro.config import CONF, register, typed, unknown_choice
+from repro.config import CONF, Config, register, typed, unknown_choice
 from repro.errors import RequestError, RunError
 from repro.train.interruption import STATUS
 
@@ -38,10 +38,15 @@ def command(arguments: list[str]) -> int:
     Raises:
         repro.train.interruption.Interrupted: asked to stop; carries status 75.
     """
+    return guarded(lambda: _command(arguments))
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """The exit status of `work`, where a wrong request becomes a line and status 2."""
     # Hydra then raises instead of printing and leaving with its own status.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        return _command(arguments)
+        return work()
     except RequestError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
@@ -56,6 +61,25 @@ def command(arguments: list[str]) -> int:
 
 
 def _command(arguments: list[str]) -> int:
+    words = readable(arguments)
+    if words is None:
+        return 0
+    requests = compose(words, _checked)
+    if requests[0].config.dry_run:
+        print(_plan(requests))
+        return 0
+    if not all(request.finished() for request in requests):
+        _make_stores({request.config.runs for request in requests})
+        _hydra(words, job)
+    return _outcome(requests)
+
+
+def readable(arguments: list[str]) -> list[str] | None:
+    """The words in the order that Hydra can read; None where it was asked to show something.
+
+    Raises:
+        RequestError: a word that Hydra would take for something else.
+    """
     options, arguments = _parse(arguments)
     if options.experimental_rerun is not None:
         raise RequestError(
@@ -68,16 +92,9 @@ def _command(arguments: list[str]) -> int:
         except ValueError as error:
             # Two of these at once: Hydra says which can be had.
             raise RequestError(str(error)) from None
-        return 0
+        return None
     _check_words(options.overrides)
-    requests = _compose(arguments)
-    if requests[0].config.dry_run:
-        print(_plan(requests))
-        return 0
-    if not all(request.finished() for request in requests):
-        _make_stores({request.config.runs for request in requests})
-        _hydra(arguments, job)
-    return _outcome(requests)
+    return arguments
 
 
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -154,19 +171,27 @@ def _hydra(arguments: list[str], function: Callable[[Any], None]) -> None:
         sys.argv = before
 
 
-def _compose(arguments: list[str]) -> list[Request]:
-    """Compose and check every job, in this process and without leaving a trace."""
+def _checked(config: Config) -> Request:
     from repro.environment import device
     from repro.request import resolve
 
+    request = resolve(config)
+    device(request.config.device)
+    return request
+
+
+def compose(arguments: list[str], check: Callable[[Config], Request]) -> list[Request]:
+    """Compose every job and `check` it, in this process and without leaving a trace.
+
+    Raises:
+        RequestError: what is wrong with any of them, a line each.
+    """
     requests: list[Request] = []
     errors: list[str] = []
 
     def collect(config: Any) -> None:
         try:
-            request = resolve(typed(config))
-            device(request.config.device)
-            requests.append(request)
+            requests.append(check(typed(config)))
         except Exception as error:
             known = isinstance(error, RequestError | RunError)
             if not known and not _is_configuration_error(error):
@@ -180,7 +205,7 @@ def _compose(arguments: list[str]) -> list[Request]:
         _hydra([*kept, "hydra/launcher=basic", *places], collect)
     if errors:
         raise RequestError("\n".join(dict.fromkeys(errors)))
-    return list({request.name: request for request in requests}.values())
+    return list({(request.name, request.views): request for request in requests}.values())
 
 
 def job(config: Any) -> None:
@@ -220,16 +245,9 @@ def _plan(requests: list[Request]) -> str:
             if member.name in seen:
                 continue
             seen.add(member.name)
-            state = "new"
-            if member.finished():
-                state = "finished"
-            elif any(member.folder.glob("checkpoint-*")):
-                state = "goes on"
-            elif (member.folder / "result.json").is_file():
-                state = "trained, views missing"
             views = ", ".join(view.name for view in member.missing_views())
             lines += [
-                f"{member.name}: {state}; {cost(member.net).parameters:,} parameters, "
+                f"{member.name}: {member.state()}; {cost(member.net).parameters:,} parameters, "
                 f"{member.config.recipe.epochs} epochs; views to compute: {views or 'none'}"
             ]
     return "\n".join([*lines, f"{len(seen)} runs in {requests[0].config.runs}; nothing was done"])

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,14 @@ class Request:
             return False
         return result["outcome"] == "diverged" or not self.missing_views()
 
+    def state(self) -> str:
+        """How far the run has come: `new`, `goes on`, `trained, views missing` or `finished`."""
+        if self.finished():
+            return "finished"
+        if any(self.folder.glob("checkpoint-*")):
+            return "goes on"
+        return "trained, views missing" if (self.folder / "result.json").is_file() else "new"
+
     def lacks_activations(self) -> bool:
         """The size of activations at the start is wanted and not stored."""
         return self.config.activations and not (self.folder / runs.ACTIVATIONS).is_file()
@@ -86,8 +94,14 @@ class Request:
         yield self
 
 
-def resolve(config: Config) -> Request:
+def resolve(
+    config: Config, describe: Callable[[Data, Path, bool], sources.Description] = sources.check
+) -> Request:
     """Check a configuration and find what it asks for.
+
+    Args:
+        config: as it was composed.
+        describe: finds out what is known of a data set, as `sources.check` does by looking at it.
 
     Raises:
         RequestError: something in it cannot be done as written.
@@ -96,7 +110,7 @@ def resolve(config: Config) -> Request:
     _check_numbers(config)
     _check_choices(config)
     cache = Path(config.runs) / ".cache"
-    description = sources.check(base_data(config.data), cache, config.progress)
+    description = describe(base_data(config.data), cache, config.progress)
     net = layers.read(
         config.arch,
         width=config.size.width,
@@ -106,7 +120,7 @@ def resolve(config: Config) -> Request:
     )
     scales.check(config.scale, config.test, config.size.crop)
     _label(config, description.fingerprint)
-    parents = {role: resolve(parent) for role, parent in _parents(config)}
+    parents = {role: resolve(parent, describe) for role, parent in _parents(config)}
     if "init" in parents:
         init.copied(net, parents["init"].net)
     own = identity.identity(

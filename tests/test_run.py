@@ -308,10 +308,10 @@ def test_a_signal_after_the_last_step_still_ends_the_sweep(
 def test_an_interruption_before_any_run_leaves_no_traceback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def interrupted(arguments: list[str]) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("repro.command._compose", interrupted)
+    monkeypatch.setattr("repro.command.compose", interrupted)
     assert command([]) == 75
 
 

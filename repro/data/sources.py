@@ -94,6 +94,21 @@ def check(data: Data, cache: Path, progress: bool = True) -> Description:
 def _checked(fields: tuple[Any, ...], cache: Path, progress: bool) -> Description:
     # A sweep asks for each of its jobs, and listing a large folder takes its time.
     data = Data(*fields)
+    check_options(data)
+    description = _kind(data).check(data, cache, progress)
+    if data.classes is not None and data.classes != description.classes:
+        raise other_classes(data, description.classes)
+    if description.classes < 2:
+        raise RequestError(f"{data.root} has one class: a classifier needs at least two")
+    return description
+
+
+def check_options(data: Data) -> None:
+    """Refuse what is wrong whatever the images are.
+
+    Raises:
+        RequestError: with the key, its value and what is expected.
+    """
     kind = _kind(data)
     if data.classes is not None and data.classes < 2:
         raise RequestError(
@@ -110,15 +125,13 @@ def _checked(fields: tuple[Any, ...], cache: Path, progress: bool) -> Descriptio
         raise RequestError(f"data.split={data.split}: expected zero or a number above it")
     if not 0 < data.holdout < 0.5:
         raise RequestError(f"data.holdout={data.holdout}: expected a share between 0 and 0.5")
-    description = kind.check(data, cache, progress)
-    if data.classes is not None and data.classes != description.classes:
-        raise RequestError(
-            f"data.classes={data.classes}, but data={data.name} has {description.classes}: "
-            "leave it out"
-        )
-    if description.classes < 2:
-        raise RequestError(f"{data.root} has one class: a classifier needs at least two")
-    return description
+
+
+def other_classes(data: Data, classes: int) -> RequestError:
+    """The refusal of a number of classes that is not what the data set has."""
+    return RequestError(
+        f"data.classes={data.classes}, but data={data.name} has {classes}: leave it out"
+    )
 
 
 def load(data: Data) -> Source:

@@ -16,15 +16,13 @@ from repro.nets.dense import Dense
 from repro.nets.vgg import VGG
 from repro.spec.cost import receptive_field
 from repro.spec.geometry import score_map_side
-from repro.spec.scales import View, pixels
+from repro.spec.scales import GRID, View, pixels
 from repro.store.views import Posteriors
 
 Prepare = Callable[[Tensor], Tensor]
 """Takes grey levels (N, C, H, W) from the loader to the net's input, on its device."""
 Judge = Callable[[Tensor], Tensor]
 """Takes the net's input (N, C, H, W) to posteriors (N, classes)."""
-GRID = 5
-"""Crops along each side of an image in multi-crop evaluation."""
 
 
 def grid(height: int, width: int, crop: int) -> list[tuple[int, int]]:

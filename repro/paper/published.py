@@ -17,6 +17,8 @@ from repro.config import Arch
 
 PROTOCOL_OF_TABLE = {3: "single_scale", 4: "multi_scale"}
 CLASSES = 1000
+TRAINING_WEEKS = (2, 3)
+"""What one net took on four Titan Black, by its depth (Section 3.3)."""
 
 
 @lru_cache

@@ -40,7 +40,7 @@ def activations(layer: Layer, side: int) -> int:
 
 @dataclass(frozen=True)
 class Cost:
-    """Totals of one net on one image of its crop size."""
+    """Totals of one net on one image."""
 
     parameters: int
     multiply_adds: int
@@ -52,9 +52,14 @@ class Cost:
         return 2 * self.multiply_adds
 
 
-def cost(net: Net) -> Cost:
-    """Parameters, multiply-adds and activations of a net on one image of its crop size."""
-    side, total = net.crop, [0, 0, 0]
+def cost(net: Net, side: int | None = None) -> Cost:
+    """Parameters, multiply-adds and activations of a net on one square image.
+
+    Args:
+        net: the layers.
+        side: of the image in pixels, where it is not the crop: dense evaluation (Section 3.2).
+    """
+    side, total = side or net.crop, [0, 0, 0]
     for layer in net.layers:
         total[0] += parameters(layer)
         total[1] += multiply_adds(layer, side)

@@ -10,6 +10,8 @@ from repro.config import Scale
 from repro.errors import RequestError
 
 PAPER_CROP = 224
+GRID = 5
+"""Crops along each side of an image in multi-crop evaluation (Section 3.2)."""
 
 
 def pixels(paper_pixels: int, crop: int) -> int:

@@ -110,6 +110,28 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return result
 
 
+@dataclass(frozen=True)
+class Started:
+    """A run as far as it has come."""
+
+    config: Config
+    fingerprint: str
+    """Of the data folder that it was started on; empty where the data has none."""
+    result: dict[str, Any] | None
+
+
+def started(store: Path) -> list[Started]:
+    """All runs of a store, finished or not; what is damaged is left out."""
+    found = []
+    for folder in _folders(store):
+        try:
+            config, record = read_config(folder)
+            found.append(Started(config, record["fingerprint"], read_result(folder)))
+        except RequestError:
+            continue
+    return found
+
+
 def _folders(store: Path) -> list[Path]:
     if not store.is_dir():
         return []

@@ -1,0 +1,138 @@
+"""Say what a sweep would cost before anyone spends a week on it; nothing is trained.
+
+    python -m repro.plan experiments=paper data=imagenet size=paper
+    python -m repro.plan arch=A,B,C,D,E seed=0,1,2
+    python -m repro.plan arch=D,E scale=jitter size=paper data=imagenet recipe=paper tflops=6
+    python -m repro.plan data=imagefolder images=9000,500,500 classes=20 out=plan.csv
+
+It takes the words of `python -m repro.run`, always as a sweep, and prints for each run, parents
+first, its parameters, its floating point operations, the memory that training holds and the hours
+that training and testing take. No data folder is looked at, and none needs to be there.
+
+    tflops=N      floating point operations a second to reckon with, in 10^12, all devices together;
+                  without it this machine's: by finished runs of the same net, else timed now
+    images=A,B,C  numbers of training, validation and test images, where they are not known
+    classes=N     number of classes, where it is not known
+    out=FILE.csv  write the table there too, with all digits
+
+Operations are counted by the paper's own net (two a multiply-add). D trained on ImageNet for 74
+epochs is 8.8e18 of them, so that the paper's two to three weeks are tflops=7.3 to tflops=4.9.
+Exit status: 0 planned; 2 the request was wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro.errors import RequestError
+
+OWN = ("tflops", "images", "classes", "out")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The words that are this command's own."""
+
+    tflops: float | None = None
+    images: tuple[int, int, int] | None = None
+    """Of training, validation and test."""
+    classes: int | None = None
+    out: Path | None = None
+
+
+def main() -> None:
+    """The program."""
+    # Two neighbours that spin while they wait for each other's cores are many times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments):
+        print(str(__doc__).strip())
+        sys.exit(0)
+    sys.exit(plan(arguments))
+
+
+def plan(arguments: list[str]) -> int:
+    """Print the plan of a command line; the exit status, 0 or 2."""
+    from repro.command import guarded
+
+    return guarded(lambda: _plan(arguments))
+
+
+def _plan(arguments: list[str]) -> int:
+    options, rest = read(arguments)
+    from repro.command import compose, readable
+    from repro.forecast.page import page, write
+    from repro.forecast.rows import Forecast
+
+    words = readable(rest)
+    if words is None:
+        return 0
+    if not {"-m", "--multirun"} & set(words):
+        words = ["--multirun", *words]
+    forecast = Forecast(options.tflops, options.images, options.classes)
+    rows = forecast.rows(compose(words, forecast.check))
+    print(page(rows))
+    if options.out is not None:
+        write(rows, options.out)
+        print(f"written to {options.out}")
+    return 0
+
+
+def read(arguments: list[str]) -> tuple[Options, list[str]]:
+    """This command's own words, and those that are a run's.
+
+    Raises:
+        RequestError: one of its own that cannot be read.
+    """
+    own: dict[str, str] = {}
+    rest = []
+    for word in arguments:
+        key, equals, value = word.partition("=")
+        if equals and key in OWN:
+            own[key] = value.strip()
+        else:
+            rest.append(word)
+    out = own.get("out")
+    if out is not None and (not out.endswith(".csv") or Path(out).is_dir()):
+        raise RequestError(f"out={out}: expected a file, as in out=plan.csv")
+    options = Options(
+        _tflops(own["tflops"]) if "tflops" in own else None,
+        _images(own["images"]) if "images" in own else None,
+        _classes(own["classes"]) if "classes" in own else None,
+        None if out is None else Path(out),
+    )
+    return options, rest
+
+
+def _tflops(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise RequestError(f"tflops={value}: expected a number above zero, as in tflops=6")
+    return number
+
+
+def _images(value: str) -> tuple[int, int, int]:
+    parts = value.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise RequestError(
+            f"images={value}: expected TRAINING,VALIDATION,TEST, as in images=9000,500,500"
+        )
+    train, validation, test = (int(part) for part in parts)
+    return train, validation, test
+
+
+def _classes(value: str) -> int:
+    if not value.isdecimal() or int(value) < 2:
+        raise RequestError(f"classes={value}: a classifier needs at least two classes")
+    return int(value)
+
+
+if __name__ == "__main__":
+    main()
