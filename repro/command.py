@@ -40,6 +40,15 @@ def command(arguments: list[str]) -> int:
     """
     # Hydra then raises instead of printing and leaving with its own status.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    if "LOCAL_RANK" in os.environ:
+        # torchrun started this process.
+        from repro.follow import beside_others
+
+        return beside_others(lambda: _alone(arguments))
+    return _alone(arguments)
+
+
+def _alone(arguments: list[str]) -> int:
     try:
         return _command(arguments)
     except RequestError as error:
@@ -156,6 +165,7 @@ def _compose(arguments: list[str]) -> list[Request]:
     """Compose and check every job, in this process and without leaving a trace."""
     from repro.environment import device
     from repro.request import resolve
+    from repro.train.distributed import world
 
     requests: list[Request] = []
     errors: list[str] = []
@@ -163,7 +173,8 @@ def _compose(arguments: list[str]) -> list[Request]:
     def collect(config: Any) -> None:
         try:
             request = resolve(typed(config))
-            device(request.config.device)
+            device(request.config.device, world())
+            world().check(request.net)
             requests.append(request)
         except Exception as error:
             known = isinstance(error, RequestError | RunError)

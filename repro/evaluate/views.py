@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from repro.nets.dense import Dense
 from repro.nets.vgg import VGG
 from repro.spec.scales import View, pixels
 from repro.store.views import Posteriors
+from repro.train.distributed import ALONE, World
 
 Prepare = Callable[[Tensor], Tensor]
 """Takes grey levels (N, C, H, W) from the loader to the net's input, on its device."""
@@ -61,7 +63,14 @@ def plain(net: VGG) -> Judge:
 
 
 def compute(
-    net: VGG, view: View, split: Split, prepare: Prepare, *, batch: int, workers: int
+    net: VGG,
+    view: View,
+    split: Split,
+    prepare: Prepare,
+    *,
+    batch: int,
+    workers: int,
+    world: World = ALONE,
 ) -> Posteriors:
     """One view of a test set: posteriors of all images, by the view's kind.
 
@@ -72,20 +81,22 @@ def compute(
         prepare: from grey levels to the net's input.
         batch: images of the crop's size at once; of larger images as many as take no more memory.
         workers: processes that decode image files.
+        world: the processes that share the batches.
     """
     crop = net.spec.crop
     side = pixels(view.q, crop)
     judge = JUDGES[view.kind](net)
     batch = max(1, batch * crop**2 // side**2)
-    how: dict[str, Any] = {"mirror": view.mirrored, "workers": workers}
+    how: dict[str, Any] = {"mirror": view.mirrored, "workers": workers, "part": world.part}
     if view.kind == "centre":
         batches = centre_crops(split, side, crop, batch, **how)
     else:
         batches = whole_images(split, side, batch, **how)
     result = torch.full((len(split.images), net.spec.classes), torch.nan)
-    with torch.inference_mode():
-        for indices, images in batches:
-            result[indices] = judge(prepare(images)).float().cpu()
+    with world.together(), torch.inference_mode():
+        own = [(indices, judge(prepare(images)).float().cpu()) for indices, images in batches]
+    for indices, posteriors in chain.from_iterable(world.gather(own)):
+        result[indices] = posteriors
     return Posteriors(result.numpy(), split.labels, np.array(split.ids))
 
 
@@ -93,7 +104,13 @@ JUDGES: dict[str, Callable[[VGG], Judge]] = {"dense": dense, "grid": multi_crop,
 
 
 def centre_error(
-    net: nn.Module, split: Split, side: int, crop: int, prepare: Prepare, workers: int = 0
+    net: nn.Module,
+    split: Split,
+    side: int,
+    crop: int,
+    prepare: Prepare,
+    workers: int = 0,
+    world: World = ALONE,
 ) -> float:
     """Top-1 error (%) on the centre crops of images rescaled to `side` pixels.
 
@@ -101,10 +118,11 @@ def centre_error(
     """
     wrong = 0
     net.eval()
-    with torch.inference_mode():
-        for indices, images in centre_crops(split, side, crop, 128, workers=workers):
+    crops = centre_crops(split, side, crop, 128, workers=workers, part=world.part)
+    with world.together(), torch.inference_mode():
+        for indices, images in crops:
             scores = net(prepare(images)).float()
             labels = torch.as_tensor(split.labels)[indices].to(scores.device)
             own = scores.gather(1, labels[:, None])
             wrong += int(((~(scores < own)).sum(dim=1) > 1).sum())
-    return 100 * wrong / len(split.images)
+    return 100 * sum(world.gather(wrong)) / len(split.images)
