@@ -38,6 +38,11 @@ def command(arguments: list[str]) -> int:
     Raises:
         repro.train.interruption.Interrupted: asked to stop; carries status 75.
     """
+    if "LOCAL_RANK" in os.environ:
+        # torchrun started this process.
+        from repro.follow import beside_others
+
+        return beside_others(lambda: guarded(lambda: _command(arguments)))
     return guarded(lambda: _command(arguments))
 
 
@@ -174,9 +179,11 @@ def _hydra(arguments: list[str], function: Callable[[Any], None]) -> None:
 def _checked(config: Config) -> Request:
     from repro.environment import device
     from repro.request import resolve
+    from repro.train.distributed import world
 
     request = resolve(config)
-    device(request.config.device)
+    device(request.config.device, world())
+    world().check(request.net)
     return request
 
 

@@ -16,14 +16,17 @@ import torch
 
 from repro.config import CONF, Config
 from repro.errors import RequestError
+from repro.train.distributed import ALONE, World
 
 
-def device(name: str) -> torch.device:
+def device(name: str, world: World = ALONE) -> torch.device:
     """The device that `device=` names; `auto` takes a CUDA device, else MPS, else the CPU.
 
     Raises:
-        RequestError: there is no such device here.
+        RequestError: there is no such device here, or not one for each process.
     """
+    if world.size > 1:
+        return _own_device(name, world)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -41,6 +44,26 @@ def device(name: str) -> torch.device:
         here = ", ".join(kind for kind, count in present.items() if count)
         raise RequestError(f"device={name} is not on this machine: it has {here}")
     return chosen
+
+
+def _own_device(name: str, world: World) -> torch.device:
+    """Of the processes that train one net, each takes the CUDA device of its number."""
+    devices = torch.cuda.device_count()
+    if name == "cpu" or (name == "auto" and not devices):
+        return torch.device("cpu")
+    if name not in ("auto", "cuda"):
+        raise RequestError(
+            f"device={name} is one device, and there are {world.size} processes: "
+            "take device=cuda or device=cpu"
+        )
+    if world.local_size > devices:
+        raise RequestError(
+            f"{world.local_size} processes are on this machine, but {devices} CUDA devices: "
+            f"take torchrun --nproc_per_node={devices}, or device=cpu"
+            if devices
+            else f"device={name} is not on this machine: it has cpu"
+        )
+    return torch.device("cuda", world.local_rank)
 
 
 @contextmanager
@@ -64,7 +87,7 @@ def torch_settings(config: Config) -> Iterator[None]:
         torch.set_float32_matmul_precision(precision)
 
 
-def describe(config: Config, used: torch.device) -> dict[str, Any]:
+def describe(config: Config, used: torch.device, world: World = ALONE) -> dict[str, Any]:
     """Machine, versions and settings, for `result.json`."""
     return {
         "python": platform.python_version(),
@@ -75,7 +98,7 @@ def describe(config: Config, used: torch.device) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": config.threads,
         "workers": config.workers,
-        "world_size": 1,
+        "world_size": world.size,
         "device": torch.cuda.get_device_name(used) if used.type == "cuda" else used.type,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

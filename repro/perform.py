@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 from tqdm import tqdm
 
 from repro import environment
+from repro.config import Config
 from repro.data import sources
 from repro.data.loader import TrainingCrops, centre_crops, normalise
 from repro.data.picture import crops_picture
@@ -25,15 +24,18 @@ from repro.evaluate.views import centre_error, compute
 from repro.nets.activations import rms
 from repro.nets.init import copy_layers, initialise
 from repro.nets.vgg import VGG
-from repro.request import Request, base_data
+from repro.nets.weights import load_weights, weights
+from repro.request import Request, base_data, resolve
 from repro.spec import layers
 from repro.spec.cost import cost
-from repro.spec.scales import PAPER_CROP, PROTOCOLS, pixels, single_q, views
+from repro.spec.scales import PAPER_CROP, PROTOCOLS, View, pixels, single_q, views
 from repro.store import views as stored
-from repro.store.runs import ACTIVATIONS, FAILED, Folder, hold, read_result
+from repro.store.runs import ACTIVATIONS, FAILED, Folder, Watched, hold, read_result
+from repro.train.chance import chance
 from repro.train.checkpoint import GENERATIONS
+from repro.train.distributed import world
 from repro.train.interruption import Stop
-from repro.train.loop import Outcome, Training, chance
+from repro.train.loop import Outcome, Training
 
 PICTURED = ((256, 256), (384, 384), (256, 512))
 """The training scales that the picture of crops shows, in paper pixels."""
@@ -42,8 +44,9 @@ FORWARD = 4
 
 
 def say(line: str) -> None:
-    """Print a line above any progress bar."""
-    tqdm.write(line, file=sys.stderr)
+    """Print a line above any progress bar; of several processes the first one speaks."""
+    if world().leads:
+        tqdm.write(line, file=sys.stderr)
 
 
 def perform(request: Request) -> None:
@@ -64,14 +67,23 @@ def perform(request: Request) -> None:
                 return
 
 
+def work(config: Config, stop: Stop, folder: Folder | None = None) -> None:
+    """The part of one process in finishing a run; the one that leads has the folder."""
+    with environment.torch_settings(config):
+        with world().together():
+            request = resolve(config)
+        world().agree(request.identity)
+        Performance(request, folder or Watched(request.folder), stop).finish()
+
+
 def _finish(request: Request, stop: Stop) -> bool:
     store = Path(request.config.runs)
     try:
         with hold(store, request.name, say, stop.check) as folder:
             try:
                 if not request.finished():
-                    with environment.torch_settings(request.config):
-                        Performance(request, folder, stop).finish()
+                    with world().leading(request.config):
+                        work(request.config, stop, folder)
                 folder.remove(FAILED)
                 return True
             except Exception as error:
@@ -81,6 +93,9 @@ def _finish(request: Request, stop: Stop) -> bool:
         say(f"{request.name} failed: {error}")
     except Exception:
         traceback.print_exc()
+    if world().amid:
+        # The others are somewhere in that run and can join no other.
+        raise SystemExit(1)
     return False
 
 
@@ -104,26 +119,40 @@ class Performance:
 
     def __post_init__(self) -> None:
         config = self.request.config
-        self.device = environment.device(config.device)
-        self.source = sources.load(base_data(config.data))
-        self.statistics = self._statistics()
+        self.world = world()
+        for first in (True, False):
+            # What one process of a host downloads, the others find.
+            with self.world.together():
+                self.device = environment.device(config.device, self.world)
+                if (self.world.local_rank == 0) == first:
+                    self.source = sources.load(base_data(config.data))
+        self.statistics = self.world.led(self._statistics)
         self.square = config.recipe.resize == "square"
 
     def finish(self) -> None:
         """Train where that is not done, then compute the views that are missing."""
+        result = self.world.led(self._begun)
+        if result is None:
+            result = self._train()
+        for name in GENERATIONS:
+            self.folder.remove(name)
+        missing = self.world.led(self.request.missing_views)
+        if result["outcome"] != "diverged" and missing:
+            self._view(missing)
+        with self.world.together():
+            if self.world.leads and self.request.lacks_activations():
+                self.folder.write(ACTIVATIONS, self._activations())
+        if self.world.leads:
+            self._summarise(result)
+
+    def _begun(self) -> dict[str, Any] | None:
+        """How training ended, or None and the folder is ready for it."""
         request = self.request
         request.folder.mkdir(parents=True, exist_ok=True)
         result = read_result(request.folder)
         if result is None:
             self.folder.write_config(request.config, request.record)
-            result = self._train()
-        for name in GENERATIONS:
-            self.folder.remove(name)
-        if result["outcome"] != "diverged" and request.missing_views():
-            self._view()
-        if request.lacks_activations():
-            self.folder.write(ACTIVATIONS, self._activations())
-        self._summarise(result)
+        return result
 
     def _statistics(self) -> Statistics:
         config, description = self.request.config, self.request.description
@@ -158,6 +187,9 @@ class Performance:
         request, config = self.request, self.request.config
         net = VGG(request.net, config.recipe.dropout)
         initialise(net, config.init.between, config.size.width, config.seed)
+        if not self.world.leads:
+            # The first process's weights come when training starts.
+            return self._placed(net)
         if "scale" in request.parents:
             load_weights(net, request.parents["scale"].folder)
         elif "init" in request.parents:
@@ -168,11 +200,16 @@ class Performance:
 
     def _train(self) -> dict[str, Any]:
         config, source = self.request.config, self.source
-        net = self._first_weights()
+        with self.world.together():
+            net = self._first_weights()
         say(f"{self.request.name} trains")
         crop = config.size.crop
         scales = [(pixels(a, crop), pixels(b, crop)) for a, b in PICTURED]
-        self.folder.write("crops.png", crops_picture(source.train, scales, crop, self.square))
+        with self.world.together():
+            if self.world.leads:
+                self.folder.write(
+                    "crops.png", crops_picture(source.train, scales, crop, self.square)
+                )
         train = source.train.first(config.recipe.train_images)
         batches = TrainingCrops(
             train,
@@ -185,6 +222,7 @@ class Performance:
             workers=config.workers,
             colour=(self.statistics, config.recipe.colour_shift),
             square=self.square,
+            own=self.world.rows,
         )
         training = Training(
             net,
@@ -197,12 +235,14 @@ class Performance:
             test=(lambda: self._error(net, source.test)) if config.recipe.test_each_epoch else None,
             chance=chance(train.labels, len(source.validation.images)),
             say=say,
+            world=self.world,
         )
         outcome = training.run()
         result = self._result(outcome, training.chance.error)
-        if outcome.outcome != "diverged":
-            self.folder.write("weights.safetensors", weights(net))
-        self.folder.write_json("result.json", result)
+        with self.world.together():
+            if outcome.outcome != "diverged":
+                self.folder.write("weights.safetensors", weights(net))
+            self.folder.write_json("result.json", result)
         return result
 
     def _error(self, net: VGG, split: sources.Split) -> float:
@@ -211,6 +251,7 @@ class Performance:
         crop = config.size.crop
         side = pixels(single_q(config.scale), crop)
         how: dict[str, Any] = {"square": self.square, "workers": config.workers}
+        how["world"] = self.world
         return centre_error(net, split, side, crop, self._prepare, **how)
 
     def _result(self, outcome: Outcome, chance_error: float) -> dict[str, Any]:
@@ -240,7 +281,7 @@ class Performance:
                 "mean": list(self.statistics.mean),
                 "validation_is_test": source.validation_is_test,
             },
-            "environment": environment.describe(request.config, self.device),
+            "environment": environment.describe(request.config, self.device, self.world),
         }
 
     def _activations(self) -> bytes:
@@ -271,24 +312,21 @@ class Performance:
             ]
         return ("\n".join(rows) + "\n").encode()
 
-    def _view(self) -> None:
+    def _view(self, missing: list[View]) -> None:
         config, test = self.request.config, self.source.test
         net = self._net().eval()
-        load_weights(net, self.request.folder)
-        bar = tqdm(self.request.missing_views(), unit="view", disable=not config.progress or None)
+        self.world.led(lambda: load_weights(net, self.request.folder))
+        self.world.level(net)
+        how: dict[str, Any] = {"batch": config.test_batch, "workers": config.workers}
+        how |= {"square": self.square, "world": self.world}
+        bar = tqdm(missing, unit="view", disable=not config.progress or None)
         for view in bar:
             bar.set_description(f"{config.arch.name} {view.name}")
-            self.stop.check()
-            posteriors = compute(
-                net,
-                view,
-                test,
-                self._prepare,
-                batch=config.test_batch,
-                workers=config.workers,
-                square=self.square,
-            )
-            self.folder.write(f"views/{view.name}.npz", stored.encode(posteriors))
+            self.world.check_stop(self.stop)
+            posteriors = compute(net, view, test, self._prepare, **how)
+            with self.world.together():
+                if self.world.leads:
+                    self.folder.write(f"views/{view.name}.npz", stored.encode(posteriors))
 
     def _summarise(self, result: dict[str, Any]) -> None:
         config, line = self.request.config, f"{self.request.name}: {result['outcome']}"
@@ -310,26 +348,3 @@ class Performance:
 def _smallest_side(test: sources.Split) -> int:
     """Median of the smaller sides of (at most a thousand of) the images, in pixels."""
     return int(np.median(test.first(1000).images.sizes().min(axis=1)))
-
-
-def weights(net: VGG) -> bytes:
-    """The content of `weights.safetensors`."""
-    return save({name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()})
-
-
-def load_weights(net: VGG, folder: Path) -> None:
-    """Load a finished run's weights into a net of the same shape.
-
-    Raises:
-        RunError: the run has none (it diverged), or the file is damaged.
-    """
-    path = folder / "weights.safetensors"
-    try:
-        net.load_state_dict(load(path.read_bytes()))
-    except FileNotFoundError:
-        raise RunError(
-            f"{folder.name} diverged and has no weights to start from: try another seed"
-        ) from None
-    except (SafetensorError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(f"{path} is damaged: {reason}; remove its folder to train again") from None

@@ -22,7 +22,7 @@ from repro.errors import RequestError
 from repro.nets import init
 from repro.spec import layers, scales
 from repro.store import identity, runs, views
-from repro.train.loop import OPTIMISERS
+from repro.train.optimisers import OPTIMISERS
 from repro.train.schedule import SCHEDULES
 
 PRECISIONS = ("float32", "tf32", "bf16", "float64")

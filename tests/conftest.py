@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import settings
@@ -19,8 +20,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 Compose = Callable[..., Config]
 
 
-@pytest.fixture
-def compose() -> Iterator[Compose]:
+@contextmanager
+def composed() -> Iterator[Compose]:
     """Compose a configuration from overrides, as in `compose("arch=D", "size=tiny")`."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -28,3 +29,10 @@ def compose() -> Iterator[Compose]:
     register()
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         yield lambda *overrides: typed(hydra_compose("config", overrides=list(overrides)))
+
+
+@pytest.fixture
+def compose() -> Iterator[Compose]:
+    """`composed`, for a test."""
+    with composed() as made:
+        yield made

@@ -27,8 +27,10 @@ from repro.nets.vgg import VGG
 from repro.spec import layers
 from repro.spec.scales import pixels
 from repro.store.runs import Folder
+from repro.train.chance import Chance
 from repro.train.interruption import Stop
-from repro.train.loop import OPTIMISERS, Chance, Training
+from repro.train.loop import Training
+from repro.train.optimisers import OPTIMISERS
 
 BATCH = 64
 

@@ -6,7 +6,7 @@ the same in any process, with any number of workers, and after an interruption.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -74,6 +74,7 @@ class TrainingCrops:
         workers: int,
         colour: tuple[Statistics, float] | None,
         square: bool = False,
+        own: Callable[[int], slice] = lambda total: slice(total),
     ) -> None:
         """
         Args:
@@ -87,21 +88,26 @@ class TrainingCrops:
             workers: processes that decode image files; 0: this one does.
             colour: the colours of the images and the standard deviation of the shift, or None.
             square: whether images are rescaled to squares instead of by their smallest side.
+            own: which rows of a batch of so many images this process makes.
         """
         self.split, self.smin, self.smax, self.crop = split, smin, smax, crop
         self.mirror, self.batch, self.seed = mirror, batch, seed
-        self.workers, self.colour, self.square = workers, colour, square
+        self.workers, self.colour, self.square, self.own = workers, colour, square, own
         self.channels = split.images[0].shape[0]
 
     def __len__(self) -> int:
         return -(-len(self.split.images) // self.batch)
 
+    def images(self, step: int) -> int:
+        """How many images batch `step` of an epoch has, in all processes."""
+        return min(self.batch, len(self.split.images) - step * self.batch)
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """The batches of an epoch from batch `start` on.
+        """This process's rows of the batches of an epoch, from batch `start` on.
 
         Yields:
             Crops, uint8 (B, C, crop, crop); colour shifts in grey levels, float32 (B, C); labels,
-            int64 (B,).
+            int64 (B,); B may be 0 where a small batch has not a row for each process.
 
         Raises:
             RunError: an image cannot be decoded.
@@ -110,12 +116,13 @@ class TrainingCrops:
         shift = np.zeros((len(random.order), self.channels), dtype=np.float32)
         if self.colour is not None:
             shift = shifts(random.normal, *self.colour)
-        parts = [
-            random.order[step * self.batch : (step + 1) * self.batch]
-            for step in range(start, len(self))
-        ]
-        batches = self._crops([self._drawn(i, random) for i in part] for part in parts)
-        for part, crops in zip(parts, batches, strict=True):
+        firsts = range(start * self.batch, len(random.order), self.batch)
+        whole = [random.order[first : first + self.batch] for first in firsts]
+        parts = [batch[self.own(len(batch))] for batch in whole]
+        made = self._crops([self._drawn(i, random) for i in part] for part in parts if len(part))
+        none = torch.empty(0, self.channels, self.crop, self.crop, dtype=torch.uint8)
+        for part in parts:
+            crops = next(made) if len(part) else none
             labels = torch.as_tensor(self.split.labels[part])
             yield crops, torch.as_tensor(shift[part]), labels
 
@@ -230,6 +237,7 @@ def whole_images(
     mirror: bool = False,
     square: bool = False,
     workers: int = 0,
+    part: slice = slice(None),
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Whole, uncropped images for dense evaluation (Section 3.2), equal shapes together.
 
@@ -240,6 +248,7 @@ def whole_images(
         mirror: mirror images instead.
         square: rescaled to squares instead of by their smallest side.
         workers: processes that decode image files.
+        part: of the batches, the ones to make.
 
     Yields:
         Indices, int64 (B,), and images, uint8 (B, C, h, w).
@@ -255,7 +264,7 @@ def whole_images(
         for _, group in sorted(shapes.items())
         for start in range(0, len(group), batch)
     ]
-    yield from _batches(Whole(split.images, side, None, mirror, square), batches, workers)
+    yield from _batches(Whole(split.images, side, None, mirror, square), batches[part], workers)
 
 
 def centre_crops(
@@ -267,15 +276,18 @@ def centre_crops(
     mirror: bool = False,
     square: bool = False,
     workers: int = 0,
+    part: slice = slice(None),
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Centre crops of images rescaled to `side`: indices (B,) and uint8 (B, C, crop, crop).
+
+    `part` says which of the batches to make.
 
     Raises:
         RunError: an image cannot be decoded.
     """
     indices = list(range(len(split.images)))
     batches = [indices[start : start + batch] for start in range(0, len(indices), batch)]
-    yield from _batches(Whole(split.images, side, crop, mirror, square), batches, workers)
+    yield from _batches(Whole(split.images, side, crop, mirror, square), batches[part], workers)
 
 
 def normalise(

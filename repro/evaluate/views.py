@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from repro.spec.cost import receptive_field
 from repro.spec.geometry import score_map_side
 from repro.spec.scales import GRID, View, pixels
 from repro.store.views import Posteriors
+from repro.train.distributed import ALONE, World
 
 Prepare = Callable[[Tensor], Tensor]
 """Takes grey levels (N, C, H, W) from the loader to the net's input, on its device."""
@@ -95,6 +97,7 @@ def compute(
     batch: int,
     workers: int,
     square: bool = False,
+    world: World = ALONE,
 ) -> Posteriors:
     """One view of a test set: posteriors of all images, by the view's kind.
 
@@ -106,20 +109,23 @@ def compute(
         batch: images of the crop's size at once; of larger images as many as take no more memory.
         workers: processes that decode image files.
         square: whether images are rescaled to squares instead of by their smallest side.
+        world: the processes that share the batches.
     """
     crop = net.spec.crop
     side = pixels(view.q, crop)
     judge = JUDGES[view.kind](net)
     batch = max(1, batch * crop**2 // side**2)
-    how: dict[str, Any] = {"mirror": view.mirrored, "workers": workers, "square": square}
+    how: dict[str, Any] = {"mirror": view.mirrored, "square": square}
+    how |= {"workers": workers, "part": world.part}
     if view.kind == "centre":
         batches = centre_crops(split, side, crop, batch, **how)
     else:
         batches = whole_images(split, side, batch, **how)
     result = torch.full((len(split.images), net.spec.classes), torch.nan)
-    with torch.inference_mode():
-        for indices, images in batches:
-            result[indices] = judge(prepare(images)).float().cpu()
+    with world.together(), torch.inference_mode():
+        own = [(indices, judge(prepare(images)).float().cpu()) for indices, images in batches]
+    for indices, posteriors in chain.from_iterable(world.gather(own)):
+        result[indices] = posteriors
     return Posteriors(result.numpy(), split.labels, np.array(split.ids))
 
 
@@ -140,6 +146,7 @@ def centre_error(
     *,
     square: bool = False,
     workers: int = 0,
+    world: World = ALONE,
 ) -> float:
     """Top-1 error (%) on the centre crops of images rescaled to `side` pixels; a tie is an error.
 
@@ -147,10 +154,12 @@ def centre_error(
     """
     wrong = 0
     net.eval()
-    with torch.inference_mode():
-        for indices, images in centre_crops(split, side, crop, 128, square=square, workers=workers):
+    how: dict[str, Any] = {"square": square, "workers": workers, "part": world.part}
+    crops = centre_crops(split, side, crop, 128, **how)
+    with world.together(), torch.inference_mode():
+        for indices, images in crops:
             scores = net(prepare(images)).float()
             labels = torch.as_tensor(split.labels)[indices].to(scores.device)
             own = scores.gather(1, labels[:, None])
             wrong += int(((~(scores < own)).sum(dim=1) > 1).sum())
-    return 100 * wrong / len(split.images)
+    return 100 * sum(world.gather(wrong)) / len(split.images)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from repro.nets.dropout import Dropout
 from repro.spec import layers as spec
 
 
@@ -71,4 +72,4 @@ def fully_connected(layer: spec.Linear, dropout: float) -> Iterator[nn.Module]:
     yield nn.Linear(layer.in_channels * layer.side**2, layer.out_features)
     if layer.hidden:
         yield nn.ReLU(inplace=True)
-        yield nn.Dropout(dropout)
+        yield Dropout(dropout)

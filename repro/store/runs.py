@@ -222,6 +222,19 @@ class Folder:
         (self.path / name).unlink(missing_ok=True)
 
 
+class Watched(Folder):
+    """The folder of a run that another process holds and this one helps with: it writes nothing."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, lambda: None)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Leave it to the holder."""
+
+    def remove(self, name: str) -> None:
+        """Leave it to the holder."""
+
+
 def _acquired(lease: SoftFileLease) -> bool:
     try:
         lease.acquire(timeout=0)

@@ -2,10 +2,11 @@
 
     python -m repro.run arch=D                      one net
     python -m repro.run -m arch=A,B,C,D,E seed=0,1  ten, one after another
+    torchrun --nproc_per_node=4 -m repro.run arch=D one net on four GPUs (see distributed.py)
 
 Randomness has no state: the order of images and their crops are drawn from (seed, epoch, image),
-dropout from (seed, iteration). So a run that was interrupted goes on bit for bit, from the middle
-of an epoch too, with what a checkpoint holds.
+dropout from (seed, iteration, row of the batch). So a run that was interrupted goes on bit for
+bit, from the middle of an epoch too, with what a checkpoint holds.
 """
 
 from __future__ import annotations
@@ -15,33 +16,26 @@ import io
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from repro.config import Config, Recipe
+from repro.config import Config
 from repro.data.loader import TrainingCrops
+from repro.nets.dropout import share
 from repro.nets.vgg import VGG
 from repro.store.runs import Folder
+from repro.train.chance import Chance
 from repro.train.checkpoint import load_checkpoint, save_checkpoint
+from repro.train.distributed import ALONE, World
 from repro.train.interruption import Interrupted, Stop
+from repro.train.optimisers import OPTIMISERS
 from repro.train.schedule import Schedule, schedule
-
-OPTIMISERS: dict[str, Callable[[Any, Recipe], optim.Optimizer]] = {
-    "sgd": lambda weights, recipe: optim.SGD(
-        weights, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
-    ),
-    "adam": lambda weights, recipe: optim.Adam(
-        weights, recipe.learning_rate, weight_decay=recipe.weight_decay
-    ),
-}
 
 
 @dataclass
@@ -72,23 +66,6 @@ class Outcome:
     place: Place
 
 
-@dataclass(frozen=True)
-class Chance:
-    """The error of a net that names the commonest class whatever it sees."""
-
-    error: float
-    """In percent."""
-    threshold: float
-    """Three standard deviations of the validation error below it: an error under it is no luck."""
-
-
-def chance(labels: NDArray[np.int64], validation_images: int) -> Chance:
-    """Chance by the training labels, and what is clearly better on so many validation images."""
-    error = 1 - np.bincount(labels).max() / len(labels)
-    deviation = math.sqrt(error * (1 - error) / validation_images)
-    return Chance(100 * error, 100 * (error - 3 * deviation))
-
-
 class Training:
     """One net in training. Build it, then `run` it; an interrupted one goes on by itself."""
 
@@ -105,23 +82,25 @@ class Training:
         chance: Chance,
         say: Callable[[str], None],
         test: Callable[[], float] | None = None,
+        world: World = ALONE,
     ) -> None:
         """
         Args:
             net: with its first weights, on its device.
-            batches: the training crops.
+            batches: the training crops that this process makes.
             config: the run's configuration.
             folder: the run's folder, held.
             stop: asked to stop, training saves a checkpoint and raises `Interrupted`.
             prepare: from grey levels and colour shifts to the net's input on its device.
-            validate: error (%) on the validation images.
+            validate: error (%) on the validation images; all processes call it.
             chance: the error that a net has which learned nothing.
             say: prints a line without disturbing the progress bar.
             test: error (%) on the test images, to be logged after each epoch; None: not looked at.
+            world: the processes that train this net, each with its own `Training`.
         """
         self.net, self.batches, self.config, self.folder = net, batches, config, folder
         self.stop, self.prepare, self.say = stop, prepare, say
-        self.validate, self.test, self.chance = validate, test, chance
+        self.validate, self.test, self.chance, self.world = validate, test, chance, world
         recipe = config.recipe
         if config.finetune == "fc":
             net.features.requires_grad_(False)
@@ -140,7 +119,8 @@ class Training:
 
         Raises:
             Interrupted: after a checkpoint was saved.
-            RunError: an image or the disk failed, or another process took the run over.
+            RunError: an image or the disk failed, in any process, or someone else took the run
+                over.
         """
         self._resume()
         saved = time.monotonic()
@@ -148,49 +128,65 @@ class Training:
             while self.place.epoch < self.config.recipe.epochs and not self.schedule.finished:
                 bar.set_description(f"{self.config.arch.name} epoch {self.place.epoch + 1}")
                 began = time.monotonic()
-                for images, shift, labels in self.batches.epoch(self.place.epoch, self.place.step):
-                    self.folder.check()
-                    self._step(images, shift, labels)
+                batches = self.batches.epoch(self.place.epoch, self.place.step)
+                for step in range(self.place.step, len(self.batches)):
+                    self._step(batches)
                     self.place.seconds += time.monotonic() - began
                     began = time.monotonic()
-                    bar.update(len(labels))
+                    bar.update(self.batches.images(step))
                     if self.place.step % 10 == 0:
                         bar.set_postfix_str(self._summary(), refresh=False)
                     if not math.isfinite(self.place.loss_sum):
                         return self._diverged()
-                    if self.stop.asked:
-                        self._save()
-                        self.say(f"{self.folder.path.name} stops, saved; the same command goes on")
-                        raise Interrupted
-                    if began - saved > self.config.checkpoint_seconds:
+                    due = began - saved > self.config.checkpoint_seconds
+                    asked, due = self.world.any(self.stop.asked, due)
+                    if asked:
+                        self._stop()
+                    if due:
                         self._save()
                         saved = began
                 self._end_epoch()
         return self._ended()
 
-    def _step(self, images: Tensor, shift: Tensor, labels: Tensor) -> None:
+    def _step(self, batches: Iterator[tuple[Tensor, Tensor, Tensor]]) -> None:
         place, recipe = self.place, self.config.recipe
+        total = self.batches.images(place.step)
+        with self.world.together():
+            self.folder.check()
+            counts = self._backward(*next(batches), total)
+        weights = self.optimiser.param_groups[0]["params"]
+        self.world.sum([*(weight.grad for weight in weights), counts])
+        if recipe.clip is not None:
+            nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.schedule.at(place.iteration)
+        self.optimiser.step()
+        loss, wrong = counts.tolist()
+        place.loss_sum += loss * total
+        place.wrong += round(wrong)
+        place.seen += total
+        place.step += 1
+        place.iteration += 1
+
+    def _backward(self, images: Tensor, shift: Tensor, labels: Tensor, total: int) -> Tensor:
+        """Gradients of this process's share of the mean loss over a batch of `total` images.
+
+        Returns:
+            That share, and how many of this process's images are wrong: (2,).
+        """
         self.net.train()
         if self.config.finetune == "fc":
             self.net.features.eval()
-        torch.manual_seed(self.config.seed * 1_000_003 + place.iteration)
-        rate = self.schedule.at(place.iteration)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        share(self.net, self.world.rows(total), total)
+        torch.manual_seed(self.config.seed * 1_000_003 + self.place.iteration)
         labels = labels.to(self.device, non_blocking=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             scores = self.net(self.prepare(images, shift))
-            loss = functional.cross_entropy(scores, labels)
+            loss = functional.cross_entropy(scores, labels, reduction="sum") / total
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        if recipe.clip is not None:
-            nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip)
-        self.optimiser.step()
-        place.loss_sum += loss.item() * len(labels)
-        place.wrong += int((scores.detach().argmax(dim=1) != labels).sum())
-        place.seen += len(labels)
-        place.step += 1
-        place.iteration += 1
+        wrong = (scores.detach().argmax(dim=1) != labels).sum()
+        return torch.stack([loss.detach(), wrong.to(loss.dtype)])
 
     def _end_epoch(self) -> None:
         place = self.place
@@ -217,7 +213,8 @@ class Training:
         self.schedule.epoch_ended(error)
         place.epoch, place.step = place.epoch + 1, 0
         place.loss_sum, place.wrong, place.seen = 0.0, 0, 0
-        self.folder.write("log.csv", log(place.rows))
+        with self.world.together():
+            self.folder.write("log.csv", log(place.rows))
         self._save()
         if self.config.progress and not sys.stderr.isatty():
             # A file that takes the output wants a line now and then, not a bar.
@@ -262,12 +259,24 @@ class Training:
         return words
 
     def _save(self) -> None:
-        place = asdict(self.place) | {"schedule": self.schedule.state()}
-        save_checkpoint(self.folder, self.net, self.optimiser, place, self.checkpoints)
-        self.checkpoints += 1
+        with self.world.together():
+            if not self.world.leads:
+                return
+            place = asdict(self.place) | {"schedule": self.schedule.state()}
+            save_checkpoint(self.folder, self.net, self.optimiser, place, self.checkpoints)
+            self.checkpoints += 1
+
+    def _stop(self) -> NoReturn:
+        self._save()
+        self.say(f"{self.folder.path.name} stops, saved; the same command goes on")
+        with self.world.together():
+            raise Interrupted
 
     def _resume(self) -> None:
-        loaded = load_checkpoint(self.folder.path, self.net, self.optimiser, self.say)
+        loaded = self.world.led(
+            lambda: load_checkpoint(self.folder.path, self.net, self.optimiser, self.say)
+        )
+        self.world.level(self.net, self.optimiser)
         if loaded is None:
             return
         place, self.checkpoints = loaded

@@ -22,6 +22,7 @@ from repro.data.rescale import rescale
 from repro.data.sources import Split
 from repro.data.statistics import compute
 from repro.errors import RunError
+from repro.train.distributed import World
 from tests.data.conftest import arrays
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -54,6 +55,34 @@ def test_each_image_comes_once_an_epoch_and_resuming_gives_the_tail(
     start = more.draw(st.integers(0, len(made)))
     again = crops(arrays(count), smax=20, batch=batch, seed=seed, mirror=True)
     assert same(list(again.epoch(epoch, start)), batches[start:])
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 20), st.integers(1, 8), st.integers(1, 5))
+def test_the_rows_of_all_processes_are_the_batches(count: int, batch: int, size: int) -> None:
+    def made(world: World) -> list[Batch]:
+        split = arrays(count)
+        return list(crops(split, smax=20, batch=batch, mirror=True, own=world.rows).epoch(2))
+
+    parts = [made(World(rank, size)) for rank in range(size)]
+    joined = [
+        tuple(torch.cat(tensors) for tensors in zip(*rows, strict=True))
+        for rows in zip(*parts, strict=True)
+    ]
+    assert same(joined, made(World()))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 9])
+def test_the_batches_of_all_processes_are_the_test_set(photographs: Split, size: int) -> None:
+    parts = [World(rank, size).part for rank in range(size)]
+    for whole, *own in (
+        [list(whole_images(photographs, 16, 2, part=p)) for p in (slice(None), *parts)],
+        [list(centre_crops(photographs, 16, 16, 2, part=p)) for p in (slice(None), *parts)],
+    ):
+        got = sorted(((i, x) for part in own for i, x in part), key=lambda b: b[0].tolist())
+        expected = sorted(whole, key=lambda batch: batch[0].tolist())
+        for batch, other in zip(got, expected, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(batch, other, strict=True))
 
 
 def windows(image: Tensor, sides: range, crop: int, mirror: bool) -> set[bytes]:

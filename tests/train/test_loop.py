@@ -22,8 +22,9 @@ from repro.nets.init import initialise
 from repro.nets.vgg import VGG
 from repro.spec import layers
 from repro.store.runs import Folder
+from repro.train.chance import Chance, chance
 from repro.train.interruption import Interrupted, Stop
-from repro.train.loop import Chance, Outcome, Training, chance
+from repro.train.loop import Outcome, Training
 from tests.conftest import Compose
 
 LABELS: NDArray[np.int64] = np.arange(22) % 3

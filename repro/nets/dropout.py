@@ -1,0 +1,33 @@
+"""Dropout whose mask belongs to the batch, not to the process that computes a part of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Dropout(nn.Dropout):
+    """Drops activations (Section 3.1) of some rows of a batch by the mask of the whole batch."""
+
+    rows = slice(None)
+    total = 0
+    """The rows of the batch that come in, and how many it has; 0: all come in."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, ...) to the same shape, where B is the number of `rows`.
+
+        Which activations are dropped depends on torch's generator, on `total` and on the place of
+        a row, so that processes which share a batch drop what a single one would.
+        """
+        if not self.training or self.total in (0, len(input)):
+            return super().forward(input)
+        ones = torch.ones(self.total, *input.shape[1:], dtype=input.dtype, device=input.device)
+        return input * functional.dropout(ones, self.p)[self.rows]
+
+
+def share(net: nn.Module, rows: slice, total: int) -> None:
+    """Tell every dropout of `net` that `rows` of a batch of `total` images come in next."""
+    for part in net.modules():
+        if isinstance(part, Dropout):
+            part.rows, part.total = rows, total

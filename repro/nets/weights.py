@@ -1,0 +1,34 @@
+"""Weights of a finished run, on disk and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from repro.errors import RunError
+from repro.nets.vgg import VGG
+
+
+def weights(net: VGG) -> bytes:
+    """The content of `weights.safetensors`."""
+    return save({name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()})
+
+
+def load_weights(net: VGG, folder: Path) -> None:
+    """Load a finished run's weights into a net of the same shape.
+
+    Raises:
+        RunError: the run has none (it diverged), or the file is damaged.
+    """
+    path = folder / "weights.safetensors"
+    try:
+        net.load_state_dict(load(path.read_bytes()))
+    except FileNotFoundError:
+        raise RunError(
+            f"{folder.name} diverged and has no weights to start from: try another seed"
+        ) from None
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"{path} is damaged: {reason}; remove its folder to train again") from None
