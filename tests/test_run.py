@@ -253,9 +253,14 @@ def test_an_image_that_breaks_fails_its_run_until_it_is_repaired(
     reason = json.loads((failed / "failed.json").read_text())["reason"]
     assert reason.startswith(f"{broken} cannot be decoded")
     assert not (failed / "result.json").exists()
+    assert run(runs, *words, "data.on_bad_image=skip") == 0
+    said = capsys.readouterr().err
+    assert "1 image files cannot be decoded and are left out" in said
+    counts = [json.loads(p.read_text())["data"] for p in runs.glob("*skip*/result.json")]
+    assert sorted((c["left_out"], c["validation"]) for c in counts) == [(0, 6), (1, 3)]
     broken.write_bytes(whole)
     assert run(runs, *words) == 0
-    assert len(list(runs.glob("*/result.json"))) == 2
+    assert len(list(runs.glob("*/result.json"))) == 4
     assert not (failed / "failed.json").exists()
 
 

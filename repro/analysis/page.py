@@ -118,6 +118,7 @@ class Part:
             "data": self.setting.data,
             "counts": {key: f"{counts[key]:,}" for key in ("train", "validation", "test")}
             | {"classes": counts["classes"]},
+            "left_out": counts.get("left_out", 0),
             "seeds": ", ".join(str(s) for s in sorted({run.config.seed for run in runs})),
             "tables": {name: table_markdown(frame) for name, frame in self.frames.items()},
             "figure": self.figure,
