@@ -98,6 +98,14 @@ def test_what_is_finished_is_not_done_again_and_new_views_are_added(tmp_path: Pa
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
 
+def test_a_sweep_over_tests_makes_the_views_of_each(tmp_path: Path) -> None:
+    assert run(tmp_path, "test=[centre]") == 0
+    assert run(tmp_path, "-m", "test=[centre],[single_scale]") == 0
+    (folder,) = folders(tmp_path).values()
+    views = {path.name for path in (folder / "views").iterdir()}
+    assert views == {"centre-Q256.npz", "dense-Q256.npz"}
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path: Path) -> None:
     for place, seed in (("first", 3), ("second", 3), ("third", 4)):
         assert run(tmp_path / place, f"seed={seed}", "arch=A-LRN", "test=[single_scale]") == 0
