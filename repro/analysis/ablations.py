@@ -12,10 +12,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from repro.analysis.experiments import Experiment, measured_nets, shown
 from repro.analysis.figures import COLOURS, STYLE, Drawn, bars, drawn, read_log
-from repro.analysis.measured import Spread, spread
+from repro.analysis.measured import Spread, members, spread
 from repro.analysis.settings import Comparison
 from repro.analysis.tables import OPEN, cell, net_title
 from repro.paper import published
@@ -74,6 +75,7 @@ def compared(experiment: Experiment, comparison: Comparison) -> Drawn | None:
     for panel in panels:
         panel.set_xlabel("top-1 error (%)")
         panel.margins(x=0.12)
+        panel.set_xlim(left=max(0.0, panel.get_xlim()[0]))
     n = sorted({value.seeds for value in values})
     seeds = f"{n[0]}" if len(n) == 1 else f"{n[0]} to {n[-1]}"
     caption = (
@@ -109,10 +111,8 @@ def _draw_row(panels: Sequence[Axes], place: int, row: _Row) -> None:
 
 
 def _short(net: str) -> str:
-    if "+" in net:
-        count = net.count("+") + 1
-        return f"{count} nets" if count > 3 else net.replace("+", " + ")
-    return net_title(net)
+    count = len(members(net))
+    return f"{count} nets" if count > 3 else net_title(net)
 
 
 def curves(experiment: Experiment, comparison: Comparison) -> Drawn | None:
@@ -150,7 +150,7 @@ def curves(experiment: Experiment, comparison: Comparison) -> Drawn | None:
         ncols=len(scales),
         frameon=False,
     )
-    how = test.replace("_each_scale", " crops").replace("each_scale", "dense evaluation")
+    how = "dense evaluation" if test == "each_scale" else "multi-crop"
     caption = (
         f"Error against the test scale Q ({how}), nets trained at S=256, S=384 and jittered S; "
         "bands are 95% intervals of each point. The paper tests a few of these Q."
@@ -185,6 +185,7 @@ def activations(experiment: Experiment, comparison: Comparison) -> Drawn | None:
             colour = colours.setdefault(init, COLOURS[len(colours) % len(COLOURS)])
             panel.plot(range(1, len(table) + 1), table["rms"], ".-", color=colour, lw=1.2)
         panel.set_yscale("log")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.set_title(title, fontsize=9)
         panel.set_xlabel("weight layer")
         panel.set_ylabel("RMS before rectification")

@@ -15,7 +15,7 @@ import yaml
 from numpy.typing import NDArray
 
 from repro.analysis.intervals import Difference, Interval, difference, holm
-from repro.analysis.measured import Measured, fuse
+from repro.analysis.measured import Measured, fuse, members
 from repro.analysis.settings import Comparison
 from repro.paper import published
 from repro.spec.geometry import DENSE_CROP
@@ -32,7 +32,7 @@ COLUMNS = [
 ]
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
 UNDECIDED, UNTESTABLE = "not decided", "not testable here"
-# Where crops are too small for dense evaluation, its place is taken by the centre crop.
+# Where crops are too small for dense evaluation, crops of the image take its place.
 INSTEAD = {"single_scale": "centre", "each_scale": "crops_each_scale"}
 
 
@@ -64,6 +64,7 @@ class Claim:
     section: str
     kind: str
     margin: float
+    """In percent of the right side's error."""
     left: Side
     right: Side
     paper_difference: float | None = None
@@ -75,7 +76,7 @@ class Claim:
     @property
     def about(self) -> str:
         """`nets`, of test protocols and ensembles of given nets; `configuration` of all others."""
-        fusion = "+" in self.left.net + self.right.net
+        fusion = len(members(self.left.net)) + len(members(self.right.net)) > 2
         return "nets" if fusion or self.left.net == self.right.net else "configuration"
 
     @property
@@ -86,13 +87,13 @@ class Claim:
             return None
         return 100 * self.paper_difference / error
 
-    @property
-    def edges(self) -> tuple[float, float]:
-        """Between which differences, in points, the claim holds."""
+    def edges(self, error: float) -> tuple[float, float]:
+        """Between which differences, in points, the claim holds; `error` is the right side's."""
+        margin = self.margin * error / 100
         return {
-            "better": (-math.inf, -self.margin),
-            "no_improvement": (-self.margin, math.inf),
-            "equal_within": (-self.margin, self.margin),
+            "better": (-math.inf, -margin),
+            "no_improvement": (-margin, math.inf),
+            "equal_within": (-margin, margin),
         }[self.kind]
 
 
@@ -133,13 +134,14 @@ def _judge(claim: Claim, comparison: Comparison) -> dict[str, Any] | None:
     if not seeds:
         return None
     found = difference(np.stack([sides[0][seed] - sides[1][seed] for seed in seeds]))
-    verdict, p, reason = _judged(claim, found, untestable(claim, left, right, comparison))
     error = 100 * float(np.mean([sides[1][seed].mean() for seed in seeds]))
+    obstacle = untestable(claim, left, right, comparison)
+    verdict, p, reason = _judged(claim, found, error, obstacle)
     return {
         "claim": claim.claim,
         "section": claim.section,
         "kind": claim.kind,
-        "margin": claim.margin,
+        "margin": round(claim.margin * error / 100, 4),
         "left": str(left),
         "right": str(right),
         "metric": "top1_error_rise" if claim.left.above else "top1_error",
@@ -154,12 +156,14 @@ def _judge(claim: Claim, comparison: Comparison) -> dict[str, Any] | None:
         "reason": reason,
         "ours": claim.ours,
         "experiment": claim.experiment,
-        **_numbers(claim, found, None if claim.left.above else error),
+        **_numbers(claim, found, None if claim.left.above else error, reason, obstacle),
         **_setting(comparison),
     }
 
 
-def _numbers(claim: Claim, found: Difference, error: float | None) -> dict[str, Any]:
+def _numbers(
+    claim: Claim, found: Difference, error: float | None, reason: str, obstacle: str | None
+) -> dict[str, Any]:
     """Both intervals, the relative change, and what it would take; `error` is the right side's."""
     several = found.seeds > 1
     nets = found.interval(configuration=False)
@@ -167,7 +171,7 @@ def _numbers(claim: Claim, found: Difference, error: float | None) -> dict[str, 
     shown = whole if whole is not None and claim.about == "configuration" else nets
     relative = 100 * found.middle / error if error else None
     effect = 0.0
-    if claim.kind == "better" and claim.paper_relative is not None and error:
+    if claim.kind == "better" and claim.paper_relative is not None and error and obstacle is None:
         effect = claim.paper_relative / 100 * error
     numbers = {
         "difference": found.middle,
@@ -176,7 +180,7 @@ def _numbers(claim: Claim, found: Difference, error: float | None) -> dict[str, 
         **_ends("configuration", whole),
         "relative_change": relative,
         "paper_relative_change": claim.paper_relative,
-        "decides_from": claim.margin + shown.half,
+        "decides_from": None if reason else shown.half,
     }
     return {key: None if value is None else round(value, 4) for key, value in numbers.items()} | {
         "images_for_power": found.images_for(effect) if effect else None,
@@ -202,7 +206,7 @@ def _setting(comparison: Comparison) -> dict[str, str]:
 
 
 def _sides_here(claim: Claim, comparison: Comparison) -> tuple[Side, Side]:
-    """Below a crop of 128 pixels centre crops stand for dense evaluation, where both sides can."""
+    """Below a crop of 128 pixels crops stand for dense evaluation, where both sides can."""
     sides = claim.left, claim.right
     if comparison.crop >= DENSE_CROP or not all(side.test in INSTEAD for side in sides):
         return sides
@@ -226,8 +230,8 @@ def values(side: Side, comparison: Comparison) -> dict[int, NDArray[np.float64]]
 
 
 def _measured(side: Side, comparison: Comparison) -> list[Measured]:
-    if "+" in side.net:
-        return fuse(comparison.measured, side.net.split("+"), side.test)
+    if len(members(side.net)) > 1:
+        return fuse(comparison.measured, members(side.net), side.test)
     return comparison.cells(side.net, side.test)
 
 
@@ -255,26 +259,28 @@ def untestable(claim: Claim, left: Side, right: Side, comparison: Comparison) ->
     return None
 
 
-def _judged(claim: Claim, found: Difference, obstacle: str | None) -> tuple[str, float | None, str]:
+def _judged(
+    claim: Claim, found: Difference, error: float, obstacle: str | None
+) -> tuple[str, float | None, str]:
     """Verdict, its level where there is a test, and why there is none."""
     if obstacle is not None:
         return UNTESTABLE, None, obstacle
     if claim.about == "configuration" and found.seeds < 2:
         return UNDECIDED, None, "one seed says nothing about the configuration"
-    return *_verdict(claim, found), ""
+    return *_verdict(claim, found, error), ""
 
 
-def _verdict(claim: Claim, found: Difference) -> tuple[str, float]:
+def _verdict(claim: Claim, found: Difference, error: float) -> tuple[str, float]:
     """The verdict, and the level at which its interval would no longer give one."""
     configuration = claim.about == "configuration"
     interval = found.interval(configuration=configuration)
-    above, below = claim.edges
+    edges = above, below = claim.edges(error)
     inside = above < interval.low and interval.high < below
     outside = interval.low > below or interval.high < above
     p = max(
         (
             found.p_value(edge, configuration=configuration)
-            for edge in claim.edges
+            for edge in edges
             if math.isfinite(edge) and (not outside or (edge == below) == (found.middle > below))
         ),
         default=1.0,

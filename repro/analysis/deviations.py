@@ -91,7 +91,9 @@ def _init(run: Run) -> Iterator[tuple[str, str, str]]:
     init = run.config.init
     if init.name == "glorot":
         return  # The paper's own later advice, Section 3.1.
-    if init.copy_from is None and not (init.name == "normal" and run.config.arch.name == "A"):
+    if init.copy_from is None and not (
+        init.name == "normal_literal" and run.config.arch.name == "A"
+    ):
         paper = "A from N(0, variance 0.01), deeper nets from A; or Glorot and Bengio's"
         yield "3.1", f"initialisation {init.name}", paper
     width = run.config.size.width

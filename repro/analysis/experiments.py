@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from repro.analysis.claims import INSTEAD, claims
-from repro.analysis.measured import spread
+from repro.analysis.claims import INSTEAD, Claim, claims
+from repro.analysis.measured import members, spread
 from repro.analysis.settings import Comparison
 from repro.analysis.tables import cell, net_title, percent
 from repro.config import CONF
@@ -106,7 +106,7 @@ def table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
     for net in nets:
         for theirs, test in zip(experiment.tests, shown(experiment, comparison), strict=True):
             seeds = len(comparison.cells(net, test))
-            if "+" in net and not seeds:
+            if len(members(net)) > 1 and not seeds:
                 continue  # Table 6 says which ensembles are open.
             rows.append(
                 {
@@ -141,33 +141,38 @@ def claim_table(judged: pd.DataFrame, short: bool = False) -> pd.DataFrame:
         judged: a row for each claim, as in `claims.csv`.
         short: without what it would take to decide.
     """
-    sentences = {claim.claim: claim for claim in claims()}
+    known = {claim.claim: claim for claim in claims()}
     rows = []
     for row in judged.to_dict("records"):
-        claim = sentences[row["claim"]]
-        text = f"{claim.text}{' (ours)' if claim.ours else ''}"
-        shows = {"yes": " (shown)", "tie": " (a tie)", "no": " (not shown)"}
+        claim = known[row["claim"]]
+        shows = {"yes": " (agrees)", "tie": " (a tie)", "no": " (disagrees)"}
         here = f"{row['difference']:+.1f} [{row['ci_low']:+.1f}; {row['ci_high']:+.1f}]"
         cells = {
             "section": row["section"],
-            "claim": text,
+            "claim": sentence(claim),
             "paper (points)": _points(row["paper_difference"]) + shows.get(claim.paper_shows, ""),
             "here (points)": here,
             "images, seeds": f"{row['n_images']:,}, {row['n_seeds']}",
             "verdict": row["verdict"],
+            "with Holm": row["verdict_holm"],
         }
         if not short:
             cells |= {
-                "with Holm": row["verdict_holm"],
                 "relative, paper (%)": _points(row["paper_relative_change"]),
                 "relative, here (%)": _points(row["relative_change"]),
-                "decides from (points)": f"{row['decides_from']:.1f}",
+                "half-width (points)": _points(row["decides_from"]).lstrip("+"),
                 "images for 80% power": _count(row["images_for_power"]),
                 "seeds for 80% power": _count(row["seeds_for_power"]),
                 "left - right": f"{row['left']} - {row['right']}",
+                "no test because": row["reason"] or "-",
             }
         rows.append(cells)
     return pd.DataFrame(rows)
+
+
+def sentence(claim: Claim) -> str:
+    """What a claim says, and whether the paper says it."""
+    return f"{claim.text} (ours)" if claim.ours else claim.text
 
 
 def _points(difference: Any) -> str:

@@ -128,9 +128,13 @@ def _place(net: str) -> float:
 
 
 def _label(net: str) -> dict[str, Any]:
-    left = net in ("A", "C")
-    place = (-7, -3) if left else (7, -3)
-    return {"xytext": place, "textcoords": "offset points", "ha": "right" if left else "left"}
+    # Aside of its own bar, and A-LRN's above, where B's bar is near.
+    place, side = {
+        "A": ((-7, -3), "right"),
+        "C": ((-7, -3), "right"),
+        "A-LRN": ((4, 6), "left"),
+    }.get(net, ((7, -3), "left"))
+    return {"xytext": place, "textcoords": "offset points", "ha": side}
 
 
 def all_errors(comparison: Comparison) -> Drawn | None:

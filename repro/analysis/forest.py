@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from textwrap import shorten
+from textwrap import wrap
 from typing import Any
 
 import matplotlib as mpl
@@ -37,22 +37,24 @@ def claims_figure(judged: pd.DataFrame, sentences: dict[str, str]) -> Drawn | No
 
 
 def _claims_figure(rows: list[dict[Any, Any]], sentences: dict[str, str]) -> Drawn:
-    figure = Figure(figsize=(8, 1.3 + 0.21 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(8, 1.3 + 0.27 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for place, row in enumerate(rows):
         # What cannot be tested is shown and stays in the background.
         look: dict[str, Any] = {"color": VERDICTS[row["verdict"]]}
         look["alpha"] = 0.5 if row["verdict"] == UNTESTABLE else 1.0
         axes.plot([row["ci_low"], row["ci_high"]], [place, place], "-", lw=1.6, **look)
-        axes.plot(row["difference"], place, "o", ms=4, **look)
+        # Hollow: does not hold over all claims together.
+        hollow = None if row["verdict"] == row["verdict_holm"] else "white"
+        axes.plot(row["difference"], place, "o", ms=4, mfc=hollow, **look)
         if not pd.isna(row["paper_difference"]):
             axes.plot(row["paper_difference"], place, "x", color="black", ms=5, mew=1.2)
     _claims_axes(axes, rows, sentences)
     caption = (
         "Every claim with both sides measured: left minus right in points of top-1 error with its "
         "95% interval (of the configuration where there are several seeds and the claim is about "
-        "one, else of these nets), and the paper's own difference. Points of two tasks: compare "
-        "signs, and sizes only by the relative changes in the table."
+        "one, else of these nets), and the paper's own difference. Hollow: not with Holm. Points "
+        "of two tasks: compare signs, and sizes only by the relative changes in the table."
     )
     return drawn("claims", caption, figure)
 
@@ -61,7 +63,7 @@ def _claims_axes(axes: Axes, rows: Sequence[dict[Any, Any]], sentences: dict[str
     axes.axvline(0, color="black", lw=0.8)
     axes.set_yticks(
         range(len(rows)),
-        [shorten(sentences[row["claim"]], 80, placeholder=" …") for row in rows],
+        ["\n".join(wrap(sentences[row["claim"]], 66)[:2]) for row in rows],
         fontsize=6.5,
     )
     axes.set_ylim(len(rows) - 0.5, -0.5)

@@ -4,9 +4,10 @@ Two nets are compared on the same test images, so a difference is a number for e
 each seed where there are several: a table `gaps` (seeds, images) of left minus right, errors as 0
 and 1. Two questions have two intervals:
 
-- *these nets*: only the test images are a sample. Bonett and Price (2012, "Adjusted Wald confidence
-  interval for a difference of binomial proportions based on paired data"): two images more, one for
-  either side, else nets that err on the same few images would differ by zero with certainty.
+- *these nets*: only the test images are a sample. After Bonett and Price (2012, "Adjusted Wald
+  confidence interval for a difference of binomial proportions based on paired data"): two images
+  more, one for either side, else nets that err on the same few images would differ by zero with
+  certainty.
 - *the configuration*: what another training would give. Student's interval over the seeds'
   differences, joined with that of the images (the root of the sum of squares of the half-widths).
   The unit is the lineage: a seed's nets start from one another and are compared with each other.
@@ -54,6 +55,8 @@ class Difference:
     """Standard error over test images, of the mean over the seeds there are."""
     over_seeds: float | None
     """Standard error over seeds; None for one seed."""
+    one_pair: float
+    """Standard error over test images of a single pair of nets, on the average of the seeds."""
     images: int
     seeds: int
 
@@ -92,11 +95,11 @@ class Difference:
         return float(optimize.brentq(missing, smallest, 1.0))
 
     def images_for(self, effect: float) -> int | None:
-        """Test images that show `effect` (points) between these nets with 80% power."""
+        """Test images that show `effect` (points) between two given nets with 80% power."""
         if not effect:
             return None
         quantiles = float(stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER))
-        return math.ceil(self.images * (quantiles * self.over_images / effect) ** 2)
+        return math.ceil(self.images * (quantiles * self.one_pair / effect) ** 2)
 
     def seeds_for(self, effect: float) -> int | None:
         """Seeds that show `effect` (points) between configurations with 80% power on these images.
@@ -123,12 +126,13 @@ def difference(gaps: NDArray[np.float64]) -> Difference:
         gaps: (seeds, images), left minus right of each image's error (0 to 1).
     """
     seeds, images = gaps.shape
-    mean = np.append(gaps.mean(axis=0), [1.0, -1.0])
+    pairs = np.hstack([gaps, np.repeat([[1.0, -1.0]], seeds, axis=0)])
     over_seeds = float(stats.sem(gaps.mean(axis=1))) if seeds > 1 else None
     return Difference(
         100 * float(gaps.mean()),
-        100 * float(stats.sem(mean)),
+        100 * float(stats.sem(np.append(gaps.mean(axis=0), [1.0, -1.0]))),
         None if over_seeds is None else 100 * over_seeds,
+        100 * float(np.sqrt(np.mean(stats.sem(pairs, axis=1) ** 2))),
         images,
         seeds,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -87,11 +88,24 @@ class Measured:
 
 
 def usual_init(runs: Sequence[Run]) -> Init:
-    """The initialisation of most runs of a setting; where there are as many, the recipe's own."""
-    counts = Counter(run.config.init.name for run in runs)
+    """The initialisation that a setting's plain names stand for.
+
+    It is that of most nets which did not diverge, those that others start from left aside; where
+    there are as many, the recipe's own.
+    """
+    parents = {run.config.init.copy_from for run in runs}
+    counted = [run for run in runs if base(run.config.arch.name) not in parents]
+    counted = [run for run in counted or runs if run.result["outcome"] != "diverged"] or list(runs)
+    nets = {(r.config.arch.name, r.config.scale.name, r.config.init.name) for r in counted}
+    counts = Counter(init for _, _, init in nets)
     own = runs[0].config.recipe.init
     usual = max(counts, key=lambda name: (counts[name], name == own, name))
-    return next(run.config.init for run in runs if run.config.init.name == usual)
+    return next(run.config.init for run in counted if run.config.init.name == usual)
+
+
+def members(net: str) -> list[str]:
+    """The labels of an ensemble's members; the `+` of a changed name (`E+fc=...`) parts none."""
+    return re.split(r"\+(?![\w.]+=|[0-9a-f]{6}(?:-|$))", net)
 
 
 def net_label(run: Run, usual: Init) -> str:
@@ -137,24 +151,24 @@ def measure(runs: Sequence[Run], usual: Init | None = None) -> list[Measured]:
     return found
 
 
-def fuse(measured: Sequence[Measured], members: Sequence[str], protocol: str) -> list[Measured]:
+def fuse(measured: Sequence[Measured], nets: Sequence[str], protocol: str) -> list[Measured]:
     """The mean posteriors of several nets of one setting, for every seed that all of them have.
 
     Args:
         measured: nets of one setting.
-        members: which nets, as in `D-jitter`.
+        nets: which, as in `D-jitter`.
         protocol: how each is tested, at the test scales of its own S.
     """
     seeds = sorted({one.seed for one in measured})
     fusions = []
     for seed in seeds:
         found = {one.net: one for one in measured if (one.protocol, one.seed) == (protocol, seed)}
-        if all(member in found for member in members):
-            chosen = [found[member] for member in members]
+        if all(net in found for net in nets):
+            chosen = [found[net] for net in nets]
             posteriors = stored.mean([one.posteriors for one in chosen])
             runs = tuple(one.run for one in chosen)
             qs = tuple(one.qs[0] for one in chosen)
-            fusions.append(Measured(runs, "+".join(members), protocol, qs, posteriors))
+            fusions.append(Measured(runs, "+".join(nets), protocol, qs, posteriors))
     return fusions
 
 

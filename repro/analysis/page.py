@@ -26,7 +26,7 @@ from repro.analysis.claims import (
     judge,
 )
 from repro.analysis.deviations import open_choices
-from repro.analysis.experiments import Experiment, claim_table, experiments, present
+from repro.analysis.experiments import Experiment, claim_table, experiments, present, sentence
 from repro.analysis.experiments import table as experiment_table
 from repro.analysis.figures import Drawn, figures
 from repro.analysis.forest import claims_figure
@@ -131,8 +131,9 @@ class Part:
             "crop": crop,
             "dense_crop": DENSE_CROP,
             "verdicts": _count_verdicts(self.claims),
-            "reasons": list(dict.fromkeys(r for r in self.claims.reason if r)),
-            "claims_open": [c.text for c in claims() if c.claim not in judged],
+            "judged": len(self.claims),
+            "ours": int(self.claims.ours.sum()),
+            "claims_open": [sentence(c) for c in claims() if c.claim not in judged],
             "open_choices": list(dict.fromkeys(c for run in runs for c in open_choices(run))),
             "missing": self.missing,
             "experiments_open": [
@@ -177,10 +178,13 @@ def table_markdown(frame: pd.DataFrame) -> str:
 
 
 def _count_verdicts(judged: pd.DataFrame) -> str:
-    """As in `3 reproduced, 1 contradicted, 2 not decided`."""
-    order = (REPRODUCED, CONTRADICTED, UNDECIDED, UNTESTABLE)
-    counts = Counter(judged.verdict)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if counts[verdict])
+    """As in `3 reproduced (2 with Holm), 2 not decided`."""
+    counts, held = Counter(judged.verdict), Counter(judged.verdict_holm)
+    words = []
+    for verdict in (REPRODUCED, CONTRADICTED, UNDECIDED, UNTESTABLE):
+        tested = f" ({held[verdict]} with Holm)" if verdict in (REPRODUCED, CONTRADICTED) else ""
+        words += [f"{counts[verdict]} {verdict}{tested}"] if counts[verdict] else []
+    return ", ".join(words)
 
 
 def environment(runs: Sequence[Run]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from repro.analysis.measured import Measured, fuse, measure, net_label, usual_init
+from repro.analysis.measured import Measured, fuse, measure, members, net_label, usual_init
 from repro.config import CONF, Config, choice
 from repro.paper import published
 from repro.spec.scales import PROTOCOLS
@@ -58,11 +58,11 @@ class Comparison:
         self.measured = measure(self.runs, self.usual)
         wanted = [(row["members"], row["protocol"]) for row in published.rows(6)]
         averaged = [name for name, protocol in PROTOCOLS.items() if protocol.scales != "each"]
-        wanted += [(members, protocol) for members in self.asked for protocol in averaged]
+        wanted += [(_as_published(net), name) for net in self.asked for name in averaged]
         self.fused = [
             one
-            for members, protocol in dict.fromkeys(wanted)
-            for one in fuse(self.measured, members.split("+"), protocol)
+            for net, protocol in dict.fromkeys(wanted)
+            for one in fuse(self.measured, members(net), protocol)
         ]
 
     @property
@@ -115,6 +115,11 @@ class Comparison:
             if (one.net, one.protocol) == (self.plain(net), protocol) and q in (None, one.q)
         ]
 
+    def diverged(self, net: str) -> bool:
+        """Whether all runs of a net diverged, so that it will never have an error."""
+        runs = self.nets.get(self.plain(net), [])
+        return bool(runs) and all(run.result["outcome"] == "diverged" for run in runs)
+
     def command(self, net: str, test: str | None = None) -> str:
         """The command line that makes a net in the setting and the store of these runs.
 
@@ -128,6 +133,13 @@ class Comparison:
         if self.usual.name != self.config.recipe.init and not starts_others:
             words.append(f"init={base(self.usual.name)}")
         return command(self.runs[0], words, test)
+
+
+def _as_published(ensemble: str) -> str:
+    """An ensemble, its members in the paper's order where the paper has it."""
+    same = (row["members"] for row in published.rows(6))
+    own = set(members(ensemble))
+    return next((theirs for theirs in same if set(members(theirs)) == own), ensemble)
 
 
 def by_setting(runs: Sequence[Run], asked: Sequence[str] = ()) -> list[Comparison]:

@@ -9,8 +9,9 @@ import pandas as pd
 
 from repro.analysis.built import TABLE1, as_run
 from repro.analysis.deviations import deviations
-from repro.analysis.measured import spread
+from repro.analysis.measured import members, spread
 from repro.analysis.settings import Comparison
+from repro.config import CONF
 from repro.paper import published
 from repro.spec.cost import cost
 from repro.spec.geometry import DENSE_CROP
@@ -93,7 +94,7 @@ def errors(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[str]
             if net in known:
                 continue
             cells = comparison.cells(net, protocol)
-            if cells or all(run.result["outcome"] == "diverged" for run in comparison.nets[net]):
+            if cells or comparison.diverged(net):
                 row = _row(comparison, net, protocol, cells[0].q if cells else "-")
                 row["net"] += " (not in this table)"
                 rows.append(row | {"top-1 paper (%)": "-", "top-5 paper (%)": "-"})
@@ -127,17 +128,20 @@ def ensembles(comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
     rows, missing = [], []
     paper = {(row["protocol"], row["members"]): row for row in published.rows(6)}
     asked = [(one.protocol, one.net) for one in comparison.fused]
-    for protocol, members in dict.fromkeys([*paper, *asked]):
-        cells = comparison.cells(members, protocol)
-        theirs = paper.get((protocol, members), {})
-        absent = [m for m in members.split("+") if not comparison.cells(m, protocol)]
-        missing += [comparison.command(member, protocol) for member in absent]
+    for protocol, ensemble in dict.fromkeys([*paper, *asked]):
+        cells = comparison.cells(ensemble, protocol)
+        theirs = paper.get((protocol, ensemble), {})
+        absent = [net for net in members(ensemble) if not comparison.cells(net, protocol)]
+        diverged = [net for net in absent if comparison.diverged(net)]
+        missing += [comparison.command(n, protocol) for n in absent if n not in diverged]
         rows.append(
             {
                 "ensemble": theirs.get("system", "asked for"),
-                "members": members.replace("+", " + "),
+                "members": " + ".join(members(ensemble)),
                 "method": METHODS.get(protocol, protocol.replace("_", " ")),
-                "top-1 here (%)": str(spread(cells)) if cells else OPEN,
+                "top-1 here (%)": (
+                    str(spread(cells)) if cells else "a member diverged" if diverged else OPEN
+                ),
                 "seeds": str(len(cells)) if cells else "-",
                 "top-1 paper (%)": percent(theirs.get("top1_error")),
                 "top-5 paper (%)": percent(theirs.get("top5_error")),
@@ -200,22 +204,19 @@ def scale_label(scale: str) -> str:
 
 def split(net: str) -> tuple[str, str]:
     """A net's label as (what it is, S as the paper writes it)."""
-    words = net.split("-")
-    place = next((i for i, word in enumerate(words) if word in SCALES), None)
-    if place is None:
-        arch, _, scale = net.rpartition("-")
-        return arch, scale
-    arch, rest = "-".join(words[:place]), words[place + 1 :]
-    notes = ["FC layers tuned" if word == "fc" else f"init {word}" for word in rest]
-    return ", ".join([arch, *notes]), SCALES[words[place]]
+    words, notes = net.split("-"), []
+    while len(words) > 2 and (words[-1] == "fc" or (CONF / "init" / f"{words[-1]}.yaml").is_file()):
+        notes.append("FC layers tuned" if words[-1] == "fc" else f"init {words[-1]}")
+        words.pop()
+    return ", ".join(["-".join(words[:-1]), *reversed(notes)]), scale_label(words[-1])
 
 
 def net_title(net: str) -> str:
     """A net's label for readers, as in `D, FC layers tuned, S=[256; 512]`; a fusion's members."""
-    if "+" in net:
-        return net.replace("+", " + ")
+    if len(members(net)) > 1:
+        return " + ".join(members(net))
     arch, scale = split(net)
-    return f"{arch}, S={scale}"
+    return f"{arch}, S={scale}" if scale in SCALES.values() else f"{arch}, {scale}"
 
 
 def what_ran(runs: Sequence[Run]) -> pd.DataFrame:

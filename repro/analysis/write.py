@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from repro.analysis.claims import COLUMNS as CLAIMS
-from repro.analysis.measured import results
+from repro.analysis.measured import members, results
 from repro.analysis.page import Part, html, markdown, table_markdown
 from repro.analysis.settings import Comparison, by_setting
 from repro.errors import RequestError, RunError
@@ -76,16 +76,19 @@ def _check_out(out: Path) -> None:
 def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
     settings = [{one.net for one in comparison.measured} for comparison in comparisons]
     known = set().union(*settings)
-    for members in fuse:
-        nets = members.split("+")
+    for ensemble in fuse:
+        nets = members(ensemble)
         if len(set(nets)) < max(2, len(nets)):
-            raise RequestError(f"fuse={members}: expected two nets or more, each once, as NET+NET")
+            raise RequestError(f"fuse={ensemble}: expected two nets or more, each once, as NET+NET")
         for member in nets:
             if member not in known:
                 names = ", ".join(sorted(known))
-                raise RequestError(f"fuse={members}: there is no tested net {member}, but {names}")
+                raise RequestError(f"fuse={ensemble}: there is no tested net {member}, but {names}")
         if not any(set(nets) <= setting for setting in settings):
-            raise RequestError(f"fuse={members}: no setting (data, size, recipe) has all of these")
+            raise RequestError(f"fuse={ensemble}: no setting (data, size, recipe) has all of these")
+        fused = [set(members(one.net)) for comparison in comparisons for one in comparison.fused]
+        if set(nets) not in fused:
+            raise RequestError(f"fuse={ensemble}: these have no seed and no protocol in common")
 
 
 def _finished(folder: Path) -> list[store.Run]:

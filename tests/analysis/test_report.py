@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from repro.analysis.measured import COLUMNS
+from repro.analysis.measured import COLUMNS, members
+from repro.analysis.tables import net_title
 from repro.analysis.write import write
 from repro.errors import RequestError
 from repro.report import read
@@ -354,3 +355,64 @@ def test_commands_say_changed_values_as_they_were(tmp_path: Path, make_run: Make
     make_run("arch=A", "recipe.learning_rate=1e30", "recipe.clip=2")
     page = (report(tmp_path) / "comparison.md").read_text()
     assert "recipe.learning_rate=1e+30 recipe.clip=2.0" in page
+
+
+@pytest.mark.parametrize(
+    ("label", "parts"),
+    [
+        ("D-jitter+E-jitter", ["D-jitter", "E-jitter"]),
+        ("E+batch_norm=true-S256+D-S256", ["E+batch_norm=true-S256", "D-S256"]),
+        ("mine+0a1b2c-S256+D-S256", ["mine+0a1b2c-S256", "D-S256"]),
+        ("D-jitter-fc", ["D-jitter-fc"]),
+    ],
+)
+def test_the_members_of_an_ensemble(label: str, parts: list[str]) -> None:
+    assert members(label) == parts
+
+
+@pytest.mark.parametrize(
+    ("label", "title"),
+    [
+        ("D-jitter-fc", "D, FC layers tuned, S=[256; 512]"),
+        ("E-S256-he", "E, init he, S=256"),
+        ("my-net-S320-fc-he", "my-net, FC layers tuned, init he, S320"),
+        ("B-5x5-S256", "B-5x5, S=256"),
+    ],
+)
+def test_titles_of_nets(label: str, title: str) -> None:
+    assert net_title(label) == title
+
+
+def test_an_ensemble_in_another_order_is_the_papers(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=D", "scale=jitter", wrong=30)
+    make_run("arch=E", "scale=jitter", wrong=10)
+    write(tmp_path / "runs", tmp_path / "out", ["E-jitter+D-jitter"])
+    rows = pd.read_csv(tmp_path / "out" / "results.csv", dtype=str)
+    fused = rows[rows.protocol == "fusion:multi_scale"]
+    assert fused.arch.tolist() == ["D+E"]
+    assert table(tmp_path / "out", "table6")["top-1 paper (%)"].tolist().count("24.0") == 1
+
+
+def test_nets_without_a_common_seed_are_no_ensemble(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=D", "seed=0")
+    make_run("arch=E", "seed=1")
+    with pytest.raises(RequestError, match="no seed and no protocol in common"):
+        write(tmp_path / "runs", tmp_path / "out", ["D-S256+E-S256"])
+
+
+def test_what_diverged_names_no_setting_and_is_not_asked_for_again(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
+    make_run("net=E-S256", wrong=20)
+    diverged = {"outcome": "diverged", "validation_error": None, "images_per_second": None}
+    for net in ("A-S256-he", "E-S256-he"):
+        make_run(f"net={net}", **diverged)
+    make_run("net=D-S256", **diverged)
+    folder = report(tmp_path)
+    table3 = table(folder, "table3").set_index("net")
+    assert table3.loc["E", "top-1 here (%)"].iloc[0].startswith("10.0")
+    assert table3.loc["E, init he (not in this table)", "top-1 here (%)"] == "diverged"
+    assert table(folder, "table6")["top-1 here (%)"].iloc[0] == "a member diverged"
+    page = (folder / "comparison.md").read_text()
+    assert "net=E-S384" in page
+    assert "net=D-S256 " not in page
