@@ -272,7 +272,7 @@ def test_a_process_that_waits_for_a_run_can_be_stopped(tmp_path: Path) -> None:
 
     def say(line: str) -> None:
         said.append(line)
-        stop._asked.set()
+        stop._asked.add(signal.SIGTERM)
 
     with (
         store.hold(tmp_path, "run", said.append),
