@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
+from repro import launch
 from repro.config import CONF, Config, register, typed, unknown_choice
 from repro.errors import RequestError, RunError
 from repro.train.interruption import STATUS
@@ -69,13 +70,14 @@ def _command(arguments: list[str]) -> int:
     words = readable(arguments)
     if words is None:
         return 0
+    launcher = launch.check(words)
     requests = compose(words, _checked)
     if requests[0].config.dry_run:
         print(_plan(requests))
         return 0
     if not all(request.finished() for request in requests):
         _make_stores({request.config.runs for request in requests})
-        _hydra(words, job)
+        _launch(launcher, words)
     return _outcome(requests)
 
 
@@ -215,12 +217,14 @@ def compose(arguments: list[str], check: Callable[[Config], Request]) -> list[Re
     return list({(request.name, request.views): request for request in requests}.values())
 
 
-def job(config: Any) -> None:
-    """One job of the request, as a launcher runs it; failures are recorded in the store."""
-    from repro.perform import perform
-    from repro.request import resolve
-
-    perform(resolve(typed(config)))
+def _launch(launcher: str, arguments: list[str]) -> None:
+    try:
+        with launch.started(launcher):
+            _hydra(arguments, launch.job)
+    except Exception as error:
+        if launcher == launch.BASIC or _is_configuration_error(error):
+            raise
+        print(launch.ended(launcher, error, arguments), file=sys.stderr)
 
 
 def _outcome(requests: list[Request]) -> int:

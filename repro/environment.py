@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +16,7 @@ import torch
 
 from repro.config import CONF, Config
 from repro.errors import RequestError
+from repro.store.leases import first_free
 from repro.train.distributed import ALONE, World
 
 
@@ -64,6 +65,38 @@ def _own_device(name: str, world: World) -> torch.device:
             else f"device={name} is not on this machine: it has cpu"
         )
     return torch.device("cuda", world.local_rank)
+
+
+@contextmanager
+def reserved(
+    chosen: torch.device,
+    store: Path,
+    say: Callable[[str], None],
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[torch.device]:
+    """Of several CUDA devices the first one that no other run of the store is on, for one run.
+
+    Args:
+        chosen: a device; `cuda` without a number is any of them.
+        store: whose runs are meant.
+        say: prints a line, where all are taken and this process waits.
+        check: called while it waits; may raise.
+    """
+    devices = torch.cuda.device_count() if chosen.type == "cuda" else 0
+    if chosen.index is not None or devices < 2:
+        if chosen.index is not None and devices:
+            torch.cuda.set_device(chosen)
+        yield chosen
+        return
+    # Numbers differ between processes that are shown different devices.
+    names = [f"gpu-{torch.cuda.get_device_properties(n).uuid}" for n in range(devices)]
+
+    def waits() -> None:
+        say(f"all {devices} CUDA devices are taken; waiting (device=cuda:0 would share one)")
+
+    with first_free(store, names, waits=waits, check=check) as index:
+        torch.cuda.set_device(index)
+        yield torch.device("cuda", index)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ def text(introduction: str) -> str:
     """The help: what the command does, every group with its choices, every scalar."""
     parts = [introduction.strip(), "", "Groups, as GROUP=CHOICE (* the default):"]
     lines = (CONF / "config.yaml").read_text(encoding="utf-8").splitlines()
-    for group, default in _defaults(lines):
+    for group, default in [*_defaults(lines), ("hydra/launcher", "basic")]:
         parts += ["", f"  {group}"]
         files = sorted((CONF / group).glob("*.yaml"))
         width = max(len(file.stem) for file in files)

@@ -49,7 +49,7 @@ def say(line: str) -> None:
         tqdm.write(line, file=sys.stderr)
 
 
-def perform(request: Request) -> None:
+def perform(request: Request, stop: Stop) -> None:
     """Finish a run and, before it, the runs that it starts from.
 
     A failure is recorded in the run's folder and ends only this run.
@@ -57,7 +57,6 @@ def perform(request: Request) -> None:
     Raises:
         repro.train.interruption.Interrupted: asked to stop; what was done is saved.
     """
-    stop = Stop()
     with stop.listening():
         for member in request.lineage():
             done = member.finished() or _finish(member, stop)
@@ -73,7 +72,10 @@ def work(config: Config, stop: Stop, folder: Folder | None = None) -> None:
         with world().together():
             request = resolve(config)
         world().agree(request.identity)
-        Performance(request, folder or Watched(request.folder), stop).finish()
+        with world().together():
+            chosen = environment.device(config.device, world())
+        with environment.reserved(chosen, Path(config.runs), say, stop.check) as device:
+            Performance(request, folder or Watched(request.folder), stop, device).finish()
 
 
 def _finish(request: Request, stop: Stop) -> bool:
@@ -116,6 +118,7 @@ class Performance:
     request: Request
     folder: Folder
     stop: Stop
+    device: torch.device
 
     def __post_init__(self) -> None:
         config = self.request.config
@@ -124,7 +127,6 @@ class Performance:
         for first in (True, False):
             # What one process of a host downloads, the others find.
             with self.world.together():
-                self.device = environment.device(config.device, self.world)
                 if (self.world.local_rank == 0) == first:
                     self.source = sources.load(base_data(config.data), self.cache)
         self.statistics = self.world.led(self._statistics)

@@ -19,7 +19,7 @@ LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=64", "progress=false"
 
 @pytest.fixture
 def nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    def work(request: object) -> None:
+    def work(*_: object) -> None:
         raise AssertionError("a run was started")
 
     monkeypatch.setattr("repro.perform.perform", work)

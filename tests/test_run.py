@@ -333,7 +333,7 @@ def test_a_process_that_waits_for_a_run_can_be_stopped(tmp_path: Path) -> None:
 
     def say(line: str) -> None:
         said.append(line)
-        stop._asked.set()
+        stop._asked.add(signal.SIGTERM)
 
     with (
         store.hold(tmp_path, "run", said.append),
@@ -370,12 +370,12 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
 
 def _wait_for_progress(process: subprocess.Popen[str], runs: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in runs.glob("*/checkpoint-*")}
-    for _ in range(2000):
+    for _ in range(12000):
         now = {path: path.stat().st_mtime_ns for path in runs.glob("*/checkpoint-*")}
         if process.poll() is not None or (now and now != before):
             return
         time.sleep(0.01)
-    pytest.fail("no checkpoint within 20 s")
+    pytest.fail("no checkpoint within two minutes")
 
 
 def test_two_processes_on_one_run_train_it_once(

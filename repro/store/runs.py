@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import SoftFileLease, Timeout
 
 from repro.config import Config, typed
 from repro.errors import RequestError, RunError
 from repro.store import identity as identities
 from repro.store.files import write_whole
+from repro.store.leases import first_free
 
-LEASE_SECONDS = 60.0
 RECORD = "record"
 FAILED = "failed.json"
 ACTIVATIONS = "activations.csv"
@@ -235,53 +233,25 @@ class Watched(Folder):
         """Leave it to the holder."""
 
 
-def _acquired(lease: SoftFileLease) -> bool:
-    try:
-        lease.acquire(timeout=0)
-    except Timeout:
-        return False
-    return True
-
-
 @contextmanager
 def hold(
     store: Path, name: str, say: Callable[[str], None], check: Callable[[], None] = lambda: None
 ) -> Iterator[Folder]:
     """Hold a run: one process works on it, others wait here, with a message.
 
-    The lock is a lease in `.locks`: a holder that died is taken over after a minute, or at once on
-    the same host. It relies on exclusive creation and renaming of files, not on advisory locks.
     While this process waits, `check` is called again and again; it may raise.
 
     Raises:
         RunError: the store cannot be written to. From the folder's methods: the lease was lost.
     """
     lost = threading.Event()
-    locks = store / ".locks"
-    try:
-        locks.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot write {locks}: {error.strerror}") from error
-    lease = SoftFileLease(
-        locks / f"{name}.lock",
-        lease_duration=LEASE_SECONDS,
-        on_compromise=lambda _: lost.set(),
-        is_singleton=False,
-    )
 
     def allowed() -> None:
         if lost.is_set():
             raise RunError(f"{name} was taken over by another process while this one stood still")
 
-    try:
-        if not _acquired(lease):
-            say(f"{name}: another process works on it; waiting")
-            while not _acquired(lease):
-                check()
-                time.sleep(0.5)
-    except OSError as error:
-        raise RunError(f"cannot write {locks}: {error.strerror}") from error
-    try:
+    def waits() -> None:
+        say(f"{name}: another process works on it; waiting")
+
+    with first_free(store, [name], waits=waits, check=check, lost=lost.set):
         yield Folder(store / name, allowed)
-    finally:
-        lease.release()

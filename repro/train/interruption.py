@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,17 +19,30 @@ class Interrupted(SystemExit):
     def __init__(self) -> None:
         super().__init__(STATUS)
 
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[()]]:
+        return type(self), ()
+
 
 class Stop:
     """Whether someone has asked to stop."""
 
-    def __init__(self) -> None:
-        self._asked = threading.Event()
+    def __init__(self, parent: int | None = None) -> None:
+        """
+        Args:
+            parent: the process that waits for the result; when it has died, nobody does.
+        """
+        self._asked: set[int] = set()
+        self._parent = parent
 
     @property
     def asked(self) -> bool:
         """True after the first signal."""
-        return self._asked.is_set()
+        return bool(self._asked) or self.orphaned
+
+    @property
+    def orphaned(self) -> bool:
+        """True when the parent has died."""
+        return self._parent is not None and os.getppid() != self._parent
 
     def check(self) -> None:
         """Raise `Interrupted` where nothing needs saving first."""
@@ -37,7 +51,7 @@ class Stop:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM as a request to stop; a second one interrupts at once."""
+        """Take SIGINT and SIGTERM as a request to stop; the same again interrupts at once."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -51,6 +65,6 @@ class Stop:
                 signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if number in self._asked:
             raise Interrupted
-        self._asked.set()
+        self._asked.add(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -210,7 +211,7 @@ def test_an_interrupted_training_goes_on_bit_for_bit(
     def stopping(training: Training, *batch: Tensor) -> None:
         step(training, *batch)
         if training.place.iteration in stops:
-            cut.stop._asked.set()
+            cut.stop._asked.add(signal.SIGTERM)
 
     monkeypatch.setattr(Training, "_step", stopping)
     ended = _ends(cut)
