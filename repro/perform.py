@@ -17,6 +17,7 @@ from repro.config import Config
 from repro.data import sources
 from repro.data.loader import TrainingCrops, normalise
 from repro.data.picture import crops_picture
+from repro.data.sources import Split
 from repro.data.statistics import Statistics, statistics
 from repro.errors import RequestError, RunError
 from repro.evaluate.views import centre_error, compute
@@ -199,22 +200,10 @@ class Performance:
             if self.world.leads:
                 self.folder.write("crops.png", crops_picture(source.train, scales, crop))
         train = source.train.first(config.recipe.train_images)
-        batches = TrainingCrops(
-            train,
-            smin=pixels(config.scale.smin, crop),
-            smax=pixels(config.scale.smax, crop),
-            crop=crop,
-            mirror=config.data.mirror,
-            batch=config.recipe.batch,
-            seed=config.seed,
-            workers=config.workers,
-            colour=(self.statistics, config.recipe.colour_shift),
-            own=self.world.rows,
-        )
         side = pixels(single_q(config.scale), crop)
         training = Training(
             net,
-            batches,
+            self._batches(train),
             config,
             self.folder,
             self.stop,
@@ -233,6 +222,21 @@ class Performance:
                 self.folder.write("weights.safetensors", weights(net))
             self.folder.write_json("result.json", result)
         return result
+
+    def _batches(self, train: Split) -> TrainingCrops:
+        config, crop = self.request.config, self.request.config.size.crop
+        return TrainingCrops(
+            train,
+            smin=pixels(config.scale.smin, crop),
+            smax=pixels(config.scale.smax, crop),
+            crop=crop,
+            mirror=config.data.mirror,
+            batch=config.recipe.batch,
+            seed=config.seed,
+            workers=config.workers,
+            colour=(self.statistics, config.recipe.colour_shift),
+            own=self.world.rows,
+        )
 
     def _result(self, outcome: Outcome, chance_error: float) -> dict[str, Any]:
         request, source, place = self.request, self.source, outcome.place
