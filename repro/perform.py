@@ -18,6 +18,7 @@ from repro.config import Config
 from repro.data import sources
 from repro.data.loader import TrainingCrops, centre_crops, normalise
 from repro.data.picture import crops_picture
+from repro.data.sources import Split
 from repro.data.statistics import Statistics, statistics
 from repro.errors import RequestError, RunError
 from repro.evaluate.views import centre_error, compute
@@ -215,22 +216,9 @@ class Performance:
                     "crops.png", crops_picture(source.train, scales, crop, self.square)
                 )
         train = source.train.first(config.recipe.train_images)
-        batches = TrainingCrops(
-            train,
-            smin=pixels(config.scale.smin, crop),
-            smax=pixels(config.scale.smax, crop),
-            crop=crop,
-            mirror=config.data.mirror,
-            batch=config.recipe.batch,
-            seed=config.seed,
-            workers=config.workers,
-            colour=(self.statistics, config.recipe.colour_shift),
-            square=self.square,
-            own=self.world.rows,
-        )
         training = Training(
             net,
-            batches,
+            self._batches(train),
             config,
             self.folder,
             self.stop,
@@ -257,6 +245,22 @@ class Performance:
         how: dict[str, Any] = {"square": self.square, "workers": config.workers}
         how["world"] = self.world
         return centre_error(net, split, side, crop, self._prepare, **how)
+
+    def _batches(self, train: sources.Split) -> TrainingCrops:
+        config, crop = self.request.config, self.request.config.size.crop
+        return TrainingCrops(
+            train,
+            smin=pixels(config.scale.smin, crop),
+            smax=pixels(config.scale.smax, crop),
+            crop=crop,
+            mirror=config.data.mirror,
+            batch=config.recipe.batch,
+            seed=config.seed,
+            workers=config.workers,
+            colour=(self.statistics, config.recipe.colour_shift),
+            square=self.square,
+            own=self.world.rows,
+        )
 
     def _result(self, outcome: Outcome, chance_error: float) -> dict[str, Any]:
         request, source, place = self.request, self.source, outcome.place

@@ -42,15 +42,7 @@ def first_free(
     locks = store / ".locks"
     try:
         locks.mkdir(parents=True, exist_ok=True)
-        leases = [
-            SoftFileLease(
-                locks / f"{name}.lock",
-                lease_duration=LEASE_SECONDS,
-                on_compromise=lambda _: lost(),
-                is_singleton=False,
-            )
-            for name in names
-        ]
+        leases = [_lease(locks / f"{name}.lock", lost) for name in names]
         held = _free(leases)
         if held is None:
             waits()
@@ -64,6 +56,15 @@ def first_free(
         yield held
     finally:
         leases[held].release()
+
+
+def _lease(path: Path, lost: Callable[[], None]) -> SoftFileLease:
+    return SoftFileLease(
+        path,
+        lease_duration=LEASE_SECONDS,
+        on_compromise=lambda _: lost(),
+        is_singleton=False,
+    )
 
 
 def _free(leases: list[SoftFileLease]) -> int | None:

@@ -109,8 +109,7 @@ class Training:
         self.schedule: Schedule = schedule(
             recipe, config.scale.lr_factor, recipe.epochs * len(batches)
         )
-        self.place = Place()
-        self.checkpoints = 0
+        self.place, self.checkpoints = Place(), 0
         self.device = next(net.parameters()).device
         self.half = config.precision == "bf16"
 
