@@ -18,7 +18,6 @@ from repro.config import Config
 from repro.data import sources
 from repro.data.loader import TrainingCrops, centre_crops, normalise
 from repro.data.picture import crops_picture
-from repro.data.sources import Split
 from repro.data.statistics import Statistics, statistics
 from repro.errors import RequestError, RunError
 from repro.evaluate.views import centre_error, compute
