@@ -16,9 +16,10 @@ from tqdm import tqdm
 from repro import environment
 from repro.config import Config
 from repro.data import sources
-from repro.data.loader import TrainingCrops, centre_crops, normalise
+from repro.data.loader import TrainingCrops, normalise
 from repro.data.picture import crops_picture
 from repro.data.statistics import Statistics, statistics
+from repro.data.whole import centre_crops
 from repro.errors import RequestError, RunError
 from repro.evaluate.views import centre_error, compute
 from repro.nets.activations import rms
@@ -318,7 +319,7 @@ class Performance:
         self.world.led(lambda: load_weights(net, self.request.folder))
         self.world.level(net)
         how: dict[str, Any] = {"batch": config.test_batch, "workers": config.workers}
-        how |= {"square": self.square, "world": self.world}
+        how |= {"square": self.square, "world": self.world, "say": say}
         bar = tqdm(missing, unit="view", disable=not config.progress or None)
         for view in bar:
             bar.set_description(f"{config.arch.name} {view.name}")
