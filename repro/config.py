@@ -71,6 +71,9 @@ class Data:
     """Which random split, where the data set has no official one."""
     verify: bool = False
     """Decode every image once before the first run on this folder."""
+    on_bad_image: str = "error"
+    """What a file that cannot be decoded does: `error` refuses the folder or ends the run; `skip`
+    decodes all once before the first run, leaves the bad ones out, and says so in the report."""
 
 
 @dataclass

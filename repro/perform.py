@@ -121,12 +121,13 @@ class Performance:
     def __post_init__(self) -> None:
         config = self.request.config
         self.world = world()
+        self.cache = Path(config.runs) / ".cache"
         for first in (True, False):
             # What one process of a host downloads, the others find.
             with self.world.together():
                 self.device = environment.device(config.device, self.world)
                 if (self.world.local_rank == 0) == first:
-                    self.source = sources.load(base_data(config.data))
+                    self.source = sources.load(base_data(config.data), self.cache)
         self.statistics = self.world.led(self._statistics)
         self.square = config.recipe.resize == "square"
 
@@ -158,8 +159,7 @@ class Performance:
     def _statistics(self) -> Statistics:
         config, description = self.request.config, self.request.description
         key = f"{config.data.name}-{config.data.channels}-{description.fingerprint[:16]}"
-        cache = Path(config.runs) / ".cache"
-        return statistics(self.source.train, cache, key, config.progress)
+        return statistics(self.source.train, self.cache, key, config.progress)
 
     def _net(self) -> VGG:
         net = VGG(self.request.net, self.request.config.recipe.dropout)
@@ -204,6 +204,8 @@ class Performance:
         with self.world.together():
             net = self._first_weights()
         say(f"{self.request.name} trains")
+        if source.left_out:
+            say(f"{source.left_out} image files cannot be decoded and are left out")
         crop = config.size.crop
         scales = [(pixels(a, crop), pixels(b, crop)) for a, b in PICTURED]
         with self.world.together():
@@ -281,6 +283,7 @@ class Performance:
                 "smallest_side": _smallest_side(source.test),
                 "mean": list(self.statistics.mean),
                 "validation_is_test": source.validation_is_test,
+                "left_out": source.left_out,
             },
             "environment": environment.describe(request.config, self.device, self.world),
         }

@@ -72,6 +72,7 @@ def refusal(
             "-m experiments=depth,lrn",
             "experiments=depth,lrn: each experiment is a sweep of its own",
         ),
+        ("data.on_bad_image=hide", "data.on_bad_image=hide is not known: choose from error, skip"),
         ("recipe.resize=round", "recipe.resize=round is not known: choose from isotropic, square"),
         ("scale=S224", "Q=192 of test=multi_scale is 27 pixels"),
         ("arch=[A,B]", "arch=[A,B] names several choices for one run: a sweep is -m arch=A,B"),
@@ -235,7 +236,7 @@ def test_an_image_that_cannot_be_decoded(
     broken.write_bytes(broken.read_bytes()[:100])
     text = refusal(capsys, tmp_path / "runs", *words)
     assert text.startswith(f"{broken} cannot be decoded: ")
-    assert text.endswith("repair or remove it")
+    assert "repair or remove it, or leave such files out with data.on_bad_image=skip" in text
 
 
 # --- the store -----------------------------------------------------------------------------------

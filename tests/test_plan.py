@@ -144,7 +144,7 @@ def test_the_rate_of_this_machine(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_the_digits_are_as_many_as_there_are() -> None:
     data = Data(**choice("data", "mnist5k"))
-    images, source = Assumed(None, None, []).images(data), sources.load(data)
+    images, source = Assumed(None, None, []).images(data), sources.load(data, Path())
     found = [len(part.ids) for part in (source.train, source.validation, source.test)]
     assert [images.train, images.validation, images.test] == found
 

@@ -98,6 +98,14 @@ def test_what_is_finished_is_not_done_again_and_new_views_are_added(tmp_path: Pa
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
 
+def test_a_sweep_over_tests_makes_the_views_of_each(tmp_path: Path) -> None:
+    assert run(tmp_path, "test=[centre]") == 0
+    assert run(tmp_path, "-m", "test=[centre],[single_scale]") == 0
+    (folder,) = folders(tmp_path).values()
+    views = {path.name for path in (folder / "views").iterdir()}
+    assert views == {"centre-Q256.npz", "dense-Q256.npz"}
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path: Path) -> None:
     for place, seed in (("first", 3), ("second", 3), ("third", 4)):
         assert run(tmp_path / place, f"seed={seed}", "arch=A-LRN", "test=[single_scale]") == 0
@@ -253,9 +261,14 @@ def test_an_image_that_breaks_fails_its_run_until_it_is_repaired(
     reason = json.loads((failed / "failed.json").read_text())["reason"]
     assert reason.startswith(f"{broken} cannot be decoded")
     assert not (failed / "result.json").exists()
+    assert run(runs, *words, "data.on_bad_image=skip") == 0
+    said = capsys.readouterr().err
+    assert "1 image files cannot be decoded and are left out" in said
+    counts = [json.loads(p.read_text())["data"] for p in runs.glob("*skip*/result.json")]
+    assert sorted((c["left_out"], c["validation"]) for c in counts) == [(0, 6), (1, 3)]
     broken.write_bytes(whole)
     assert run(runs, *words) == 0
-    assert len(list(runs.glob("*/result.json"))) == 2
+    assert len(list(runs.glob("*/result.json"))) == 4
     assert not (failed / "failed.json").exists()
 
 

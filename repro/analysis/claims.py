@@ -33,7 +33,7 @@ COLUMNS = [
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
 UNDECIDED, UNTESTABLE = "not decided", "not testable here"
 # Where crops are too small for dense evaluation, its place is taken by the centre crop.
-INSTEAD = {"single_scale": "centre", "each_scale": "centre_each_scale"}
+INSTEAD = {"single_scale": "centre", "each_scale": "crops_each_scale"}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from markdown import Markdown
 from markdown.extensions.toc import slugify
 
 from repro.analysis import built, tables
-from repro.analysis.ablations import claims_figure, figure_of
+from repro.analysis.ablations import figure_of
 from repro.analysis.claims import (
     CONTRADICTED,
     REPRODUCED,
@@ -29,6 +29,7 @@ from repro.analysis.deviations import open_choices
 from repro.analysis.experiments import Experiment, claim_table, experiments, present
 from repro.analysis.experiments import table as experiment_table
 from repro.analysis.figures import Drawn, figures
+from repro.analysis.forest import claims_figure
 from repro.analysis.settings import Comparison, Setting, command
 from repro.spec.geometry import DENSE_CROP, geometry
 from repro.spec.scales import pixels
@@ -118,6 +119,7 @@ class Part:
             "data": self.setting.data,
             "counts": {key: f"{counts[key]:,}" for key in ("train", "validation", "test")}
             | {"classes": counts["classes"]},
+            "left_out": counts.get("left_out", 0),
             "seeds": ", ".join(str(s) for s in sorted({run.config.seed for run in runs})),
             "tables": {name: table_markdown(frame) for name, frame in self.frames.items()},
             "figure": self.figure,

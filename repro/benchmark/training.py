@@ -55,7 +55,7 @@ def config(arch: str, size: str, data: str) -> Config:
 def images(data: str, count: int) -> Split:
     """Training images: the embedded digits, or noise in the shape of CIFAR-10."""
     if data == "mnist5k":
-        return load(Data(**choice("data", data))).train.first(count)
+        return load(Data(**choice("data", data)), Path()).train.first(count)
     random = torch.Generator().manual_seed(0)
     array = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=random)
     labels = np.arange(count) % 10

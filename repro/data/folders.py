@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,11 @@ class Files:
     def take(self, indices: NDArray[np.int64]) -> Files:
         """The files at `indices`."""
         return Files(tuple(self.paths[index] for index in indices), self.labels[indices])
+
+    def without(self, broken: frozenset[Path]) -> Files:
+        """Those that are not `broken`."""
+        good = [index for index, path in enumerate(self.paths) if path not in broken]
+        return self.take(np.array(good, dtype=np.int64))
 
     def images(self, channels: int) -> FileImages:
         """The files as images."""
@@ -115,13 +120,33 @@ def verify(sets: Iterable[Files], channels: int, mark: Path, progress: bool) -> 
     """
     if mark.is_file():
         return
-    paths = [path for part in sets for path in part.paths]
-    try:
-        for path in tqdm(
-            paths, desc="decoding every image once", unit="img", disable=not progress or None
-        ):
-            decode(path, channels)
-    except RunError as error:
-        raise RequestError(f"{error}: repair or remove it") from None
+    for _, reason in _broken(sets, channels, progress):
+        raise RequestError(
+            f"{reason}: repair or remove it, or leave such files out with data.on_bad_image=skip"
+        )
     mark.parent.mkdir(parents=True, exist_ok=True)
     write_whole(mark, b"")
+
+
+def broken(sets: Iterable[Files], channels: int, mark: Path, progress: bool) -> frozenset[Path]:
+    """The files that cannot be decoded; the list is kept in `mark` and not made again."""
+    sets = tuple(sets)
+    by_name = {path.as_posix(): path for part in sets for path in part.paths}
+    try:
+        return frozenset(by_name[name] for name in json.loads(mark.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        # Absent, damaged, or of a folder that lay elsewhere: it is made.
+        found = sorted(path.as_posix() for path, _ in _broken(sets, channels, progress))
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(mark, json.dumps(found).encode())
+    return frozenset(by_name[name] for name in found)
+
+
+def _broken(sets: Iterable[Files], channels: int, progress: bool) -> Iterator[tuple[Path, str]]:
+    paths = [path for part in sets for path in part.paths]
+    words = "decoding every image once"
+    for path in tqdm(paths, desc=words, unit="img", disable=not progress or None):
+        try:
+            decode(path, channels)
+        except RunError as error:
+            yield path, str(error)

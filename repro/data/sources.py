@@ -8,6 +8,7 @@ fixed seed.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -55,6 +56,8 @@ class Source:
     validation: Split
     test: Split
     validation_is_test: bool = False
+    left_out: int = 0
+    """Files that could not be decoded."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Kind:
     """How a data set is checked and loaded."""
 
     check: Callable[[Data, Path, bool], Description]
-    load: Callable[[Data], Source]
+    load: Callable[[Data, Path], Source]
     channels: int | None = None
     """What its images have, where they are not decoded to as many as are asked for."""
 
@@ -121,6 +124,10 @@ def check_options(data: Data) -> None:
         raise RequestError(
             f"data.channels={data.channels}, but data={data.name} has {kind.channels}: leave it out"
         )
+    if data.on_bad_image not in ("error", "skip"):
+        raise RequestError(
+            f"data.on_bad_image={data.on_bad_image} is not known: choose from error, skip"
+        )
     if data.split < 0:
         raise RequestError(f"data.split={data.split}: expected zero or a number above it")
     if not 0 < data.holdout < 0.5:
@@ -134,14 +141,18 @@ def other_classes(data: Data, classes: int) -> RequestError:
     )
 
 
-def load(data: Data) -> Source:
+def load(data: Data, cache: Path) -> Source:
     """The data set, downloaded into `data.root` where torchvision can and it is not there yet.
+
+    Args:
+        data: which data set.
+        cache: where it is kept which files cannot be decoded.
 
     Raises:
         RequestError: a folder is not as expected.
         RunError: a download failed.
     """
-    return _kind(data).load(data)
+    return _kind(data).load(data, cache)
 
 
 def _kind(data: Data) -> Kind:
@@ -180,7 +191,7 @@ def _mnist5k(share: float, seed: int) -> Source:
 
 
 def _in_memory(name: str, classes: int, channels: int) -> Kind:
-    def load(data: Data) -> Source:
+    def load(data: Data, cache: Path) -> Source:
         parts = {train: _torchvision(name, data.root, train=train) for train in (True, False)}
         names, rest = parts[True]
         train, validation = _split_off(rest, data.holdout, data.split)
@@ -213,21 +224,24 @@ def _torchvision(name: str, root: str, *, train: bool) -> tuple[tuple[str, ...],
 
 def _folder(sets: Callable[[Data], FolderSets]) -> Kind:
     def check(data: Data, cache: Path, progress: bool) -> Description:
-        found = sets(data)
+        found, print_of, bad = _usable(sets(data), data, cache, progress)
         parts = (found.train, found.validation, found.test)
         for name, part in zip(("training", "validation", "test"), parts, strict=True):
             if not part.paths:
                 raise RequestError(
                     f"{found.root} leaves no image for the {name} set: it needs more per class"
                 )
-        print_of = folders.fingerprint(found.root, parts)
-        if data.verify:
+        if data.verify and data.on_bad_image == "error":
             mark = cache / f"decoded-{print_of[:16]}-{data.channels}"
             folders.verify(parts, data.channels, mark, progress)
+        if bad:
+            # Other images of the same names and sizes may be whole: they make another data set.
+            names = ",".join(sorted(path.relative_to(found.root).as_posix() for path in bad))
+            print_of = hashlib.sha256(f"{print_of},{names}".encode()).hexdigest()
         return Description(len(found.classes), print_of)
 
-    def load(data: Data) -> Source:
-        found = sets(data)
+    def load(data: Data, cache: Path) -> Source:
+        found, _, bad = _usable(sets(data), data, cache, progress=False)
 
         def split(part: Files) -> Split:
             ids = tuple(path.relative_to(found.root).as_posix() for path in part.paths)
@@ -235,9 +249,25 @@ def _folder(sets: Callable[[Data], FolderSets]) -> Kind:
 
         validation = split(found.validation)
         test = validation if found.validation_is_test else split(found.test)
-        return Source(found.classes, split(found.train), validation, test, found.validation_is_test)
+        train = split(found.train)
+        return Source(found.classes, train, validation, test, found.validation_is_test, len(bad))
 
     return Kind(check, load)
+
+
+def _usable(
+    found: FolderSets, data: Data, cache: Path, progress: bool
+) -> tuple[FolderSets, str, frozenset[Path]]:
+    """The sets without the files that are to be left out, the folder's fingerprint, these files."""
+    parts = (found.train, found.validation, found.test)
+    print_of = folders.fingerprint(found.root, parts)
+    if data.on_bad_image != "skip":
+        return found, print_of, frozenset()
+    mark = cache / f"broken-{print_of[:16]}-{data.channels}.json"
+    bad = folders.broken(parts, data.channels, mark, progress)
+    train, validation, test = (part.without(bad) for part in parts)
+    usable = dataclasses.replace(found, train=train, validation=validation, test=test)
+    return usable, print_of, bad
 
 
 def _downloaded(
@@ -250,11 +280,13 @@ def _downloaded(
     kind = _folder(sets)
 
     def check(data: Data, cache: Path, progress: bool) -> Description:
-        if where(data).is_dir():
-            return Description(kind.check(data, cache, progress).classes, "")
-        return Description(classes, "")
+        if not where(data).is_dir():
+            return Description(classes, "")
+        found = kind.check(data, cache, progress)
+        # The name says it all, unless files are left out.
+        return found if data.on_bad_image == "skip" else Description(found.classes, "")
 
-    def load(data: Data) -> Source:
+    def load(data: Data, cache: Path) -> Source:
         if not where(data).is_dir():
             try:
                 fetch(data)
@@ -263,7 +295,7 @@ def _downloaded(
                     f"data={data.name} is not in {where(data)} and could not be downloaded: "
                     f"{_one_line(error)}; unpack it there, or say where it is with data.root"
                 ) from error
-        return kind.load(data)
+        return kind.load(data, cache)
 
     return Kind(check, load)
 
@@ -283,7 +315,7 @@ def _fetch_imagenette(data: Data) -> None:
 KINDS = {
     "mnist5k": Kind(
         lambda data, cache, progress: Description(10, ""),
-        lambda data: _mnist5k(data.holdout, data.split),
+        lambda data, cache: _mnist5k(data.holdout, data.split),
         channels=1,
     ),
     "mnist": _in_memory("MNIST", 10, channels=1),

@@ -68,7 +68,7 @@ PROTOCOLS = {
     "multi_crop_dense": Protocol(("grid", "dense"), "several", section="4.3, Table 5"),
     "centre": Protocol(("centre",), "one", section="4.1, the shallow net"),
     "each_scale": Protocol(("dense",), "each", section="4.2, S against Q"),
-    "centre_each_scale": Protocol(("centre",), "each", section="4.2, S against Q"),
+    "crops_each_scale": Protocol(("grid",), "each", section="4.2, S against Q"),
     "windows": Protocol(("windows",), "several", section="3.2 and 4.3, boundary conditions"),
     "windows_dense": Protocol(
         ("windows", "dense"), "several", section="3.2 and 4.3, boundary conditions"

@@ -22,6 +22,7 @@ INTRODUCED: dict[tuple[str, str], Any] = {
     ("recipe", "resize"): "isotropic",
     ("recipe", "subtract_mean"): True,
     ("recipe", "test_each_epoch"): False,
+    ("data", "on_bad_image"): "error",
 }
 
 GROUPS = ("arch", "scale", "size", "data", "recipe", "init")

