@@ -18,6 +18,7 @@ from repro.config import Config
 from repro.data import sources
 from repro.data.loader import TrainingCrops, normalise
 from repro.data.picture import crops_picture
+from repro.data.prescaled import prescaled
 from repro.data.statistics import Statistics, statistics
 from repro.data.whole import centre_crops
 from repro.errors import RequestError, RunError
@@ -213,7 +214,7 @@ class Performance:
                 self.folder.write(
                     "crops.png", crops_picture(source.train, scales, crop, self.square)
                 )
-        train = source.train.first(config.recipe.train_images)
+        train = self._cached(source.train.first(config.recipe.train_images))
         batches = TrainingCrops(
             train,
             smin=pixels(config.scale.smin, crop),
@@ -247,6 +248,23 @@ class Performance:
                 self.folder.write("weights.safetensors", weights(net))
             self.folder.write_json("result.json", result)
         return result
+
+    def _cached(self, train: sources.Split) -> sources.Split:
+        """The training images from where they are kept decoded, if they are."""
+        config, description = self.request.config, self.request.description
+        data = base_data(config.data)
+        if data.cache_side is None:
+            return train
+        key = f"{data.name}-{data.channels}-{description.fingerprint}"
+        how: dict[str, Any] = {"workers": config.workers, "progress": config.progress}
+        for first in (True, False):
+            # What one process of a host makes, the others find.
+            with self.world.together():
+                if (self.world.local_rank == 0) == first:
+                    kept = prescaled(
+                        train, data.cache_side, self.cache, key, check=self.stop.check, **how
+                    )
+        return kept
 
     def _error(self, net: VGG, split: sources.Split) -> float:
         """Error (%) on centre crops at the one test scale."""
