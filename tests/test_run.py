@@ -283,14 +283,14 @@ def test_training_images_kept_decoded_give_the_same_run_where_none_is_larger(
             Image.fromarray(noise).save(tmp_path / folder / f"{n}.jpg")
     runs = tmp_path / "runs"
     words = ["data=imagefolder", f"data.root={tmp_path}/data", "test=[single_scale]"]
-    assert run(runs, "-m", *words, "data.cache_side=null,37,40") == 0
+    assert run(runs, "-m", *words, "data.cache_side=null,38,40") == 0
     by_name = {path.name.split("+")[1].split("-")[0]: path for path in runs.glob("A-*")}
-    whole, smaller = by_name.pop("cache_side=40"), by_name.pop("cache_side=37")
+    whole, smaller = by_name.pop("cache_side=40"), by_name.pop("cache_side=38")
     (plain,) = by_name.values()
     assert same(plain, whole)
     assert not same(plain, smaller)
     made = sorted(path.name.rsplit("-", 1)[0] for path in (runs / ".cache").glob("prescaled-*"))
-    assert made == ["prescaled-37", "prescaled-40"]
+    assert made == ["prescaled-38", "prescaled-40"]
 
 
 def test_a_full_disk_fails_its_run_and_what_was_finished_stays(
