@@ -71,6 +71,9 @@ class Data:
     """Which random split, where the data set has no official one."""
     verify: bool = False
     """Decode every image once before the first run on this folder."""
+    cache_side: int | None = None
+    """Keep the training images decoded in the store, their smallest side at most so many pixels;
+    None: decode the files in every epoch."""
     on_bad_image: str = "error"
     """What a file that cannot be decoded does: `error` refuses the folder or ends the run; `skip`
     decodes all once before the first run, leaves the bad ones out, and says so in the report."""

@@ -16,9 +16,11 @@ from tqdm import tqdm
 from repro import environment
 from repro.config import Config
 from repro.data import sources
-from repro.data.loader import TrainingCrops, centre_crops, normalise
+from repro.data.loader import TrainingCrops, normalise
 from repro.data.picture import crops_picture
+from repro.data.prescaled import prescaled
 from repro.data.statistics import Statistics, statistics
+from repro.data.whole import centre_crops
 from repro.errors import RequestError, RunError
 from repro.evaluate.views import centre_error, compute
 from repro.nets.activations import rms
@@ -214,7 +216,7 @@ class Performance:
                 self.folder.write(
                     "crops.png", crops_picture(source.train, scales, crop, self.square)
                 )
-        train = source.train.first(config.recipe.train_images)
+        train = self._cached(source.train.first(config.recipe.train_images))
         training = Training(
             net,
             self._batches(train),
@@ -235,6 +237,23 @@ class Performance:
                 self.folder.write("weights.safetensors", weights(net))
             self.folder.write_json("result.json", result)
         return result
+
+    def _cached(self, train: sources.Split) -> sources.Split:
+        """The training images from where they are kept decoded, if they are."""
+        config, description = self.request.config, self.request.description
+        data = base_data(config.data)
+        if data.cache_side is None:
+            return train
+        key = f"{data.name}-{data.channels}-{description.fingerprint}"
+        how: dict[str, Any] = {"workers": config.workers, "progress": config.progress}
+        for first in (True, False):
+            # What one process of a host makes, the others find.
+            with self.world.together():
+                if (self.world.local_rank == 0) == first:
+                    kept = prescaled(
+                        train, data.cache_side, self.cache, key, check=self.stop.check, **how
+                    )
+        return kept
 
     def _error(self, net: VGG, split: sources.Split) -> float:
         """Error (%) on centre crops at the one test scale."""
@@ -326,7 +345,7 @@ class Performance:
         self.world.led(lambda: load_weights(net, self.request.folder))
         self.world.level(net)
         how: dict[str, Any] = {"batch": config.test_batch, "workers": config.workers}
-        how |= {"square": self.square, "world": self.world}
+        how |= {"square": self.square, "world": self.world, "say": say}
         bar = tqdm(missing, unit="view", disable=not config.progress or None)
         for view in bar:
             bar.set_description(f"{config.arch.name} {view.name}")

@@ -119,6 +119,7 @@ def resolve(
         classes=description.classes,
     )
     scales.check(config.scale, config.test, config.size.crop)
+    _check_cache(config)
     _label(config, description.fingerprint)
     parents = {role: resolve(parent, describe) for role, parent in _parents(config)}
     if "init" in parents:
@@ -154,6 +155,7 @@ def _check_numbers(config: Config) -> None:
         "recipe.train_images": recipe.train_images,
         "recipe.clip": recipe.clip,
         "scale.lr_factor": config.scale.lr_factor,
+        "data.cache_side": config.data.cache_side,
         "size.width": config.size.width,
         "size.crop": config.size.crop,
         "threads": config.threads,
@@ -224,6 +226,15 @@ def _check_choices(config: Config) -> None:
                 f"init={config.init.name} is not defined for arch={config.arch.name}: "
                 f"its layers go to {', '.join(allowed)}"
             )
+
+
+def _check_cache(config: Config) -> None:
+    side, largest = config.data.cache_side, scales.pixels(config.scale.smax, config.size.crop)
+    if side is not None and side < largest:
+        raise RequestError(
+            f"data.cache_side={side} is below S, which is up to {largest} pixels: "
+            f"take {largest} or more"
+        )
 
 
 def _check_store(folder: str) -> None:

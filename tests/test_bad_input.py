@@ -73,6 +73,12 @@ def refusal(
             "experiments=depth,lrn: each experiment is a sweep of its own",
         ),
         ("data.on_bad_image=hide", "data.on_bad_image=hide is not known: choose from error, skip"),
+        ("data.cache_side=512", "data.cache_side=512: the images of data=mnist5k are in memory"),
+        ("data=caltech101 data.cache_side=0", "data.cache_side=0: expected a number above zero"),
+        (
+            "data=caltech101 data.cache_side=60 scale=jitter",
+            "data.cache_side=60 is below S, which is up to 73 pixels: take 73 or more",
+        ),
         ("recipe.resize=round", "recipe.resize=round is not known: choose from isotropic, square"),
         ("scale=S224", "Q=192 of test=multi_scale is 27 pixels"),
         ("arch=[A,B]", "arch=[A,B] names several choices for one run: a sweep is -m arch=A,B"),

@@ -272,6 +272,27 @@ def test_an_image_that_breaks_fails_its_run_until_it_is_repaired(
     assert not (failed / "failed.json").exists()
 
 
+def test_training_images_kept_decoded_give_the_same_run_where_none_is_larger(
+    tmp_path: Path,
+) -> None:
+    random = np.random.default_rng(0)
+    for folder in (f"data/{part}/{c}" for part in ("train", "val", "test") for c in "ab"):
+        (tmp_path / folder).mkdir(parents=True)
+        for n in range(8):
+            noise = random.integers(0, 256, (40, 50 + n, 3), np.uint8)
+            Image.fromarray(noise).save(tmp_path / folder / f"{n}.jpg")
+    runs = tmp_path / "runs"
+    words = ["data=imagefolder", f"data.root={tmp_path}/data", "test=[single_scale]"]
+    assert run(runs, "-m", *words, "data.cache_side=null,38,40") == 0
+    by_name = {path.name.split("+")[1].split("-")[0]: path for path in runs.glob("A-*")}
+    whole, smaller = by_name.pop("cache_side=40"), by_name.pop("cache_side=38")
+    (plain,) = by_name.values()
+    assert same(plain, whole)
+    assert not same(plain, smaller)
+    made = sorted(path.name.rsplit("-", 1)[0] for path in (runs / ".cache").glob("prescaled-*"))
+    assert made == ["prescaled-38", "prescaled-40"]
+
+
 def test_a_full_disk_fails_its_run_and_what_was_finished_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

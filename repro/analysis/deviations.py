@@ -68,6 +68,9 @@ def _data(run: Run) -> Iterator[tuple[str, str, str]]:
             f"validation and {counts['test']:,} test images of {counts['classes']} classes"
         )
         yield "4", here, "ILSVRC-2012: 1.3M training and 50,000 validation images, 1000 classes"
+    if config.data.cache_side is not None:
+        here = f"training images kept with the smallest side at most {config.data.cache_side}"
+        yield "3.1", f"{here}, and rescaled from there", "rescaled from the original"
     if config.data.channels == 1:
         yield "2.1", "one channel; no colour shift", "RGB"
     if not config.data.mirror:

@@ -1,4 +1,4 @@
-"""Batches: random crops for training (Section 3.1), whole images and centre crops for testing.
+"""Batches for training: random crops of images rescaled to S (Section 3.1).
 
 What is random about a training crop is drawn from (seed, epoch, image) and nothing else, so it is
 the same in any process, with any number of workers, and after an interruption.
@@ -19,9 +19,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from repro.data.colour import shifts
 from repro.data.images import ArrayImages, Images
-from repro.data.rescale import rescale, rescaled_shape
+from repro.data.rescale import rescale, rescaled_crop, rescaled_shape
 from repro.data.sources import Split
 from repro.data.statistics import Statistics
+from repro.data.whole import together
 from repro.errors import RunError
 
 MEMORY = 2**31
@@ -141,7 +142,7 @@ class TrainingCrops:
             cut,
             batch_sampler=batches,
             num_workers=self.workers,
-            collate_fn=_stack,
+            collate_fn=together,
         )
         for made in loader:
             if isinstance(made, str):
@@ -177,117 +178,12 @@ class Cut(Dataset[Tensor | str]):
 
     def make(self, drawn: Crop) -> Tensor:
         """The crop, uint8 (C, crop, crop)."""
-        image = rescale(self.images[drawn.index], drawn.side, self.square)
-        height, width = image.shape[-2:]
-        top = int(drawn.top * (height - self.crop + 1))
-        left = int(drawn.left * (width - self.crop + 1))
-        crop = image[:, top : top + self.crop, left : left + self.crop]
+        image = self.images[drawn.index]
+        shape = rescaled_shape(image.shape[-2], image.shape[-1], drawn.side, self.square)
+        top = int(drawn.top * (shape[0] - self.crop + 1))
+        left = int(drawn.left * (shape[1] - self.crop + 1))
+        crop = rescaled_crop(image, shape, top, left, self.crop)
         return crop.flip(-1) if drawn.flip else crop
-
-
-def _stack(crops: Sequence[Tensor | str]) -> Tensor | str:
-    for crop in crops:
-        if isinstance(crop, str):
-            return crop
-    return torch.stack(list(crops))  # type: ignore[arg-type]
-
-
-class Whole(Dataset[Tensor | str]):
-    """Images rescaled to one smallest side, and perhaps cropped at their centre or mirrored."""
-
-    def __init__(
-        self, images: Images, side: int, crop: int | None, mirror: bool, square: bool
-    ) -> None:
-        self.images, self.side, self.crop = images, side, crop
-        self.mirror, self.square = mirror, square
-
-    def __getitem__(self, index: int) -> Tensor | str:
-        """uint8 (C, h, w); or why there is no image."""
-        try:
-            image = rescale(self.images[index], self.side, self.square)
-        except RunError as error:
-            return str(error)
-        if self.crop is not None:
-            top = (image.shape[-2] - self.crop) // 2
-            left = (image.shape[-1] - self.crop) // 2
-            image = image[:, top : top + self.crop, left : left + self.crop]
-        return image.flip(-1) if self.mirror else image
-
-
-def _batches(
-    whole: Whole, batches: list[list[int]], workers: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    loader: DataLoader[Any] = DataLoader(
-        whole,
-        batch_sampler=batches,
-        num_workers=0 if isinstance(whole.images, ArrayImages) else workers,
-        collate_fn=_stack,
-    )
-    for indices, images in zip(batches, loader, strict=True):
-        if isinstance(images, str):
-            raise RunError(images)
-        yield torch.tensor(indices), images
-
-
-def whole_images(
-    split: Split,
-    side: int,
-    batch: int,
-    *,
-    mirror: bool = False,
-    square: bool = False,
-    workers: int = 0,
-    part: slice = slice(None),
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Whole, uncropped images for dense evaluation (Section 3.2), equal shapes together.
-
-    Args:
-        split: the images; each comes exactly once.
-        side: their smallest side in pixels.
-        batch: most images at once.
-        mirror: mirror images instead.
-        square: rescaled to squares instead of by their smallest side.
-        workers: processes that decode image files.
-        part: of the batches, the ones to make.
-
-    Yields:
-        Indices, int64 (B,), and images, uint8 (B, C, h, w).
-
-    Raises:
-        RunError: an image cannot be decoded.
-    """
-    shapes: dict[tuple[int, int], list[int]] = {}
-    for index, (height, width) in enumerate(split.images.sizes().tolist()):
-        shapes.setdefault(rescaled_shape(height, width, side, square), []).append(index)
-    batches = [
-        group[start : start + batch]
-        for _, group in sorted(shapes.items())
-        for start in range(0, len(group), batch)
-    ]
-    yield from _batches(Whole(split.images, side, None, mirror, square), batches[part], workers)
-
-
-def centre_crops(
-    split: Split,
-    side: int,
-    crop: int,
-    batch: int,
-    *,
-    mirror: bool = False,
-    square: bool = False,
-    workers: int = 0,
-    part: slice = slice(None),
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Centre crops of images rescaled to `side`: indices (B,) and uint8 (B, C, crop, crop).
-
-    `part` says which of the batches to make.
-
-    Raises:
-        RunError: an image cannot be decoded.
-    """
-    indices = list(range(len(split.images)))
-    batches = [indices[start : start + batch] for start in range(0, len(indices), batch)]
-    yield from _batches(Whole(split.images, side, crop, mirror, square), batches[part], workers)
 
 
 def normalise(

@@ -25,6 +25,49 @@ def rescale(images: Tensor, side: int, square: bool = False) -> Tensor:
     height, width = rescaled_shape(images.shape[-2], images.shape[-1], side, square)
     if (height, width) == tuple(images.shape[-2:]):
         return images
-    batch = images if images.dim() == 4 else images[None]
-    resized = functional.interpolate(batch, (height, width), mode="bilinear", antialias=True)
-    return resized if images.dim() == 4 else resized[0]
+    if images.dim() == 4:
+        return _resampled(images, height, width)
+    return _resampled(batch_of_one(images), height, width)[0]
+
+
+def rescaled_crop(image: Tensor, shape: tuple[int, int], top: int, left: int, crop: int) -> Tensor:
+    """A crop of an image rescaled to `shape`, without rescaling all of it.
+
+    It is the rescaled image's [:, top : top + crop, left : left + crop], bit for bit: torch
+    resamples along rows, rounds to grey levels, and resamples along columns; so the first step
+    needs the rows that the crop looks at, and the second the crop's own columns.
+
+    Args:
+        image: grey levels, uint8 (C, H, W).
+        shape: height and width of the whole rescaled image.
+        top: first row of the crop in the rescaled image.
+        left: first column of the crop in the rescaled image.
+        crop: side of the crop.
+    """
+    height, width = shape
+    if shape == tuple(image.shape[-2:]):
+        return image[:, top : top + crop, left : left + crop]
+    rows = image.shape[-2]
+    scale = rows / height
+    # The filter reaches as far as one pixel of the coarser of the two images.
+    reach = max(scale, 1.0)
+    first = max(0, math.floor((top + 0.5) * scale - reach) - 1)
+    last = min(rows, math.ceil((top + crop - 0.5) * scale + reach) + 1)
+    wide = _resampled(batch_of_one(image[:, first:last]), last - first, width)
+    # Both passes keep the place of each row: the second one needs the image's whole height.
+    narrow = image.new_empty(1, rows, crop, image.shape[0])
+    narrow[:, first:last] = wide.permute(0, 2, 3, 1)[:, :, left : left + crop]
+    return _resampled(narrow.permute(0, 3, 1, 2), height, crop)[0, :, top : top + crop]
+
+
+def batch_of_one(image: Tensor) -> Tensor:
+    """An image (C, H, W) as a batch, whose strides say channels-last where the image's do.
+
+    Indexing with None gives the batch a stride that torch takes for the other format, and then it
+    resamples and copies several times slower.
+    """
+    return image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
+
+
+def _resampled(batch: Tensor, height: int, width: int) -> Tensor:
+    return functional.interpolate(batch, (height, width), mode="bilinear", antialias=True)

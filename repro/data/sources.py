@@ -124,6 +124,11 @@ def check_options(data: Data) -> None:
         raise RequestError(
             f"data.channels={data.channels}, but data={data.name} has {kind.channels}: leave it out"
         )
+    if data.cache_side is not None and kind.channels is not None:
+        raise RequestError(
+            f"data.cache_side={data.cache_side}: the images of data={data.name} are in memory, "
+            "leave it out"
+        )
     if data.on_bad_image not in ("error", "skip"):
         raise RequestError(
             f"data.on_bad_image={data.on_bad_image} is not known: choose from error, skip"

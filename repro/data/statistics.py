@@ -61,7 +61,9 @@ def compute(split: Split, progress: bool) -> Statistics:
     first, second = np.zeros(channels), np.zeros((channels, channels))
     indices = range(len(split.images))
     for index in tqdm(indices, desc="mean colour", unit="img", disable=not progress or None):
-        values = split.images[index].reshape(channels, -1).numpy().astype(np.float64) / 255
+        values = (
+            split.images[index].contiguous().reshape(channels, -1).numpy().astype(np.float64) / 255
+        )
         first += values.mean(axis=1)
         second += values @ values.T / values.shape[1]
     mean = first / len(indices)

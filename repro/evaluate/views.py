@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
 
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from repro.data.loader import centre_crops, whole_images
 from repro.data.sources import Split
-from repro.nets.dense import Dense
+from repro.data.whole import WASTE, centre_crops, whole_images
+from repro.evaluate.memory import Fitting
+from repro.nets.dense import Dense, mixes_shapes
 from repro.nets.vgg import VGG
 from repro.spec.cost import receptive_field
 from repro.spec.geometry import score_map_side
@@ -23,8 +24,9 @@ from repro.train.distributed import ALONE, World
 
 Prepare = Callable[[Tensor], Tensor]
 """Takes grey levels (N, C, H, W) from the loader to the net's input, on its device."""
-Judge = Callable[[Tensor], Tensor]
-"""Takes the net's input (N, C, H, W) to posteriors (N, classes)."""
+Judge = Callable[[Tensor, Tensor | None], Tensor]
+"""Takes the net's input (N, C, H, W) to posteriors (N, classes); images that do not fill H and W
+come with their heights and widths, (N, 2)."""
 
 
 def grid(height: int, width: int, crop: int) -> list[tuple[int, int]]:
@@ -40,14 +42,14 @@ def grid(height: int, width: int, crop: int) -> list[tuple[int, int]]:
 def dense(net: VGG) -> Judge:
     """The soft-max of the class score map averaged over space."""
     scores = Dense(net).scores
-    return lambda images: scores(images).softmax(dim=1)
+    return lambda images, shapes: scores(images, shapes).softmax(dim=1)
 
 
 def multi_crop(net: VGG) -> Judge:
     """The mean of the soft-max posteriors of the crops of a 5x5 grid."""
     crop = net.spec.crop
 
-    def judge(images: Tensor) -> Tensor:
+    def judge(images: Tensor, shapes: Tensor | None) -> Tensor:
         places = grid(images.shape[-2], images.shape[-1], crop)
         total = torch.zeros(len(images), net.spec.classes, device=images.device)
         for top, left in places:
@@ -66,7 +68,7 @@ def windows(net: VGG) -> Judge:
     """
     crop, step = net.spec.crop, receptive_field(net.spec.layers)[1]
 
-    def judge(images: Tensor) -> Tensor:
+    def judge(images: Tensor, shapes: Tensor | None) -> Tensor:
         rows, columns = (score_map_side(net.spec, side) for side in images.shape[-2:])
         # The last windows may hang over the image, where the dense net sees zeros.
         edges = ((rows - 1) * step + crop, (columns - 1) * step + crop)
@@ -85,7 +87,7 @@ def windows(net: VGG) -> Judge:
 
 def plain(net: VGG) -> Judge:
     """The net's posteriors on images of its crop's size."""
-    return lambda images: net(images).softmax(dim=1)
+    return lambda images, shapes: net(images).softmax(dim=1)
 
 
 def compute(
@@ -98,6 +100,7 @@ def compute(
     workers: int,
     square: bool = False,
     world: World = ALONE,
+    say: Callable[[str], None] = print,
 ) -> Posteriors:
     """One view of a test set: posteriors of all images, by the view's kind.
 
@@ -110,22 +113,29 @@ def compute(
         workers: processes that decode image files.
         square: whether images are rescaled to squares instead of by their smallest side.
         world: the processes that share the batches.
+        say: takes a line for the user.
+
+    Raises:
+        RunError: an image cannot be decoded, or does not fit into memory.
     """
     crop = net.spec.crop
     side = pixels(view.q, crop)
     judge = JUDGES[view.kind](net)
-    batch = max(1, batch * crop**2 // side**2)
+    posteriors = Fitting(lambda images, shapes: judge(prepare(images), shapes), say)
     how: dict[str, Any] = {"mirror": view.mirrored, "square": square}
     how |= {"workers": workers, "part": world.part}
+    batches: Iterable[tuple[Tensor, Tensor, Tensor | None]]
     if view.kind == "centre":
-        batches = centre_crops(split, side, crop, batch, **how)
+        crops = centre_crops(split, side, crop, batch, **how)
+        batches = ((indices, images, None) for indices, images in crops)
     else:
-        batches = whole_images(split, side, batch, **how)
+        waste = WASTE if view.kind == "dense" and mixes_shapes(net.spec) else 0
+        batches = whole_images(split, side, batch * crop**2, waste=waste, **how)
     result = torch.full((len(split.images), net.spec.classes), torch.nan)
     with world.together(), torch.inference_mode():
-        own = [(indices, judge(prepare(images)).float().cpu()) for indices, images in batches]
-    for indices, posteriors in chain.from_iterable(world.gather(own)):
-        result[indices] = posteriors
+        own = [(indices, posteriors(images, shapes)) for indices, images, shapes in batches]
+    for indices, judged in chain.from_iterable(world.gather(own)):
+        result[indices] = judged
     return Posteriors(result.numpy(), split.labels, np.array(split.ids))
 
 

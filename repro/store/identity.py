@@ -23,6 +23,7 @@ INTRODUCED: dict[tuple[str, str], Any] = {
     ("recipe", "subtract_mean"): True,
     ("recipe", "test_each_epoch"): False,
     ("data", "on_bad_image"): "error",
+    ("data", "cache_side"): None,
 }
 
 GROUPS = ("arch", "scale", "size", "data", "recipe", "init")

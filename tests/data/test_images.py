@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image
 
 from repro.data.images import FileImages, decode, upright_size
@@ -214,3 +215,42 @@ def test_an_exif_header_without_sense_is_passed_over(tmp_path: Path, exif: bytes
     Image.new("RGB", (30, 20), RED).save(path, exif=b"Exif\0\0" + exif)
     assert close(middle(path), RED, 4)
     assert upright_size(path) == (20, 30)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("sampling", ["4:4:4", "4:2:2", "4:2:0", "4:1:1"])
+def test_pixels_of_a_jpeg_are_pils(
+    tmp_path: Path, sampling: str, progressive: bool, mode: str
+) -> None:
+    path = tmp_path / "image.jpg"
+    # Coarse noise: every frequency, and colours that leave the range of RGB once compressed.
+    noise = np.random.default_rng(0).integers(0, 256, (21, 33, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize((99, 63), Image.Resampling.BICUBIC).convert(mode)
+    image.save(path, quality=80, subsampling=sampling, progressive=progressive)
+    with Image.open(path) as file:
+        expected = {1: np.array(file.convert("L"))[..., None], 3: np.array(file.convert("RGB"))}
+    for channels in (1, 3):
+        assert np.array_equal(decode(path, channels).permute(1, 2, 0).numpy(), expected[channels])
+
+
+def test_of_a_file_with_several_pictures_the_first_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "image.jpg"
+    first = Image.open(save(tmp_path / "noise.png", 20, 31))
+    first.save(path, "MPO", save_all=True, append_images=[Image.new("RGB", (31, 20), RED)])
+    with Image.open(path) as file:
+        assert file.format == "MPO"
+        expected = np.array(file)
+    assert np.array_equal(decode(path, 3).permute(1, 2, 0).numpy(), expected)
+
+
+def test_a_jpeg_with_bytes_that_do_not_belong_is_read_as_pil_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "image.jpg"
+    Image.open(save(tmp_path / "noise.png", 60, 50)).save(path, quality=90)
+    content = path.read_bytes()
+    path.write_bytes(content[:-2] + bytes(40) + content[-2:])
+    with pytest.raises(ValueError, match="extraneous bytes"):
+        simplejpeg.decode_jpeg(path.read_bytes())
+    with Image.open(path) as file:
+        expected = np.array(file)
+    assert np.array_equal(decode(path, 3).permute(1, 2, 0).numpy(), expected)

@@ -1,8 +1,9 @@
-"""Batches for training and testing: what they must hold, whatever the data."""
+"""Batches for training: what they must hold, whatever the data."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torchvision.transforms.v2 import functional
 
 from repro.data import loader
 from repro.data.colour import shifts
 from repro.data.images import ArrayImages, FileImages
-from repro.data.loader import TrainingCrops, centre_crops, draws, whole_images
+from repro.data.loader import TrainingCrops, draws
 from repro.data.rescale import rescale
 from repro.data.sources import Split
 from repro.data.statistics import compute
+from repro.data.whole import centre_crops, whole_images
 from repro.errors import RunError
 from repro.train.distributed import World
 from tests.data.conftest import arrays
@@ -28,6 +29,8 @@ from tests.data.conftest import arrays
 Batch = tuple[Tensor, Tensor, Tensor]
 
 S = range(14, 18)
+ROOM = 2 * 16 * 25
+"""Pixels of two of the photographs at S=16."""
 FEW_CORES = "ignore:This DataLoader will create:UserWarning"
 
 
@@ -76,10 +79,10 @@ def test_the_rows_of_all_processes_are_the_batches(count: int, batch: int, size:
 def test_the_batches_of_all_processes_are_the_test_set(photographs: Split, size: int) -> None:
     parts = [World(rank, size).part for rank in range(size)]
     for whole, *own in (
-        [list(whole_images(photographs, 16, 2, part=p)) for p in (slice(None), *parts)],
+        [list(whole_images(photographs, 16, ROOM, part=p)) for p in (slice(None), *parts)],
         [list(centre_crops(photographs, 16, 16, 2, part=p)) for p in (slice(None), *parts)],
     ):
-        got = sorted(((i, x) for part in own for i, x in part), key=lambda b: b[0].tolist())
+        got = sorted(chain.from_iterable(own), key=lambda batch: batch[0].tolist())
         expected = sorted(whole, key=lambda batch: batch[0].tolist())
         for batch, other in zip(got, expected, strict=True):
             assert all(torch.equal(a, b) for a, b in zip(batch, other, strict=True))
@@ -149,19 +152,6 @@ def test_every_scale_is_met_in_the_crops_the_smallest_and_the_largest_too() -> N
     assert np.abs(met - 80).max() < 4 * 80**0.5
 
 
-@settings(deadline=None, max_examples=20)
-@given(st.integers(1, 9), st.integers(1, 4), st.booleans())
-def test_whole_images_in_memory_come_in_their_order(count: int, batch: int, mirror: bool) -> None:
-    split = arrays(count)
-    assert isinstance(split.images, ArrayImages)
-    found = list(whole_images(split, 15, batch, mirror=mirror))
-    assert torch.cat([indices for indices, _ in found]).tolist() == list(range(count))
-    assert [len(images) for _, images in found[:-1]] == [batch] * (-(-count // batch) - 1)
-    expected = rescale(split.images.array, 15)
-    images = torch.cat([images for _, images in found])
-    assert torch.equal(images, expected.flip(-1) if mirror else expected)
-
-
 def test_seeds_and_epochs_differ_and_nothing_else_decides() -> None:
     split = arrays(12)
     first = list(crops(split, smax=20).epoch(0))
@@ -197,11 +187,9 @@ def test_workers_change_nothing(photographs: Split) -> None:
     helped = crops(photographs, smax=20, mirror=True, workers=2)
     assert same(list(alone.epoch(0)), list(helped.epoch(0)))
     assert same(list(alone.epoch(1, 1)), list(helped.epoch(1, 1)))
-    for left, right in zip(
-        whole_images(photographs, 16, 2), whole_images(photographs, 16, 2, workers=2), strict=True
-    ):
-        assert torch.equal(left[0], right[0])
-        assert torch.equal(left[1], right[1])
+    whole = [whole_images(photographs, 16, ROOM, waste=0.5, workers=n) for n in (0, 2)]
+    for left, right in zip(*whole, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
 
 
 @pytest.mark.parametrize("smax", [16, 20])
@@ -239,45 +227,8 @@ def test_an_image_that_does_not_decode_is_named(photographs: Split, workers: int
     bad.write_bytes(bad.read_bytes()[:70])
     for batches in (
         crops(photographs, workers=workers).epoch(0),
-        whole_images(photographs, 16, 2, workers=workers),
+        whole_images(photographs, 16, ROOM, workers=workers),
         centre_crops(photographs, 16, 16, 2, workers=workers),
     ):
         with pytest.raises(RunError, match=r"4\.png cannot be decoded"):
             list(batches)
-
-
-@pytest.mark.parametrize("batch", [1, 2, 100])
-@pytest.mark.parametrize("mirror", [False, True])
-def test_whole_images_come_once_each_uncropped(
-    photographs: Split, batch: int, mirror: bool
-) -> None:
-    seen: list[int] = []
-    for indices, images in whole_images(photographs, 16, batch, mirror=mirror):
-        assert len(indices) == len(images) <= batch
-        assert min(images.shape[-2:]) == 16
-        for index, image in zip(indices.tolist(), images, strict=True):
-            expected = rescale(photographs.images[index], 16)
-            assert torch.equal(image, expected.flip(-1) if mirror else expected)
-            seen.append(index)
-    assert sorted(seen) == list(range(7))
-
-
-def test_images_of_one_rescaled_shape_share_a_batch(photographs: Split) -> None:
-    groups = [indices.tolist() for indices, _ in whole_images(photographs, 16, 100)]
-    # 20x31 and 40x62 are the same shape once rescaled; so are the two portraits.
-    assert sorted(groups) == [[0, 2, 3], [1, 5], [4], [6]]
-
-
-@pytest.mark.parametrize("mirror", [False, True])
-def test_centre_crops_are_torchvisions(photographs: Split, mirror: bool) -> None:
-    seen: list[int] = []
-    for indices, images in centre_crops(photographs, 20, 16, 3, mirror=mirror):
-        for index, image in zip(indices.tolist(), images, strict=True):
-            big = rescale(photographs.images[index], 20)
-            top, left = (big.shape[1] - 16) // 2, (big.shape[2] - 16) // 2
-            expected = functional.crop(big, top, left, 16, 16)
-            if big.shape[1] % 2 == big.shape[2] % 2 == 0:
-                assert torch.equal(expected, functional.center_crop(big, [16, 16]))
-            assert torch.equal(image, functional.hflip(expected) if mirror else expected)
-            seen.append(index)
-    assert seen == list(range(7))

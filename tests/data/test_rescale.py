@@ -14,7 +14,7 @@ from PIL import Image
 from torch.nn.functional import interpolate
 from torchvision.transforms.v2 import Resize
 
-from repro.data.rescale import rescale, rescaled_shape
+from repro.data.rescale import rescale, rescaled_crop, rescaled_shape
 
 SIDE = st.integers(1, 3000)
 
@@ -90,3 +90,27 @@ def test_square_pixels_are_torchvisions() -> None:
     ours = rescale(pixels, 64, square=True)
     assert ours.shape == (3, 64, 64)
     assert (ours.int() - theirs.int()).abs().max() <= 1
+
+
+@settings(max_examples=200)
+@given(
+    st.integers(1, 120),
+    st.integers(1, 120),
+    st.integers(2, 150),
+    st.sampled_from([1, 3]),
+    st.data(),
+)
+def test_a_crop_is_that_of_the_rescaled_image_bit_for_bit(
+    h: int, w: int, side: int, channels: int, more: st.DataObject
+) -> None:
+    pixels = np.random.default_rng([h, w, side]).integers(0, 256, (h, w, channels), dtype=np.uint8)
+    image = torch.as_tensor(pixels).permute(2, 0, 1)
+    if more.draw(st.booleans()):
+        image = image.contiguous()
+    shape = rescaled_shape(h, w, side, more.draw(st.booleans()))
+    crop = more.draw(st.integers(1, side))
+    top, left = (more.draw(st.integers(0, length - crop)) for length in shape)
+    whole = interpolate(image.contiguous()[None], shape, mode="bilinear", antialias=True)[0]
+    expected = whole if shape != (h, w) else image
+    found = rescaled_crop(image, shape, top, left, crop)
+    assert torch.equal(found, expected[:, top : top + crop, left : left + crop])

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from repro.config import Arch
-from repro.nets.dense import Dense
+from repro.nets.dense import Dense, mixes_shapes
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG
 from repro.spec import layers
@@ -80,3 +80,38 @@ def test_with_overhang_it_is_the_zero_extended_window(height: int, width: int) -
     cells = (-(-(height - 16) // 4) + 1, -(-(width - 16) // 4) + 1)
     assert maps.shape[2:] == cells
     assert torch.allclose(maps, slide(net, images, 4, cells), rtol=1e-9, atol=1e-12)
+
+
+def alive(name: str, width: float, crop: int) -> VGG:
+    """A net whose biases and batch statistics are not what they start as."""
+    net = VGG(spec(name, width, crop), 0.5)
+    initialise(net, "he", width, seed=0)
+    for tensor in [*net.parameters(), *net.buffers()]:
+        if tensor.dim() == 1:
+            torch.nn.init.uniform_(tensor, 0.1, 1)
+    return net.eval()
+
+
+SHAPES = [(64, 64), (64, 90), (97, 64), (83, 71), (65, 91)]
+
+
+@pytest.mark.parametrize("name", ["A", "A-LRN", "C", "D", "A-BN", "B-5x5", "alexnet", "blog-vgg11"])
+@pytest.mark.parametrize("shapes", [SHAPES, SHAPES[:2], SHAPES[2:3], SHAPES[1:2] * 2])
+def test_images_of_several_shapes_in_a_batch_score_as_one_at_a_time(
+    name: str, shapes: list[tuple[int, int]]
+) -> None:
+    net = Dense(alive(name, 1 / 16, 64).double())
+    height, width = (max(sides) for sides in zip(*shapes, strict=True))
+    # Noise outside of the images too: whatever stands there must not matter.
+    batch = torch.randn(len(shapes), 3, height, width, dtype=torch.float64)
+    images = [image[None, :, :h, :w].clone() for image, (h, w) in zip(batch, shapes, strict=True)]
+    with torch.no_grad():
+        expected = torch.cat([net.scores(image) for image in images])
+        scores = net.scores(batch, torch.tensor(shapes))
+    assert expected.std() > 1e-3
+    assert torch.allclose(scores, expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max()))
+
+
+def test_a_pooling_of_unrectified_values_keeps_shapes_apart() -> None:
+    for blocks, mixes in (([["conv3-4"], []], True), ([["LRN"], ["conv3-4"]], False)):
+        assert mixes_shapes(build(Arch("small", blocks), 16).spec) == mixes

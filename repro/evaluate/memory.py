@@ -1,0 +1,69 @@
+"""Batches that turn out too large for the device's memory are judged in halves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from repro.errors import RunError
+
+SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+"""How CUDA, MPS, the CPU and the libraries behind them say that memory is exhausted."""
+
+
+class Fitting:
+    """Judges a batch at once, or, where that does not fit into memory, in halves from then on."""
+
+    def __init__(
+        self, judge: Callable[[Tensor, Tensor | None], Tensor], say: Callable[[str], None]
+    ) -> None:
+        """
+        Args:
+            judge: takes images (N, C, H, W), uint8, and shapes (N, 2) to posteriors (N, classes).
+            say: takes the line that says that a batch did not fit.
+        """
+        self.judge, self.say = judge, say
+        self.most: int | None = None
+        """Grey levels of the largest batch that may fit; None: none was too large."""
+
+    def __call__(self, images: Tensor, shapes: Tensor | None) -> Tensor:
+        """Posteriors (N, classes) of all images, on the CPU.
+
+        Raises:
+            RunError: a single image does not fit.
+        """
+        if self.most is None or images.numel() <= self.most or len(images) == 1:
+            try:
+                return self.judge(images, shapes).float().cpu()
+            except RuntimeError as error:
+                if not any(sign in str(error) for sign in SIGNS):
+                    raise
+                if len(images) == 1:
+                    height, width = images.shape[-2:]
+                    raise RunError(
+                        f"out of memory with one image of {height}x{width} pixels: "
+                        "take a smaller size, or another device"
+                    ) from None
+            # Only here are the tensors free that the error's traceback held.
+            self._halve(images)
+        half = _half(images)
+        halves = (slice(half), slice(half, None))
+        return torch.cat(
+            [self(images[rows], None if shapes is None else shapes[rows]) for rows in halves]
+        )
+
+    def _halve(self, images: Tensor) -> None:
+        height, width = images.shape[-2:]
+        self.most = images[: _half(images)].numel()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.say(
+            f"out of memory with {len(images)} images of {height}x{width} pixels: goes on with "
+            f"{_half(images)}; a smaller test_batch saves the attempt"
+        )
+
+
+def _half(images: Tensor) -> int:
+    return (len(images) + 1) // 2

@@ -1,0 +1,93 @@
+"""Batches for testing: every image once, bounded, its pixels as they are."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.transforms.v2 import functional
+
+from repro.data.images import ArrayImages
+from repro.data.rescale import rescale
+from repro.data.sources import Split
+from repro.data.whole import centre_crops, shared, whole_images
+from tests.data.conftest import arrays
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 9), st.integers(1, 4), st.booleans())
+def test_whole_images_in_memory_come_in_their_order(count: int, batch: int, mirror: bool) -> None:
+    split = arrays(count)
+    assert isinstance(split.images, ArrayImages)
+    found = list(whole_images(split, 15, batch * 15 * 21, mirror=mirror))
+    assert torch.cat([indices for indices, _, _ in found]).tolist() == list(range(count))
+    assert [len(images) for _, images, _ in found[:-1]] == [batch] * (-(-count // batch) - 1)
+    expected = rescale(split.images.array, 15)
+    images = torch.cat([images for _, images, _ in found])
+    assert torch.equal(images, expected.flip(-1) if mirror else expected)
+
+
+@pytest.mark.parametrize("room", [1, 1000, 10**6])
+@pytest.mark.parametrize("waste", [0, 0.2, 0.9])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_whole_images_come_once_each_uncropped_with_zeros_around(
+    photographs: Split, room: int, waste: float, mirror: bool
+) -> None:
+    seen: list[int] = []
+    for indices, images, shapes in whole_images(photographs, 16, room, waste=waste, mirror=mirror):
+        assert len(indices) == len(images) == len(shapes)
+        for index, image, (h, w) in zip(indices.tolist(), images, shapes.tolist(), strict=True):
+            expected = rescale(photographs.images[index], 16)
+            assert tuple(expected.shape[-2:]) == (h, w)
+            assert torch.equal(image[:, :h, :w], expected.flip(-1) if mirror else expected)
+            assert image.sum(dtype=torch.int64) == expected.sum(dtype=torch.int64)
+            seen.append(index)
+    assert sorted(seen) == list(range(7))
+
+
+@given(
+    st.lists(st.tuples(st.integers(5, 30), st.integers(5, 30)), min_size=1, max_size=40),
+    st.integers(1, 5000),
+    st.sampled_from([0, 0.1, 0.5]),
+)
+def test_batches_of_near_shapes_stay_below_their_bounds(
+    shapes: list[tuple[int, int]], room: int, waste: float
+) -> None:
+    batches = shared(shapes, room, waste)
+    assert sorted(chain.from_iterable(batches)) == list(range(len(shapes)))
+    for batch in batches:
+        heights, widths = zip(*(shapes[index] for index in batch), strict=True)
+        pixels = len(batch) * max(heights) * max(widths)
+        inside = sum(shapes[index][0] * shapes[index][1] for index in batch)
+        assert len(batch) == 1 or pixels <= room
+        assert pixels - inside <= waste * pixels
+
+
+def test_near_shapes_share_a_batch_and_far_ones_do_not() -> None:
+    shapes = [(16, 30), (30, 16), (16, 20), (16, 21), (29, 16), (16, 31)]
+    assert shared(shapes, 10**6, 0.2) == [[2, 3], [0, 5], [4, 1]]
+    assert shared(shapes, 2 * 16 * 21, 0.9) == [[2, 3], [0], [5], [4], [1]]
+
+
+def test_images_of_one_rescaled_shape_share_a_batch(photographs: Split) -> None:
+    groups = [indices.tolist() for indices, _, _ in whole_images(photographs, 16, 10**6)]
+    # 20x31 and 40x62 are the same shape once rescaled; so are the two portraits.
+    assert sorted(groups) == [[0, 2, 3], [1, 5], [4], [6]]
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_centre_crops_are_torchvisions(photographs: Split, mirror: bool) -> None:
+    seen: list[int] = []
+    for indices, images in centre_crops(photographs, 20, 16, 3, mirror=mirror):
+        for index, image in zip(indices.tolist(), images, strict=True):
+            big = rescale(photographs.images[index], 20)
+            top, left = (big.shape[1] - 16) // 2, (big.shape[2] - 16) // 2
+            expected = functional.crop(big, top, left, 16, 16)
+            if big.shape[1] % 2 == big.shape[2] % 2 == 0:
+                assert torch.equal(expected, functional.center_crop(big, [16, 16]))
+            assert torch.equal(image, functional.hflip(expected) if mirror else expected)
+            seen.append(index)
+    assert seen == list(range(7))
