@@ -54,7 +54,8 @@ def _claims_figure(rows: list[dict[Any, Any]], sentences: dict[str, str]) -> Dra
         "Every claim with both sides measured: left minus right in points of top-1 error with its "
         "95% interval (of the configuration where there are several seeds and the claim is about "
         "one, else of these nets), and the paper's own difference. Hollow: not with Holm. Points "
-        "of two tasks: compare signs, and sizes only by the relative changes in the table."
+        "of two tasks: compare signs, and sizes only by the relative changes in the table. The axis "
+        "is linear up to two points and logarithmic beyond."
     )
     return drawn("claims", caption, figure)
 
@@ -71,6 +72,12 @@ def _claims_axes(axes: Axes, rows: Sequence[dict[Any, Any]], sentences: dict[str
     reach = [abs(row[key]) for row in tested for key in ("ci_low", "ci_high")]
     reach += [abs(row["paper_difference"]) for row in rows if not pd.isna(row["paper_difference"])]
     edge = 1.05 * max(reach)
+    # Linear around zero, where most claims lie, and then by orders of magnitude.
+    axes.set_xscale("symlog", linthresh=2.0)
+    ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100) if tick < edge]
+    ticks = [*(-tick for tick in reversed(ticks)), 0, *ticks]
+    axes.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+    axes.set_xticks([], minor=True)
     axes.set_xlim(-edge, edge)
     for place, row in enumerate(rows):
         # What lies outside, which only untested claims do, is pointed at.
