@@ -54,8 +54,8 @@ def _claims_figure(rows: list[dict[Any, Any]], sentences: dict[str, str]) -> Dra
         "Every claim with both sides measured: left minus right in points of top-1 error with its "
         "95% interval (of the configuration where there are several seeds and the claim is about "
         "one, else of these nets), and the paper's own difference. Hollow: not with Holm. Points "
-        "of two tasks: compare signs, and sizes only by the relative changes in the table. The axis "
-        "is linear up to two points and logarithmic beyond."
+        "of two tasks: compare signs, and sizes only by the relative changes in the table. The "
+        "axis is linear up to two points and logarithmic beyond."
     )
     return drawn("claims", caption, figure)
 
