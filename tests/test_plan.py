@@ -84,6 +84,7 @@ def test_what_tells_runs_apart_is_said(tmp_path: Path) -> None:
     assert list(rows.starts_from)[::2] == [""] * 4
 
 
+@pytest.mark.slow
 def test_what_is_done_costs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = f"runs={tmp_path / 'runs'}"
     assert command([*LIGHT, runs, "test=[centre]"]) == 0

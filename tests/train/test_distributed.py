@@ -164,6 +164,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_what_fails_in_one_process_fails_in_all(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(BREAKS.format(method="_backward"))
