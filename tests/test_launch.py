@@ -37,6 +37,7 @@ def sweep(runs: Path, *words: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_jobs_with_one_parent_train_it_once_and_nothing_differs(tmp_path: Path) -> None:
     process = sweep(tmp_path / "joblib", "scale=S256,S384")
     _, errors = process.communicate(timeout=120)

@@ -127,6 +127,7 @@ def only(runs: Path, start: str = "") -> Path:
     return found
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
     words = ["precision=float64", "test=[single_scale,centre]"]
     assert command([*LIGHT, *words, f"runs={tmp_path / 'one'}"]) == 0
