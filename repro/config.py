@@ -174,6 +174,13 @@ def choice(group: str, name: str) -> dict[str, Any]:
     return base | tree
 
 
+def first_comment(file: Path) -> str:
+    """What a file of `conf/` says that it is: its first line of comment that is not Hydra's."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
+    return next((comment for comment in comments if not comment.startswith("@package")), "")
+
+
 def register() -> None:
     """Make the schema known to Hydra as the node `schema`, the first of config.yaml's defaults."""
     from hydra.core.config_store import ConfigStore

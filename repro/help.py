@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from repro.config import CONF
+from repro.config import CONF, first_comment
 
 
 def text(introduction: str) -> str:
@@ -17,7 +15,7 @@ def text(introduction: str) -> str:
         width = max(len(file.stem) for file in files)
         for file in files:
             mark = "*" if file.stem == default else " "
-            parts.append(f"  {mark} {file.stem:<{width}}  {_first_comment(file)}")
+            parts.append(f"  {mark} {file.stem:<{width}}  {first_comment(file)}")
     parts += ["", "Scalars, as KEY=VALUE:", ""]
     parts += [f"    {line}" if line else "" for line in _scalars(lines)]
     parts += [
@@ -38,9 +36,3 @@ def _scalars(lines: list[str]) -> list[str]:
     start = next(index for index, line in enumerate(lines) if line.startswith("seed:"))
     end = next(index for index, line in enumerate(lines) if line.startswith("hydra:"))
     return lines[start:end]
-
-
-def _first_comment(file: Path) -> str:
-    lines = file.read_text(encoding="utf-8").splitlines()
-    comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
-    return next((comment for comment in comments if not comment.startswith("@package")), "")

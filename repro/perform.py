@@ -30,7 +30,7 @@ from repro.nets.weights import load_weights, weights
 from repro.request import Request, base_data, resolve
 from repro.spec import layers
 from repro.spec.cost import cost
-from repro.spec.scales import PAPER_CROP, PROTOCOLS, View, pixels, single_q, views
+from repro.spec.scales import ONE_NUMBER, PAPER_CROP, View, pixels, single_q, views
 from repro.store import views as stored
 from repro.store.runs import ACTIVATIONS, FAILED, Folder, Watched, hold, read_result
 from repro.train.chance import chance
@@ -126,11 +126,10 @@ class Performance:
         config = self.request.config
         self.world = world()
         self.cache = Path(config.runs) / ".cache"
-        for first in (True, False):
-            # What one process of a host downloads, the others find.
-            with self.world.together():
-                if (self.world.local_rank == 0) == first:
-                    self.source = sources.load(base_data(config.data), self.cache)
+        # What one process of a host downloads, the others find.
+        self.source = self.world.host_first(
+            lambda: sources.load(base_data(config.data), self.cache)
+        )
         self.statistics = self.world.led(self._statistics)
         self.square = config.recipe.resize == "square"
 
@@ -246,14 +245,11 @@ class Performance:
             return train
         key = f"{data.name}-{data.channels}-{description.fingerprint}"
         how: dict[str, Any] = {"workers": config.workers, "progress": config.progress}
-        for first in (True, False):
-            # What one process of a host makes, the others find.
-            with self.world.together():
-                if (self.world.local_rank == 0) == first:
-                    kept = prescaled(
-                        train, data.cache_side, self.cache, key, check=self.stop.check, **how
-                    )
-        return kept
+        side = data.cache_side
+        # What one process of a host makes, the others find.
+        return self.world.host_first(
+            lambda: prescaled(train, side, self.cache, key, check=self.stop.check, **how)
+        )
 
     def _error(self, net: VGG, split: sources.Split) -> float:
         """Error (%) on centre crops at the one test scale."""
@@ -361,9 +357,7 @@ class Performance:
             line += f" ({result['reason']})"
         if result["validation_error"] is not None:
             line += f", validation error {result['validation_error']:.1f}%"
-        for protocol in PROTOCOLS:
-            if PROTOCOLS[protocol].scales == "each":
-                continue
+        for protocol in ONE_NUMBER:
             wanted = views(protocol, config.scale, config.data.mirror)
             posteriors = stored.mean_of(self.request.folder, wanted)
             if posteriors is not None:

@@ -129,12 +129,18 @@ def resolve(
         {role: parent.identity for role, parent in parents.items()},
         description.fingerprint,
     )
-    wanted = {
-        view: None
-        for protocol in config.test
-        for view in scales.views(protocol, config.scale, config.data.mirror)
-    }
-    request = Request(config, net, description, parents, own, tuple(wanted))
+    request = Request(config, net, description, parents, own, _wanted(config))
+    _check_folder(request)
+    return request
+
+
+def _wanted(config: Config) -> tuple[scales.View, ...]:
+    """The views of all protocols that are asked for, each once."""
+    wanted = (scales.views(test, config.scale, config.data.mirror) for test in config.test)
+    return tuple(dict.fromkeys(view for views_of_test in wanted for view in views_of_test))
+
+
+def _check_folder(request: Request) -> None:
     if len(request.name.encode()) > LONGEST_NAME:
         raise RequestError(
             f"{request.name}: too many values are changed for the name of a folder; "
@@ -142,7 +148,6 @@ def resolve(
         )
     if request.folder.exists():
         runs.check_folder(request.folder)
-    return request
 
 
 def _check_numbers(config: Config) -> None:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from repro.analysis.experiments import Experiment, measured_nets, shown
+from repro.analysis.experiments import Experiment, compared_nets, measured_nets, shown
 from repro.analysis.figures import COLOURS, STYLE, Drawn, bars, drawn, read_log
 from repro.analysis.measured import Spread, members, spread
 from repro.analysis.settings import Comparison
@@ -44,9 +44,7 @@ def figure_of(experiment: Experiment, comparison: Comparison) -> list[Drawn]:
 
 def compared(experiment: Experiment, comparison: Comparison) -> Drawn | None:
     """Each net of an experiment by each of its protocols; the paper's values beside."""
-    nets = list(experiment.nets)
-    if experiment.name == "fusion":
-        nets += dict.fromkeys(one.net for one in comparison.fused)
+    nets = compared_nets(experiment, comparison)
     tests = shown(experiment, comparison)
     rows = [
         _Row(

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from repro.analysis.intervals import Difference, Interval, difference, holm
 from repro.analysis.measured import Measured, fuse, members
-from repro.analysis.settings import Comparison
+from repro.analysis.settings import INSTEAD, Comparison
 from repro.paper import published
-from repro.spec.geometry import DENSE_CROP
 from repro.spec.scales import PROTOCOLS, pixels
 
 COLUMNS = [
@@ -32,8 +31,6 @@ COLUMNS = [
 ]
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
 UNDECIDED, UNTESTABLE = "not decided", "not testable here"
-# Where crops are too small for dense evaluation, crops of the image take its place.
-INSTEAD = {"single_scale": "centre", "each_scale": "crops_each_scale"}
 
 
 @dataclass(frozen=True)
@@ -208,9 +205,9 @@ def _setting(comparison: Comparison) -> dict[str, str]:
 def _sides_here(claim: Claim, comparison: Comparison) -> tuple[Side, Side]:
     """Below a crop of 128 pixels crops stand for dense evaluation, where both sides can."""
     sides = claim.left, claim.right
-    if comparison.crop >= DENSE_CROP or not all(side.test in INSTEAD for side in sides):
+    if not all(side.test in INSTEAD for side in sides):
         return sides
-    left, right = (replace(side, test=INSTEAD[side.test]) for side in sides)
+    left, right = (replace(side, test=comparison.instead(side.test)) for side in sides)
     return left, right
 
 
@@ -242,7 +239,7 @@ def _errors(cells: Sequence[Measured]) -> dict[int, NDArray[np.float64]]:
 def untestable(claim: Claim, left: Side, right: Side, comparison: Comparison) -> str | None:
     """Why the geometry or the data cannot carry a claim, by rule, or None where they can."""
     kinds = {kind for side in (left, right) for kind in PROTOCOLS[side.test].kinds}
-    if comparison.crop < DENSE_CROP and kinds & {"dense", "windows"}:
+    if not comparison.dense and kinds & {"dense", "windows"}:
         return (
             f"dense evaluation at a crop of {comparison.crop} pixels: its windows hang over the "
             "image as the paper's never do"

@@ -10,13 +10,12 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from repro.analysis.claims import INSTEAD, Claim, claims
+from repro.analysis.claims import Claim, claims
 from repro.analysis.measured import members, spread
 from repro.analysis.settings import Comparison
 from repro.analysis.tables import cell, net_title, percent
-from repro.config import CONF
+from repro.config import CONF, first_comment
 from repro.paper import published
-from repro.spec.geometry import DENSE_CROP
 from repro.spec.scales import EACH_Q, PROTOCOLS
 
 ORDER = (
@@ -32,7 +31,7 @@ class Experiment:
 
     name: str
     question: str
-    """What is compared, and where the paper does so: the file's first line."""
+    """What is compared, and where the paper does so: the file's first comment."""
     nets: tuple[str, ...]
     """Labels, as in `D-jitter`."""
     tests: tuple[str, ...]
@@ -51,9 +50,8 @@ def experiments() -> tuple[Experiment, ...]:
 
 
 def _read(name: str) -> Experiment:
-    text = (CONF / "experiments" / f"{name}.yaml").read_text(encoding="utf-8")
-    tree: dict[str, Any] = yaml.safe_load(text)
-    question = text.splitlines()[1].removeprefix("# ")
+    file = CONF / "experiments" / f"{name}.yaml"
+    tree: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     swept = {key: value.split(",") for key, value in tree["hydra"]["sweeper"]["params"].items()}
     overrides = {k: v for row in tree.get("defaults", []) for k, v in row.items()}
     scales = swept.get("scale", [overrides.get("override /scale", "S256")])
@@ -65,19 +63,23 @@ def _read(name: str) -> Experiment:
         tests = ["each_scale"]
     if name == "fusion":
         tests = ["multi_scale", "multi_crop", "multi_crop_dense"]
-    return Experiment(name, question, tuple(nets), tuple(tests))
+    return Experiment(name, first_comment(file), tuple(nets), tuple(tests))
 
 
 def shown(experiment: Experiment, comparison: Comparison) -> tuple[str, ...]:
-    """The protocols of an experiment's table: below a crop of 128 the centre crop for dense."""
-    if comparison.crop >= DENSE_CROP:
-        return experiment.tests
-    return tuple(INSTEAD.get(test, test) for test in experiment.tests)
+    """The protocols of an experiment's table in a setting."""
+    return tuple(comparison.instead(test) for test in experiment.tests)
 
 
 def measured_nets(experiment: Experiment, comparison: Comparison) -> list[str]:
     """The experiment's nets that a setting has runs of."""
     return [net for net in experiment.nets if comparison.plain(net) in comparison.nets]
+
+
+def compared_nets(experiment: Experiment, comparison: Comparison) -> list[str]:
+    """The experiment's nets and, where it is about them, their ensembles."""
+    fused = comparison.fused if experiment.name == "fusion" else []
+    return [*experiment.nets, *dict.fromkeys(one.net for one in fused)]
 
 
 def present(experiment: Experiment, comparison: Comparison, judged: pd.DataFrame) -> bool:
@@ -99,11 +101,8 @@ def table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
     """Every net of an experiment by each of its protocols, beside the paper's where it has one."""
     if experiment.curve:
         return _curve_table(experiment, comparison)
-    nets = [*experiment.nets]
-    if experiment.name == "fusion":
-        nets += dict.fromkeys(one.net for one in comparison.fused)
     rows = []
-    for net in nets:
+    for net in compared_nets(experiment, comparison):
         for theirs, test in zip(experiment.tests, shown(experiment, comparison), strict=True):
             seeds = len(comparison.cells(net, test))
             if len(members(net)) > 1 and not seeds:

@@ -22,8 +22,7 @@ from repro.analysis.measured import Spread, spread
 from repro.analysis.settings import Comparison
 from repro.analysis.tables import in_order, net_title, ordered, scale_label
 from repro.paper import published
-from repro.spec.geometry import DENSE_CROP
-from repro.spec.scales import PROTOCOLS
+from repro.spec.scales import ONE_NUMBER
 from repro.store.runs import Run
 
 # Okabe and Ito's colours and two of Paul Tol's, told apart by colour-blind readers too.
@@ -73,7 +72,7 @@ def figures(comparison: Comparison) -> list[Drawn]:
 def error_against_depth(comparison: Comparison) -> Drawn | None:
     """Error of the nets of Table 1 at S=256 and one test scale: measured beside published."""
     # Below that crop dense evaluation is another experiment than the paper's: it is in the tables.
-    protocol = "single_scale" if comparison.crop >= DENSE_CROP else "centre"
+    protocol = comparison.instead("single_scale")
     values = _spreads(comparison, protocol)
     if not values:
         return None
@@ -140,17 +139,16 @@ def _label(net: str) -> dict[str, Any]:
 def all_errors(comparison: Comparison) -> Drawn | None:
     """Every net by every protocol that gives one number, with intervals."""
     nets = ordered(comparison)
-    averaged = [name for name, protocol in PROTOCOLS.items() if protocol.scales != "each"]
     cells = {
         (net, protocol): spread(found)
         for net in nets
-        for protocol in averaged
+        for protocol in ONE_NUMBER
         if (found := comparison.cells(net, protocol))
     }
     if not cells:
         return None
     nets = [net for net in nets if any(cell[0] == net for cell in cells)]
-    colours = dict(zip(averaged, COLOURS, strict=False))
+    colours = dict(zip(ONE_NUMBER, COLOURS, strict=False))
     # A line for each number, and half a line between nets.
     places: dict[tuple[str, str], float] = {}
     for number, cell in enumerate(cells):
@@ -158,7 +156,7 @@ def all_errors(comparison: Comparison) -> Drawn | None:
     height = len(cells) + 0.5 * len(nets)
     figure = Figure(figsize=(8, 1.2 + 0.13 * height), layout="constrained")
     axes = figure.subplots()
-    for protocol in averaged:
+    for protocol in ONE_NUMBER:
         chosen = {cell: value for cell, value in cells.items() if cell[1] == protocol}
         if chosen:
             axes.errorbar(

@@ -126,7 +126,7 @@ class Part:
             "sections": [self._section(section) for section in self.sections],
             "has_summary": not self.frames["summary"].empty,
             "more_weights": round(100 * (stacks["one conv7"] / stacks["three conv3"] - 1)),
-            "overhangs": overhang > 0 and crop < DENSE_CROP,
+            "overhangs": overhang > 0 and not comparison.dense,
             "overhang": overhang,
             "crop": crop,
             "dense_crop": DENSE_CROP,

@@ -12,9 +12,13 @@ import yaml
 from repro.analysis.measured import Measured, fuse, measure, members, net_label, usual_init
 from repro.config import CONF, Config, choice
 from repro.paper import published
-from repro.spec.scales import PROTOCOLS
+from repro.spec.geometry import DENSE_CROP
+from repro.spec.scales import ONE_NUMBER
 from repro.store.identity import base, changes
 from repro.store.runs import Run
+
+INSTEAD = {"single_scale": "centre", "each_scale": "crops_each_scale"}
+"""Where crops are too small for dense evaluation, crops of the image take its place."""
 
 
 @dataclass(frozen=True, order=True)
@@ -57,8 +61,7 @@ class Comparison:
         self.usual = usual_init(self.runs)
         self.measured = measure(self.runs, self.usual)
         wanted = [(row["members"], row["protocol"]) for row in published.rows(6)]
-        averaged = [name for name, protocol in PROTOCOLS.items() if protocol.scales != "each"]
-        wanted += [(_as_published(net), name) for net in self.asked for name in averaged]
+        wanted += [(_as_published(net), name) for net in self.asked for name in ONE_NUMBER]
         self.fused = [
             one
             for net, protocol in dict.fromkeys(wanted)
@@ -74,6 +77,15 @@ class Comparison:
     def crop(self) -> int:
         """Side of the crop in pixels."""
         return self.config.size.crop
+
+    @property
+    def dense(self) -> bool:
+        """Crops are large enough for dense evaluation to be what it is in the paper."""
+        return self.crop >= DENSE_CROP
+
+    def instead(self, test: str) -> str:
+        """The protocol that nets of this size are compared by, where the paper's is `test`."""
+        return test if self.dense else INSTEAD.get(test, test)
 
     @property
     def classes(self) -> int:

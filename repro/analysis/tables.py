@@ -14,8 +14,7 @@ from repro.analysis.settings import Comparison
 from repro.config import CONF
 from repro.paper import published
 from repro.spec.cost import cost
-from repro.spec.geometry import DENSE_CROP
-from repro.spec.scales import PROTOCOLS
+from repro.spec.scales import ONE_NUMBER
 from repro.store.runs import Run
 
 OPEN = "not run"
@@ -48,9 +47,9 @@ def depth(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def cell(comparison: Comparison, net: str, protocol: str, q: str | None = None) -> str:
+def cell(comparison: Comparison, net: str, protocol: str) -> str:
     """An error, and which of the net's runs did not train: a mean must not hide them."""
-    cells = comparison.cells(net, protocol, q)
+    cells = comparison.cells(net, protocol)
     runs = comparison.nets.get(comparison.plain(net), [])
     ended = Counter(str(run.result["outcome"]) for run in runs)
     del ended["trained"]
@@ -170,10 +169,8 @@ def others(comparison: Comparison) -> pd.DataFrame:
         net, protocol = MEASURED_OF_TABLE7.get(theirs["system"], (None, ""))
         here = "published only"
         if net is not None:
-            shown = protocol
-            if comparison.crop < DENSE_CROP and protocol == "single_scale":
-                shown = "centre"
-            here = f"{cell(comparison, net, shown)}"
+            shown = comparison.instead(protocol)
+            here = cell(comparison, net, shown)
             here += f" ({shown.replace('_', ' ')})" if here != OPEN else ""
         rows.append(
             {
@@ -262,9 +259,7 @@ def departures(comparison: Comparison) -> pd.DataFrame:
 def protocols(comparison: Comparison) -> pd.DataFrame:
     """Every net by every protocol that it was tested by and that gives one number."""
     names = [
-        name
-        for name, protocol in PROTOCOLS.items()
-        if protocol.scales != "each" and any(one.protocol == name for one in comparison.measured)
+        name for name in ONE_NUMBER if any(one.protocol == name for one in comparison.measured)
     ]
     rows = []
     for net in ordered(comparison):

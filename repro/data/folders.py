@@ -35,6 +35,8 @@ class Files:
 
     def without(self, broken: frozenset[Path]) -> Files:
         """Those that are not `broken`."""
+        if not broken:
+            return self
         good = [index for index, path in enumerate(self.paths) if path not in broken]
         return self.take(np.array(good, dtype=np.int64))
 

@@ -6,7 +6,7 @@ where the classes of its sets do not fit together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,16 @@ class FolderSets:
     validation: Files
     test: Files
     validation_is_test: bool = False
+
+    @property
+    def parts(self) -> tuple[Files, Files, Files]:
+        """The training, the validation and the test set."""
+        return self.train, self.validation, self.test
+
+    def without(self, broken: frozenset[Path]) -> FolderSets:
+        """The sets without the files that are `broken`."""
+        train, validation, test = (part.without(broken) for part in self.parts)
+        return replace(self, train=train, validation=validation, test=test)
 
 
 def caltech_root(data: Data) -> Path:

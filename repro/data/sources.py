@@ -229,16 +229,18 @@ def _torchvision(name: str, root: str, *, train: bool) -> tuple[tuple[str, ...],
 
 def _folder(sets: Callable[[Data], FolderSets]) -> Kind:
     def check(data: Data, cache: Path, progress: bool) -> Description:
-        found, print_of, bad = _usable(sets(data), data, cache, progress)
-        parts = (found.train, found.validation, found.test)
-        for name, part in zip(("training", "validation", "test"), parts, strict=True):
+        found = sets(data)
+        print_of = folders.fingerprint(found.root, found.parts)
+        bad = _bad(found, data, cache, progress)
+        found = found.without(bad)
+        for name, part in zip(("training", "validation", "test"), found.parts, strict=True):
             if not part.paths:
                 raise RequestError(
                     f"{found.root} leaves no image for the {name} set: it needs more per class"
                 )
         if data.verify and data.on_bad_image == "error":
             mark = cache / f"decoded-{print_of[:16]}-{data.channels}"
-            folders.verify(parts, data.channels, mark, progress)
+            folders.verify(found.parts, data.channels, mark, progress)
         if bad:
             # Other images of the same names and sizes may be whole: they make another data set.
             names = ",".join(sorted(path.relative_to(found.root).as_posix() for path in bad))
@@ -246,7 +248,9 @@ def _folder(sets: Callable[[Data], FolderSets]) -> Kind:
         return Description(len(found.classes), print_of)
 
     def load(data: Data, cache: Path) -> Source:
-        found, _, bad = _usable(sets(data), data, cache, progress=False)
+        found = sets(data)
+        bad = _bad(found, data, cache, progress=False)
+        found = found.without(bad)
 
         def split(part: Files) -> Split:
             ids = tuple(path.relative_to(found.root).as_posix() for path in part.paths)
@@ -260,19 +264,13 @@ def _folder(sets: Callable[[Data], FolderSets]) -> Kind:
     return Kind(check, load)
 
 
-def _usable(
-    found: FolderSets, data: Data, cache: Path, progress: bool
-) -> tuple[FolderSets, str, frozenset[Path]]:
-    """The sets without the files that are to be left out, the folder's fingerprint, these files."""
-    parts = (found.train, found.validation, found.test)
-    print_of = folders.fingerprint(found.root, parts)
+def _bad(found: FolderSets, data: Data, cache: Path, progress: bool) -> frozenset[Path]:
+    """The files that cannot be decoded, where such are to be left out; else none is looked at."""
     if data.on_bad_image != "skip":
-        return found, print_of, frozenset()
+        return frozenset()
+    print_of = folders.fingerprint(found.root, found.parts)
     mark = cache / f"broken-{print_of[:16]}-{data.channels}.json"
-    bad = folders.broken(parts, data.channels, mark, progress)
-    train, validation, test = (part.without(bad) for part in parts)
-    usable = dataclasses.replace(found, train=train, validation=validation, test=test)
-    return usable, print_of, bad
+    return folders.broken(found.parts, data.channels, mark, progress)
 
 
 def _downloaded(

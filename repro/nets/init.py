@@ -28,16 +28,6 @@ FILLS: dict[str, Fill] = {
 }
 
 
-def check(name: str) -> None:
-    """Refuse a distribution that there is not.
-
-    Raises:
-        RequestError: with the names that there are.
-    """
-    if name not in FILLS:
-        raise RequestError(f"init.between={name} is not known: choose from {', '.join(FILLS)}")
-
-
 def initialise(net: VGG, between: str, width: float, seed: int) -> None:
     """Fill every weight of `net` in place from the distribution named `between`."""
     generator = torch.Generator().manual_seed(seed)

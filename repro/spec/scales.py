@@ -74,6 +74,8 @@ PROTOCOLS = {
         ("windows", "dense"), "several", section="3.2 and 4.3, boundary conditions"
     ),
 }
+ONE_NUMBER = tuple(name for name, protocol in PROTOCOLS.items() if protocol.scales != "each")
+"""The protocols whose views have one mean."""
 EACH_Q = tuple(range(224, 513, 32))
 """The test scales of a protocol that looks at each of many, in paper pixels."""
 

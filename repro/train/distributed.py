@@ -154,6 +154,15 @@ class World:
                 decided = decide()
         return self._tell(decided)  # type: ignore[return-value]
 
+    def host_first(self, make: Callable[[], T]) -> T:
+        """What each process makes, the first one of each host before the others."""
+        made: list[T] = []
+        for first in (True, False):
+            with self.together():
+                if (self.local_rank == 0) == first:
+                    made.append(make())
+        return made[0]
+
     def level(self, *parts: nn.Module | optim.Optimizer) -> None:
         """Give `parts` the state that they have in the first process."""
         for part in parts if self.size > 1 else ():
