@@ -1,11 +1,18 @@
 """Measure this machine, this suite and its peers on the same work, in one run.
 
     python -m repro.bench                              all contests that need no files
+    python -m repro.bench photos=FOLDER shapes=FOLDER  all contests
     python -m repro.bench only=training,sweep rounds=7
     python -m repro.bench images=4000 out=reports/bench
 
-Contests: training (the whole loop against the bare step, a torchvision loop and the blog's
-program), sweep (A to E in one process and in two, against the sum of bare steps), startup.
+Contests:
+  training   the whole loop against the bare step, a torchvision loop and the blog's program
+  jpeg       photographs (of photos=) to training crops, against torchvision's reference transforms
+  dense      dense evaluation of many shapes (of the images in shapes=, or made up), against one
+             image at a time, one big batch of a single shape, and multi-crop
+  sweep      A to E in one process and in two, against the sum of bare steps
+  startup    until help, a configuration, a report or a first step is there
+
 The contestants of each take turns; it prints and writes medians over the rounds with their range,
 and the ratio of the first contestant to each other one: rates.csv (every round), summary.csv,
 summary.md and a figure. Rates hold for the machine that they were taken on; ratios carry further.
@@ -27,8 +34,11 @@ if TYPE_CHECKING:
 
     from repro.benchmark.measure import Contest
 
+CONTESTS = ("training", "jpeg", "dense", "sweep", "startup")
 DEFAULTS = {
-    "only": "training,sweep,startup",
+    "only": "",
+    "photos": "",
+    "shapes": "",
     "rounds": "5",
     "images": "1024",
     "threads": "2",
@@ -66,9 +76,15 @@ def read(arguments: list[str]) -> dict[str, str]:
     for key in ("rounds", "images", "threads"):
         if not options[key].isdigit() or int(options[key]) < 1:
             raise RequestError(f"{key}={options[key]}: expected a whole number above zero")
-    for name in options["only"].split(","):
-        if name not in DEFAULTS["only"].split(","):
-            raise RequestError(f"only={name} is not known: choose from {DEFAULTS['only']}")
+    for key in ("photos", "shapes"):
+        if options[key] and not Path(options[key]).is_dir():
+            raise RequestError(f"{key}={options[key]} is not there: expected a folder of images")
+    wanted = options["only"].split(",") if options["only"] else []
+    for name in wanted:
+        if name not in CONTESTS:
+            raise RequestError(f"only={name} is not known: choose from {','.join(CONTESTS)}")
+    if "jpeg" in wanted and not options["photos"]:
+        raise RequestError("only=jpeg needs photographs: photos=FOLDER says where they are")
     return options
 
 
@@ -96,15 +112,21 @@ def bench(options: dict[str, str]) -> str:
 
 
 def _contests(options: dict[str, str], device: torch.device) -> Iterator[Contest]:
-    from repro.benchmark import startup, sweep, training
+    from repro.benchmark import dense, jpeg, startup, sweep, training
 
     count, wanted = int(options["images"]), options["only"].split(",")
-    if "training" in wanted:
+    photos, shapes = (Path(options[key]) if options[key] else None for key in ("photos", "shapes"))
+    everything = wanted == [""]
+    if everything or "training" in wanted:
         for data, size in (("mnist5k", "eighth"), ("cifar10", "eighth"), ("mnist5k", "quarter")):
             yield training.contest("D", size, data, count, device)
-    if "sweep" in wanted:
+    if photos and (everything or "jpeg" in wanted):
+        yield from jpeg.contests(photos, count)
+    if everything or "dense" in wanted:
+        yield from dense.contests(shapes, min(count, 400), device)
+    if everything or "sweep" in wanted:
         yield sweep.contest("eighth", count, device)
-    if "startup" in wanted:
+    if everything or "startup" in wanted:
         yield startup.contest()
 
 

@@ -19,6 +19,9 @@ PACKAGE = Path(__file__).resolve().parent
 # The wheel carries conf/ inside the package; a checkout has it at its root.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
 
+EAGER = "none"
+"""The value of `compile` that compiles nothing."""
+
 
 @dataclass
 class Arch:
@@ -142,6 +145,7 @@ class Config:
     precision: str = "float32"
     test: list[str] = field(default_factory=lambda: ["single_scale", "multi_scale", "centre"])
     device: str = "auto"
+    compile: str = EAGER
     workers: int = 0
     threads: int = 2
     progress: bool = True

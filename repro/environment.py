@@ -131,6 +131,7 @@ def describe(config: Config, used: torch.device, world: World = ALONE) -> dict[s
         "cores": os.cpu_count(),
         "threads": config.threads,
         "workers": config.workers,
+        "compile": config.compile,
         "world_size": world.size,
         "device": torch.cuda.get_device_name(used) if used.type == "cuda" else used.type,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repro.config import CONF, Config, Data, Init, Scale, choice
+from repro.config import CONF, EAGER, Config, Data, Init, Scale, choice
 from repro.data import sources
 from repro.errors import RequestError
 from repro.nets import init
@@ -26,6 +26,7 @@ from repro.train.optimisers import OPTIMISERS
 from repro.train.schedule import SCHEDULES
 
 PRECISIONS = ("float32", "tf32", "bf16", "float64")
+COMPILERS = (EAGER, "default", "reduce-overhead", "max-autotune")
 NAME = re.compile(r"[A-Za-z][\w.+-]*")
 LARGEST_SEED = 2**32
 LONGEST_NAME = 200
@@ -206,6 +207,7 @@ def _check_choices(config: Config) -> None:
         "init.between": (config.init.between, tuple(init.FILLS)),
         "precision": (config.precision, PRECISIONS),
         "finetune": (config.finetune, ("all", "fc")),
+        "compile": (config.compile, COMPILERS),
     }
     for key, (value, known) in choices.items():
         if value not in known:

@@ -90,6 +90,7 @@ def refusal(
         ("test=[]", "test=[] tests nothing: choose from single_scale"),
         ("runs=", "runs= names no folder: say where runs are kept"),
         ("precision=int8", "precision=int8 is not known: choose from float32"),
+        ("compile=fast", "compile=fast is not known: choose from none, default, reduce-overhead"),
         ("recipe.optimiser=lion", "recipe.optimiser=lion is not known: choose from sgd, adam"),
         ("recipe.schedule=cosine", "recipe.schedule=cosine is not known: choose from plateau"),
         ("finetune=some", "finetune=some is not known: choose from all, fc"),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 Work = Callable[[], float]
@@ -21,6 +22,22 @@ class Contest:
     unit: str
     """What the rates count, as in `images/s`."""
     contestants: dict[str, Work]
+    per_core: bool = False
+    """Whether rates count the processor's seconds instead of those of the clock on the wall."""
+
+
+def one_thread(work: Work) -> Work:
+    """The same work by a single thread of torch's."""
+
+    def alone() -> float:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return work()
+        finally:
+            torch.set_num_threads(threads)
+
+    return alone
 
 
 def run(contest: Contest, rounds: int, progress: bool) -> pd.DataFrame:
@@ -32,14 +49,15 @@ def run(contest: Contest, rounds: int, progress: bool) -> pd.DataFrame:
     Returns:
         A row for each contestant and round: contest, contestant, round, rate (units a second).
     """
+    clock = time.process_time if contest.per_core else time.perf_counter
     names = list(contest.contestants)
     rows = []
     bar = tqdm(total=(rounds + 1) * len(names), desc=contest.name, disable=not progress or None)
     for number in range(rounds + 1):
         for name in names if number % 2 else reversed(names):
-            began = time.perf_counter()
+            began = clock()
             units = contest.contestants[name]()
-            rate = units / (time.perf_counter() - began)
+            rate = units / (clock() - began)
             if number:
                 rows.append((contest.name, name, number, rate, contest.unit))
             bar.update()

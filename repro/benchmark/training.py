@@ -79,14 +79,15 @@ def contest(arch: str, size: str, data: str, count: int, device: torch.device) -
     return Contest(f"training {arch}, {data}, size {size}", "images/s", contestants)
 
 
-def _net(settings: Config, device: torch.device) -> VGG:
+def network(settings: Config, device: torch.device, layout: torch.memory_format) -> VGG:
+    """The net of a configuration, with its first weights."""
     size, data = settings.size, settings.data
     spec = layers.read(
         settings.arch, width=size.width, crop=size.crop, channels=data.channels, classes=10
     )
     net = VGG(spec, settings.recipe.dropout)
     initialise(net, settings.init.between, size.width, settings.seed)
-    return net.to(device)
+    return net.to(device).to(memory_format=layout)
 
 
 def _statistics(split: Split) -> Statistics:
@@ -105,7 +106,7 @@ def ours(settings: Config, split: Split, device: torch.device) -> Work:
     def work() -> float:
         with tempfile.TemporaryDirectory() as folder:
             Training(
-                _net(settings, device).to(memory_format=torch.channels_last),
+                network(settings, device, torch.channels_last),
                 TrainingCrops(
                     split,
                     smin=pixels(settings.scale.smin, settings.size.crop),
@@ -132,7 +133,7 @@ def ours(settings: Config, split: Split, device: torch.device) -> Work:
 
 def bare(settings: Config, split: Split, device: torch.device, layout: torch.memory_format) -> Work:
     """Nothing but steps of the same net on one batch that is already there."""
-    net = _net(settings, device).to(memory_format=layout)
+    net = network(settings, device, layout)
     optimiser = OPTIMISERS[settings.recipe.optimiser](net.parameters(), settings.recipe)
     crop = settings.size.crop
     batch = torch.randn(BATCH, settings.data.channels, crop, crop, device=device)
@@ -174,7 +175,7 @@ def _loop(
     device: torch.device,
     note: Callable[[Tensor, Tensor, Tensor], Any],
 ) -> Work:
-    net = _net(settings, device)
+    net = network(settings, device, torch.contiguous_format)
     optimiser = OPTIMISERS[settings.recipe.optimiser](net.parameters(), settings.recipe)
     criterion = nn.CrossEntropyLoss()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -39,28 +39,25 @@ def grid(height: int, width: int, crop: int) -> list[tuple[int, int]]:
     return [(top, left) for top in rows for left in columns]
 
 
-def dense(net: VGG) -> Judge:
+def dense(net: VGG, looks: Looks) -> Judge:
     """The soft-max of the class score map averaged over space."""
     scores = Dense(net).scores
     return lambda images, shapes: scores(images, shapes).softmax(dim=1)
 
 
-def multi_crop(net: VGG) -> Judge:
+def multi_crop(net: VGG, looks: Looks) -> Judge:
     """The mean of the soft-max posteriors of the crops of a 5x5 grid."""
     crop = net.spec.crop
 
     def judge(images: Tensor, shapes: Tensor | None) -> Tensor:
         places = grid(images.shape[-2], images.shape[-1], crop)
-        total = torch.zeros(len(images), net.spec.classes, device=images.device)
-        for top, left in places:
-            crops = images[..., top : top + crop, left : left + crop]
-            total += net(crops).float().softmax(dim=1)
-        return total / len(places)
+        found = (scores.softmax(dim=1) for scores in looks(images, places))
+        return _sum(found) / len(places)
 
     return judge
 
 
-def windows(net: VGG) -> Judge:
+def windows(net: VGG, looks: Looks) -> Judge:
     """Crops at exactly the positions of the dense score map, their scores averaged as there.
 
     What tells this from dense evaluation is the border alone: each crop is padded with zeros,
@@ -76,18 +73,46 @@ def windows(net: VGG) -> Judge:
             max(0, edge - side) for edge, side in zip(edges, images.shape[-2:], strict=True)
         )
         padded = functional.pad(images, (0, right, 0, below))
-        total = torch.zeros(len(images), net.spec.classes, device=images.device)
-        for top in range(0, rows * step, step):
-            for left in range(0, columns * step, step):
-                total += net(padded[..., top : top + crop, left : left + crop]).float()
-        return (total / (rows * columns)).softmax(dim=1)
+        places = [(row * step, column * step) for row in range(rows) for column in range(columns)]
+        return (_sum(looks(padded, places)) / len(places)).softmax(dim=1)
 
     return judge
 
 
-def plain(net: VGG) -> Judge:
+def plain(net: VGG, looks: Looks) -> Judge:
     """The net's posteriors on images of its crop's size."""
     return lambda images, shapes: net(images).softmax(dim=1)
+
+
+class Looks:
+    """Crops of images at several places, so many at once as are in a batch."""
+
+    def __init__(self, net: VGG, batch: int, say: Callable[[str], None]) -> None:
+        """
+        Args:
+            net: what judges a crop.
+            batch: most crops at once; fewer where that does not fit into memory.
+            say: takes a line for the user.
+        """
+        self.crop, self.batch = net.spec.crop, batch
+        self.scores = Fitting(lambda crops, shapes: net(crops), say)
+
+    def __call__(self, images: Tensor, places: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+        """The scores (N, classes) of each place's (top, left) crops, in the order of places."""
+        count = max(1, self.batch // len(images))
+        for first in range(0, len(places), count):
+            crops = [
+                images[..., top : top + self.crop, left : left + self.crop]
+                for top, left in places[first : first + count]
+            ]
+            yield from torch.split(self.scores(torch.cat(crops), None), len(images))
+
+
+def _sum(parts: Iterator[Tensor]) -> Tensor:
+    total = next(parts)
+    for part in parts:
+        total = total + part
+    return total
 
 
 def compute(
@@ -120,7 +145,7 @@ def compute(
     """
     crop = net.spec.crop
     side = pixels(view.q, crop)
-    judge = JUDGES[view.kind](net)
+    judge = JUDGES[view.kind](net, Looks(net, batch, say))
     posteriors = Fitting(lambda images, shapes: judge(prepare(images), shapes), say)
     how: dict[str, Any] = {"mirror": view.mirrored, "square": square}
     how |= {"workers": workers, "part": world.part}
@@ -139,7 +164,7 @@ def compute(
     return Posteriors(result.numpy(), split.labels, np.array(split.ids))
 
 
-JUDGES: dict[str, Callable[[VGG], Judge]] = {
+JUDGES: dict[str, Callable[[VGG, Looks], Judge]] = {
     "dense": dense,
     "grid": multi_crop,
     "centre": plain,

@@ -16,7 +16,7 @@ import io
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import NoReturn
 
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from repro.config import Config
+from repro.config import EAGER, Config
 from repro.data.loader import TrainingCrops
 from repro.nets.dropout import share
 from repro.nets.vgg import VGG
@@ -36,6 +36,7 @@ from repro.train.distributed import ALONE, World
 from repro.train.interruption import Interrupted, Stop
 from repro.train.optimisers import OPTIMISERS
 from repro.train.schedule import Schedule, schedule
+from repro.train.upload import Upload
 
 
 @dataclass
@@ -112,6 +113,9 @@ class Training:
         self.place, self.checkpoints = Place(), 0
         self.device = next(net.parameters()).device
         self.half = config.precision == "bf16"
+        self.forward: Callable[[Tensor], Tensor] = net
+        if config.compile != EAGER:
+            self.forward = torch.compile(net, mode=config.compile)
 
     def run(self) -> Outcome:
         """Train to the end.
@@ -127,7 +131,7 @@ class Training:
             while self.place.epoch < self.config.recipe.epochs and not self.schedule.finished:
                 bar.set_description(f"{self.config.arch.name} epoch {self.place.epoch + 1}")
                 began = time.monotonic()
-                batches = self.batches.epoch(self.place.epoch, self.place.step)
+                batches = Upload(self.batches.epoch(self.place.epoch, self.place.step), self.device)
                 for step in range(self.place.step, len(self.batches)):
                     self._step(batches)
                     self.place.seconds += time.monotonic() - began
@@ -147,12 +151,13 @@ class Training:
                 self._end_epoch()
         return self._ended()
 
-    def _step(self, batches: Iterator[tuple[Tensor, Tensor, Tensor]]) -> None:
+    def _step(self, batches: Upload) -> None:
         place, recipe = self.place, self.config.recipe
         total = self.batches.images(place.step)
         with self.world.together():
             self.folder.check()
-            counts = self._backward(*next(batches), total)
+            counts = self._backward(*batches.take(), total)
+            batches.send()
         weights = self.optimiser.param_groups[0]["params"]
         self.world.sum([*(weight.grad for weight in weights), counts])
         if recipe.clip is not None:
@@ -180,7 +185,7 @@ class Training:
         torch.manual_seed(self.config.seed * 1_000_003 + self.place.iteration)
         labels = labels.to(self.device, non_blocking=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            scores = self.net(self.prepare(images, shift))
+            scores = self.forward(self.prepare(images, shift))
             loss = functional.cross_entropy(scores, labels, reduction="sum") / total
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

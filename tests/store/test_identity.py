@@ -13,7 +13,10 @@ def identity(compose: Compose, *overrides: str) -> str:
 
 @pytest.mark.parametrize(
     "override",
-    ["device=cpu", "workers=3", "threads=1", "progress=false", "test=[centre]", "test_batch=7"],
+    [
+        *("device=cpu", "workers=3", "threads=1", "progress=false", "test=[centre]"),
+        *("test_batch=7", "compile=default"),
+    ],
 )
 def test_how_it_is_computed_does_not_change_what_it_is(compose: Compose, override: str) -> None:
     assert identity(compose, override) == identity(compose)

@@ -28,6 +28,7 @@ from repro.errors import RequestError
 from repro.spec import layers
 from repro.train.distributed import World
 from repro.train.loop import Training
+from repro.train.upload import Upload
 from tests.conftest import composed
 from tests.train.test_loop import COLOURS, Trial
 
@@ -70,7 +71,7 @@ def results(world: World, path: Path) -> dict[str, Any]:
     outcome = training(whole, world).run()
     first = trial(own / "float32", "float32")
     step = training(first, world)
-    step._step(step.batches.epoch(0))
+    step._step(Upload(step.batches.epoch(0), torch.device("cpu")))
     return {
         "iterations": outcome.place.iteration,
         "weights": whole.weights(),

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from repro.config import Arch, Config
+from repro.config import EAGER, Arch, Config
 from repro.data.images import ArrayImages
 from repro.data.loader import TrainingCrops, normalise
 from repro.data.sources import Split
@@ -253,3 +253,18 @@ def test_frozen_features_stay_as_they_are(compose: Compose, tmp_path: Path) -> N
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     # Neither the weights nor the running means of batch normalisation.
     assert changed == {f"classifier.{n}.{kind}" for n in (0, 3) for kind in ("weight", "bias")}
+
+
+@pytest.mark.slow
+def test_a_compiled_net_trains_as_the_formulas_say(compose: Compose, tmp_path: Path) -> None:
+    # Without dropout, whose masks torch.compile draws in its own way.
+    words = ["compile=default", "recipe.dropout=0"]
+    trial, eager = (Trial(compose, tmp_path / name, *words) for name in ("compiled", "eager"))
+    eager.config.compile = EAGER
+    for part in (*trial.net.modules(), *eager.net.modules()):
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+    trial.training().run()
+    eager.training().run()
+    for name, weight in eager.weights().items():
+        torch.testing.assert_close(trial.weights()[name], weight, rtol=1e-9, atol=1e-12)
