@@ -6,7 +6,8 @@
     python -m repro.bench images=4000 out=reports/bench
 
 Contests:
-  training   the whole loop against the bare step, a torchvision loop and the blog's program
+  training   the whole loop against the bare step, a torchvision loop, the blog's program and
+             matrix products of as many operations; on a GPU also bf16, compiled, CUDA graphs
   jpeg       photographs (of photos=) to training crops, against torchvision's reference transforms
   dense      dense evaluation of many shapes (of the images in shapes=, or made up), against one
              image at a time, one big batch of a single shape, and multi-crop
@@ -93,22 +94,24 @@ def bench(options: dict[str, str]) -> str:
 
     Raises:
         RequestError: the device is not here.
-        RunError: the results could not be written.
+        RunError: the results could not be written, or a contestant failed.
     """
     import pandas as pd
-    import torch
 
-    from repro.benchmark import measure, page
-    from repro.environment import device
+    from repro import environment
+    from repro.benchmark import measure, page, training
 
-    chosen = device(options["device"])
-    torch.set_num_threads(int(options["threads"]))
-    torch.set_flush_denormal(True)
-    rounds = [
-        measure.run(contest, int(options["rounds"]), progress=True)
-        for contest in _contests(options, chosen)
-    ]
-    return page.write(pd.concat(rounds), Path(options["out"]), str(chosen), options["threads"])
+    chosen, out = environment.device(options["device"]), Path(options["out"])
+    settings = training.config("D", "eighth", "mnist5k")
+    settings.threads = int(options["threads"])
+    rounds: list[pd.DataFrame] = []
+    written = "nothing was measured"
+    with environment.torch_settings(settings):
+        for contest in _contests(options, chosen):
+            rounds.append(measure.run(contest, int(options["rounds"]), progress=True))
+            # After each, so that what breaks a later one takes nothing with it.
+            written = page.write(pd.concat(rounds), out, str(chosen), options["threads"])
+    return written
 
 
 def _contests(options: dict[str, str], device: torch.device) -> Iterator[Contest]:
@@ -120,6 +123,9 @@ def _contests(options: dict[str, str], device: torch.device) -> Iterator[Contest
     if everything or "training" in wanted:
         for data, size in (("mnist5k", "eighth"), ("cifar10", "eighth"), ("mnist5k", "quarter")):
             yield training.contest("D", size, data, count, device)
+        if device.type == "cuda":
+            yield training.contest("D", "eighth", "mnist5k", count, device, "bf16")
+            yield training.contest("D", "paper", "cifar10", count, device, "bf16")
     if photos and (everything or "jpeg" in wanted):
         yield from jpeg.contests(photos, count)
     if everything or "dense" in wanted:

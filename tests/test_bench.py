@@ -3,15 +3,21 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
-from repro.bench import read
-from repro.benchmark import measure, page, training
-from repro.errors import RequestError
+from repro.bench import bench, read
+from repro.benchmark import dense, jpeg, measure, page, training
+from repro.config import Arch, choice
+from repro.errors import RequestError, RunError
+from repro.spec import layers
+from repro.spec.cost import cost
 
 
 def test_contestants_take_turns_and_ratios_are_rounds_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,9 +47,13 @@ def test_contestants_take_turns_and_ratios_are_rounds_own(monkeypatch: pytest.Mo
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_every_contestant_trains_on_as_many_images(tmp_path: Path) -> None:
     contest = training.contest("A", "tiny", "cifar10", 128, torch.device("cpu"))
-    assert {name: work() for name, work in contest.contestants.items()} == dict.fromkeys(
-        contest.contestants, 128
-    )
+    done = {name: work() for name, work in contest.contestants.items()}
+    products = done.pop("matrix products of as many operations")
+    assert done == dict.fromkeys(done, 128)
+    assert len(done) == 5
+    net = layers.read(Arch(**choice("arch", "A")), width=1 / 16, crop=32, channels=3, classes=10)
+    # A training step passes three times over what a forward pass multiplies and adds.
+    assert products == pytest.approx(training.PRODUCTS * 2 * 2048**3 / (3 * cost(net).flops))
     rounds = pd.DataFrame(
         [(contest.name, name, 1, 5.0, "images/s") for name in contest.contestants],
         columns=["contest", "contestant", "round", "rate", "unit"],
@@ -54,9 +64,58 @@ def test_every_contestant_trains_on_as_many_images(tmp_path: Path) -> None:
     assert written == {"rates.csv", "summary.csv", "summary.md", "ratios.png", "ratios.svg"}
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("photographs")
+    random = np.random.default_rng(0)
+    for number in range(6):
+        shape = (300 + 10 * number, 420, 3) if number % 2 else (420, 300 + 10 * number, 3)
+        coarse = Image.fromarray(random.integers(256, size=(8, 8, 3), dtype=np.uint8))
+        coarse.resize(shape[1::-1]).save(made / f"{number}.jpg")
+    return made
+
+
+def test_every_contestant_makes_a_crop_of_each_photograph(folder: Path) -> None:
+    for contest in jpeg.contests(folder, 5):
+        assert contest.per_core
+        done = {name: work() for name, work in contest.contestants.items()}
+        assert done == dict.fromkeys(done, 5)
+        assert len(done) == 5
+
+
+def test_every_contestant_judges_the_images_of_many_shapes(folder: Path) -> None:
+    for where in (folder, None):
+        names = []
+        for contest in dense.contests(where, 6, torch.device("cpu")):
+            names.append(contest.name)
+            done = {name: work() for name, work in contest.contestants.items()}
+            cropped = done.pop("this suite, multi-crop")
+            assert done == dict.fromkeys(done, 6)
+            assert cropped == 1
+        for side, name in zip((73, 110, 146), names, strict=True):
+            assert f"smallest side {side}, 6 images" in name
+    shapes = {tuple(image.shape) for image in dense.made_up(400, 73)}
+    assert len(shapes) > 20
+
+
+def test_what_was_measured_stays_if_a_later_contest_breaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def contests(*_: object) -> Iterator[measure.Contest]:
+        yield measure.Contest("first", "images/s", {"ours": lambda: 1.0})
+        raise RunError("the second one breaks")
+
+    monkeypatch.setattr("repro.bench._contests", contests)
+    with pytest.raises(RunError, match="second"):
+        bench(read([f"out={tmp_path}", "rounds=2"]))
+    assert len(pd.read_csv(tmp_path / "rates.csv")) == 2
+
+
 @pytest.mark.parametrize(
     ("word", "says"),
     [
+        ("only=jpeg", "only=jpeg needs photographs: photos=FOLDER says where they are"),
+        ("shapes=nowhere", "shapes=nowhere is not there: expected a folder of images"),
         ("rounds=0", "rounds=0: expected a whole number above zero"),
         ("only=jazz", "only=jazz is not known: choose from training,"),
         ("fast", "fast: expected KEY=VALUE with one of only=,"),

@@ -73,7 +73,8 @@ def contests(folder: Path | None, count: int, device: torch.device) -> Iterator[
             "images/s",
             {
                 "this suite": ours(net, q, images),
-                "one big batch of a single shape (the limit)": one_shape(net, images),
+                "a single shape, batches as large (the limit)": one_shape(net, images, BATCH),
+                "a single shape, one big batch": one_shape(net, images, None),
                 "equal shapes together": grouped(net, images, together=True),
                 "one image at a time": grouped(net, images, together=False),
                 "this suite, multi-crop": ours(net, q, images[::CROPPED], "grid"),
@@ -125,14 +126,21 @@ def grouped(net: VGG, images: list[Tensor], *, together: bool) -> Work:
     return work
 
 
-def one_shape(net: VGG, images: list[Tensor]) -> Work:
-    """The dense net over a single batch of as many images and pixels."""
+def one_shape(net: VGG, images: list[Tensor], room: int | None) -> Work:
+    """The dense net over images of a single shape, as many and as large on average.
+
+    Args:
+        net: in evaluation mode.
+        images: uint8 (3, h, w) each, of one smallest side.
+        room: pixels of a batch in crops' sizes; None: all images in one batch.
+    """
     side = min(images[0].shape[-2:])
     area = np.mean([image[0].numel() for image in images])
     shape = (side, round(area / side))
     alike = [functional.interpolate(image[None], shape, mode="bilinear") for image in images]
-    batch = torch.cat(alike)
-    return lambda: judge(net, batch)
+    count = len(images) if room is None else int(room * net.spec.crop**2 // area)
+    batches = torch.split(torch.cat(alike), count)
+    return lambda: sum(judge(net, batch) for batch in batches)
 
 
 def prepared(net: VGG) -> Prepare:

@@ -12,6 +12,7 @@ import numpy as np
 
 from repro.benchmark.measure import Contest
 from repro.benchmark.training import config
+from repro.errors import RunError
 from repro.request import resolve
 from repro.spec.scales import PROTOCOLS, views
 from repro.store import views as stored
@@ -54,8 +55,15 @@ def run(module: str, *words: str) -> float:
 
 
 def program(*words: str) -> float:
-    """One start of Python."""
-    subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    """One start of Python.
+
+    Raises:
+        RunError: it failed.
+    """
+    done = subprocess.run([sys.executable, *words], check=False, capture_output=True)
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise RunError(f"{' '.join(words)} ended with {done.returncode}: {' '.join(last)}")
     return 1
 
 

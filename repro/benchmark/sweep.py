@@ -10,6 +10,7 @@ import torch
 
 from repro.benchmark.measure import Contest
 from repro.benchmark.training import BATCH, bare, config, images
+from repro.errors import RunError
 
 NETS = ("A", "B", "C", "D", "E")
 # Of about the same work.
@@ -37,7 +38,7 @@ def contest(size: str, count: int, device: torch.device) -> Contest:
             for program in programs:
                 _, errors = program.communicate()
                 if program.returncode:
-                    raise RuntimeError(errors.decode(errors="replace"))
+                    raise RunError(errors.decode(errors="replace").strip().splitlines()[-1])
         return images_a_sweep
 
     return Contest(

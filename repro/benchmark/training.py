@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from repro.benchmark.measure import Contest, Work
-from repro.config import Arch, Config, Data, Init, Recipe, Scale, Size, choice, typed
+from repro.config import EAGER, Arch, Config, Data, Init, Recipe, Scale, Size, choice, typed
 from repro.data.images import ArrayImages
 from repro.data.loader import TrainingCrops, normalise
 from repro.data.sources import Split, load
@@ -25,6 +26,7 @@ from repro.data.statistics import Statistics, compute
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG
 from repro.spec import layers
+from repro.spec import work as work_of
 from repro.spec.scales import pixels
 from repro.store.runs import Folder
 from repro.train.chance import Chance
@@ -33,6 +35,8 @@ from repro.train.loop import Training
 from repro.train.optimisers import OPTIMISERS
 
 BATCH = 64
+PRODUCTS = 20
+"""Of matrices in a round."""
 
 
 def config(arch: str, size: str, data: str) -> Config:
@@ -62,31 +66,64 @@ def images(data: str, count: int) -> Split:
     return Split(ArrayImages(array), labels, tuple(map(str, range(count))))
 
 
-def contest(arch: str, size: str, data: str, count: int, device: torch.device) -> Contest:
-    """The whole loop on `count` images against its peers and its limit.
+def contest(
+    arch: str, size: str, data: str, count: int, device: torch.device, precision: str = "float32"
+) -> Contest:
+    """The whole loop on `count` images against its peers, its limit and the chip's.
 
-    Every contestant trains the same net with the same optimiser on as many crops.
+    Every contestant trains the same net with the same optimiser on as many crops. The peers are
+    as their authors had them: in float32.
     """
     settings, split = config(arch, size, data), images(data, count)
-    shared = settings, split, device
+    settings.precision = precision
+    captured = replace(settings, compile="reduce-overhead")
     contestants = {
-        "this suite": ours(*shared),
-        "bare step, channels last (the limit)": bare(*shared, torch.channels_last),
-        "bare step, NCHW": bare(*shared, torch.contiguous_format),
-        "torchvision-style loop": torchvision_loop(*shared),
-        "the blog's program": blog(*shared),
+        "this suite": ours(settings, split, device),
+        "bare step, channels last (the limit)": bare(settings, split, device, torch.channels_last),
+        "bare step, NCHW": bare(settings, split, device, torch.contiguous_format),
     }
-    return Contest(f"training {arch}, {data}, size {size}", "images/s", contestants)
+    if device.type == "cuda":
+        graphs = bare(captured, split, device, torch.channels_last)
+        contestants["this suite, compile=reduce-overhead"] = ours(captured, split, device)
+        contestants["bare step, compiled, CUDA graphs"] = graphs
+    if precision == "float32":
+        contestants["torchvision-style loop"] = torchvision_loop(settings, split, device)
+        contestants["the blog's program"] = blog(settings, split, device)
+    contestants["matrix products of as many operations"] = products(settings, device)
+    return Contest(f"training {arch}, {data}, size {size}, {precision}", "images/s", contestants)
+
+
+def products(settings: Config, device: torch.device) -> Work:
+    """Products of large matrices in images' worth of operations: what the chip can do at most."""
+    kind = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+    side = 8192 if device.type == "cuda" else 2048
+    left, right = (torch.randn(side, side, dtype=kind, device=device) for _ in range(2))
+
+    def work() -> float:
+        for _ in range(PRODUCTS):
+            torch.mm(left, right)
+        _wait(device)
+        return PRODUCTS * 2 * side**3 / work_of.training(_spec(settings))
+
+    return work
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _spec(settings: Config) -> layers.Net:
+    size, channels = settings.size, settings.data.channels
+    return layers.read(
+        settings.arch, width=size.width, crop=size.crop, channels=channels, classes=10
+    )
 
 
 def network(settings: Config, device: torch.device, layout: torch.memory_format) -> VGG:
     """The net of a configuration, with its first weights."""
-    size, data = settings.size, settings.data
-    spec = layers.read(
-        settings.arch, width=size.width, crop=size.crop, channels=data.channels, classes=10
-    )
-    net = VGG(spec, settings.recipe.dropout)
-    initialise(net, settings.init.between, size.width, settings.seed)
+    net = VGG(_spec(settings), settings.recipe.dropout)
+    initialise(net, settings.init.between, settings.size.width, settings.seed)
     return net.to(device).to(memory_format=layout)
 
 
@@ -126,6 +163,7 @@ def ours(settings: Config, split: Split, device: torch.device) -> Work:
                 chance=Chance(90.0, 90.0),
                 say=lambda line: None,
             ).run()
+        _wait(device)
         return len(split.images)
 
     return work
@@ -139,16 +177,19 @@ def bare(settings: Config, split: Split, device: torch.device, layout: torch.mem
     batch = torch.randn(BATCH, settings.data.channels, crop, crop, device=device)
     batch = batch.contiguous(memory_format=layout)
     labels = torch.arange(BATCH, device=device) % 10
+    compiled = settings.compile != EAGER
+    forward = torch.compile(net, mode=settings.compile) if compiled else net
+    half = settings.precision == "bf16"
 
     def work() -> float:
         steps = -(-len(split.images) // BATCH)
         for _ in range(steps):
-            loss = functional.cross_entropy(net(batch), labels)
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                loss = functional.cross_entropy(forward(batch), labels)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        _wait(device)
         return steps * BATCH
 
     return work
@@ -191,6 +232,7 @@ def _loop(
             optimiser.step()
             note(loss, scores, wanted)
             seen += len(labels)
+        _wait(device)
         return seen
 
     return work
@@ -199,9 +241,12 @@ def _loop(
 def blog(settings: Config, split: Split, device: torch.device) -> Work:
     """The blog's program: resized squares one by one, four workers, its own metrics."""
     transform = transforms.Compose([transforms.Resize(settings.size.crop), transforms.ToTensor()])
-    loader: DataLoader[Any] = DataLoader(
-        Pictures(split, transform), batch_size=BATCH, shuffle=True, num_workers=4
-    )
+    with warnings.catch_warnings():
+        # Four workers are the author's choice, whatever this machine has.
+        warnings.filterwarnings("ignore", "This DataLoader will create")
+        loader: DataLoader[Any] = DataLoader(
+            Pictures(split, transform), batch_size=BATCH, shuffle=True, num_workers=4
+        )
     sums = [0.0, 0.0]
 
     def note(loss: Tensor, scores: Tensor, labels: Tensor) -> None:
