@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from repro.errors import RequestError, RunError
+from repro.options import read
 
 DEFAULTS = {"runs": "runs", "out": "reports/latest", "fuse": ""}
 
@@ -26,7 +27,7 @@ def main() -> None:
         print(str(__doc__).strip())
         sys.exit(0)
     try:
-        options = read(sys.argv[1:])
+        options = read(sys.argv[1:], DEFAULTS)
         from repro.analysis.write import write
 
         fuse = [members for members in options["fuse"].split(",") if members]
@@ -34,21 +35,6 @@ def main() -> None:
     except (RequestError, RunError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-
-
-def read(arguments: list[str]) -> dict[str, str]:
-    """The options of a command line of KEY=VALUE words.
-
-    Raises:
-        RequestError: a word that is none, or an unknown or empty key.
-    """
-    options = dict(DEFAULTS)
-    for word in arguments:
-        key, _, value = word.partition("=")
-        if key not in options or not value.strip():
-            raise RequestError(f"{word}: expected runs=FOLDER, out=FOLDER or fuse=NET+NET")
-        options[key] = value
-    return options
 
 
 if __name__ == "__main__":

@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from repro.benchmark.measure import Contest, Work
-from repro.config import EAGER, Arch, Config, Data, Init, Recipe, Scale, Size, choice, typed
+from repro.config import Arch, Config, Data, Init, Recipe, Scale, Size, choice, typed
 from repro.data.images import ArrayImages
 from repro.data.loader import TrainingCrops, normalise
 from repro.data.sources import Split, load
@@ -29,6 +28,7 @@ from repro.spec import layers
 from repro.spec import work as work_of
 from repro.spec.scales import pixels
 from repro.store.runs import Folder
+from repro.train import rate
 from repro.train.chance import Chance
 from repro.train.interruption import Stop
 from repro.train.loop import Training
@@ -102,15 +102,10 @@ def products(settings: Config, device: torch.device) -> Work:
     def work() -> float:
         for _ in range(PRODUCTS):
             torch.mm(left, right)
-        _wait(device)
+        rate.wait(device)
         return PRODUCTS * 2 * side**3 / work_of.training(_spec(settings))
 
     return work
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _spec(settings: Config) -> layers.Net:
@@ -163,7 +158,7 @@ def ours(settings: Config, split: Split, device: torch.device) -> Work:
                 chance=Chance(90.0, 90.0),
                 say=lambda line: None,
             ).run()
-        _wait(device)
+        rate.wait(device)
         return len(split.images)
 
     return work
@@ -172,24 +167,13 @@ def ours(settings: Config, split: Split, device: torch.device) -> Work:
 def bare(settings: Config, split: Split, device: torch.device, layout: torch.memory_format) -> Work:
     """Nothing but steps of the same net on one batch that is already there."""
     net = network(settings, device, layout)
-    optimiser = OPTIMISERS[settings.recipe.optimiser](net.parameters(), settings.recipe)
-    crop = settings.size.crop
-    batch = torch.randn(BATCH, settings.data.channels, crop, crop, device=device)
-    batch = batch.contiguous(memory_format=layout)
-    labels = torch.arange(BATCH, device=device) % 10
-    compiled = settings.compile != EAGER
-    forward = torch.compile(net, mode=settings.compile) if compiled else net
-    half = settings.precision == "bf16"
+    step = rate.step(net, settings, device, BATCH, layout)
 
     def work() -> float:
         steps = -(-len(split.images) // BATCH)
         for _ in range(steps):
-            with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                loss = functional.cross_entropy(forward(batch), labels)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-        _wait(device)
+            step()
+        rate.wait(device)
         return steps * BATCH
 
     return work
@@ -223,6 +207,8 @@ def _loop(
     def work() -> float:
         net.train()
         seen = 0
+        # Four workers are the blog's choice, whatever this machine has.
+        warnings.filterwarnings("ignore", "This DataLoader will create")
         for pictures, labels in loader:
             moved, wanted = pictures.to(device), labels.to(device)
             scores = net(moved)
@@ -232,7 +218,7 @@ def _loop(
             optimiser.step()
             note(loss, scores, wanted)
             seen += len(labels)
-        _wait(device)
+        rate.wait(device)
         return seen
 
     return work
@@ -241,12 +227,9 @@ def _loop(
 def blog(settings: Config, split: Split, device: torch.device) -> Work:
     """The blog's program: resized squares one by one, four workers, its own metrics."""
     transform = transforms.Compose([transforms.Resize(settings.size.crop), transforms.ToTensor()])
-    with warnings.catch_warnings():
-        # Four workers are the author's choice, whatever this machine has.
-        warnings.filterwarnings("ignore", "This DataLoader will create")
-        loader: DataLoader[Any] = DataLoader(
-            Pictures(split, transform), batch_size=BATCH, shuffle=True, num_workers=4
-        )
+    loader: DataLoader[Any] = DataLoader(
+        Pictures(split, transform), batch_size=BATCH, shuffle=True, num_workers=4
+    )
     sums = [0.0, 0.0]
 
     def note(loss: Tensor, scores: Tensor, labels: Tensor) -> None:

@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import nn, optim
+from torch import nn
 
 from repro import environment
-from repro.config import Config
+from repro.config import EAGER, Config
 from repro.nets.vgg import VGG
 from repro.spec import work
 from repro.spec.cost import cost
 from repro.spec.layers import Linear, Net
+from repro.train.optimisers import OPTIMISERS
 
 LONG = 0.25
 """Seconds of a step from which on more images would not make the rate more certain."""
@@ -44,7 +45,7 @@ def measure(net: Net, config: Config, device: torch.device) -> tuple[float, int]
         while seconds < LONG and images < config.recipe.batch:
             more = min(config.recipe.batch, max(1, 4 * images))
             try:
-                seconds = _seconds(_step(trained, config, device, more))
+                seconds = _seconds(step(trained, config, device, more), device)
             except torch.OutOfMemoryError:
                 if not images:
                     raise
@@ -61,33 +62,58 @@ def without_hidden(net: Net) -> Net:
     return dataclasses.replace(net, layers=(*features, last))
 
 
-def _step(net: VGG, config: Config, device: torch.device, images: int) -> Callable[[], float]:
-    """A training step on noise, as in `repro.train.loop`."""
+def step(
+    net: VGG,
+    config: Config,
+    device: torch.device,
+    images: int,
+    layout: torch.memory_format = torch.channels_last,
+) -> Callable[[], None]:
+    """A training step on one batch that is already there, as in `repro.train.loop`.
+
+    Args:
+        net: on its device, in the configuration's precision.
+        config: recipe, precision and compilation.
+        device: where the net is; it may not be done when the step returns: see `wait`.
+        images: in the batch, noise.
+        layout: of the batch in memory.
+    """
     kind = torch.float64 if config.precision == "float64" else torch.float32
     shape = (images, net.spec.channels, net.spec.crop, net.spec.crop)
-    noise = torch.randn(shape, dtype=kind).to(device, memory_format=torch.channels_last)
+    noise = torch.randn(shape, dtype=kind).to(device, memory_format=layout)
     labels = torch.arange(images, device=device) % net.spec.classes
-    optimiser = optim.SGD(net.parameters(), lr=1e-6, momentum=0.9)
+    optimiser = OPTIMISERS[config.recipe.optimiser](net.parameters(), config.recipe)
+    for group in optimiser.param_groups:
+        # Noise is not to be learnt until weights overflow.
+        group["lr"] = 1e-6
+    forward = net if config.compile == EAGER else torch.compile(net, mode=config.compile)
     net.train()
 
-    def step() -> float:
+    def work() -> None:
         half = config.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            loss = nn.functional.cross_entropy(net(noise), labels)
+            loss = nn.functional.cross_entropy(forward(noise), labels)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        # Reading a number of the last weight waits for a device to have done it all.
-        return next(net.parameters()).detach().flatten()[0].item()
 
-    return step
+    return work
 
 
-def _seconds(step: Callable[[], float]) -> float:
+def wait(device: torch.device) -> None:
+    """Until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _seconds(step: Callable[[], None], device: torch.device) -> float:
     """The shortest of a few steps; the first also pays for setting things up."""
     times: list[float] = []
     while len(times) < 2 or (len(times) < 4 and sum(times) < 2 * LONG):
         began = time.perf_counter()
         step()
+        wait(device)
         times.append(time.perf_counter() - began)
     return min(times)

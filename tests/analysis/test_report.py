@@ -12,7 +12,8 @@ from repro.analysis.measured import COLUMNS, members
 from repro.analysis.tables import net_title
 from repro.analysis.write import write
 from repro.errors import RequestError
-from repro.report import read
+from repro.options import read
+from repro.report import DEFAULTS
 from repro.store import views
 from tests.analysis.conftest import MakeRun, posteriors
 
@@ -211,8 +212,8 @@ def test_other_folders_are_not_overwritten(tmp_path: Path, make_run: MakeRun) ->
 
 @pytest.mark.parametrize("words", [["run=x"], ["runs"], ["out="], ["--fast"]])
 def test_options_are_checked(words: list[str]) -> None:
-    with pytest.raises(RequestError, match="expected runs=FOLDER, out=FOLDER or fuse="):
-        read(words)
+    with pytest.raises(RequestError, match="KEY=VALUE with one of runs=, out=, fuse="):
+        read(words, DEFAULTS)
 
 
 def test_ensembles_are_the_mean_of_their_members_posteriors(
