@@ -128,7 +128,7 @@ def _contests(options: dict[str, str], device: torch.device) -> Iterator[Contest
     if everything or "dense" in wanted:
         yield from dense.contests(shapes, min(count, 400), device)
     if everything or "sweep" in wanted:
-        yield sweep.contest("eighth", count, device)
+        yield sweep.contest(device)
     if everything or "startup" in wanted:
         yield startup.contest()
 

@@ -44,6 +44,12 @@ def test_contestants_take_turns_and_ratios_are_rounds_own(monkeypatch: pytest.Mo
     assert table.loc["theirs", "lowest"] < table.loc["theirs", "rate"]
 
 
+def test_a_long_contest_has_few_rounds_and_counts_each() -> None:
+    contest = measure.Contest("c", "images/s", {"ours": lambda: 1.0}, long=True)
+    assert len(measure.run(contest, 5, progress=False)) == measure.MOST
+    assert len(measure.run(contest, 1, progress=False)) == 1
+
+
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_every_contestant_trains_on_as_many_images(tmp_path: Path) -> None:
     contest = training.contest("A", "tiny", "cifar10", 128, torch.device("cpu"))

@@ -56,10 +56,15 @@ def config(arch: str, size: str, data: str) -> Config:
     return typed(asdict(chosen))
 
 
+def digits(count: int | None) -> Split:
+    """So many of the embedded digits that are trained on; None: all."""
+    return load(Data(**choice("data", "mnist5k")), Path()).train.first(count)
+
+
 def images(data: str, count: int) -> Split:
     """Training images: the embedded digits, or noise in the shape of CIFAR-10."""
     if data == "mnist5k":
-        return load(Data(**choice("data", data)), Path()).train.first(count)
+        return digits(count)
     random = torch.Generator().manual_seed(0)
     array = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=random)
     labels = np.arange(count) % 10
@@ -167,14 +172,15 @@ def ours(settings: Config, split: Split, device: torch.device) -> Work:
 def bare(settings: Config, split: Split, device: torch.device, layout: torch.memory_format) -> Work:
     """Nothing but steps of the same net on one batch that is already there."""
     net = network(settings, device, layout)
-    step = rate.step(net, settings, device, BATCH, layout)
+    batch = settings.recipe.batch
+    step = rate.step(net, settings, device, batch, layout)
 
     def work() -> float:
-        steps = -(-len(split.images) // BATCH)
+        steps = -(-len(split.images) // batch)
         for _ in range(steps):
             step()
         rate.wait(device)
-        return steps * BATCH
+        return steps * batch
 
     return work
 
