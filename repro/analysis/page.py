@@ -146,10 +146,14 @@ class Part:
         }
 
     def _section(self, section: Section) -> dict[str, Any]:
+        name, table = section.experiment.name, table_markdown(section.table)
+        if section.table.empty:
+            fills = command(self.comparison.runs[0], [f"experiments={name}"])
+            table = f"Measured so far is only what these claims compare; the rest is `{fills}`."
         return {
-            "name": section.experiment.name.replace("_", " "),
+            "name": name.replace("_", " "),
             "question": section.experiment.question,
-            "table": table_markdown(section.table),
+            "table": table,
             "figures": [self.figure(name) for name in _figures_of(section)],
             "claims": table_markdown(claim_table(section.claims, short=True)),
             "has_claims": not section.claims.empty,
