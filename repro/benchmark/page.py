@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from repro.analysis.figures import COLOURS, STYLE, Drawn, drawn
 from repro.benchmark.measure import summary
 from repro.environment import cpu
 from repro.errors import RunError
 from repro.store.files import write_whole
+
+BESIDE: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
+"""Of words that stand at a row's height."""
 
 
 def write(rounds: pd.DataFrame, out: Path, device: str, threads: str) -> str:
@@ -65,18 +70,33 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _figure(table: pd.DataFrame, machine: str) -> Drawn:
+    """How many times as fast the first contestant of each contest is as the others."""
     contests = list(dict.fromkeys(table.contest))
-    figure = Figure(figsize=(8, 0.8 + 0.3 * len(table) + 0.5 * len(contests)), layout="constrained")
-    heights = [int((table.contest == name).sum()) for name in contests]
-    panels = figure.subplots(len(contests), 1, height_ratios=heights, squeeze=False)[:, 0]
-    for panel, name in zip(panels, contests, strict=True):
-        rows = table[table.contest == name]
-        panel.barh(rows.contestant, rows.rate, color=[COLOURS[2], *[COLOURS[0]] * (len(rows) - 1)])
-        spread = [rows.rate - rows.lowest, rows.highest - rows.rate]
-        panel.errorbar(
-            rows.rate, range(len(rows)), xerr=spread, fmt="none", color="black", capsize=2
-        )
-        panel.invert_yaxis()
-        panel.set_title(f"{name} ({rows.unit.iloc[0]})", fontsize=9, loc="left")
-        panel.grid(visible=False, axis="y")
-    return drawn("ratios", f"Rates on {machine}; bars are medians, whiskers the range.", figure)
+    figure = Figure(figsize=(9, 1 + 0.21 * len(table)), layout="constrained")
+    panel = figure.subplots()
+    rows: list[Any] = list(table.itertuples())
+    for height, row in enumerate(rows):
+        if row.contest in contests:
+            # The first one's own row is the contest's heading.
+            contests.remove(row.contest)
+            words = f"{row.contest}: {row.contestant}, against"
+            blank = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+            panel.annotate(words, (0.01, height), **BESIDE, fontweight="bold", bbox=blank)
+            continue
+        spread = [[row.ratio - row.ratio_lowest], [row.ratio_highest - row.ratio]]
+        colour = COLOURS[2] if row.ratio >= 1 else COLOURS[0]
+        how: dict[str, Any] = {"fmt": "o", "markersize": 4, "capsize": 2, "color": colour}
+        panel.errorbar(row.ratio, height, xerr=spread, **how)
+        panel.annotate(row.contestant, (-0.01, height), **BESIDE, ha="right")
+        panel.annotate(f"{row.ratio:.2f}", (1.01, height), **BESIDE)
+    panel.axvline(1, color="black", linewidth=0.8, zorder=0)
+    panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.set_yticks([])
+    panel.set_ylim(len(table) - 0.5, -0.7)
+    panel.set_xlabel("times as fast (medians of rounds, whiskers: all rounds)")
+    return drawn(
+        "ratios", f"Ratios of rates on {machine}; above 1 the first one is faster.", figure
+    )
