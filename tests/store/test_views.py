@@ -58,15 +58,14 @@ def test_no_bit_can_flip_unnoticed(tmp_path: Path, classes: int) -> None:
         file.write_bytes(flipped)
         # As files that are changed within a tick of the clock never are.
         os.utime(file, ns=(place, place))
-        try:
-            found = views.read(tmp_path, VIEW)
-        except RequestError as error:
+        if line := views.damage(file):
             noticed += 1
-            assert views.damage(file) == str(error)
-            assert len(str(error).splitlines()) == 1
+            assert line.startswith(f"{file} is damaged: ")
+            assert len(line.splitlines()) == 1
             assert views.missing(tmp_path, [VIEW]) == [VIEW]
             assert views.mean_of(tmp_path, [VIEW]) is None
             continue
+        found = views.read(tmp_path, VIEW)
         # A date, say.
         assert found is not None
         assert np.array_equal(found.posteriors, expected.posteriors)
