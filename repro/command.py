@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import errno
 import os
 import re
 import sys
@@ -28,6 +29,7 @@ from repro.train.interruption import STATUS, Interrupted
 if TYPE_CHECKING:
     from repro.request import Request
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 SHOWING = ("cfg", "info", "hydra_help", "shell_completion", "resolve")
 
 
@@ -228,6 +230,10 @@ def _launch(launcher: str, arguments: list[str]) -> None:
         with launch.started(launcher):
             _hydra(arguments, launch.job)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            # Of Hydra's own files; a run says so by itself.
+            print(f"the sweep cannot be written down: {error.strerror}", file=sys.stderr)
+            return
         if launcher == launch.BASIC or _is_configuration_error(error):
             raise
         print(launch.ended(launcher, error, arguments), file=sys.stderr)
