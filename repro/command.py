@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import errno
 import os
 import re
 import sys
@@ -22,11 +23,13 @@ import yaml
 from repro import launch
 from repro.config import CONF, Config, register, typed, unknown_choice
 from repro.errors import RequestError, RunError
-from repro.train.interruption import STATUS
+from repro.store.files import check_writable
+from repro.train.interruption import STATUS, Interrupted
 
 if TYPE_CHECKING:
     from repro.request import Request
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 SHOWING = ("cfg", "info", "hydra_help", "shell_completion", "resolve")
 
 
@@ -77,8 +80,12 @@ def _command(arguments: list[str]) -> int:
         return 0
     if not all(request.finished() for request in requests):
         _make_stores({request.config.runs for request in requests})
-        _launch(launcher, words)
-    return _outcome(requests)
+        try:
+            _launch(launcher, words)
+        except (Interrupted, KeyboardInterrupt):
+            print(f"interrupted; {launch.goes_on(words)}", file=sys.stderr)
+            raise
+    return _outcome(requests, words)
 
 
 def readable(arguments: list[str]) -> list[str] | None:
@@ -159,12 +166,11 @@ def _check_words(words: list[str]) -> None:
 
 def _make_stores(folders: set[str]) -> None:
     for folder in folders:
+        check_writable(Path(folder))
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RequestError(f"runs={folder} cannot be made: {error.strerror}") from None
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise RequestError(f"runs={folder} cannot be written to: name a folder of your own")
 
 
 def _hydra(arguments: list[str], function: Callable[[Any], None]) -> None:
@@ -184,6 +190,8 @@ def _checked(config: Config) -> Request:
     from repro.train.distributed import world
 
     request = resolve(config)
+    for member in request.lineage():
+        member.check_folder()
     device(request.config.device, world())
     world().check(request.net)
     return request
@@ -222,12 +230,16 @@ def _launch(launcher: str, arguments: list[str]) -> None:
         with launch.started(launcher):
             _hydra(arguments, launch.job)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            # Of Hydra's own files; a run says so by itself.
+            print(f"the sweep cannot be written down: {error.strerror}", file=sys.stderr)
+            return
         if launcher == launch.BASIC or _is_configuration_error(error):
             raise
         print(launch.ended(launcher, error, arguments), file=sys.stderr)
 
 
-def _outcome(requests: list[Request]) -> int:
+def _outcome(requests: list[Request], words: list[str]) -> int:
     """Say what became of the request, from the store; the exit status."""
     from repro.store.runs import failure
 
@@ -238,7 +250,7 @@ def _outcome(requests: list[Request]) -> int:
         print(f"failed: {request.name}: {reason}", file=sys.stderr)
     done = f"{len(requests) - len(failed)} of {len(requests)} runs finished"
     if failed:
-        print(f"{done}; the same command goes on", file=sys.stderr)
+        print(f"{done}; {launch.goes_on(words)}", file=sys.stderr)
         return 1
     runs = requests[0].config.runs
     print(

@@ -170,6 +170,14 @@ def ended(launcher: str, error: Exception, arguments: list[str]) -> str:
     return (
         f"hydra/launcher={launcher} ended before its time, and the sweep with it: "
         f"{type(error).__name__}: {first}\n"
-        "what is finished stays; to go on: "
-        f"{shlex.join(['python', '-m', 'repro.run', *arguments])}"
+        f"what is finished stays; {goes_on(arguments)}"
     )
+
+
+def goes_on(arguments: list[str]) -> str:
+    """What to say where a command did not finish all that it asks for."""
+    says = "the same command goes on"
+    if "LOCAL_RANK" in os.environ:
+        # torchrun's own words are not known here.
+        return says
+    return f"{says}: {shlex.join(['python', '-m', 'repro.run', *arguments])}"

@@ -32,7 +32,8 @@ from repro.spec import layers
 from repro.spec.cost import cost
 from repro.spec.scales import ONE_NUMBER, PAPER_CROP, View, pixels, single_q, views
 from repro.store import views as stored
-from repro.store.runs import ACTIVATIONS, FAILED, Folder, Watched, hold, read_result
+from repro.store.files import DAY, sweep
+from repro.store.runs import ACTIVATIONS, FAILED, WEIGHTS, Folder, Watched, hold, read_result
 from repro.train.chance import chance
 from repro.train.checkpoint import GENERATIONS
 from repro.train.distributed import world
@@ -85,10 +86,11 @@ def _finish(request: Request, stop: Stop) -> bool:
     try:
         with hold(store, request.name, say, stop.check) as folder:
             try:
+                request.check_folder()
+                folder.begin()
                 if not request.finished():
                     with world().leading(request.config):
                         work(request.config, stop, folder)
-                folder.remove(FAILED)
                 return True
             except Exception as error:
                 _record_failure(folder, error)
@@ -130,8 +132,18 @@ class Performance:
         self.source = self.world.host_first(
             lambda: sources.load(base_data(config.data), self.cache)
         )
+        self._check_left_out()
         self.statistics = self.world.led(self._statistics)
         self.square = config.recipe.resize == "square"
+
+    def _check_left_out(self) -> None:
+        """The run is named by what was known of its data, which may just have been downloaded."""
+        found, known = self.source.left_out, self.request.description.left_out
+        if found != known:
+            raise RunError(
+                f"data={self.request.config.data.name} now has {found} image files that cannot be "
+                f"decoded, and {known} when the command was given: give it again"
+            )
 
     def finish(self) -> None:
         """Train where that is not done, then compute the views that are missing."""
@@ -152,9 +164,12 @@ class Performance:
     def _begun(self) -> dict[str, Any] | None:
         """How training ended, or None and the folder is ready for it."""
         request = self.request
-        request.folder.mkdir(parents=True, exist_ok=True)
+        # Others may be writing there now.
+        sweep(self.cache, older=DAY)
         result = read_result(request.folder)
         if result is None:
+            if not request.has_checkpoint():
+                self.folder.forget()
             self.folder.write_config(request.config, request.record)
         return result
 
@@ -233,7 +248,7 @@ class Performance:
         result = self._result(outcome, training.chance.error)
         with self.world.together():
             if outcome.outcome != "diverged":
-                self.folder.write("weights.safetensors", weights(net))
+                self.folder.write(WEIGHTS, weights(net))
             self.folder.write_json("result.json", result)
         return result
 
@@ -345,6 +360,8 @@ class Performance:
         bar = tqdm(missing, unit="view", disable=not config.progress or None)
         for view in bar:
             bar.set_description(f"{config.arch.name} {view.name}")
+            if damage := stored.damage(stored.path(self.request.folder, view)):
+                say(damage)
             self.world.check_stop(self.stop)
             posteriors = compute(net, view, test, self._prepare, **how)
             with self.world.together():

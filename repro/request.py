@@ -22,6 +22,7 @@ from repro.errors import RequestError
 from repro.nets import init
 from repro.spec import layers, scales
 from repro.store import identity, runs, views
+from repro.store.files import nearest
 from repro.train.optimisers import OPTIMISERS
 from repro.train.schedule import SCHEDULES
 
@@ -66,21 +67,38 @@ class Request:
         }
 
     def missing_views(self) -> list[scales.View]:
-        """The wanted views that are not stored."""
-        return [view for view in self.views if not views.path(self.folder, view).is_file()]
+        """The wanted views that are not stored, or that cannot be read."""
+        return views.missing(self.folder, self.views)
 
     def finished(self) -> bool:
-        """Training has ended and every wanted view that the net can give is stored."""
-        result = runs.read_result(self.folder)
-        if result is None or self.lacks_activations():
+        """Training has ended, every wanted view that the net can give is stored, all is tidy."""
+        try:
+            result = runs.read_result(self.folder)
+        except RequestError:
+            # `check_folder` says what is to be done about it.
+            return False
+        if result is None or self.lacks_activations() or self.has_checkpoint():
             return False
         return result["outcome"] == "diverged" or not self.missing_views()
+
+    def has_checkpoint(self) -> bool:
+        """Training can go on from somewhere, or has ended and a checkpoint was left."""
+        return any(self.folder.glob("checkpoint-*"))
+
+    def check_folder(self) -> None:
+        """Refuse what stands where the run belongs and is not that run, or is damaged.
+
+        Raises:
+            RequestError: with what is to be done about it.
+        """
+        if self.folder.exists():
+            runs.check_folder(self.folder)
 
     def state(self) -> str:
         """How far the run has come: `new`, `goes on`, `trained, views missing` or `finished`."""
         if self.finished():
             return "finished"
-        if any(self.folder.glob("checkpoint-*")):
+        if self.has_checkpoint():
             return "goes on"
         return "trained, views missing" if (self.folder / "result.json").is_file() else "new"
 
@@ -131,7 +149,7 @@ def resolve(
         description.fingerprint,
     )
     request = Request(config, net, description, parents, own, _wanted(config))
-    _check_folder(request)
+    _check_name(request.name)
     return request
 
 
@@ -141,14 +159,12 @@ def _wanted(config: Config) -> tuple[scales.View, ...]:
     return tuple(dict.fromkeys(view for views_of_test in wanted for view in views_of_test))
 
 
-def _check_folder(request: Request) -> None:
-    if len(request.name.encode()) > LONGEST_NAME:
+def _check_name(name: str) -> None:
+    if len(name.encode()) > LONGEST_NAME:
         raise RequestError(
-            f"{request.name}: too many values are changed for the name of a folder; "
+            f"{name}: too many values are changed for the name of a folder; "
             "put them into a file of their own, as conf/recipe/mine.yaml, and take recipe=mine"
         )
-    if request.folder.exists():
-        runs.check_folder(request.folder)
 
 
 def _check_numbers(config: Config) -> None:
@@ -245,9 +261,8 @@ def _check_cache(config: Config) -> None:
 
 
 def _check_store(folder: str) -> None:
-    store = Path(folder).absolute()
     try:
-        there = next(path for path in (store, *store.parents) if path.exists())
+        there = nearest(Path(folder))
     except OSError as error:
         raise RequestError(f"runs={folder} cannot be used: {error.strerror}") from None
     if not there.is_dir():

@@ -264,7 +264,13 @@ def test_a_store_that_cannot_be(
     # Root may write anywhere, so that permissions cannot be tried.
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     text = refusal(capsys, tmp_path)
-    assert text == f"runs={tmp_path} cannot be written to: name a folder of your own"
+    assert text == f"{tmp_path} cannot be written to: name a place of your own with runs="
+    # The images are not decoded first.
+    words = images(tmp_path / "photos", train={"cat": 8, "dog": 8})
+    monkeypatch.setattr("repro.data.folders.decode", lambda *_: pytest.fail("decodes"))
+    for skip in ([], ["data.on_bad_image=skip"]):
+        text = refusal(capsys, tmp_path, *words, *skip)
+        assert text.startswith(f"{tmp_path}/.cache cannot be written to: ")
 
 
 @pytest.mark.usefixtures("nothing_is_done")

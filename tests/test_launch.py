@@ -82,7 +82,7 @@ def test_a_job_that_is_killed_ends_the_sweep_and_the_same_command_goes_on(tmp_pa
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "hydra/launcher=joblib ended before its time, and the sweep with it: " in errors
-    assert "to go on: python -m repro.run -m " in errors
+    assert "the same command goes on: python -m repro.run -m " in errors
     assert "Traceback" not in errors
     again = sweep(tmp_path, *LONG)
     _, errors = again.communicate(timeout=120)

@@ -225,7 +225,8 @@ def test_a_failure_is_recorded_and_ends_only_its_own_run(
     assert run(tmp_path, "-m", "arch=A,A-LRN", "test=[centre]") == 1
     text = capsys.readouterr().err
     assert "photo.jpg cannot be decoded: it ends early" in text
-    assert "1 of 2 runs finished; the same command goes on" in text
+    again = "python -m repro.run -m size=tiny .* arch=A,A-LRN 'test=\\[centre\\]'"
+    assert re.search(f"1 of 2 runs finished; the same command goes on: {again}\n", text)
     assert "Traceback" not in text
     found = folders(tmp_path)
     assert (found["A-S256"] / "failed.json").is_file()

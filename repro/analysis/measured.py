@@ -136,7 +136,7 @@ def measure(runs: Sequence[Run], usual: Init | None = None) -> list[Measured]:
         usual: the setting's initialisation; None: that of most of these runs.
 
     Raises:
-        RequestError: a stored view is damaged, or does not show the images of another.
+        RequestError: a stored view does not show the images of another.
     """
     usual = usual or usual_init(runs)
     found = []

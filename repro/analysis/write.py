@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from repro.analysis.page import Part, html, markdown, table_markdown
 from repro.analysis.settings import Comparison, by_setting
 from repro.errors import RequestError, RunError
 from repro.store import runs as store
+from repro.store.views import damaged
 
 CONTENT = {"comparison.md", "comparison.html", "results.csv", "claims.csv", "tables", "figures"}
 """What a report's folder holds; one that holds more is not replaced."""
@@ -98,6 +100,9 @@ def _finished(folder: Path) -> list[store.Run]:
     runs = store.finished(folder)
     if not runs:
         raise RequestError(f"runs={folder} holds no finished run: {advice}")
+    for run in runs:
+        for line in damaged(run.folder):
+            print(f"left out: {line}", file=sys.stderr)
     return runs
 
 

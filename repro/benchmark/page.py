@@ -15,7 +15,6 @@ from matplotlib.ticker import LogLocator, NullLocator
 from repro.analysis.figures import COLOURS, STYLE, Drawn, drawn
 from repro.benchmark.measure import summary
 from repro.environment import cpu
-from repro.errors import RunError
 from repro.store.files import write_whole
 
 BESIDE: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
@@ -34,10 +33,6 @@ def write(rounds: pd.DataFrame, out: Path, device: str, threads: str) -> str:
     text = f"Median of {table.rounds.max()} interleaved rounds on: {machine}.\n\n{shown}\n"
     with mpl.rc_context(STYLE):
         figure = _figure(table, machine)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot write {out}: {error.strerror}") from error
     files = {
         "rates.csv": rounds.to_csv(index=False).encode(),
         "summary.csv": table.to_csv(index=False, float_format="%.5g").encode(),

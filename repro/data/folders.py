@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from repro.data.images import FileImages, decode
-from repro.errors import RequestError, RunError
-from repro.store.files import write_whole
+from repro.data.images import FileImages, Undecodable, decode
+from repro.errors import RequestError
+from repro.store.files import check_writable, write_whole
 
 ENDINGS = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
@@ -118,28 +118,37 @@ def verify(sets: Iterable[Files], channels: int, mark: Path, progress: bool) -> 
     """Decode every image once; `mark` is left when all could be, and then it is not done again.
 
     Raises:
-        RequestError: names the first file that cannot be decoded.
+        RequestError: names the first file that cannot be decoded, or the mark cannot be left.
+        RunError: a file cannot be read.
     """
     if mark.is_file():
         return
+    check_writable(mark.parent)
     for _, reason in _broken(sets, channels, progress):
         raise RequestError(
             f"{reason}: repair or remove it, or leave such files out with data.on_bad_image=skip"
         )
-    mark.parent.mkdir(parents=True, exist_ok=True)
     write_whole(mark, b"")
 
 
-def broken(sets: Iterable[Files], channels: int, mark: Path, progress: bool) -> frozenset[Path]:
-    """The files that cannot be decoded; the list is kept in `mark` and not made again."""
+def broken(
+    root: Path, sets: Iterable[Files], channels: int, mark: Path, progress: bool
+) -> frozenset[Path]:
+    """The files below `root` that cannot be decoded; the list is kept in `mark`, made once.
+
+    Raises:
+        RequestError: the mark cannot be left.
+        RunError: a file cannot be read, which says nothing about what it holds.
+    """
     sets = tuple(sets)
-    by_name = {path.as_posix(): path for part in sets for path in part.paths}
+    by_name = {path.relative_to(root).as_posix(): path for part in sets for path in part.paths}
     try:
         return frozenset(by_name[name] for name in json.loads(mark.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
-        # Absent, damaged, or of a folder that lay elsewhere: it is made.
-        found = sorted(path.as_posix() for path, _ in _broken(sets, channels, progress))
-    mark.parent.mkdir(parents=True, exist_ok=True)
+        # Absent or damaged: it is made.
+        check_writable(mark.parent)
+        bad = _broken(sets, channels, progress)
+        found = sorted(path.relative_to(root).as_posix() for path, _ in bad)
     write_whole(mark, json.dumps(found).encode())
     return frozenset(by_name[name] for name in found)
 
@@ -150,5 +159,5 @@ def _broken(sets: Iterable[Files], channels: int, progress: bool) -> Iterator[tu
     for path in tqdm(paths, desc=words, unit="img", disable=not progress or None):
         try:
             decode(path, channels)
-        except RunError as error:
+        except Undecodable as error:
             yield path, str(error)

@@ -23,6 +23,10 @@ ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
 
 
+class Undecodable(RunError):
+    """What an image file holds is no image that can be decoded; it could be read."""
+
+
 class Images(Protocol):
     """A sequence of images."""
 
@@ -98,7 +102,8 @@ def decode(path: Path, channels: int) -> Tensor:
     eight are kept.
 
     Raises:
-        RunError: it cannot be decoded; names the path.
+        Undecodable: its content is damaged; names the path.
+        RunError: it cannot be read, or memory does not suffice; names the path.
     """
     try:
         with Image.open(path) as file:
@@ -107,8 +112,7 @@ def decode(path: Path, channels: int) -> Tensor:
                 mode = "L" if channels == 1 else "RGB"
                 pixels = np.array(_plain(ImageOps.exif_transpose(file), mode))
     except Exception as error:
-        # PIL's decoders raise whatever they stumble over: OSError, SyntaxError, struct.error, ...
-        raise RunError(f"{path} cannot be decoded: {error}") from error
+        raise _failed(path, error) from error
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1)
 
 
@@ -143,7 +147,7 @@ def upright_size(path: Path) -> tuple[int, int]:
     """(height, width) of an image file as `decode` gives it, from its header.
 
     Raises:
-        RunError: the header cannot be read; names the path.
+        RunError: the header cannot be read; names the path (see `decode`).
     """
     try:
         with Image.open(path) as file:
@@ -153,5 +157,15 @@ def upright_size(path: Path) -> tuple[int, int]:
             width, height = file.size
             sideways = file.getexif().get(ORIENTATION) in SIDEWAYS
     except Exception as error:
-        raise RunError(f"{path} cannot be decoded: {error}") from error
+        raise _failed(path, error) from error
     return (width, height) if sideways else (height, width)
+
+
+def _failed(path: Path, error: Exception) -> RunError:
+    """PIL's decoders raise whatever they stumble over: OSError, SyntaxError, struct.error, ..."""
+    if isinstance(error, MemoryError):
+        return RunError(f"{path} cannot be read: memory does not suffice")
+    # The system's own errors have a number; PIL also raises some without one for damaged files.
+    if isinstance(error, OSError) and error.errno is not None:
+        return RunError(f"{path} cannot be read: {error.strerror}")
+    return Undecodable(f"{path} cannot be decoded: {error}")

@@ -28,7 +28,7 @@ from repro.data.images import Images
 from repro.data.rescale import rescale, rescaled_shape
 from repro.data.sources import Split
 from repro.errors import RunError
-from repro.store.files import write_whole
+from repro.store.files import nearest, write_whole
 
 IMAGES = 128
 """In one file."""
@@ -95,7 +95,6 @@ def prescaled(
     files = range(-(-len(split.images) // IMAGES))
     missing = [number for number in files if not _path(folder, number).is_file()]
     if missing:
-        folder.mkdir(parents=True, exist_ok=True)
         making = _Making(split.images, side, folder)
         making.check_room(missing)
         # Others may be at it too: each begins elsewhere and passes over what it finds made.
@@ -143,7 +142,7 @@ class _Making(Dataset[str]):
         channels = self.images[0].shape[0]
         shapes = [sizes[index] for number in missing for index in self._members(number)]
         needed = sum(int(np.prod(self._shape(*shape))) for shape in shapes) * channels
-        free = shutil.disk_usage(self.folder).free
+        free = shutil.disk_usage(nearest(self.folder)).free
         if needed > free:
             raise RunError(
                 f"data.cache_side={self.side} needs {needed / 1e9:.1f} GB in {self.folder}, and "

@@ -67,6 +67,8 @@ class Description:
     classes: int
     fingerprint: str
     """Of a folder's contents; empty where the name of the data set says it all."""
+    left_out: int = 0
+    """Files that cannot be decoded."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,7 @@ def _folder(sets: Callable[[Data], FolderSets]) -> Kind:
             # Other images of the same names and sizes may be whole: they make another data set.
             names = ",".join(sorted(path.relative_to(found.root).as_posix() for path in bad))
             print_of = hashlib.sha256(f"{print_of},{names}".encode()).hexdigest()
-        return Description(len(found.classes), print_of)
+        return Description(len(found.classes), print_of, len(bad))
 
     def load(data: Data, cache: Path) -> Source:
         found = sets(data)
@@ -269,8 +271,10 @@ def _bad(found: FolderSets, data: Data, cache: Path, progress: bool) -> frozense
     if data.on_bad_image != "skip":
         return frozenset()
     print_of = folders.fingerprint(found.root, found.parts)
-    mark = cache / f"broken-{print_of[:16]}-{data.channels}.json"
-    return folders.broken(found.parts, data.channels, mark, progress)
+    # A copy elsewhere may be whole, whatever its names and sizes: it has a mark of its own.
+    place = hashlib.sha256(str(found.root.resolve()).encode()).hexdigest()
+    mark = cache / f"broken-{print_of[:16]}-{place[:8]}-{data.channels}.json"
+    return folders.broken(found.root, found.parts, data.channels, mark, progress)
 
 
 def _downloaded(
@@ -287,7 +291,7 @@ def _downloaded(
             return Description(classes, "")
         found = kind.check(data, cache, progress)
         # The name says it all, unless files are left out.
-        return found if data.on_bad_image == "skip" else Description(found.classes, "")
+        return found if found.left_out else Description(found.classes, "")
 
     def load(data: Data, cache: Path) -> Source:
         if not where(data).is_dir():

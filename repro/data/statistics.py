@@ -50,7 +50,6 @@ def statistics(train: Split, cache: Path, key: str, progress: bool) -> Statistic
         # Absent, or damaged: either way it is computed.
         in_memory = isinstance(train.images, ArrayImages)
         result = compute(train if in_memory else train.first(SAMPLE), progress)
-    cache.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(asdict(result)).encode())
     return result
 

@@ -77,6 +77,8 @@ class Forecast:
             RequestError: it cannot be done as written, or not here, where it is to be timed.
         """
         request = resolve(config, self._assumed(config).describe)
+        for member in request.lineage():
+            member.check_folder()
         if self.tflops is None:
             environment.device(config.device)
         self._bar.update()

@@ -22,11 +22,12 @@ import yaml
 from repro.config import Config, typed
 from repro.errors import RequestError, RunError
 from repro.store import identity as identities
-from repro.store.files import write_whole
+from repro.store.files import sweep, write_whole
 from repro.store.leases import first_free
 
 RECORD = "record"
 FAILED = "failed.json"
+WEIGHTS = "weights.safetensors"
 ACTIVATIONS = "activations.csv"
 """The size of activations through the depth before training, where it was asked for."""
 RESULT = (
@@ -196,12 +197,7 @@ class Folder:
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file into the folder, whole (see `write_whole`)."""
-        target = self.path / name
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"cannot write {target}: {error.strerror}") from error
-        write_whole(target, content, self.check)
+        write_whole(self.path / name, content, self.check)
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Put a JSON file into the folder, whole."""
@@ -214,10 +210,33 @@ class Folder:
             "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode()
         )
 
+    def begin(self) -> None:
+        """Remove what an earlier attempt left: why it failed, and files that it was writing."""
+        self.remove(FAILED)
+        sweep(self.path)
+
+    def forget(self) -> None:
+        """Remove what belongs to a net that is trained anew, so that no two are ever mixed.
+
+        Raises:
+            RunError: something cannot be removed.
+        """
+        for name in (WEIGHTS, ACTIVATIONS, "log.csv"):
+            self.remove(name)
+        for path in (self.path / "views").glob("*.npz"):
+            self.remove(f"views/{path.name}")
+
     def remove(self, name: str) -> None:
-        """Remove a file of the folder, if it is there."""
+        """Remove a file of the folder, if it is there.
+
+        Raises:
+            RunError: it cannot be removed.
+        """
         self.check()
-        (self.path / name).unlink(missing_ok=True)
+        try:
+            (self.path / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot remove {self.path / name}: {error.strerror}") from error
 
 
 class Watched(Folder):

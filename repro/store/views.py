@@ -7,10 +7,11 @@ log-posteriors above, `labels` (N,) and `ids` (N,).
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,20 +60,59 @@ def read(folder: Path, view: View) -> Posteriors | None:
     file = path(folder, view)
     if not file.is_file():
         return None
+    stored = _load(file)
+    if "log_posteriors" in stored:
+        values = np.exp(stored["log_posteriors"].astype(np.float32))
+    else:
+        values = stored["posteriors"]
+    return Posteriors(values.astype(np.float32), stored["labels"].astype(np.int64), stored["ids"])
+
+
+def _load(file: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(file, allow_pickle=False) as stored:
-            if "log_posteriors" in stored:
-                values = np.exp(stored["log_posteriors"].astype(np.float32))
-            else:
-                values = stored["posteriors"]
-            labels, ids = stored["labels"], stored["ids"]
-        if values.ndim != 2 or not len(values) == len(labels) == len(ids):
+            found = dict(stored)
+        values = found["log_posteriors" if "log_posteriors" in found else "posteriors"]
+        if values.ndim != 2 or not len(values) == len(found["labels"]) == len(found["ids"]):
             raise ValueError("posteriors, labels and ids do not fit each other")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:
+        # One bit is enough for zlib.error, NotImplementedError, a password that is asked for, ...
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise RequestError(
-            f"{file} is damaged: {error}; remove it and give the run's command again"
+            f"{file} is damaged: {reason}; the run's command computes it again"
         ) from None
-    return Posteriors(values.astype(np.float32), labels.astype(np.int64), ids)
+    return found
+
+
+def damage(file: Path) -> str | None:
+    """Why a view's file cannot be read, in a line; None where it can, or where there is none."""
+    try:
+        state = file.stat()
+    except OSError:
+        return None
+    return _damage(file, state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _damage(file: Path, written: int, size: int) -> str | None:
+    # Asked again and again of one file, which takes a second where there are many images.
+    try:
+        _load(file)
+    except RequestError as error:
+        return str(error)
+    return None
+
+
+def damaged(folder: Path) -> list[str]:
+    """A line for each stored view of a run that cannot be read."""
+    found = map(damage, sorted((folder / "views").glob("*.npz")))
+    return [line for line in found if line]
+
+
+def missing(folder: Path, wanted: Sequence[View]) -> list[View]:
+    """The views of a run that are not stored, or that cannot be read."""
+    files = [(view, path(folder, view)) for view in wanted]
+    return [view for view, file in files if not file.is_file() or damage(file)]
 
 
 def mean(views: Sequence[Posteriors]) -> Posteriors:
@@ -97,14 +137,14 @@ def mean(views: Sequence[Posteriors]) -> Posteriors:
 
 
 def mean_of(folder: Path, wanted: Sequence[View]) -> Posteriors | None:
-    """The mean of stored views of a run, or None where one of them is not stored.
+    """The mean of stored views of a run, or None where one of them is `missing`.
 
     Raises:
-        RequestError: a file is damaged, or the views show different images.
+        RequestError: the views show different images.
     """
-    found = [posteriors for view in wanted if (posteriors := read(folder, view)) is not None]
-    if len(found) < len(wanted):
+    if missing(folder, wanted):
         return None
+    found = [posteriors for view in wanted if (posteriors := read(folder, view)) is not None]
     try:
         return mean(found)
     except ValueError as error:

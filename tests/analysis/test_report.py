@@ -286,6 +286,14 @@ def test_without_a_net_at_256_the_summary_says_so(tmp_path: Path, make_run: Make
     assert "No net of this setting was trained at S=256" in page
 
 
+def test_images_that_were_left_out_are_counted(tmp_path: Path, make_run: MakeRun) -> None:
+    counts = {"train": 4000, "validation": 500, "test": 200, "classes": 10, "smallest_side": 28}
+    counts |= {"mean": [33.0], "validation_is_test": False}
+    make_run("arch=A", data={**counts, "left_out": 3})
+    page = " ".join((report(tmp_path) / "comparison.md").read_text().split())
+    assert "10 classes. 3 image files could not be decoded and were left out. Seeds" in page
+
+
 def test_damaged_logs_and_pictures_are_left_out(tmp_path: Path, make_run: MakeRun) -> None:
     folder = tmp_path / "runs" / make_run("arch=A")
     (folder / "log.csv").write_text("")

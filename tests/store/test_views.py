@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,37 @@ def test_absent_and_damaged(tmp_path: Path) -> None:
         views.path(tmp_path, VIEW).write_bytes(damage)
         with pytest.raises(RequestError, match="dense-Q256.npz is damaged"):
             views.read(tmp_path, VIEW)
+
+
+@pytest.mark.parametrize("classes", [4, 101])
+def test_no_bit_can_flip_unnoticed(tmp_path: Path, classes: int) -> None:
+    (tmp_path / "views").mkdir()
+    file = views.path(tmp_path, VIEW)
+    whole = views.encode(some(classes=classes))
+    file.write_bytes(whole)
+    expected, noticed = views.read(tmp_path, VIEW), 0
+    assert expected is not None
+    for place in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        file.write_bytes(flipped)
+        # As files that are changed within a tick of the clock never are.
+        os.utime(file, ns=(place, place))
+        if line := views.damage(file):
+            noticed += 1
+            assert line.startswith(f"{file} is damaged: ")
+            assert len(line.splitlines()) == 1
+            assert views.missing(tmp_path, [VIEW]) == [VIEW]
+            assert views.mean_of(tmp_path, [VIEW]) is None
+            continue
+        found = views.read(tmp_path, VIEW)
+        # A date, say.
+        assert found is not None
+        assert np.array_equal(found.posteriors, expected.posteriors)
+        assert np.array_equal(found.labels, expected.labels)
+        assert np.array_equal(found.ids, expected.ids)
+        assert views.missing(tmp_path, [VIEW]) == []
+    assert noticed > len(whole) / 2
 
 
 def test_an_error_is_a_class_that_is_not_among_the_best_and_a_tie_is_one() -> None:
