@@ -94,9 +94,9 @@ def reserved(
     def waits() -> None:
         say(f"all {devices} CUDA devices are taken; waiting (device=cuda:0 would share one)")
 
-    with first_free(store, names, waits=waits, check=check) as index:
-        torch.cuda.set_device(index)
-        yield torch.device("cuda", index)
+    with first_free(store, names, waits=waits, check=check) as held:
+        torch.cuda.set_device(held.index)
+        yield torch.device("cuda", held.index)
 
 
 @contextmanager

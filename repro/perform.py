@@ -176,7 +176,8 @@ class Performance:
     def _statistics(self) -> Statistics:
         config, description = self.request.config, self.request.description
         key = f"{config.data.name}-{config.data.channels}-{description.fingerprint[:16]}"
-        return statistics(self.source.train, self.cache, key, config.progress)
+        train, check = self.source.train, self.stop.check
+        return statistics(train, self.cache, key, config.progress, check)
 
     def _net(self) -> VGG:
         net = VGG(self.request.net, self.request.config.recipe.dropout)
@@ -272,7 +273,7 @@ class Performance:
         crop = config.size.crop
         side = pixels(single_q(config.scale), crop)
         how: dict[str, Any] = {"square": self.square, "workers": config.workers}
-        how["world"] = self.world
+        how |= {"world": self.world, "check": self.stop.check}
         return centre_error(net, split, side, crop, self._prepare, **how)
 
     def _batches(self, train: sources.Split) -> TrainingCrops:
@@ -357,6 +358,7 @@ class Performance:
         self.world.level(net)
         how: dict[str, Any] = {"batch": config.test_batch, "workers": config.workers}
         how |= {"square": self.square, "world": self.world, "say": say}
+        how["check"] = self.stop.check
         bar = tqdm(missing, unit="view", disable=not config.progress or None)
         for view in bar:
             bar.set_description(f"{config.arch.name} {view.name}")

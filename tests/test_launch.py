@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def sweep(runs: Path, *words: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -76,6 +78,18 @@ def test_a_signal_saves_all_jobs(number: signal.Signals, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+def test_a_signal_to_the_whole_process_group_saves_all_jobs(tmp_path: Path) -> None:
+    # The jobs have it twice: they are in the group, and the command passes it on.
+    process = sweep(tmp_path, *LONG)
+    under_way(tmp_path, process)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75, errors
+    assert errors.count("stops, saved; the same command goes on") == 2
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
 def test_a_job_that_is_killed_ends_the_sweep_and_the_same_command_goes_on(tmp_path: Path) -> None:
     process = sweep(tmp_path, *LONG)
     os.kill(under_way(tmp_path, process)[0], signal.SIGKILL)
@@ -102,6 +116,37 @@ def test_jobs_notice_that_the_command_was_killed(tmp_path: Path) -> None:
             return
         time.sleep(0.1)
     pytest.fail("a job is left")
+
+
+@pytest.mark.slow
+def test_a_job_that_slurm_would_end_is_saved_and_queued_again(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    # One long epoch: there is nothing to go on from but what is saved at the signal.
+    words = [*LIGHT, "recipe.epochs=1", "recipe.train_images=3200", "test=[centre]"]
+    assert run(tmp_path / "whole", *words) == 0
+    words += ["-m", "hydra/launcher=submitit_local", f"runs={tmp_path / 'cut'}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "repro.run", *words],
+        cwd=CONF.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    logs = tmp_path / "cut" / ".hydra" / "submitit"
+    while not list((tmp_path / "cut").glob("A-*/crops.png")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(1)
+    command = ["pgrep", "-f", f"submitit.core._submit {logs}"]
+    (job,) = (int(line) for line in subprocess.check_output(command).split())
+    os.kill(job, signal.SIGUSR2)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    said = "".join(path.read_text() for path in logs.rglob("*.err"))
+    assert said.count("stops, saved; the same command goes on") == 1
+    assert re.search(r"goes on at epoch 1, step \d+", said)
+    (cut,), (whole,) = (folders(tmp_path / place).values() for place in ("cut", "whole"))
+    assert same(cut, whole)
 
 
 def test_whose_parent_has_died_is_asked_to_stop() -> None:

@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch import Tensor
 
 from repro.command import command
 from repro.errors import RunError
@@ -340,6 +341,31 @@ def test_a_signal_after_the_last_step_still_ends_the_sweep(
     assert (folders(tmp_path)["A-S256"] / "result.json").is_file()
 
 
+@pytest.mark.parametrize("amid", ["validation", "view"])
+def test_a_signal_is_heeded_before_the_next_batch_of_a_test(
+    amid: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare, looks = Performance._prepare, []
+
+    def prepares(performance: Performance, images: Tensor, shift: Tensor | None = None) -> Tensor:
+        trained = (performance.folder.path / "weights.safetensors").exists()
+        if shift is None and trained == (amid == "view"):
+            looks.append(len(images))
+            if len(looks) == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return prepare(performance, images, shift)
+
+    words = ["test=[single_scale]", "test_batch=64"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Performance, "_prepare", prepares)
+        with pytest.raises(SystemExit) as ended:
+            run(tmp_path / "cut", *words)
+    assert ended.value.code == 75
+    assert len(looks) == 1
+    assert run(tmp_path / "cut", *words) == run(tmp_path / "whole", *words) == 0
+    assert same(folders(tmp_path / "cut")["A-S256"], folders(tmp_path / "whole")["A-S256"])
+
+
 def test_an_interruption_before_any_run_leaves_no_traceback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -385,7 +411,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     assert not (cut / "result.json").exists()
     capsys.readouterr()
     assert run(tmp_path / "cut", *words) == 0
-    assert re.search(r"goes on at epoch \d, step \d", capsys.readouterr().err)
+    assert re.search(r"goes on at epoch \d, ", capsys.readouterr().err)
     assert same(whole, cut)
     assert not list(cut.glob("checkpoint-*"))
 

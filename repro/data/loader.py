@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from repro.data.colour import shifts
 from repro.data.images import ArrayImages, Images
@@ -23,6 +22,7 @@ from repro.data.rescale import rescale, rescaled_crop, rescaled_shape
 from repro.data.sources import Split
 from repro.data.statistics import Statistics
 from repro.data.whole import together
+from repro.data.workers import loaded
 from repro.errors import RunError
 
 MEMORY = 2**31
@@ -111,7 +111,7 @@ class TrainingCrops:
             int64 (B,); B may be 0 where a small batch has not a row for each process.
 
         Raises:
-            RunError: an image cannot be decoded.
+            RunError: an image cannot be decoded, or a worker was killed.
         """
         random = draws(self.seed, epoch, len(self.split.images), self.channels)
         shift = np.zeros((len(random.order), self.channels), dtype=np.float32)
@@ -138,16 +138,7 @@ class TrainingCrops:
         if isinstance(images, ArrayImages):
             yield from (torch.stack([cut.make(crop) for crop in batch]) for batch in batches)
             return
-        loader: DataLoader[Any] = DataLoader(
-            cut,
-            batch_sampler=batches,
-            num_workers=self.workers,
-            collate_fn=together,
-        )
-        for made in loader:
-            if isinstance(made, str):
-                raise RunError(made)
-            yield made
+        yield from loaded(cut, self.workers, batch_sampler=batches, collate_fn=together)
 
     @cached_property
     def _rescaled(self) -> ArrayImages | None:

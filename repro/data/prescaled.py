@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from repro.data.images import Images
 from repro.data.rescale import rescale, rescaled_shape
 from repro.data.sources import Split
+from repro.data.workers import loaded
 from repro.errors import RunError
 from repro.store.files import nearest, write_whole
 
@@ -88,7 +89,7 @@ def prescaled(
         check: called after each file; raises to stop.
 
     Raises:
-        RunError: an image cannot be decoded, or the disk has no room.
+        RunError: an image cannot be decoded, a worker was killed, or the disk has no room.
     """
     content = hashlib.sha256("\n".join([key, *split.ids]).encode()).hexdigest()
     folder = kept / f"prescaled-{side}-{content[:16]}"
@@ -99,29 +100,25 @@ def prescaled(
         making.check_room(missing)
         # Others may be at it too: each begins elsewhere and passes over what it finds made.
         random.Random().shuffle(missing)
-        made: DataLoader[Any] = DataLoader(
-            making, sampler=missing, batch_size=None, num_workers=workers
-        )
-        words = f"training images at {side}"
-        for failure in tqdm(made, desc=words, unit="file", disable=not progress or None):
-            if failure:
-                raise RunError(failure)
+        made = loaded(making, workers, sampler=missing, batch_size=None)
+        bar: dict[str, Any] = {"desc": f"training images at {side}", "unit": "file"}
+        for _ in tqdm(made, total=len(missing), disable=not progress or None, **bar):
             check()
     places = np.arange(len(split.images))
     return Split(PrescaledImages(folder, places), split.labels, split.ids)
 
 
-class _Making(Dataset[str]):
+class _Making(Dataset[str | None]):
     """Makes the file of a number; a worker holds one of these."""
 
     def __init__(self, images: Images, side: int, folder: Path) -> None:
         self.images, self.side, self.folder = images, side, folder
 
-    def __getitem__(self, number: int) -> str:
-        """Empty; or why there is no file, as a worker can pass it on."""
+    def __getitem__(self, number: int) -> str | None:
+        """None; or why there is no file, as a worker can pass it on."""
         path = _path(self.folder, number)
         if path.is_file():
-            return ""
+            return None
         try:
             pixels = {
                 str(place): self._small(self.images[index]).permute(1, 2, 0).contiguous()
@@ -130,7 +127,7 @@ class _Making(Dataset[str]):
             write_whole(path, save(pixels))
         except RunError as error:
             return str(error)
-        return ""
+        return None
 
     def check_room(self, missing: list[int]) -> None:
         """Refuse to begin what the disk has no room for.

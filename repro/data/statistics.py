@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,7 +29,13 @@ class Statistics:
     """(C, C), a column for each eigenvalue."""
 
 
-def statistics(train: Split, cache: Path, key: str, progress: bool) -> Statistics:
+def statistics(
+    train: Split,
+    cache: Path,
+    key: str,
+    progress: bool,
+    check: Callable[[], None] = lambda: None,
+) -> Statistics:
     """Mean and principal components of the training images, computed once and kept.
 
     Of more than 10,000 image files, 10,000 evenly spread ones are looked at; of images in memory,
@@ -39,6 +46,7 @@ def statistics(train: Split, cache: Path, key: str, progress: bool) -> Statistic
         cache: folder that keeps the result.
         key: name of the data with all that decides which images these are.
         progress: whether to show a bar.
+        check: called before each image; raises to stop.
 
     Raises:
         RunError: an image cannot be decoded, or the result cannot be kept.
@@ -49,17 +57,18 @@ def statistics(train: Split, cache: Path, key: str, progress: bool) -> Statistic
     except (OSError, ValueError, KeyError, TypeError):
         # Absent, or damaged: either way it is computed.
         in_memory = isinstance(train.images, ArrayImages)
-        result = compute(train if in_memory else train.first(SAMPLE), progress)
+        result = compute(train if in_memory else train.first(SAMPLE), progress, check)
     write_whole(path, json.dumps(asdict(result)).encode())
     return result
 
 
-def compute(split: Split, progress: bool) -> Statistics:
-    """Mean and principal components of all images of a set."""
+def compute(split: Split, progress: bool, check: Callable[[], None] = lambda: None) -> Statistics:
+    """Mean and principal components of all images of a set; `check` may raise to stop."""
     channels = split.images[0].shape[0]
     first, second = np.zeros(channels), np.zeros((channels, channels))
     indices = range(len(split.images))
     for index in tqdm(indices, desc="mean colour", unit="img", disable=not progress or None):
+        check()
         values = (
             split.images[index].contiguous().reshape(channels, -1).numpy().astype(np.float64) / 255
         )

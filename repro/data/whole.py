@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from repro.data.images import ArrayImages, Images
 from repro.data.rescale import rescale, rescaled_crop, rescaled_shape
 from repro.data.sources import Split
+from repro.data.workers import loaded
 from repro.errors import RunError
 
 WASTE = 0.2
@@ -61,15 +61,9 @@ def together(images: Sequence[Tensor | str]) -> Tensor | str:
 def _batches(
     whole: Whole, batches: list[list[int]], workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    loader: DataLoader[Any] = DataLoader(
-        whole,
-        batch_sampler=batches,
-        num_workers=0 if isinstance(whole.images, ArrayImages) else workers,
-        collate_fn=together,
-    )
-    for indices, images in zip(batches, loader, strict=True):
-        if isinstance(images, str):
-            raise RunError(images)
+    workers = 0 if isinstance(whole.images, ArrayImages) else workers
+    made = loaded(whole, workers, batch_sampler=batches, collate_fn=together)
+    for indices, images in zip(batches, made, strict=True):
         yield torch.tensor(indices), images
 
 
@@ -125,7 +119,7 @@ def whole_images(
         heights and widths, int64 (B, 2).
 
     Raises:
-        RunError: an image cannot be decoded.
+        RunError: an image cannot be decoded, or a worker was killed.
     """
     sizes = split.images.sizes().tolist()
     shapes = [rescaled_shape(height, width, side, square) for height, width in sizes]
@@ -152,7 +146,7 @@ def centre_crops(
     `part` says which of the batches to make.
 
     Raises:
-        RunError: an image cannot be decoded.
+        RunError: an image cannot be decoded, or a worker was killed.
     """
     indices = list(range(len(split.images)))
     batches = [indices[start : start + batch] for start in range(0, len(indices), batch)]

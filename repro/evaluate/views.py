@@ -126,6 +126,7 @@ def compute(
     square: bool = False,
     world: World = ALONE,
     say: Callable[[str], None] = print,
+    check: Callable[[], None] = lambda: None,
 ) -> Posteriors:
     """One view of a test set: posteriors of all images, by the view's kind.
 
@@ -139,6 +140,7 @@ def compute(
         square: whether images are rescaled to squares instead of by their smallest side.
         world: the processes that share the batches.
         say: takes a line for the user.
+        check: called before each batch; what it raises in one process is raised in all.
 
     Raises:
         RunError: an image cannot be decoded, or does not fit into memory.
@@ -158,7 +160,10 @@ def compute(
         batches = whole_images(split, side, batch * crop**2, waste=waste, **how)
     result = torch.full((len(split.images), net.spec.classes), torch.nan)
     with world.together(), torch.inference_mode():
-        own = [(indices, posteriors(images, shapes)) for indices, images, shapes in batches]
+        own = []
+        for indices, images, shapes in batches:
+            check()
+            own.append((indices, posteriors(images, shapes)))
     for indices, judged in chain.from_iterable(world.gather(own)):
         result[indices] = judged
     return Posteriors(result.numpy(), split.labels, np.array(split.ids))
@@ -182,10 +187,12 @@ def centre_error(
     square: bool = False,
     workers: int = 0,
     world: World = ALONE,
+    check: Callable[[], None] = lambda: None,
 ) -> float:
     """Top-1 error (%) on the centre crops of images rescaled to `side` pixels; a tie is an error.
 
-    On the validation images this is the error that steers the learning rate.
+    On the validation images this is the error that steers the learning rate. `check` is called
+    before each batch; what it raises in one process is raised in all.
     """
     wrong = 0
     net.eval()
@@ -193,6 +200,7 @@ def centre_error(
     crops = centre_crops(split, side, crop, 128, **how)
     with world.together(), torch.inference_mode():
         for indices, images in crops:
+            check()
             scores = net(prepare(images)).float()
             labels = torch.as_tensor(split.labels)[indices].to(scores.device)
             own = scores.gather(1, labels[:, None])

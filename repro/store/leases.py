@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import SoftFileLease, Timeout
@@ -16,6 +17,34 @@ from filelock import SoftFileLease, Timeout
 from repro.errors import RunError
 
 LEASE_SECONDS = 60.0
+LOOKS, BETWEEN = 5, 0.1
+"""How often, and with how many seconds between, a file that does not name its holder is looked at:
+who finds out whether a lease is stale has its file aside for a moment."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A lease that this process took."""
+
+    index: int
+    """Its place among the names that were asked for."""
+    path: Path
+    token: str
+    """What its file says while it is this process's."""
+
+    def kept(self) -> bool:
+        """Whether no other process has taken it over, as its file says now."""
+        for look in range(LOOKS):
+            time.sleep(BETWEEN if look else 0)
+            try:
+                if self.token.encode() in self.path.read_bytes():
+                    return True
+            except FileNotFoundError:
+                continue
+            except OSError:
+                # A network's fault says nothing; whether it lasts, the lease itself finds out.
+                return True
+        return False
 
 
 @contextmanager
@@ -26,8 +55,8 @@ def first_free(
     waits: Callable[[], None],
     check: Callable[[], None] = lambda: None,
     lost: Callable[[], None] = lambda: None,
-) -> Iterator[int]:
-    """Hold the first of `names` that is free, and say which; where none is, wait for one.
+) -> Iterator[Held]:
+    """Hold the first of `names` that is free; where none is, wait for one.
 
     Args:
         store: the folder whose `.locks` are used.
@@ -43,19 +72,20 @@ def first_free(
     try:
         locks.mkdir(parents=True, exist_ok=True)
         leases = [_lease(locks / f"{name}.lock", lost) for name in names]
-        held = _free(leases)
-        if held is None:
+        index = _free(leases)
+        if index is None:
             waits()
-        while held is None:
+        while index is None:
             check()
             time.sleep(0.5)
-            held = _free(leases)
+            index = _free(leases)
     except OSError as error:
         raise RunError(f"cannot write {locks}: {error.strerror}") from error
+    lease = leases[index]
     try:
-        yield held
+        yield Held(index, Path(lease.lock_file), str(lease.token))
     finally:
-        leases[held].release()
+        lease.release()
 
 
 def _lease(path: Path, lost: Callable[[], None]) -> SoftFileLease:

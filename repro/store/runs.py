@@ -191,13 +191,21 @@ def failure(folder: Path) -> str | None:
 class Folder:
     """A run's folder while this process holds it: every write checks that it still does."""
 
-    def __init__(self, path: Path, allowed: Callable[[], None]) -> None:
-        self.path = path
-        self.check = allowed
+    def __init__(
+        self, path: Path, check: Callable[[], None], allowed: Callable[[], None] | None = None
+    ) -> None:
+        """
+        Args:
+            path: the folder.
+            check: raises where it is known that another process holds the folder; costs nothing.
+            allowed: finds out, before each write; None: as `check`.
+        """
+        self.path, self.check = path, check
+        self._allowed = allowed or check
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file into the folder, whole (see `write_whole`)."""
-        write_whole(self.path / name, content, self.check)
+        write_whole(self.path / name, content, self._allowed)
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Put a JSON file into the folder, whole."""
@@ -232,7 +240,7 @@ class Folder:
         Raises:
             RunError: it cannot be removed.
         """
-        self.check()
+        self._allowed()
         try:
             (self.path / name).unlink(missing_ok=True)
         except OSError as error:
@@ -265,12 +273,17 @@ def hold(
     """
     lost = threading.Event()
 
-    def allowed() -> None:
+    def known() -> None:
         if lost.is_set():
             raise RunError(f"{name} was taken over by another process while this one stood still")
+
+    def allowed() -> None:
+        if not held.kept():
+            lost.set()
+        known()
 
     def waits() -> None:
         say(f"{name}: another process works on it; waiting")
 
-    with first_free(store, [name], waits=waits, check=check, lost=lost.set):
-        yield Folder(store / name, allowed)
+    with first_free(store, [name], waits=waits, check=check, lost=lost.set) as held:
+        yield Folder(store / name, known, allowed)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,32 @@ from torch import Tensor, nn, optim
 from repro.store.runs import Folder
 
 GENERATIONS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
+
+SHARE = 20
+"""A checkpoint is followed by work of so many times its own duration: a slow disk has little of a
+run's time, however often a checkpoint is asked for."""
+
+
+class Pace:
+    """When the next checkpoint is due."""
+
+    def __init__(self, seconds: float) -> None:
+        """`seconds`: from one checkpoint's end to the next one's beginning, at least."""
+        self.seconds = seconds
+        self.next = time.monotonic() + seconds
+
+    @property
+    def due(self) -> bool:
+        """Whether it is."""
+        return time.monotonic() >= self.next
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """While a checkpoint is written."""
+        began = time.monotonic()
+        yield
+        ended = time.monotonic()
+        self.next = ended + max(self.seconds, SHARE * (ended - began))
 
 
 def _digest(tensors: dict[str, Tensor], place: str) -> str:

@@ -1,16 +1,31 @@
-"""SIGTERM and SIGINT ask a run to save what it has and leave with status 75."""
+"""SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 ask a run to save what it has and leave with status 75.
+
+The last two are what batch systems are told to send ahead of a job's end.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 STATUS = 75
 """EX_TEMPFAIL of sysexits: the same command, given again, goes on."""
+
+URGENT = (signal.SIGINT, signal.SIGTERM)
+AHEAD = tuple(
+    signal.Signals[name]
+    for name in ("SIGUSR1", "SIGUSR2")
+    # Windows has neither.
+    if name in signal.Signals.__members__
+)
+ECHO = 2.0
+"""Seconds for which a signal that comes again is the same request: a process that was signalled
+with its whole group is often sent the signal once more, by who started it and passes it on."""
 
 
 class Interrupted(SystemExit):
@@ -32,6 +47,7 @@ class Stop:
             parent: the process that waits for the result; when it has died, nobody does.
         """
         self._asked: set[int] = set()
+        self._since = 0.0
         self._parent = parent
 
     @property
@@ -51,20 +67,28 @@ class Stop:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM as a request to stop; the same again interrupts at once."""
+        """Take signals as a request to stop; SIGINT or SIGTERM again interrupts at once.
+
+        Who took SIGUSR1 or SIGUSR2 before, as submitit does to queue its job again, is handed it
+        afterwards, when all is saved.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        for number in before:
-            signal.signal(number, self._handle)
+        before = {number: signal.signal(number, self._handle) for number in (*URGENT, *AHEAD)}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            for number in AHEAD:
+                handler = before[number]
+                if number in self._asked and callable(handler):
+                    handler(number, None)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if number in self._asked:
+        if number not in self._asked:
+            self._asked.add(number)
+            self._since = time.monotonic()
+        elif number in URGENT and time.monotonic() - self._since > ECHO:
             raise Interrupted
-        self._asked.add(number)

@@ -31,7 +31,7 @@ from repro.nets.dropout import share
 from repro.nets.vgg import VGG
 from repro.store.runs import Folder
 from repro.train.chance import Chance
-from repro.train.checkpoint import load_checkpoint, save_checkpoint
+from repro.train.checkpoint import Pace, load_checkpoint, save_checkpoint
 from repro.train.distributed import ALONE, World
 from repro.train.interruption import Interrupted, Stop
 from repro.train.optimisers import OPTIMISERS
@@ -93,10 +93,11 @@ class Training:
             folder: the run's folder, held.
             stop: asked to stop, training saves a checkpoint and raises `Interrupted`.
             prepare: from grey levels and colour shifts to the net's input on its device.
-            validate: error (%) on the validation images; all processes call it.
+            validate: error (%) on the validation images; all processes call it; may raise
+                `Interrupted`, in all of them.
             chance: the error that a net has which learned nothing.
             say: prints a line without disturbing the progress bar.
-            test: error (%) on the test images, to be logged after each epoch; None: not looked at.
+            test: likewise on the test images, to be logged after each epoch; None: not looked at.
             world: the processes that train this net, each with its own `Training`.
         """
         self.net, self.batches, self.config, self.folder = net, batches, config, folder
@@ -111,6 +112,7 @@ class Training:
             recipe, config.scale.lr_factor, recipe.epochs * len(batches)
         )
         self.place, self.checkpoints = Place(), 0
+        self.pace = Pace(config.checkpoint_seconds)
         self.device = next(net.parameters()).device
         self.half = config.precision == "bf16"
         self.forward: Callable[[Tensor], Tensor] = net
@@ -126,7 +128,6 @@ class Training:
                 over.
         """
         self._resume()
-        saved = time.monotonic()
         with self._bar() as bar:
             while self.place.epoch < self.config.recipe.epochs and not self.schedule.finished:
                 bar.set_description(f"{self.config.arch.name} epoch {self.place.epoch + 1}")
@@ -141,13 +142,12 @@ class Training:
                         bar.set_postfix_str(self._summary(), refresh=False)
                     if not math.isfinite(self.place.loss_sum):
                         return self._diverged()
-                    due = began - saved > self.config.checkpoint_seconds
+                    due = self.world.leads and self.pace.due
                     asked, due = self.world.any(self.stop.asked, due)
                     if asked:
                         self._stop()
                     if due:
                         self._save()
-                        saved = began
                 self._end_epoch()
         return self._ended()
 
@@ -198,8 +198,14 @@ class Training:
         rate = self.schedule.at(place.iteration - 1)
         training = sum(row["seconds"] for row in place.rows)
         speed = place.seen / (place.seconds - training)
-        error = self.validate()
-        place.seconds += time.monotonic() - began
+        try:
+            error = self.validate()
+            validated = time.monotonic()
+            tested = None if self.test is None else self.test()
+        except Interrupted:
+            # Here no step is left of the epoch: what goes on from it begins with the validation.
+            self._stop()
+        place.seconds += validated - began
         place.rows.append(
             {
                 "epoch": place.epoch + 1,
@@ -212,8 +218,8 @@ class Training:
                 "seconds": place.seconds - training,
             }
         )
-        if self.test is not None:
-            place.rows[-1]["test_error"] = self.test()
+        if tested is not None:
+            place.rows[-1]["test_error"] = tested
         self.schedule.epoch_ended(error)
         place.epoch, place.step = place.epoch + 1, 0
         place.loss_sum, place.wrong, place.seen = 0.0, 0, 0
@@ -267,7 +273,8 @@ class Training:
             if not self.world.leads:
                 return
             place = asdict(self.place) | {"schedule": self.schedule.state()}
-            save_checkpoint(self.folder, self.net, self.optimiser, place, self.checkpoints)
+            with self.pace.saving():
+                save_checkpoint(self.folder, self.net, self.optimiser, place, self.checkpoints)
             self.checkpoints += 1
 
     def _stop(self) -> NoReturn:
@@ -286,10 +293,9 @@ class Training:
         place, self.checkpoints = loaded
         self.schedule.load(place.pop("schedule"))
         self.place = Place(**place)
-        self.say(
-            f"{self.folder.path.name} goes on at epoch {self.place.epoch + 1}, "
-            f"step {self.place.step + 1}"
-        )
+        step = self.place.step
+        where = f"step {step + 1}" if step < len(self.batches) else "after its last step"
+        self.say(f"{self.folder.path.name} goes on at epoch {self.place.epoch + 1}, {where}")
 
 
 def log(rows: list[dict[str, float]]) -> bytes:

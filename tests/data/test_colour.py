@@ -15,6 +15,7 @@ from repro.data.images import ArrayImages
 from repro.data.loader import normalise
 from repro.data.sources import Split
 from repro.data.statistics import Statistics, compute, statistics
+from repro.train.interruption import Interrupted
 from tests.data.conftest import arrays
 
 
@@ -63,6 +64,20 @@ def test_of_many_files_a_sample_and_of_memory_all(
     sample = photographs.take(np.array([0, 3, 6]))
     assert statistics(photographs, tmp_path, "f", False) == compute(sample, False)
     assert statistics(arrays(9), tmp_path, "m", False) == compute(arrays(9), False)
+
+
+def test_looking_at_colours_can_be_stopped(tmp_path: Path, photographs: Split) -> None:
+    seen: list[int] = []
+
+    def check() -> None:
+        seen.append(len(seen))
+        if len(seen) == 3:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        statistics(photographs, tmp_path / "cache", "key", False, check)
+    assert len(seen) == 3
+    assert not (tmp_path / "cache").exists()
 
 
 def test_shifts_follow_the_principal_colours() -> None:

@@ -3,7 +3,9 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import re
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -89,6 +91,36 @@ def test_one_process_at_a_time_and_a_dead_one_is_taken_over(tmp_path: Path) -> N
         assert log.read_text().count("in") == 1, "the other waits"
     other.join(timeout=20)
     assert log.read_text().count("out") == 1
+
+
+def test_whose_lease_was_taken_over_writes_and_removes_nothing(tmp_path: Path) -> None:
+    with runs.hold(tmp_path, "run", lambda _: None) as folder:
+        folder.write("log.csv", b"first")
+        lock = tmp_path / ".locks" / "run.lock"
+        other = lock.with_name("other")
+        other.write_text(re.sub("token=.*", f"token={'0' * 32}", lock.read_text()))
+        # At once, though this process is told of it only when it next refreshes the lease.
+        other.replace(lock)
+        with pytest.raises(RunError, match="run was taken over by another process"):
+            folder.write("log.csv", b"second")
+        with pytest.raises(RunError, match="run was taken over by another process"):
+            folder.remove("log.csv")
+        with pytest.raises(RunError, match="run was taken over by another process"):
+            folder.check()
+    assert (tmp_path / "run" / "log.csv").read_bytes() == b"first"
+    assert os.listdir(tmp_path / "run") == ["log.csv"]
+    assert "0" * 32 in lock.read_text(), "the other's lease is left to it"
+
+
+def test_a_lease_that_another_process_only_looks_at_is_kept(tmp_path: Path) -> None:
+    with runs.hold(tmp_path, "run", lambda _: None) as folder:
+        lock = tmp_path / ".locks" / "run.lock"
+        aside = lock.rename(lock.with_name("aside"))
+        back = threading.Timer(0.15, aside.rename, [lock])
+        back.start()
+        folder.write("log.csv", b"first")
+        back.join()
+    assert (tmp_path / "run" / "log.csv").read_bytes() == b"first"
 
 
 def test_a_folder_that_is_another_run_is_refused(tmp_path: Path, compose: Compose) -> None:

@@ -225,6 +225,39 @@ def test_a_signal_to_any_process_saves_and_ends_all(whom: str, tmp_path: Path) -
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
+SIGNALLED = """
+import os, signal
+from repro.perform import Performance
+from repro.run import main
+
+whole = Performance._prepare
+
+def prepares(performance, images, shift=None):
+    if shift is None and os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGTERM)
+        Performance._prepare = whole
+    return whole(performance, images, shift)
+
+Performance._prepare = prepares
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_amid_a_validation_ends_all(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SIGNALLED)
+    # Of four batches the signalled process judges one, and then tells the other.
+    words = ["test=[centre]", f"runs={tmp_path / 'runs'}"]
+    errors = torchrun(*words, script=script).communicate(timeout=120)[1]
+    assert errors.count("stops, saved; the same command goes on") == 1
+    assert set(re.findall(r"exitcode *: (-?\d+)", errors)) == {"75"}
+    again = torchrun(*words)
+    errors = again.communicate(timeout=120)[1]
+    assert again.returncode == 0, errors
+    assert "goes on at epoch 1, after its last step" in errors
+
+
 def net(name: str) -> layers.Net:
     return layers.read(Arch(**choice("arch", name)), width=1, crop=64, channels=1, classes=10)
 

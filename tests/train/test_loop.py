@@ -6,6 +6,8 @@ import math
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,7 +72,11 @@ class Trial:
         self.path, self.stop = path, Stop()
         self.said: list[str] = []
 
-    def training(self, validate: Callable[[], float] = lambda: 40.0) -> Training:
+    def training(
+        self,
+        validate: Callable[[], float] = lambda: 40.0,
+        test: Callable[[], float] | None = None,
+    ) -> Training:
         return Training(
             self.net,
             self.batches,
@@ -79,6 +85,7 @@ class Trial:
             self.stop,
             prepare=prepare,
             validate=validate,
+            test=test,
             chance=SURE,
             say=self.said.append,
         )
@@ -188,11 +195,15 @@ def test_a_loss_that_is_not_finite_ends_training(compose: Compose, tmp_path: Pat
     assert ended.place.rows == []
 
 
-def _ends(trial: Trial) -> Outcome:
+def untimed(row: dict[str, float]) -> dict[str, float]:
+    return {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
+
+
+def _ends(trial: Trial, training: Callable[[], Training]) -> Outcome:
     """Train to the end, anew in each process as it were, however often it is interrupted."""
     for _ in range(20):
         try:
-            return trial.training().run()
+            return training().run()
         except Interrupted:
             initialise(trial.net, "normal", 1.0, seed=99)
             trial.stop = Stop()
@@ -214,14 +225,11 @@ def test_an_interrupted_training_goes_on_bit_for_bit(
             cut.stop._asked.add(signal.SIGTERM)
 
     monkeypatch.setattr(Training, "_step", stopping)
-    ended = _ends(cut)
+    ended = _ends(cut, cut.training)
     assert all(torch.equal(t, cut.weights()[name]) for name, t in whole.weights().items())
     for row, other in zip(expected.place.rows, ended.place.rows, strict=True):
-        times = {"seconds", "images_per_second"}
         assert list(row) == list(other)
-        assert {k: row[k] for k in row if k not in times} == {
-            k: other[k] for k in other if k not in times
-        }
+        assert untimed(row) == untimed(other)
     goes_on = [line for line in cut.said if "goes on at epoch" in line]
     assert len(goes_on) == len(stops)
     epoch, done = divmod(stops[0], 3)
@@ -229,20 +237,73 @@ def test_an_interrupted_training_goes_on_bit_for_bit(
         assert goes_on[0] == f"cut goes on at epoch {epoch + 1}, step {done + 1}"
 
 
-def test_checkpoints_come_by_the_clock(
-    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("seconds", "duration", "expected"),
+    [
+        (1000, 0, [(1, 0), (2, 0)]),
+        (0.5, 0, [(0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3), (2, 0)]),
+        (0.5, 0.12, [(0, 1), (1, 0), (1, 3), (2, 0)]),
+        (0.5, 10, [(0, 1), (1, 0), (2, 0)]),
+    ],
+)
+def test_checkpoints_come_by_the_clock_and_after_each_epoch_and_leave_time_to_train(
+    seconds: float,
+    duration: float,
+    expected: list[tuple[int, int]],
+    compose: Compose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    saved: list[tuple[int, int]] = []
+    now, saved, step = [0.0], [], Training._step
 
-    def save(training: Training) -> None:
-        saved.append((training.place.epoch, training.place.step))
+    def stepping(training: Training, *batch: Any) -> None:
+        step(training, *batch)
+        now[0] += 1
 
-    monkeypatch.setattr(Training, "_save", save)
-    Trial(compose, tmp_path, "checkpoint_seconds=1000").training().run()
-    assert saved == [(1, 0), (2, 0)], "after each epoch in any case"
-    saved.clear()
-    Trial(compose, tmp_path, "checkpoint_seconds=1e-9").training().run()
-    assert saved == [(0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3), (2, 0)]
+    def save(folder: Folder, net: nn.Module, optimiser: object, place: Any, count: int) -> None:
+        saved.append((place["epoch"], place["step"]))
+        now[0] += duration
+
+    monkeypatch.setattr("repro.train.checkpoint.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("repro.train.loop.save_checkpoint", save)
+    monkeypatch.setattr(Training, "_step", stepping)
+    Trial(compose, tmp_path, f"checkpoint_seconds={seconds}").training().run()
+    assert saved == expected
+
+
+@pytest.mark.parametrize("stopped", ["validation", "test"])
+def test_a_validation_that_is_interrupted_loses_no_step(
+    stopped: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["recipe.test_each_epoch=true", "checkpoint_seconds=1000"]
+    whole = Trial(compose, tmp_path / "whole", *words)
+    expected = whole.training(test=lambda: 50.0).run()
+    cut = Trial(compose, tmp_path / "cut", *words)
+    interruptions, steps, step = iter([True, False, True]), [], Training._step
+
+    def stepping(training: Training, *batch: Any) -> None:
+        steps.append(training.place.iteration)
+        step(training, *batch)
+
+    def looks(name: str, error: float) -> float:
+        if name == stopped and next(interruptions, False):
+            cut.stop._asked.add(signal.SIGTERM)
+            cut.stop.check()
+        return error
+
+    def training() -> Training:
+        return cut.training(lambda: looks("validation", 40.0), lambda: looks("test", 50.0))
+
+    monkeypatch.setattr(Training, "_step", stepping)
+    ended = _ends(cut, training)
+    assert steps == list(range(6)), "each step is taken once"
+    said = [line for line in cut.said if "goes on" in line and "stops" not in line]
+    assert said == [f"cut goes on at epoch {n}, after its last step" for n in (1, 2)]
+    assert all(torch.equal(t, cut.weights()[name]) for name, t in whole.weights().items())
+    assert len(expected.place.rows) == len(ended.place.rows) == 2
+    for row, other in zip(expected.place.rows, ended.place.rows, strict=True):
+        assert untimed(row) == untimed(other)
+        assert row["test_error"] == 50.0
 
 
 def test_frozen_features_stay_as_they_are(compose: Compose, tmp_path: Path) -> None:

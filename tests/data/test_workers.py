@@ -1,0 +1,149 @@
+"""Loading processes: they outlive a signal to all, and their end loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from torch.utils.data import Dataset
+
+from repro.data.workers import loaded
+from repro.errors import RunError
+from tests.data.conftest import fill
+from tests.test_run import LIGHT, folders, run, same
+
+WORDS = ["data=imagefolder", "workers=2", "recipe.epochs=3", "recipe.batch=8", "test=[centre]"]
+WORDS += ["recipe.train_images=null", "threads=1"]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of image files."""
+    root = tmp_path_factory.mktemp("images")
+    return fill(root, train={"a": 160, "b": 160}, val={"a": 8, "b": 8}, test={"a": 3, "b": 3})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run's folder, in a store where nothing happened to it."""
+    runs = tmp_path_factory.mktemp("undisturbed")
+    assert run(runs, *WORDS, f"data.root={images}") == 0
+    return folders(runs)["A-S256"]
+
+
+def start(runs: Path, images: Path, *words: str) -> tuple[subprocess.Popen[str], list[int]]:
+    """The run in a process group of its own, with its loading processes, once it has saved."""
+    words = (*LIGHT, *WORDS, f"data.root={images}", f"runs={runs}", *words)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "repro.run", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not list(runs.glob("*/checkpoint-*")) or len(children(process)) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    return process, children(process)
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    listed = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True)
+    return [int(line) for line in listed.stdout.split()]
+
+
+class Signalled(Dataset[int]):
+    """Whose second item sends the process that makes it a signal."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self.number = number
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> int:
+        if index == 1:
+            os.kill(os.getpid(), self.number)
+        return index
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2"])
+def test_a_worker_loads_on_where_a_run_is_asked_to_stop(name: str) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    made = loaded(Signalled(signal.Signals[name]), 2, batch_size=None)
+    assert list(made) == list(range(6))
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+def test_a_worker_that_is_killed_is_said_where_its_item_is_awaited() -> None:
+    made = loaded(Signalled(signal.SIGKILL), 2, batch_size=None)
+    assert next(made) == 0
+    # Where torch would raise, amid whatever this process does meanwhile.
+    time.sleep(0.5)
+    with pytest.raises(RunError, match=r"a loader worker was killed .* workers=1 takes less"):
+        list(made)
+
+
+def test_a_program_that_ends_amid_loading_ends_its_workers() -> None:
+    script = (
+        "from repro.data.workers import loaded\n"
+        "made = loaded(list(range(99)), 2, batch_size=None)\n"
+        "print(next(made))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, b"0\n"), ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_whole_process_group_saves_the_run(
+    number: signal.Signals, tmp_path: Path, images: Path, undisturbed: Path
+) -> None:
+    process, _ = start(tmp_path, images)
+    os.killpg(process.pid, number)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 75, errors
+    assert errors.count("stops, saved; the same command goes on") == 1
+    assert "Traceback" not in errors
+    assert "worker" not in errors
+    assert run(tmp_path, *WORDS, f"data.root={images}") == 0
+    assert same(folders(tmp_path)["A-S256"], undisturbed)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_fails_its_run_in_a_line_and_the_same_command_goes_on(
+    tmp_path: Path, images: Path, undisturbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process, workers = start(tmp_path, images, "checkpoint_seconds=0.05")
+    os.kill(workers[0], signal.SIGKILL)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 1, errors
+    reason = (
+        "a loader worker was killed (out of memory?); the same command goes on, and "
+        "workers=1 takes less memory"
+    )
+    assert f"failed: {reason}" in errors
+    assert "Traceback" not in errors
+    folder = folders(tmp_path)["A-S256"]
+    assert json.loads((folder / "failed.json").read_text()) == {"reason": reason}
+    assert run(tmp_path, *WORDS, f"data.root={images}") == 0
+    assert "goes on at epoch" in capsys.readouterr().err
+    assert same(folder, undisturbed)
+
+
+@pytest.mark.slow
+def test_workers_end_with_the_process_that_they_load_for(tmp_path: Path, images: Path) -> None:
+    process, workers = start(tmp_path, images, "recipe.epochs=99")
+    process.kill()
+    process.communicate(timeout=60)
+    for _ in range(300):
+        if not any(Path(f"/proc/{worker}").exists() for worker in workers):
+            return
+        time.sleep(0.1)
+    pytest.fail("a worker is left")
