@@ -272,8 +272,8 @@ class Performance:
         config = self.request.config
         crop = config.size.crop
         side = pixels(single_q(config.scale), crop)
-        how: dict[str, Any] = {"square": self.square, "workers": config.workers}
-        how |= {"world": self.world, "check": self.stop.check}
+        how: dict[str, Any] = {"batch": config.test_batch, "workers": config.workers, "say": say}
+        how |= {"square": self.square, "world": self.world, "check": self.stop.check}
         return centre_error(net, split, side, crop, self._prepare, **how)
 
     def _batches(self, train: sources.Split) -> TrainingCrops:

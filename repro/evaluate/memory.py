@@ -21,7 +21,8 @@ class Fitting:
     ) -> None:
         """
         Args:
-            judge: takes images (N, C, H, W), uint8, and shapes (N, 2) to posteriors (N, classes).
+            judge: takes images (N, C, H, W), uint8, and shapes (N, 2) to posteriors, or scores,
+                (N, classes).
             say: takes the line that says that a batch did not fit.
         """
         self.judge, self.say = judge, say
@@ -29,7 +30,7 @@ class Fitting:
         """Grey levels of the largest batch that may fit; None: none was too large."""
 
     def __call__(self, images: Tensor, shapes: Tensor | None) -> Tensor:
-        """Posteriors (N, classes) of all images, on the CPU.
+        """What `judge` gives for all images, (N, classes), on the CPU.
 
         Raises:
             RunError: a single image does not fit.

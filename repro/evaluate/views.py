@@ -184,25 +184,32 @@ def centre_error(
     crop: int,
     prepare: Prepare,
     *,
+    batch: int = 128,
     square: bool = False,
     workers: int = 0,
     world: World = ALONE,
+    say: Callable[[str], None] = print,
     check: Callable[[], None] = lambda: None,
 ) -> float:
     """Top-1 error (%) on the centre crops of images rescaled to `side` pixels; a tie is an error.
 
     On the validation images this is the error that steers the learning rate. `check` is called
-    before each batch; what it raises in one process is raised in all.
+    before each batch; what it raises in one process is raised in all. Batches that do not fit into
+    memory are halved, and `say` takes the line that says so.
+
+    Raises:
+        RunError: an image cannot be decoded, or does not fit into memory.
     """
     wrong = 0
     net.eval()
+    judge = Fitting(lambda images, shapes: net(prepare(images)), say)
     how: dict[str, Any] = {"square": square, "workers": workers, "part": world.part}
-    crops = centre_crops(split, side, crop, 128, **how)
+    crops = centre_crops(split, side, crop, batch, **how)
     with world.together(), torch.inference_mode():
         for indices, images in crops:
             check()
-            scores = net(prepare(images)).float()
-            labels = torch.as_tensor(split.labels)[indices].to(scores.device)
+            scores = judge(images, None)
+            labels = torch.as_tensor(split.labels)[indices]
             own = scores.gather(1, labels[:, None])
             wrong += int(((~(scores < own)).sum(dim=1) > 1).sum())
     return 100 * sum(world.gather(wrong)) / len(split.images)

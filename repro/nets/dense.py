@@ -35,8 +35,12 @@ class Dense(nn.Module):
         Args:
             images: (N, channels, H, W).
             shapes: (N, 2), height and width of each image where they differ, for a net that
-                `mixes_shapes`; what lies outside is overwritten with zeros. None: all fill H and W.
+                `mixes_shapes`; what lies outside may be overwritten with zeros. None: all fill H, W.
         """
+        if shapes is not None:
+            # Part of a batch may fill less than the batch did.
+            height, width = shapes.amax(dim=0).tolist()
+            images = images[..., :height, :width]
         if shapes is None or bool((shapes == shapes[0]).all()):
             cells: Tensor = self(images)
             return cells.mean(dim=(2, 3))

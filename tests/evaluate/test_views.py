@@ -223,3 +223,25 @@ def test_the_order_of_images_changes_nothing(split: Split, net: VGG, kind: str) 
     shuffled = compute(net, view, split.take(order), prepare, batch=4, workers=0)
     np.testing.assert_allclose(shuffled.posteriors, straight.posteriors[order], atol=1e-5)
     assert shuffled.ids.tolist() == straight.ids[order].tolist()
+
+
+@pytest.mark.parametrize("kind", ["dense", "grid", "centre", "windows"])
+def test_what_does_not_fit_into_memory_is_judged_in_smaller_batches(
+    split: Split, net: VGG, kind: str
+) -> None:
+    view, said = View(kind, 256, True), list[str]()
+    whole = compute(net, view, split, prepare, batch=8, workers=0)
+    error = centre_error(net, split, 37, 32, prepare)
+
+    def full(layer: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if len(inputs[0]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    hook = net.features[0].register_forward_pre_hook(full)
+    try:
+        parts = compute(net, view, split, prepare, batch=8, workers=0, say=said.append)
+        assert said[0].startswith("out of memory with")
+        assert centre_error(net, split, 37, 32, prepare, say=said.append) == error
+    finally:
+        hook.remove()
+    np.testing.assert_allclose(parts.posteriors, whole.posteriors, atol=1e-6)

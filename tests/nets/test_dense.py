@@ -103,7 +103,7 @@ def test_images_of_several_shapes_in_a_batch_score_as_one_at_a_time(
     net = Dense(alive(name, 1 / 16, 64).double())
     height, width = (max(sides) for sides in zip(*shapes, strict=True))
     # Noise outside of the images too: whatever stands there must not matter.
-    batch = torch.randn(len(shapes), 3, height, width, dtype=torch.float64)
+    batch = torch.randn(len(shapes), 3, height + 3, width + 7, dtype=torch.float64)
     images = [image[None, :, :h, :w].clone() for image, (h, w) in zip(batch, shapes, strict=True)]
     with torch.no_grad():
         expected = torch.cat([net.scores(image) for image in images])
