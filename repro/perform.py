@@ -132,7 +132,8 @@ class Performance:
         self.source = self.world.host_first(
             lambda: sources.load(base_data(config.data), self.cache)
         )
-        self._check_left_out()
+        with self.world.together():
+            self._check_left_out()
         self.statistics = self.world.led(self._statistics)
         self.square = config.recipe.resize == "square"
 

@@ -130,6 +130,7 @@ def test_a_damaged_view_is_computed_again_and_left_out_of_the_report_until_then(
     assert np.array_equal(np.load(view)["posteriors"], np.load(io.BytesIO(whole))["posteriors"])
 
 
+@pytest.mark.slow
 def test_what_is_damaged_amid_a_sweep_fails_its_own_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
