@@ -24,7 +24,7 @@ from repro import launch
 from repro.config import CONF, Config, register, typed, unknown_choice
 from repro.errors import RequestError, RunError
 from repro.store.files import check_writable
-from repro.train.interruption import STATUS, Interrupted
+from repro.train.interruption import STATUS, Interrupted, interruptible
 
 if TYPE_CHECKING:
     from repro.request import Request
@@ -51,11 +51,16 @@ def command(arguments: list[str]) -> int:
 
 
 def guarded(work: Callable[[], int]) -> int:
-    """The exit status of `work`, where a wrong request becomes a line and status 2."""
+    """The exit status of `work`, where a wrong request becomes a line and status 2.
+
+    Raises:
+        repro.train.interruption.Interrupted: asked to stop; carries status 75.
+    """
     # Hydra then raises instead of printing and leaving with its own status.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        return work()
+        with interruptible():
+            return work()
     except RequestError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:

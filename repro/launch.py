@@ -25,7 +25,7 @@ from typing import Any
 
 from repro.config import typed
 from repro.errors import RequestError
-from repro.train.interruption import STATUS, Interrupted, Stop
+from repro.train.interruption import AHEAD, STATUS, URGENT, Interrupted, Stop
 
 BASIC = "basic"
 PLUGINS = {
@@ -154,7 +154,7 @@ def started(launcher: str) -> Iterator[None]:
             if child.pid is not None:
                 os.kill(child.pid, signal.SIGTERM)
 
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, hand_on) for number in (*URGENT, *AHEAD)}
     try:
         yield
     finally:

@@ -66,7 +66,9 @@ def perform(request: Request, stop: Stop) -> None:
             # Asked to stop after the last place where this run could.
             stop.check()
             if not done:
-                return
+                break
+    # Or between that and here.
+    stop.check()
 
 
 def work(config: Config, stop: Stop, folder: Folder | None = None) -> None:

@@ -66,7 +66,7 @@ LONG = ["arch=A,B", "recipe.epochs=40", "checkpoint_seconds=0.05", "progress=tru
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_saves_all_jobs(number: signal.Signals, tmp_path: Path) -> None:
     process = sweep(tmp_path, *LONG)
     under_way(tmp_path, process)

@@ -21,7 +21,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from repro import launch
 from repro.command import command
+from repro.config import Config
 from repro.errors import RunError
 from repro.perform import Performance
 from repro.store import runs as store
@@ -374,6 +376,34 @@ def test_an_interruption_before_any_run_leaves_no_traceback(
 
     monkeypatch.setattr("repro.command.compose", interrupted)
     assert command([]) == 75
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_before_any_run_or_between_two_is_status_75(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, typed, jobs = signal.getsignal(number), launch.typed, []
+
+    def signalled(*_: object) -> None:
+        os.kill(os.getpid(), number)
+
+    def begins(config: Any) -> Config:
+        jobs.append(config)
+        if len(jobs) == 2:
+            signalled()
+        return typed(config)
+
+    monkeypatch.setattr(launch, "typed", begins)
+    with pytest.raises(SystemExit) as ended:
+        run(tmp_path, "-m", "arch=A,B", "test=[centre]")
+    assert ended.value.code == 75
+    assert set(folders(tmp_path)) == {"A-S256"}
+    assert (folders(tmp_path)["A-S256"] / "result.json").is_file()
+    monkeypatch.setattr("repro.command.compose", signalled)
+    with pytest.raises(SystemExit) as ended:
+        command([])
+    assert ended.value.code == 75
+    assert signal.getsignal(number) == before
 
 
 def test_a_process_that_waits_for_a_run_can_be_stopped(tmp_path: Path) -> None:

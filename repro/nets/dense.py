@@ -35,7 +35,7 @@ class Dense(nn.Module):
         Args:
             images: (N, channels, H, W).
             shapes: (N, 2), height and width of each image where they differ, for a net that
-                `mixes_shapes`; what lies outside may be overwritten with zeros. None: all fill H, W.
+                `mixes_shapes`; what lies outside may be set to zero. None: all fill H and W.
         """
         if shapes is not None:
             # Part of a batch may fill less than the batch did.

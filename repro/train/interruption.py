@@ -38,6 +38,29 @@ class Interrupted(SystemExit):
         return type(self), ()
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Where no run is under way, and so nothing needs saving, a signal interrupts at once.
+
+    A run in here takes the signals itself (`Stop.listening`); SIGINT is a KeyboardInterrupt.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [n for n in (signal.SIGTERM, *AHEAD) if signal.getsignal(n) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted
+
+
 class Stop:
     """Whether someone has asked to stop."""
 

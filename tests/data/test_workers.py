@@ -106,7 +106,11 @@ def test_a_signal_to_the_whole_process_group_saves_the_run(
     number: signal.Signals, tmp_path: Path, images: Path, undisturbed: Path
 ) -> None:
     process, _ = start(tmp_path, images)
+    # As if it were amid a long step, and heeded the signal after its workers had.
+    process.send_signal(signal.SIGSTOP)
     os.killpg(process.pid, number)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGCONT)
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 75, errors
     assert errors.count("stops, saved; the same command goes on") == 1
