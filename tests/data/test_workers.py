@@ -18,15 +18,15 @@ from repro.errors import RunError
 from tests.data.conftest import fill
 from tests.test_run import LIGHT, folders, run, same
 
-WORDS = ["data=imagefolder", "workers=2", "recipe.epochs=3", "recipe.batch=8", "test=[centre]"]
-WORDS += ["recipe.train_images=null", "threads=1"]
+WORDS = ["data=imagefolder", "workers=2", "recipe.epochs=2", "recipe.batch=4", "test=[centre]"]
+WORDS += ["recipe.train_images=null", "checkpoint_seconds=0.05"]
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of image files."""
     root = tmp_path_factory.mktemp("images")
-    return fill(root, train={"a": 160, "b": 160}, val={"a": 8, "b": 8}, test={"a": 3, "b": 3})
+    return fill(root, train={"a": 300, "b": 300}, val={"a": 8, "b": 8}, test={"a": 3, "b": 3})
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(runs: Path, images: Path, *words: str) -> tuple[subprocess.Popen[str], list[int]]:
-    """The run in a process group of its own, with its loading processes, once it has saved."""
+    """The run in a process group of its own, with its loading processes, early in an epoch."""
     words = (*LIGHT, *WORDS, f"data.root={images}", f"runs={runs}", *words)
     process = subprocess.Popen(
         [sys.executable, "-m", "repro.run", *words],
@@ -124,7 +124,7 @@ def test_a_signal_to_the_whole_process_group_saves_the_run(
 def test_a_worker_that_is_killed_fails_its_run_in_a_line_and_the_same_command_goes_on(
     tmp_path: Path, images: Path, undisturbed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    process, workers = start(tmp_path, images, "checkpoint_seconds=0.05")
+    process, workers = start(tmp_path, images)
     os.kill(workers[0], signal.SIGKILL)
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 1, errors
