@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from repro import environment
 from repro.config import Config
 from repro.data import sources
-from repro.data.loader import TrainingCrops, normalise
 from repro.data.picture import crops_picture
-from repro.data.prescaled import prescaled
-from repro.data.statistics import Statistics, statistics
 from repro.data.whole import centre_crops
 from repro.errors import RequestError, RunError
-from repro.evaluate.views import centre_error, compute
+from repro.evaluate.views import compute
 from repro.nets.activations import rms
-from repro.nets.init import copy_layers, initialise
+from repro.nets.init import initialise
 from repro.nets.vgg import VGG
 from repro.nets.weights import load_weights, weights
-from repro.request import Request, base_data, resolve
+from repro.request import Request, resolve
 from repro.spec import layers
 from repro.spec.cost import cost
 from repro.spec.scales import ONE_NUMBER, PAPER_CROP, View, pixels, single_q, views
+from repro.stage import Stage, say
 from repro.store import views as stored
 from repro.store.files import DAY, sweep
 from repro.store.runs import ACTIVATIONS, FAILED, WEIGHTS, Folder, Watched, hold, read_result
@@ -44,12 +38,6 @@ PICTURED = ((256, 256), (384, 384), (256, 512))
 """The training scales that the picture of crops shows, in paper pixels."""
 FORWARD = 4
 """Images of the forward pass that measures activations."""
-
-
-def say(line: str) -> None:
-    """Print a line above any progress bar; of several processes the first one speaks."""
-    if world().leads:
-        tqdm.write(line, file=sys.stderr)
 
 
 def perform(request: Request, stop: Stop) -> None:
@@ -74,8 +62,8 @@ def perform(request: Request, stop: Stop) -> None:
 def work(config: Config, stop: Stop, folder: Folder | None = None) -> None:
     """The part of one process in finishing a run; the one that leads has the folder."""
     with environment.torch_settings(config):
-        with world().together():
-            request = resolve(config)
+        # Images that the first process of a host has found whole, the others need not decode.
+        request = world().host_first(lambda: resolve(config))
         world().agree(request.identity)
         with world().together():
             chosen = environment.device(config.device, world())
@@ -117,36 +105,8 @@ def _record_failure(folder: Folder, error: Exception) -> None:
         return
 
 
-@dataclass
-class Performance:
-    """What finishing one run needs at hand."""
-
-    request: Request
-    folder: Folder
-    stop: Stop
-    device: torch.device
-
-    def __post_init__(self) -> None:
-        config = self.request.config
-        self.world = world()
-        self.cache = Path(config.runs) / ".cache"
-        # What one process of a host downloads, the others find.
-        self.source = self.world.host_first(
-            lambda: sources.load(base_data(config.data), self.cache)
-        )
-        with self.world.together():
-            self._check_left_out()
-        self.statistics = self.world.led(self._statistics)
-        self.square = config.recipe.resize == "square"
-
-    def _check_left_out(self) -> None:
-        """The run is named by what was known of its data, which may just have been downloaded."""
-        found, known = self.source.left_out, self.request.description.left_out
-        if found != known:
-            raise RunError(
-                f"data={self.request.config.data.name} now has {found} image files that cannot be "
-                f"decoded, and {known} when the command was given: give it again"
-            )
+class Performance(Stage):
+    """One run on its stage, from whatever is done of it to its end."""
 
     def finish(self) -> None:
         """Train where that is not done, then compute the views that are missing."""
@@ -176,54 +136,10 @@ class Performance:
             self.folder.write_config(request.config, request.record)
         return result
 
-    def _statistics(self) -> Statistics:
-        config, description = self.request.config, self.request.description
-        key = f"{config.data.name}-{config.data.channels}-{description.fingerprint[:16]}"
-        train, check = self.source.train, self.stop.check
-        return statistics(train, self.cache, key, config.progress, check)
-
-    def _net(self) -> VGG:
-        net = VGG(self.request.net, self.request.config.recipe.dropout)
-        return self._placed(net)
-
-    def _placed(self, net: VGG) -> VGG:
-        kind = torch.float64 if self.request.config.precision == "float64" else torch.float32
-        net.to(device=self.device, dtype=kind)
-        return net.to(memory_format=torch.channels_last)
-
-    def _prepare(self, images: Tensor, shift: Tensor | None = None) -> Tensor:
-        """Grey levels from the loader to the net's input (Section 3.1), on the device."""
-        config = self.request.config
-        images = images.to(self.device, non_blocking=True)
-        if shift is not None:
-            shift = shift.to(self.device, non_blocking=True)
-        mean = self.statistics.mean
-        if not config.recipe.subtract_mean:
-            mean = (0.0,) * len(mean)
-        values = normalise(images, mean, config.recipe.input_range, shift)
-        if config.precision == "float64":
-            values = values.double()
-        return values.contiguous(memory_format=torch.channels_last)
-
-    def _first_weights(self) -> VGG:
-        request, config = self.request, self.request.config
-        net = VGG(request.net, config.recipe.dropout)
-        initialise(net, config.init.between, config.size.width, config.seed)
-        if not self.world.leads:
-            # The first process's weights come when training starts.
-            return self._placed(net)
-        if "scale" in request.parents:
-            load_weights(net, request.parents["scale"].folder)
-        elif "init" in request.parents:
-            parent = VGG(request.parents["init"].net, config.recipe.dropout)
-            load_weights(parent, request.parents["init"].folder)
-            copy_layers(net, parent)
-        return self._placed(net)
-
     def _train(self) -> dict[str, Any]:
         config, source = self.request.config, self.source
         with self.world.together():
-            net = self._first_weights()
+            net = self.first_weights()
         say(f"{self.request.name} trains")
         if source.left_out:
             say(f"{source.left_out} image files cannot be decoded and are left out")
@@ -234,16 +150,16 @@ class Performance:
                 self.folder.write(
                     "crops.png", crops_picture(source.train, scales, crop, self.square)
                 )
-        train = self._cached(source.train.first(config.recipe.train_images))
+        train = self.cached(source.train.first(config.recipe.train_images))
         training = Training(
             net,
-            self._batches(train),
+            self.batches(train),
             config,
             self.folder,
             self.stop,
-            prepare=self._prepare,
-            validate=lambda: self._error(net, source.validation),
-            test=(lambda: self._error(net, source.test)) if config.recipe.test_each_epoch else None,
+            prepare=self.prepare,
+            validate=lambda: self.error(net, source.validation),
+            test=(lambda: self.error(net, source.test)) if config.recipe.test_each_epoch else None,
             chance=chance(train.labels, len(source.validation.images)),
             say=say,
             world=self.world,
@@ -255,45 +171,6 @@ class Performance:
                 self.folder.write(WEIGHTS, weights(net))
             self.folder.write_json("result.json", result)
         return result
-
-    def _cached(self, train: sources.Split) -> sources.Split:
-        """The training images from where they are kept decoded, if they are."""
-        config, description = self.request.config, self.request.description
-        data = base_data(config.data)
-        if data.cache_side is None:
-            return train
-        key = f"{data.name}-{data.channels}-{description.fingerprint}"
-        how: dict[str, Any] = {"workers": config.workers, "progress": config.progress}
-        side = data.cache_side
-        # What one process of a host makes, the others find.
-        return self.world.host_first(
-            lambda: prescaled(train, side, self.cache, key, check=self.stop.check, **how)
-        )
-
-    def _error(self, net: VGG, split: sources.Split) -> float:
-        """Error (%) on centre crops at the one test scale."""
-        config = self.request.config
-        crop = config.size.crop
-        side = pixels(single_q(config.scale), crop)
-        how: dict[str, Any] = {"batch": config.test_batch, "workers": config.workers, "say": say}
-        how |= {"square": self.square, "world": self.world, "check": self.stop.check}
-        return centre_error(net, split, side, crop, self._prepare, **how)
-
-    def _batches(self, train: sources.Split) -> TrainingCrops:
-        config, crop = self.request.config, self.request.config.size.crop
-        return TrainingCrops(
-            train,
-            smin=pixels(config.scale.smin, crop),
-            smax=pixels(config.scale.smax, crop),
-            crop=crop,
-            mirror=config.data.mirror,
-            batch=config.recipe.batch,
-            seed=config.seed,
-            workers=config.workers,
-            colour=(self.statistics, config.recipe.colour_shift),
-            square=self.square,
-            own=self.world.rows,
-        )
 
     def _result(self, outcome: Outcome, chance_error: float) -> dict[str, Any]:
         request, source, place = self.request, self.source, outcome.place
@@ -333,7 +210,7 @@ class Performance:
         """
         request, config = self.request, self.request.config
         rows = ["net,layer,rms"]
-        nets = {"as run": self._first_weights()}
+        nets = {"as run": self.first_weights()}
         if config.init.copy_from is None:
             full = layers.read(
                 config.arch,
@@ -344,19 +221,19 @@ class Performance:
             )
             nets["full width"] = VGG(full, config.recipe.dropout)
             initialise(nets["full width"], config.init.between, 1, config.seed)
-            self._placed(nets["full width"])
+            self.placed(nets["full width"])
         for name, net in nets.items():
             side, crop = pixels(single_q(config.scale), net.spec.crop), net.spec.crop
             few = self.source.train.first(FORWARD)
             _, images = next(centre_crops(few, side, crop, FORWARD, square=self.square))
             rows += [
-                f"{name},{layer},{value:.6g}" for layer, value in rms(net, self._prepare(images))
+                f"{name},{layer},{value:.6g}" for layer, value in rms(net, self.prepare(images))
             ]
         return ("\n".join(rows) + "\n").encode()
 
     def _view(self, missing: list[View]) -> None:
         config, test = self.request.config, self.source.test
-        net = self._net().eval()
+        net = self.net().eval()
         self.world.led(lambda: load_weights(net, self.request.folder))
         self.world.level(net)
         how: dict[str, Any] = {"batch": config.test_batch, "workers": config.workers}
@@ -368,7 +245,7 @@ class Performance:
             if damage := stored.damage(stored.path(self.request.folder, view)):
                 say(damage)
             self.world.check_stop(self.stop)
-            posteriors = compute(net, view, test, self._prepare, **how)
+            posteriors = compute(net, view, test, self.prepare, **how)
             with self.world.together():
                 if self.world.leads:
                     self.folder.write(f"views/{view.name}.npz", stored.encode(posteriors))

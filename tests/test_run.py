@@ -347,7 +347,7 @@ def test_a_signal_after_the_last_step_still_ends_the_sweep(
 def test_a_signal_is_heeded_before_the_next_batch_of_a_test(
     amid: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare, looks = Performance._prepare, []
+    prepare, looks = Performance.prepare, []
 
     def prepares(performance: Performance, images: Tensor, shift: Tensor | None = None) -> Tensor:
         trained = (performance.folder.path / "weights.safetensors").exists()
@@ -359,7 +359,7 @@ def test_a_signal_is_heeded_before_the_next_batch_of_a_test(
 
     words = ["test=[single_scale]", "test_batch=64"]
     with monkeypatch.context() as patch:
-        patch.setattr(Performance, "_prepare", prepares)
+        patch.setattr(Performance, "prepare", prepares)
         with pytest.raises(SystemExit) as ended:
             run(tmp_path / "cut", *words)
     assert ended.value.code == 75

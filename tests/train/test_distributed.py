@@ -230,15 +230,15 @@ import os, signal
 from repro.perform import Performance
 from repro.run import main
 
-whole = Performance._prepare
+whole = Performance.prepare
 
 def prepares(performance, images, shift=None):
     if shift is None and os.environ["RANK"] == "1":
         os.kill(os.getpid(), signal.SIGTERM)
-        Performance._prepare = whole
+        Performance.prepare = whole
     return whole(performance, images, shift)
 
-Performance._prepare = prepares
+Performance.prepare = prepares
 main()
 """
 
