@@ -105,7 +105,8 @@ def bench(options: dict[str, str]) -> str:
         for contest in _contests(options, chosen):
             rounds.append(measure.run(contest, int(options["rounds"]), progress=True))
             # After each, so that what breaks a later one takes nothing with it.
-            written = page.write(pd.concat(rounds), out, str(chosen), options["threads"])
+            name = environment.device_name(chosen)
+            written = page.write(pd.concat(rounds), out, name, options["threads"])
     return written
 
 

@@ -133,9 +133,14 @@ def describe(config: Config, used: torch.device, world: World = ALONE) -> dict[s
         "workers": config.workers,
         "compile": config.compile,
         "world_size": world.size,
-        "device": torch.cuda.get_device_name(used) if used.type == "cuda" else used.type,
+        "device": device_name(used),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def device_name(device: torch.device) -> str:
+    """A GPU's name, or what kind of device it is."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _version(name: str) -> str | None:

@@ -57,5 +57,7 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     assert last.wait() == 0
     assert went_on, "no kill fell into training"
     assert results(tmp_path / "killed") == results(tmp_path / "straight")
-    left = [path.name for path in (tmp_path / "killed" / "runs").rglob("checkpoint-*")]
-    assert not left
+    runs = [path for path in (tmp_path / "killed" / "runs").iterdir() if path.name[0] != "."]
+    files = [path.name for run in runs for path in run.rglob("*")]
+    assert len(runs) == 4
+    assert not [name for name in files if name.startswith((".", "checkpoint-"))], "leftovers"
