@@ -233,7 +233,7 @@ ALONE = World()
 def world() -> World:
     """The processes that torchrun started, joined; alone where it started no others."""
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    if "LOCAL_RANK" not in os.environ or os.environ["WORLD_SIZE"] == "1":
+    if "LOCAL_RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         return ALONE
     joined = World(*(int(os.environ[name]) for name in names))
     # Only gradients and what else lies on a device take NCCL.
