@@ -140,21 +140,25 @@ def ours(settings: Config, split: Split, device: torch.device) -> Work:
         values = normalise(moved[0], statistics.mean, settings.recipe.input_range, moved[1])
         return values.contiguous(memory_format=torch.channels_last)
 
+    # As the others' nets and images, these are there before the clock starts.
+    net = network(settings, device, torch.channels_last)
+    crops = TrainingCrops(
+        split,
+        smin=pixels(settings.scale.smin, settings.size.crop),
+        smax=pixels(settings.scale.smax, settings.size.crop),
+        crop=settings.size.crop,
+        mirror=settings.data.mirror,
+        batch=settings.recipe.batch,
+        seed=settings.seed,
+        workers=0,
+        colour=(statistics, settings.recipe.colour_shift),
+    )
+
     def work() -> float:
         with tempfile.TemporaryDirectory() as folder:
             Training(
-                network(settings, device, torch.channels_last),
-                TrainingCrops(
-                    split,
-                    smin=pixels(settings.scale.smin, settings.size.crop),
-                    smax=pixels(settings.scale.smax, settings.size.crop),
-                    crop=settings.size.crop,
-                    mirror=settings.data.mirror,
-                    batch=settings.recipe.batch,
-                    seed=settings.seed,
-                    workers=0,
-                    colour=(statistics, settings.recipe.colour_shift),
-                ),
+                net,
+                crops,
                 settings,
                 Folder(Path(folder), lambda: None),
                 Stop(),
