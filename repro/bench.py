@@ -1,6 +1,6 @@
 """Measure this machine, this suite and its peers on the same work, in one run.
 
-    python -m repro.bench                              all contests that need no files
+    python -m repro.bench                              all that need no files: half an hour
     python -m repro.bench photos=FOLDER shapes=FOLDER  all contests
     python -m repro.bench only=training,sweep rounds=7
     python -m repro.bench images=4000 out=reports/bench
