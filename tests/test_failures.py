@@ -83,6 +83,7 @@ def test_what_a_killed_process_left_is_removed_when_its_run_goes_on(tmp_path: Pa
     assert other.exists(), "another process may be writing it"
 
 
+@pytest.mark.slow
 def test_a_net_that_is_trained_anew_keeps_nothing_of_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +234,7 @@ def test_a_photograph_that_ends_early_is_hit_amid_an_epoch(
     assert (done.parent == folder) == (choice == "error"), "other images are another run"
 
 
+@pytest.mark.slow
 def test_a_download_with_damaged_files_is_named_by_those_that_are_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_worker_loads_on_where_a_run_is_asked_to_stop(name: str) -> None:
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_said_where_its_item_is_awaited() -> None:
     made = loaded(Signalled(signal.SIGKILL), 2, batch_size=None)
     assert next(made) == 0
@@ -115,7 +116,7 @@ def test_a_signal_to_the_whole_process_group_saves_the_run(
     assert process.returncode == 75, errors
     assert errors.count("stops, saved; the same command goes on") == 1
     assert "Traceback" not in errors
-    assert "worker" not in errors
+    assert "loader worker" not in errors
     assert run(tmp_path, *WORDS, f"data.root={images}") == 0
     assert same(folders(tmp_path)["A-S256"], undisturbed)
 

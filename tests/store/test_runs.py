@@ -46,6 +46,7 @@ def _killed_while_writing(path: Path) -> None:
     files.write_whole(path, b"half", lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 
+@pytest.mark.slow
 def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     for name in ("weights.safetensors", "views/centre-Q256.npz"):
