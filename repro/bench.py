@@ -115,6 +115,9 @@ def _contests(options: dict[str, str], device: torch.device) -> Iterator[Contest
 
     count, wanted = int(options["images"]), options["only"].split(",")
     photos, shapes = (Path(options[key]) if options[key] else None for key in ("photos", "shapes"))
+    for folder in filter(None, (photos, shapes)):
+        # Before any long work.
+        jpeg.photographs(folder, 1)
     everything = wanted == [""]
     if everything or "training" in wanted:
         for size in ("eighth", "quarter"):

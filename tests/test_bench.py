@@ -104,6 +104,15 @@ def test_every_contestant_judges_the_images_of_many_shapes(folder: Path) -> None
     assert len(shapes) > 20
 
 
+def test_a_folder_without_photographs_is_refused_before_anything_is_measured(
+    tmp_path: Path,
+) -> None:
+    for key in ("photos", "shapes"):
+        with pytest.raises(RequestError, match="holds no image files: expected a folder of"):
+            bench(read([f"{key}={tmp_path}", f"out={tmp_path / 'out'}"]))
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_was_measured_stays_if_a_later_contest_breaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
