@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,11 +75,10 @@ def read(arguments: list[str]) -> dict[str, str]:
     for key in ("photos", "shapes"):
         if options[key] and not Path(options[key]).is_dir():
             raise RequestError(f"{key}={options[key]} is not there: expected a folder of images")
-    wanted = options["only"].split(",") if options["only"] else []
-    for name in wanted:
+    for name in _wanted(options):
         if name not in CONTESTS:
             raise RequestError(f"only={name} is not known: choose from {','.join(CONTESTS)}")
-    if "jpeg" in wanted and not options["photos"]:
+    if "jpeg" in options["only"] and not options["photos"]:
         raise RequestError("only=jpeg needs photographs: photos=FOLDER says where they are")
     return options
 
@@ -110,16 +109,19 @@ def bench(options: dict[str, str]) -> str:
     return written
 
 
+def _wanted(options: dict[str, str]) -> Sequence[str]:
+    return options["only"].split(",") if options["only"] else CONTESTS
+
+
 def _contests(options: dict[str, str], device: torch.device) -> Iterator[Contest]:
     from repro.benchmark import dense, jpeg, startup, sweep, training
 
-    count, wanted = int(options["images"]), options["only"].split(",")
+    count, wanted = int(options["images"]), _wanted(options)
     photos, shapes = (Path(options[key]) if options[key] else None for key in ("photos", "shapes"))
     for folder in filter(None, (photos, shapes)):
         # Before any long work.
         jpeg.photographs(folder, 1)
-    everything = wanted == [""]
-    if everything or "training" in wanted:
+    if "training" in wanted:
         for size in ("eighth", "quarter"):
             # A net of twice the width takes several times as long for each image.
             few = count // 4 if size == "quarter" else count
@@ -128,13 +130,13 @@ def _contests(options: dict[str, str], device: torch.device) -> Iterator[Contest
         if device.type == "cuda":
             yield training.contest("D", "eighth", "mnist5k", count, device, "bf16")
             yield training.contest("D", "paper", "cifar10", count, device, "bf16")
-    if photos and (everything or "jpeg" in wanted):
+    if photos and "jpeg" in wanted:
         yield from jpeg.contests(photos, count)
-    if everything or "dense" in wanted:
+    if "dense" in wanted:
         yield from dense.contests(shapes, min(count, 400), device)
-    if everything or "sweep" in wanted:
+    if "sweep" in wanted:
         yield sweep.contest(device)
-    if everything or "startup" in wanted:
+    if "startup" in wanted:
         yield startup.contest()
 
 

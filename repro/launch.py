@@ -25,7 +25,8 @@ from typing import Any
 
 from repro.config import typed
 from repro.errors import RequestError
-from repro.train.interruption import AHEAD, STATUS, URGENT, Interrupted, Stop
+from repro.signals import AHEAD, URGENT
+from repro.train.interruption import STATUS, Interrupted, Stop
 
 BASIC = "basic"
 PLUGINS = {

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 import torch
 from tqdm import tqdm
+
+from repro.errors import RunError
 
 Work = Callable[[], float]
 """Does the work once and returns how many units it did (images, or one start)."""
@@ -29,6 +31,17 @@ class Contest:
     """Whether rates count the processor's seconds instead of those of the clock on the wall."""
     long: bool = False
     """Whether a round takes minutes: then there are three at most, and all are counted."""
+
+
+def check_ended(words: Sequence[str], status: int, errors: bytes) -> None:
+    """Refuse to time a program that failed.
+
+    Raises:
+        RunError: with its last line.
+    """
+    if status:
+        last = errors.decode(errors="replace").strip().splitlines()[-1:]
+        raise RunError(f"{' '.join(words)} ended with {status}: {' '.join(last)}")
 
 
 def one_thread(work: Work) -> Work:

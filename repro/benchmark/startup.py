@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from repro.benchmark.measure import Contest
+from repro.benchmark.measure import Contest, check_ended
 from repro.benchmark.training import config
-from repro.errors import RunError
 from repro.request import resolve
 from repro.spec.scales import PROTOCOLS, views
 from repro.store import views as stored
@@ -61,9 +60,7 @@ def program(*words: str) -> float:
         RunError: it failed.
     """
     done = subprocess.run([sys.executable, *words], check=False, capture_output=True)
-    if done.returncode:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise RunError(f"{' '.join(words)} ended with {done.returncode}: {' '.join(last)}")
+    check_ended(words, done.returncode, done.stderr)
     return 1
 
 

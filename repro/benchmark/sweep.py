@@ -8,10 +8,9 @@ import tempfile
 
 import torch
 
-from repro.benchmark.measure import Contest
+from repro.benchmark.measure import Contest, check_ended
 from repro.benchmark.training import bare, config, digits
 from repro.config import Recipe, choice
-from repro.errors import RunError
 
 NETS = ("A", "B", "C", "D", "E")
 # Of about the same work.
@@ -42,10 +41,9 @@ def contest(device: torch.device, epochs: int = 4) -> Contest:
                 subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
                 for words in commands
             ]
-            for program in programs:
+            for words, program in zip(commands, programs, strict=True):
                 _, errors = program.communicate()
-                if program.returncode:
-                    raise RunError(errors.decode(errors="replace").strip().splitlines()[-1])
+                check_ended(words, program.returncode, errors)
         return work
 
     return Contest(

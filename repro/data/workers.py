@@ -13,9 +13,10 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from repro.errors import RunError
+from repro.signals import AHEAD, URGENT
 
-ASKING = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
-"""What asks a run to stop: the process that trains heeds it, and needs its workers meanwhile."""
+ASKING = frozenset((*URGENT, *AHEAD))
+"""The process that trains heeds these, and needs its workers meanwhile."""
 
 
 def loaded(dataset: Dataset[Any], workers: int, **how: Any) -> Iterator[Any]:
@@ -62,7 +63,7 @@ def _undisturbed() -> Iterator[None]:
         yield
         return
     child = signal.getsignal(signal.SIGCHLD)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _asking())
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
     try:
         yield
     finally:
@@ -80,13 +81,9 @@ def _end_with_parent() -> None:
     """Of all signals heed the parent's SIGTERM alone: as it exits it waits for whom it sends it."""
     parent = os.getppid()
     while True:
-        sent = signal.sigwaitinfo(_asking())
+        sent = signal.sigwaitinfo(ASKING)
         if sent.si_signo == signal.SIGTERM and sent.si_pid == parent:
             os._exit(0)
-
-
-def _asking() -> set[signal.Signals]:
-    return {signal.Signals[name] for name in ASKING}
 
 
 def _worker_died(error: Exception) -> bool:

@@ -13,16 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from repro.signals import AHEAD, URGENT
+
 STATUS = 75
 """EX_TEMPFAIL of sysexits: the same command, given again, goes on."""
 
-URGENT = (signal.SIGINT, signal.SIGTERM)
-AHEAD = tuple(
-    signal.Signals[name]
-    for name in ("SIGUSR1", "SIGUSR2")
-    # Windows has neither.
-    if name in signal.Signals.__members__
-)
 ECHO = 2.0
 """Seconds for which a signal that comes again is the same request: a process that was signalled
 with its whole group is often sent the signal once more, by who started it and passes it on."""
