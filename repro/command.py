@@ -220,11 +220,10 @@ def compose(arguments: list[str], check: Callable[[Config], Request]) -> list[Re
                 raise
             errors.append(_message(error))
 
-    launching = ("hydra/launcher=", "hydra.launcher.", "hydra.sweep.dir=", "hydra.run.dir=")
-    kept = [word for word in arguments if not word.lstrip("+~").startswith(launching)]
-    with tempfile.TemporaryDirectory() as folder:
-        places = [f"hydra.sweep.dir={folder}", f"hydra.run.dir={folder}"]
-        _hydra([*kept, "hydra/launcher=basic", *places], collect)
+    written = ("hydra.sweep.dir=", "hydra.run.dir=")
+    kept = [word for word in arguments if not word.lstrip("+~").startswith(written)]
+    with tempfile.TemporaryDirectory() as folder, launch.nowhere_else():
+        _hydra([*kept, *(f"{place}{folder}" for place in written)], collect)
     if errors:
         raise RequestError("\n".join(dict.fromkeys(errors)))
     return list({(request.name, request.views): request for request in requests}.values())

@@ -23,11 +23,14 @@ from contextlib import contextmanager, redirect_stderr
 from types import FrameType
 from typing import Any
 
-from repro.config import typed
+import yaml
+
+from repro.config import CONF, typed
 from repro.errors import RequestError
 from repro.signals import AHEAD, URGENT
 from repro.train.interruption import STATUS, Interrupted, Stop
 
+GROUP = "hydra/launcher"
 BASIC = "basic"
 PLUGINS = {
     "joblib": ("joblib", "hydra_joblib_launcher"),
@@ -46,16 +49,15 @@ _stop: Stop | None = None
 
 
 def check(words: list[str]) -> str:
-    """The launcher that the words of a command name; `basic`, Hydra's own, where none do.
+    """The launcher of a command; `basic`, Hydra's own, where nothing names another.
+
+    The command's words may name it, or the experiment that they choose, or config.yaml.
 
     Raises:
         RequestError: it cannot be used, or not here.
     """
-    name = BASIC
-    for word in words:
-        key, _, value = word.lstrip("+").partition("=")
-        if key == "hydra/launcher":
-            name = value
+    chosen = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
+    name = chosen.get(GROUP) or _overridden(chosen.get("experiments")) or BASIC
     if name == BASIC:
         return name
     if name not in PLUGINS:
@@ -74,11 +76,41 @@ def check(words: list[str]) -> str:
     return name
 
 
+def _overridden(experiment: str | None) -> str | None:
+    """The launcher in the list of defaults of an experiment, or else of config.yaml."""
+    files = [file for file in (CONF / "experiments").glob("*.yaml") if file.stem == experiment]
+    for file in [*files, CONF / "config.yaml"]:
+        for entry in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("defaults", []):
+            for key, value in entry.items() if isinstance(entry, dict) else ():
+                if key.removeprefix("override").strip().lstrip("/") == GROUP:
+                    return str(value)
+    return None
+
+
 def _installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
         return False
+
+
+@contextmanager
+def nowhere_else() -> Iterator[None]:
+    """Hydra's own launcher works in place of the one that is chosen, whose settings are read."""
+    from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+    from hydra.core.plugins import Plugins
+
+    def basic(self: Plugins, **how: Any) -> BasicLauncher:
+        launcher = BasicLauncher()
+        launcher.setup(**how)
+        return launcher
+
+    chosen = Plugins.instantiate_launcher
+    Plugins.instantiate_launcher = basic  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        Plugins.instantiate_launcher = chosen  # type: ignore[method-assign]
 
 
 def job(config: Any) -> None:

@@ -180,6 +180,22 @@ def test_an_unknown_launcher_and_one_beside_torchrun_are_refused(
         launch.check(["hydra/launcher=joblib"])
 
 
+def test_a_launcher_named_in_a_file_is_known_before_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "config.yaml").write_text("defaults: [_self_, arch: A]\n")
+    mine = tmp_path / "experiments" / "mine.yaml"
+    mine.write_text("defaults:\n  - override /recipe: paper\n  - override /hydra/launcher: ray\n")
+    monkeypatch.setattr(launch, "CONF", tmp_path)
+    monkeypatch.setattr(launch, "_installed", lambda module: True)
+    assert launch.check(["arch=A"]) == "basic"
+    assert launch.check(["arch=A", "experiments=mine"]) == "ray"
+    assert launch.check(["experiments=mine", "hydra/launcher=joblib"]) == "joblib"
+    (tmp_path / "config.yaml").write_text("defaults: [_self_, override hydra/launcher: joblib]\n")
+    assert launch.check(["arch=A"]) == "joblib"
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_is_its_plugins(name: str) -> None:
     assert name in launch.PLUGINS
