@@ -6,6 +6,7 @@ or three (RGB), whatever its file held.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +22,8 @@ from repro.errors import RunError
 
 ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
+SOI, APP1, SOS = b"\xff\xd8", b"\xff\xe1", b"\xff\xda"
+"""Markers of a JPEG: its start, the segments for EXIF and XMP, the start of its picture."""
 
 
 class Undecodable(RunError):
@@ -106,9 +109,9 @@ def decode(path: Path, channels: int) -> Tensor:
         RunError: it cannot be read, or memory does not suffice; names the path.
     """
     try:
-        with Image.open(path) as file:
-            pixels = _jpeg(path, channels) if _is_upright_jpeg(file, channels) else None
-            if pixels is None:
+        pixels = _jpeg(path.read_bytes(), channels)
+        if pixels is None:
+            with Image.open(path) as file:
                 mode = "L" if channels == 1 else "RGB"
                 pixels = np.array(_plain(ImageOps.exif_transpose(file), mode))
     except Exception as error:
@@ -116,21 +119,42 @@ def decode(path: Path, channels: int) -> Tensor:
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1)
 
 
-def _is_upright_jpeg(file: Image.Image, channels: int) -> bool:
-    upright = file.getexif().get(ORIENTATION) not in range(2, 9)
-    modes = ("L",) if channels == 1 else ("L", "RGB")
-    return file.format in ("JPEG", "MPO") and file.mode in modes and upright
-
-
-def _jpeg(path: Path, channels: int) -> NDArray[np.uint8] | None:
+def _jpeg(content: bytes, channels: int) -> NDArray[np.uint8] | None:
     """PIL's pixels in two thirds of its time; None where PIL has to see what can be made of it."""
+    colours = ("Gray",) if channels == 1 else ("Gray", "YCbCr", "RGB")
     try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(content)
+        # Larger ones PIL refuses or warns of.
+        fits = height * width <= (Image.MAX_IMAGE_PIXELS or 0)
+        if space not in colours or not fits or not _upright(content):
+            return None
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-            path.read_bytes(), "GRAY" if channels == 1 else "RGB"
+            content, "GRAY" if channels == 1 else "RGB"
         )
     except ValueError:
         return None
     return pixels
+
+
+def _upright(content: bytes) -> bool:
+    """Whether a JPEG's pixels lie as they are to be seen; PIL looks only where that may be said."""
+    if not _may_be_turned(content):
+        return True
+    with Image.open(io.BytesIO(content)) as file:
+        return file.getexif().get(ORIENTATION) not in range(2, 9)
+
+
+def _may_be_turned(content: bytes) -> bool:
+    """Whether a JPEG has an APP1 segment before its picture, for EXIF or XMP; or cannot be told.
+
+    Each segment is FF, its kind, and its length without these two bytes (ITU-T T.81, B.1.1.4).
+    """
+    at = len(SOI)
+    while content[at : at + 2] not in (APP1, SOS):
+        if content[at : at + 1] != b"\xff":
+            return True
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return content[at : at + 2] == APP1
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import simplejpeg
-from PIL import Image
+from PIL import Image, ImageOps
 
 from repro.data.images import FileImages, decode, upright_size
 from repro.errors import RunError
@@ -107,6 +107,23 @@ def test_orientation_is_followed_by_pixels_and_sizes(
     means = [tensor[:, y : y + 10, x : x + 15].float().mean() for y in (0, 10) for x in (0, 15)]
     assert means[0] > 240
     assert max(means[1:]) < 20
+
+
+@pytest.mark.parametrize("before", [b"", b"\xff\xe2\x00\x06\xff\xda??", b"\xff\xff\xff"])
+def test_orientation_is_found_wherever_a_jpeg_may_say_it(tmp_path: Path, before: bytes) -> None:
+    # XMP instead of EXIF, behind a segment that holds what looks like the picture's start, or
+    # behind fill bytes.
+    path = tmp_path / "image.jpg"
+    save(tmp_path / "noise.png", 20, 31)
+    Image.open(tmp_path / "noise.png").save(path, quality=90)
+    xmp = b'http://ns.adobe.com/xap/1.0/\0<rdf:Description tiff:Orientation="6"/>'
+    segment = b"\xff\xe1" + (2 + len(xmp)).to_bytes(2, "big") + xmp
+    content = path.read_bytes()
+    path.write_bytes(content[:2] + before + segment + content[2:])
+    with Image.open(path) as file:
+        expected = np.array(ImageOps.exif_transpose(file))
+    assert expected.shape == (31, 20, 3)
+    assert np.array_equal(decode(path, 3).permute(1, 2, 0).numpy(), expected)
 
 
 def test_the_content_decides_and_not_the_ending(tmp_path: Path) -> None:
