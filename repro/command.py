@@ -83,13 +83,15 @@ def _command(arguments: list[str]) -> int:
     if requests[0].config.dry_run:
         print(_plan(requests))
         return 0
-    if not all(request.finished() for request in requests):
+    finished = [request for request in requests if request.finished()]
+    if len(finished) < len(requests):
         _make_stores({request.config.runs for request in requests})
         try:
             _launch(launcher, words)
         except (Interrupted, KeyboardInterrupt):
             print(f"interrupted; {launch.goes_on(words)}", file=sys.stderr)
             raise
+    _show(requests if launch.out_of_sight(launcher) else finished)
     return _outcome(requests, words)
 
 
@@ -243,6 +245,15 @@ def _launch(launcher: str, arguments: list[str]) -> None:
         print(launch.ended(launcher, error, arguments), file=sys.stderr)
 
 
+def _show(requests: list[Request]) -> None:
+    """The results of runs that were finished before, or by processes that print elsewhere."""
+    from repro.summary import summary
+
+    for request in requests:
+        if request.finished():
+            print(summary(request))
+
+
 def _outcome(requests: list[Request], words: list[str]) -> int:
     """Say what became of the request, from the store; the exit status."""
     from repro.store.runs import failure
@@ -277,7 +288,8 @@ def _plan(requests: list[Request]) -> str:
                 f"{member.name}: {member.state()}; {cost(member.net).parameters:,} parameters, "
                 f"{member.config.recipe.epochs} epochs; views to compute: {views or 'none'}"
             ]
-    return "\n".join([*lines, f"{len(seen)} runs in {requests[0].config.runs}; nothing was done"])
+    done = f"{len(seen)} runs in {requests[0].config.runs}; nothing was done"
+    return "\n".join([*lines, f"{done}; python -m repro.plan says what they would take"])
 
 
 def _refuse(message: str) -> int:

@@ -87,6 +87,11 @@ def _overridden(experiment: str | None) -> str | None:
     return None
 
 
+def out_of_sight(launcher: str) -> bool:
+    """Whether what its jobs print goes to files instead of to this process's output."""
+    return launcher.startswith("submitit")
+
+
 def _installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
@@ -177,7 +182,7 @@ def started(launcher: str) -> Iterator[None]:
 
     def hand_on(number: int, frame: FrameType | None) -> None:
         children = multiprocessing.active_children()
-        if launcher.startswith("submitit"):
+        if out_of_sight(launcher):
             print("leaves; the jobs that are queued or under way go on", file=sys.stderr)
         if asked.is_set() or not children:
             # Ray's calls let no other exception through.

@@ -23,11 +23,12 @@ from repro.nets.weights import load_weights, weights
 from repro.request import Request, resolve
 from repro.spec import layers
 from repro.spec.cost import cost
-from repro.spec.scales import ONE_NUMBER, PAPER_CROP, View, pixels, single_q, views
+from repro.spec.scales import PAPER_CROP, View, pixels, single_q
 from repro.stage import Stage, say
 from repro.store import views as stored
 from repro.store.files import DAY, sweep
 from repro.store.runs import ACTIVATIONS, FAILED, WEIGHTS, Folder, Watched, hold, read_result
+from repro.summary import summary
 from repro.train.chance import chance
 from repro.train.checkpoint import GENERATIONS
 from repro.train.distributed import world
@@ -122,7 +123,7 @@ class Performance(Stage):
             if self.world.leads and self.request.lacks_activations():
                 self.folder.write(ACTIVATIONS, self._activations())
         if self.world.leads:
-            self._summarise(result)
+            print(summary(self.request))
 
     def _begun(self) -> dict[str, Any] | None:
         """How training ended, or None and the folder is ready for it."""
@@ -249,20 +250,6 @@ class Performance(Stage):
             with self.world.together():
                 if self.world.leads:
                     self.folder.write(f"views/{view.name}.npz", stored.encode(posteriors))
-
-    def _summarise(self, result: dict[str, Any]) -> None:
-        config, line = self.request.config, f"{self.request.name}: {result['outcome']}"
-        if result["outcome"] != "trained":
-            line += f" ({result['reason']})"
-        if result["validation_error"] is not None:
-            line += f", validation error {result['validation_error']:.1f}%"
-        for protocol in ONE_NUMBER:
-            wanted = views(protocol, config.scale, config.data.mirror)
-            posteriors = stored.mean_of(self.request.folder, wanted)
-            if posteriors is not None:
-                low, error, high = stored.interval(stored.wrong(posteriors, 1))
-                line += f"; {protocol} test error {error:.1f}% [{low:.1f}; {high:.1f}]"
-        print(line)
 
 
 def _smallest_side(test: sources.Split) -> int:

@@ -21,7 +21,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from repro import launch
+from repro import launch, perform
 from repro.command import command
 from repro.config import Config
 from repro.errors import RunError
@@ -88,11 +88,16 @@ def test_a_sweep_leaves_what_the_contract_names(tmp_path: Path) -> None:
         assert result["epochs"] == len(pd.read_csv(folder / "log.csv")) == 2
 
 
-def test_what_is_finished_is_not_done_again_and_new_views_are_added(tmp_path: Path) -> None:
+def test_what_is_finished_is_not_done_again_and_new_views_are_added(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(tmp_path, "test=[single_scale]") == 0
+    shown = capsys.readouterr().out
     folder = folders(tmp_path)["A-S256"]
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
     assert run(tmp_path, "test=[single_scale]") == 0
+    assert capsys.readouterr().out == shown
+    assert shown.count("single_scale test error") == 1
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")} == before
     assert run(tmp_path, "test=[multi_scale,centre]") == 0
     assert {path.name for path in (folder / "views").iterdir()} == {
@@ -335,7 +340,7 @@ def test_a_signal_after_the_last_step_still_ends_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Performance, "_summarise", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        patch.setattr(perform, "summary", lambda _: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(SystemExit) as ended:
             run(tmp_path, "-m", "arch=A,B", "test=[centre]")
     assert ended.value.code == 75
