@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -57,6 +58,10 @@ class Crop:
     top: float
     left: float
     flip: bool
+
+    def place(self, shape: tuple[int, int], crop: int) -> tuple[int, int]:
+        """First row and first column of the crop in the image rescaled to `shape`."""
+        return int(self.top * (shape[0] - crop + 1)), int(self.left * (shape[1] - crop + 1))
 
 
 class TrainingCrops:
@@ -133,12 +138,24 @@ class TrainingCrops:
         return Crop(int(index), side, top, left, self.mirror and flip < 0.5)
 
     def _crops(self, batches: Iterable[list[Crop]]) -> Iterator[Tensor]:
-        images = self._rescaled if self._rescaled is not None else self.split.images
-        cut = Cut(images, self.crop, self.square)
-        if isinstance(images, ArrayImages):
-            yield from (torch.stack([cut.make(crop) for crop in batch]) for batch in batches)
+        if self._rescaled is not None:
+            yield from map(self._windows, batches)
             return
-        yield from loaded(cut, self.workers, batch_sampler=batches, collate_fn=together)
+        cut = Cut(self.split.images, self.crop, self.square)
+        workers = 0 if isinstance(self.split.images, ArrayImages) else self.workers
+        yield from loaded(cut, workers, batch_sampler=batches, collate_fn=together)
+
+    def _windows(self, batch: list[Crop]) -> Tensor:
+        """Crops of images that are rescaled already, in one step instead of one by one."""
+        assert self._rescaled is not None
+        images = self._rescaled.array.numpy()
+        shape = (images.shape[2], images.shape[3])
+        top, left = np.transpose([drawn.place(shape, self.crop) for drawn in batch])
+        windows = sliding_window_view(images, (self.crop, self.crop), axis=(2, 3))
+        crops = windows[[drawn.index for drawn in batch], :, top, left]
+        flip = [drawn.flip for drawn in batch]
+        crops[flip] = crops[flip][..., ::-1]
+        return torch.from_numpy(crops)
 
     @cached_property
     def _rescaled(self) -> ArrayImages | None:
@@ -171,8 +188,7 @@ class Cut(Dataset[Tensor | str]):
         """The crop, uint8 (C, crop, crop)."""
         image = self.images[drawn.index]
         shape = rescaled_shape(image.shape[-2], image.shape[-1], drawn.side, self.square)
-        top = int(drawn.top * (shape[0] - self.crop + 1))
-        left = int(drawn.left * (shape[1] - self.crop + 1))
+        top, left = drawn.place(shape, self.crop)
         crop = rescaled_crop(image, shape, top, left, self.crop)
         return crop.flip(-1) if drawn.flip else crop
 

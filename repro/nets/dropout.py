@@ -31,3 +31,16 @@ def share(net: nn.Module, rows: slice, total: int) -> None:
     for part in net.modules():
         if isinstance(part, Dropout):
             part.rows, part.total = rows, total
+
+
+def seed(device: torch.device, value: int) -> None:
+    """Seed what masks are drawn from: of torch's generators the CPU's and the device's.
+
+    torch.manual_seed looks for every device there may be, at each call, which takes a share of a
+    small net's step.
+    """
+    torch.default_generator.manual_seed(value)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(value)
+    elif device.type == "mps":
+        torch.mps.manual_seed(value)

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from repro.config import EAGER, Config
 from repro.data.loader import TrainingCrops
-from repro.nets.dropout import share
+from repro.nets.dropout import seed, share
 from repro.nets.vgg import VGG
 from repro.store.runs import Folder
 from repro.train.chance import Chance
@@ -133,6 +133,7 @@ class Training:
                 bar.set_description(f"{self.config.arch.name} epoch {self.place.epoch + 1}")
                 began = time.monotonic()
                 batches = Upload(self.batches.epoch(self.place.epoch, self.place.step), self.device)
+                self._learning()
                 for step in range(self.place.step, len(self.batches)):
                     self._step(batches)
                     self.place.seconds += time.monotonic() - began
@@ -150,6 +151,11 @@ class Training:
                         self._save()
                 self._end_epoch()
         return self._ended()
+
+    def _learning(self) -> None:
+        self.net.train()
+        if self.config.finetune == "fc":
+            self.net.features.eval()
 
     def _step(self, batches: Upload) -> None:
         place, recipe = self.place, self.config.recipe
@@ -178,11 +184,8 @@ class Training:
         Returns:
             That share, and how many of this process's images are wrong: (2,).
         """
-        self.net.train()
-        if self.config.finetune == "fc":
-            self.net.features.eval()
         share(self.net, self.world.rows(total), total)
-        torch.manual_seed(self.config.seed * 1_000_003 + self.place.iteration)
+        seed(self.device, self.config.seed * 1_000_003 + self.place.iteration)
         labels = labels.to(self.device, non_blocking=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             scores = self.forward(self.prepare(images, shift))
