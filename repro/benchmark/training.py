@@ -217,8 +217,6 @@ def _loop(
     def work() -> float:
         net.train()
         seen = 0
-        # Four workers are the blog's choice, whatever this machine has.
-        warnings.filterwarnings("ignore", "This DataLoader will create")
         for pictures, labels in loader:
             moved, wanted = pictures.to(device), labels.to(device)
             scores = net(moved)
@@ -237,6 +235,8 @@ def _loop(
 def blog(settings: Config, split: Split, device: torch.device) -> Work:
     """The blog's program: resized squares one by one, four workers, its own metrics."""
     transform = transforms.Compose([transforms.Resize(settings.size.crop), transforms.ToTensor()])
+    # Four workers are the blog's choice, whatever this machine has.
+    warnings.filterwarnings("ignore", "This DataLoader will create")
     loader: DataLoader[Any] = DataLoader(
         Pictures(split, transform), batch_size=BATCH, shuffle=True, num_workers=4
     )
