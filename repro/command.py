@@ -79,18 +79,18 @@ def _command(arguments: list[str]) -> int:
     if words is None:
         return 0
     launcher = launch.check(words)
-    requests = compose(words, _checked)
-    if requests[0].config.dry_run:
-        print(_plan(requests))
-        return 0
-    finished = [request for request in requests if request.finished()]
-    if len(finished) < len(requests):
-        _make_stores({request.config.runs for request in requests})
-        try:
+    try:
+        requests = compose(words, _checked)
+        if requests[0].config.dry_run:
+            print(_plan(requests))
+            return 0
+        finished = [request for request in requests if request.finished()]
+        if len(finished) < len(requests):
+            _make_stores({request.config.runs for request in requests})
             _launch(launcher, words)
-        except (Interrupted, KeyboardInterrupt):
-            print(f"interrupted; {launch.goes_on(words)}", file=sys.stderr)
-            raise
+    except (Interrupted, KeyboardInterrupt):
+        print(f"interrupted; {launch.goes_on(words)}", file=sys.stderr)
+        raise
     _show(requests if launch.out_of_sight(launcher) else finished)
     return _outcome(requests, words)
 
@@ -182,13 +182,17 @@ def _make_stores(folders: set[str]) -> None:
 
 def _hydra(arguments: list[str], function: Callable[[Any], None]) -> None:
     import hydra
+    from hydra.plugins.sweeper import Sweeper
 
     register()
     before, sys.argv = sys.argv, [sys.argv[0], *arguments]
+    checks = Sweeper.validate_batch_is_legal
+    # It composes every job once more, to find out what the first pass here finds out.
+    Sweeper.validate_batch_is_legal = lambda self, batch: None  # type: ignore[method-assign]
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(function)()
     finally:
-        sys.argv = before
+        sys.argv, Sweeper.validate_batch_is_legal = before, checks  # type: ignore[method-assign]
 
 
 def _checked(config: Config) -> Request:

@@ -127,14 +127,21 @@ def describe(config: Config, used: torch.device, world: World = ALONE) -> dict[s
         **{name: _version(name) for name in ("torch", "torchvision", "numpy", "vgg-repro")},
         **_git(),
         "machine": f"{platform.system()} {platform.machine()}",
-        "cpu": cpu(),
         "cores": os.cpu_count(),
-        "threads": config.threads,
         "workers": config.workers,
         "compile": config.compile,
+        **speed(config, used, world),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def speed(config: Config, used: torch.device, world: World = ALONE) -> dict[str, Any]:
+    """What of it must be equal for two runs of a net to be as fast as each other."""
+    return {
+        "cpu": cpu(),
+        "threads": config.threads,
         "world_size": world.size,
         "device": device_name(used),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

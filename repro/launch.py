@@ -128,8 +128,14 @@ def job(config: Any) -> None:
     from repro.request import resolve
 
     global _stop
+    try:
+        request = resolve(typed(config))
+    except RequestError as error:
+        # It was right when the command was given; as its run did not finish, the end says so.
+        print(error, file=sys.stderr)
+        return
     if _home:
-        perform(resolve(typed(config)), Stop())
+        perform(request, Stop())
         return
     if _stop is None:
         parent = multiprocessing.parent_process()
@@ -138,7 +144,7 @@ def job(config: Any) -> None:
         return
     try:
         with _lines():
-            perform(resolve(typed(config)), _stop)
+            perform(request, _stop)
     except Interrupted:
         if _stop.orphaned:
             # It would wait for more work of a process that is no more.

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from repro import environment
 from repro.config import Config
-from repro.data import sources
 from repro.data.picture import crops_picture
+from repro.data.split import Split
 from repro.data.whole import centre_crops
 from repro.errors import RequestError, RunError
 from repro.evaluate.views import compute
@@ -27,10 +27,18 @@ from repro.spec.scales import PAPER_CROP, View, pixels, single_q
 from repro.stage import Stage, say
 from repro.store import views as stored
 from repro.store.files import DAY, sweep
-from repro.store.runs import ACTIVATIONS, FAILED, WEIGHTS, Folder, Watched, hold, read_result
+from repro.store.runs import (
+    ACTIVATIONS,
+    CHECKPOINTS,
+    FAILED,
+    WEIGHTS,
+    Folder,
+    Watched,
+    hold,
+    read_result,
+)
 from repro.summary import summary
 from repro.train.chance import chance
-from repro.train.checkpoint import GENERATIONS
 from repro.train.distributed import world
 from repro.train.interruption import Stop
 from repro.train.loop import Outcome, Training
@@ -114,7 +122,7 @@ class Performance(Stage):
         result = self.world.led(self._begun)
         if result is None:
             result = self._train()
-        for name in GENERATIONS:
+        for name in CHECKPOINTS:
             self.folder.remove(name)
         missing = self.world.led(self.request.missing_views)
         if result["outcome"] != "diverged" and missing:
@@ -142,8 +150,8 @@ class Performance(Stage):
         with self.world.together():
             net = self.first_weights()
         say(f"{self.request.name} trains")
-        if source.left_out:
-            say(f"{source.left_out} image files cannot be decoded and are left out")
+        if source.description.left_out:
+            say(f"{source.description.left_out} image files cannot be decoded and are left out")
         crop = config.size.crop
         scales = [(pixels(a, crop), pixels(b, crop)) for a, b in PICTURED]
         with self.world.together():
@@ -199,7 +207,7 @@ class Performance(Stage):
                 "smallest_side": _smallest_side(source.test),
                 "mean": list(self.statistics.mean),
                 "validation_is_test": source.validation_is_test,
-                "left_out": source.left_out,
+                "left_out": source.description.left_out,
             },
             "environment": environment.describe(request.config, self.device, self.world),
         }
@@ -252,6 +260,6 @@ class Performance(Stage):
                     self.folder.write(f"views/{view.name}.npz", stored.encode(posteriors))
 
 
-def _smallest_side(test: sources.Split) -> int:
+def _smallest_side(test: Split) -> int:
     """Median of the smaller sides of (at most a thousand of) the images, in pixels."""
     return int(np.median(test.first(1000).images.sizes().min(axis=1)))

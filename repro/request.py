@@ -18,6 +18,7 @@ from typing import Any
 
 from repro.config import CONF, EAGER, Config, Data, Init, Scale, choice
 from repro.data import sources
+from repro.data.split import Description
 from repro.errors import RequestError
 from repro.nets import init
 from repro.spec import layers, scales
@@ -40,7 +41,7 @@ class Request:
 
     config: Config
     net: layers.Net
-    description: sources.Description
+    description: Description
     parents: dict[str, Request]
     """The runs that this one starts from: `scale` or `init`."""
     identity: str
@@ -83,7 +84,7 @@ class Request:
 
     def has_checkpoint(self) -> bool:
         """Training can go on from somewhere, or has ended and a checkpoint was left."""
-        return any(self.folder.glob("checkpoint-*"))
+        return any((self.folder / name).is_file() for name in runs.CHECKPOINTS)
 
     def check_folder(self) -> None:
         """Refuse what stands where the run belongs and is not that run, or is damaged.
@@ -114,7 +115,7 @@ class Request:
 
 
 def resolve(
-    config: Config, describe: Callable[[Data, Path, bool], sources.Description] = sources.check
+    config: Config, describe: Callable[[Data, Path, bool], Description] = sources.check
 ) -> Request:
     """Check a configuration and find what it asks for.
 
@@ -129,7 +130,11 @@ def resolve(
     _check_numbers(config)
     _check_choices(config)
     cache = Path(config.runs) / ".cache"
-    description = describe(base_data(config.data), cache, config.progress)
+    data = base_data(config.data)
+    if config.dry_run:
+        # Decoding every image is work.
+        data.verify = False
+    description = describe(data, cache, config.progress)
     net = layers.read(
         config.arch,
         width=config.size.width,

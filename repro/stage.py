@@ -14,6 +14,7 @@ from tqdm import tqdm
 from repro.data import sources
 from repro.data.loader import TrainingCrops, normalise
 from repro.data.prescaled import prescaled
+from repro.data.split import Split
 from repro.data.statistics import Statistics, statistics
 from repro.errors import RunError
 from repro.evaluate.views import centre_error
@@ -48,21 +49,28 @@ class Stage:
         self.cache = Path(config.runs) / ".cache"
         # What one process of a host downloads, the others find.
         self.source = self.world.host_first(
-            lambda: sources.load(base_data(config.data), self.cache)
+            lambda: sources.load(base_data(config.data), self.cache, say, self.stop.check)
         )
         with self.world.together():
-            self._check_left_out()
+            self._check_source()
         self.statistics = self.world.led(self._statistics)
         self.square = config.recipe.resize == "square"
 
-    def _check_left_out(self) -> None:
-        """The run is named by what was known of its data, which may just have been downloaded."""
-        found, known = self.source.left_out, self.request.description.left_out
-        if found != known:
+    def _check_source(self) -> None:
+        """The run is named by what was known of its data when the command was given."""
+        found, known = self.source.description, self.request.description
+        if found == known:
+            return
+        name = self.request.config.data.name
+        if found.left_out != known.left_out:
             raise RunError(
-                f"data={self.request.config.data.name} now has {found} image files that cannot be "
-                f"decoded, and {known} when the command was given: give it again"
+                f"data={name} now has {found.left_out} image files that cannot be decoded, and "
+                f"{known.left_out} when the command was given: give it again"
             )
+        raise RunError(
+            f"data={name} has other images or classes than when the command was given: give it "
+            "again"
+        )
 
     def _statistics(self) -> Statistics:
         config, description = self.request.config, self.request.description
@@ -111,7 +119,7 @@ class Stage:
             copy_layers(net, parent)
         return self.placed(net)
 
-    def cached(self, train: sources.Split) -> sources.Split:
+    def cached(self, train: Split) -> Split:
         """The training images from where they are kept decoded, if they are."""
         config, description = self.request.config, self.request.description
         data = base_data(config.data)
@@ -125,7 +133,7 @@ class Stage:
             lambda: prescaled(train, side, self.cache, key, check=self.stop.check, **how)
         )
 
-    def error(self, net: VGG, split: sources.Split) -> float:
+    def error(self, net: VGG, split: Split) -> float:
         """Error (%) on centre crops at the one test scale."""
         config = self.request.config
         crop = config.size.crop
@@ -134,7 +142,7 @@ class Stage:
         how |= {"square": self.square, "world": self.world, "check": self.stop.check}
         return centre_error(net, split, side, crop, self.prepare, **how)
 
-    def batches(self, train: sources.Split) -> TrainingCrops:
+    def batches(self, train: Split) -> TrainingCrops:
         """This process's training crops."""
         config, crop = self.request.config, self.request.config.size.crop
         return TrainingCrops(

@@ -24,7 +24,7 @@ from repro.data import sources
 from repro.errors import RunError
 from repro.store import runs as store
 from repro.train.interruption import Interrupted
-from repro.train.loop import Training
+from repro.train.loop import Outcome, Training
 from tests.test_run import folders, run
 
 
@@ -45,6 +45,42 @@ def test_an_old_failure_is_none_of_the_attempt_that_follows(
         run(tmp_path, "test=[centre]")
     ((_, reason),) = store.unfinished(tmp_path)
     assert reason == "interrupted: the same command goes on with it"
+
+
+def test_a_copy_of_a_checkpoint_is_none(tmp_path: Path) -> None:
+    assert run(tmp_path, "test=[centre]") == 0
+    (folder,) = folders(tmp_path).values()
+    (folder / "checkpoint-0.safetensors.bak").write_bytes(b"kept by hand")
+    assert run(tmp_path, "test=[centre]") == 0
+    assert (folder / "checkpoint-0.safetensors.bak").exists()
+
+
+def test_a_folder_that_changes_amid_a_sweep_is_not_trained_on_under_its_old_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in "ab":
+        (tmp_path / "data" / "train" / label).mkdir(parents=True)
+        for n in range(20):
+            picture = Image.new("RGB", (40, 40), (10 * n, 100 * (label == "a"), 0))
+            picture.save(tmp_path / "data" / "train" / label / f"{n}.png")
+    trains, more = Training.run, tmp_path / "data" / "train" / "a" / "more.png"
+
+    def meanwhile(training: Training) -> Outcome:
+        picture.save(more)
+        return trains(training)
+
+    words = ["-m", "arch=A,B", "data=imagefolder", f"data.root={tmp_path}/data", "test=[centre]"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "run", meanwhile)
+        assert run(tmp_path / "runs", *words) == 1
+    said = capsys.readouterr().err
+    assert "has other images or classes than when the command was given: give it again" in said
+    assert "1 of 2 runs finished" in said
+    assert "Traceback" not in said
+    sources._checked.cache_clear()
+    assert run(tmp_path / "runs", *words) == 0
+    # Of the net that had been trained on the images as they were, and of both on those there now.
+    assert len(list((tmp_path / "runs").glob("*/result.json"))) == 3
 
 
 def test_an_interrupted_command_says_what_goes_on(
@@ -238,11 +274,11 @@ def test_a_photograph_that_ends_early_is_hit_amid_an_epoch(
 def test_a_download_with_damaged_files_is_named_by_those_that_are_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fetch(*_: object, **__: object) -> None:
+    def fetch(root: Path, **_: object) -> None:
         for label in range(10):
             for part in ("train", "val"):
                 for n in range(2):
-                    path = tmp_path / "imagenette2" / part / f"n{label}" / f"{n}.png"
+                    path = root / "imagenette2" / part / f"n{label}" / f"{n}.png"
                     path.parent.mkdir(parents=True, exist_ok=True)
                     Image.new("RGB", (40, 40), (20 * label, 0, 0)).save(path)
         path.write_bytes(b"?")

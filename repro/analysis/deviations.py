@@ -8,7 +8,7 @@ from typing import Any
 from repro.config import Recipe, choice
 from repro.paper import published
 from repro.spec.scales import pixels
-from repro.store.identity import base
+from repro.store.identity import base, changes
 from repro.store.runs import Run
 
 # What each key of the recipe is called and in which unit; keys that are not here do not depart.
@@ -108,7 +108,8 @@ def _init(run: Run) -> Iterator[tuple[str, str, str]]:
 def _scale(run: Run) -> Iterator[tuple[str, str, str]]:
     if run.config.precision not in ("float32", "tf32"):
         yield "3.3", f"precision {run.config.precision}", "float32"
-    if base(run.config.scale.name) not in ("S256", "S384", "jitter"):
+    changed = changes(run.config, "scale").keys() & {"smin", "smax", "parent"}
+    if changed or base(run.config.scale.name) not in ("S256", "S384", "jitter"):
         smin, smax = run.config.scale.smin, run.config.scale.smax
         here = f"S={smin}" if smin == smax else f"S in [{smin}; {smax}]"
         if run.config.scale.parent is not None:

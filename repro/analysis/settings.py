@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -185,7 +186,7 @@ def command(run: Run, wanted: Sequence[str], test: str | None = None) -> str:
         test: the protocol wanted.
     """
     defaults, like = _defaults(), run.config
-    words = ["python -m repro.run", *wanted]
+    words = ["python", "-m", "repro.run", *wanted]
     for group in ("size", "data", "recipe"):
         name = base(getattr(like, group).name)
         if name != defaults[group]:
@@ -197,8 +198,7 @@ def command(run: Run, wanted: Sequence[str], test: str | None = None) -> str:
     if like.precision != "float32":
         words.append(f"precision={like.precision}")
     if test is not None and test not in _config()["test"]:
-        # Quoted, for shells to which brackets mean files.
-        words.append(f"'test=[{test}]'")
+        words.append(f"test=[{test}]")
     if str(run.folder.parent) != "runs":
         words.append(f"runs={run.folder.parent}")
-    return " ".join(words)
+    return shlex.join(words)

@@ -16,7 +16,7 @@ from repro.benchmark.measure import Contest, Work
 from repro.benchmark.training import config, network
 from repro.data.loader import normalise
 from repro.data.rescale import rescale, rescaled_shape
-from repro.data.sources import Split
+from repro.data.split import Split
 from repro.evaluate.views import Prepare, compute
 from repro.nets.dense import Dense
 from repro.nets.vgg import VGG

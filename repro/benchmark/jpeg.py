@@ -18,7 +18,7 @@ from repro.data.folders import ENDINGS
 from repro.data.images import FileImages, decode
 from repro.data.loader import TrainingCrops, normalise
 from repro.data.prescaled import prescaled
-from repro.data.sources import Split
+from repro.data.split import Split
 from repro.errors import RequestError
 from repro.spec.scales import PAPER_CROP
 

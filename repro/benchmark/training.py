@@ -20,7 +20,8 @@ from repro.benchmark.measure import Contest, Work
 from repro.config import Arch, Config, Data, Init, Recipe, Scale, Size, choice, typed
 from repro.data.images import ArrayImages
 from repro.data.loader import TrainingCrops, normalise
-from repro.data.sources import Split, load
+from repro.data.sources import load
+from repro.data.split import Split
 from repro.data.statistics import Statistics, compute
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG

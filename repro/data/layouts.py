@@ -40,14 +40,8 @@ class FolderSets:
         return replace(self, train=train, validation=validation, test=test)
 
 
-def caltech_root(data: Data) -> Path:
-    """Where torchvision unpacks Caltech-101."""
-    return Path(data.root) / "caltech101" / "101_ObjectCategories"
-
-
-def imagenette_root(data: Data) -> Path:
-    """Where torchvision unpacks Imagenette."""
-    return Path(data.root) / "imagenette2"
+CALTECH, IMAGENETTE = "caltech101/101_ObjectCategories", "imagenette2"
+"""Where in `data.root` torchvision unpacks these."""
 
 
 def imagefolder(data: Data) -> FolderSets:
@@ -90,7 +84,7 @@ def imagenet(data: Data) -> FolderSets:
 
 def imagenette(data: Data) -> FolderSets:
     """Its val/ is the test set; validation images are held out of train/."""
-    root = imagenette_root(data)
+    root = Path(data.root) / IMAGENETTE
     classes = folders.class_names(root / "train")
     train = folders.files(root / "train", classes)
     stay, held = held_out(train.labels, data.holdout, data.split)
@@ -103,7 +97,7 @@ CALTECH_TRAIN, CALTECH_TEST = 30, 50
 
 def caltech101(data: Data) -> FolderSets:
     """Appendix B: 30 training images a class, a fifth of them for validation, up to 50 to test."""
-    root = caltech_root(data)
+    root = Path(data.root) / CALTECH
     names = folders.class_names(root)
     every = folders.files(root, names)
     classes = tuple(name for name in names if name != "BACKGROUND_Google")

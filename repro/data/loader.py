@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from repro.data.colour import shifts
 from repro.data.images import ArrayImages, Images
 from repro.data.rescale import rescale, rescaled_crop, rescaled_shape
-from repro.data.sources import Split
+from repro.data.split import Split
 from repro.data.statistics import Statistics
 from repro.data.whole import together
 from repro.data.workers import loaded

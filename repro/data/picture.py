@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.utils import make_grid
 
 from repro.data.rescale import rescale
-from repro.data.sources import Split
+from repro.data.split import Split
 
 IMAGES = 10
 

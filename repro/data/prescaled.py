@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from repro.data.images import Images
 from repro.data.rescale import rescale, rescaled_shape
-from repro.data.sources import Split
+from repro.data.split import Split
 from repro.data.workers import loaded
 from repro.errors import RunError
 from repro.store.files import nearest, write_whole

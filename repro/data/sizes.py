@@ -9,6 +9,7 @@ from pathlib import Path
 
 from repro.config import Data
 from repro.data import sources
+from repro.data.split import Description
 from repro.errors import RequestError
 from repro.store import identity
 from repro.store.runs import Started
@@ -65,7 +66,7 @@ class Assumed:
         """
         self._images, self._classes, self.earlier = images, classes, earlier
 
-    def describe(self, data: Data, cache: Path, progress: bool) -> sources.Description:
+    def describe(self, data: Data, cache: Path, progress: bool) -> Description:
         """In place of `sources.check`: nothing is looked at.
 
         Raises:
@@ -82,7 +83,7 @@ class Assumed:
             raise RequestError(f"data={data.name}: {UNKNOWN}")
         self.images(data)
         runs = self._runs(data)
-        return sources.Description(classes, runs[-1].fingerprint if runs else "")
+        return Description(classes, runs[-1].fingerprint if runs else "")
 
     def images(self, data: Data) -> Images:
         """How many images the data set has.

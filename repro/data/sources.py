@@ -17,68 +17,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from repro.config import Data
 from repro.data import folders, layouts
+from repro.data.downloads import fetched
 from repro.data.folders import Files, held_out
-from repro.data.images import ArrayImages, Images
+from repro.data.images import ArrayImages
 from repro.data.layouts import FolderSets
+from repro.data.split import Description, Source, Split
 from repro.errors import RequestError, RunError
 
 
 @dataclass(frozen=True)
-class Split:
-    """One set of images with labels (N,) and ids that stay the same wherever the data lies."""
-
-    images: Images
-    labels: NDArray[np.int64]
-    ids: tuple[str, ...]
-
-    def take(self, indices: NDArray[np.int64]) -> Split:
-        """The images at `indices`."""
-        chosen = tuple(self.ids[index] for index in indices)
-        return Split(self.images.subset(indices), self.labels[indices], chosen)
-
-    def first(self, count: int | None) -> Split:
-        """At most `count` images, as evenly spread over the set as can be; None: all."""
-        if count is None or count >= len(self.ids):
-            return self
-        return self.take(np.linspace(0, len(self.ids) - 1, count).astype(np.int64))
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set."""
-
-    classes: tuple[str, ...]
-    train: Split
-    validation: Split
-    test: Split
-    validation_is_test: bool = False
-    left_out: int = 0
-    """Files that could not be decoded."""
-
-
-@dataclass(frozen=True)
-class Description:
-    """What is known of a data set before it is loaded."""
-
-    classes: int
-    fingerprint: str
-    """Of a folder's contents; empty where the name of the data set says it all."""
-    left_out: int = 0
-    """Files that cannot be decoded."""
-
-
-@dataclass(frozen=True)
 class Kind:
-    """How a data set is checked and loaded."""
+    """How a data set is checked, fetched and loaded."""
 
     check: Callable[[Data, Path, bool], Description]
     load: Callable[[Data, Path], Source]
     channels: int | None = None
     """What its images have, where they are not decoded to as many as are asked for."""
+    inside: str = ""
+    """Its own folder in `data.root`, where torchvision can fetch it."""
+    fetch: Callable[[Path], Any] | None = None
+    """Brings that folder into another one."""
 
 
 def check(data: Data, cache: Path, progress: bool = True) -> Description:
@@ -148,28 +109,34 @@ def other_classes(data: Data, classes: int) -> RequestError:
     )
 
 
-def load(data: Data, cache: Path) -> Source:
+def load(
+    data: Data,
+    cache: Path,
+    say: Callable[[str], None] = print,
+    check: Callable[[], None] = lambda: None,
+) -> Source:
     """The data set, downloaded into `data.root` where torchvision can and it is not there yet.
 
     Args:
         data: which data set.
         cache: where it is kept which files cannot be decoded.
+        say: takes a line for the user.
+        check: called while another process downloads; raises to stop.
 
     Raises:
         RequestError: a folder is not as expected.
         RunError: a download failed.
     """
-    return _kind(data).load(data, cache)
+    kind = _kind(data)
+    if kind.fetch is not None:
+        fetched(data.name, Path(data.root), kind.inside, kind.fetch, say, check)
+    return kind.load(data, cache)
 
 
 def _kind(data: Data) -> Kind:
     if data.name not in KINDS:
         raise RequestError(f"data={data.name} is not known: choose from {', '.join(KINDS)}")
     return KINDS[data.name]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _split_off(split: Split, share: float, seed: int) -> tuple[Split, Split]:
@@ -191,33 +158,39 @@ def _mnist5k(share: float, seed: int) -> Source:
     whole = Split(images, labels.astype(np.int64), ids)
     rest, test = _split_off(whole, share, seed)
     train, validation = _split_off(rest, share / (1 - share), seed)
-    return Source(tuple("0123456789"), train, validation, test)
+    return Source(tuple("0123456789"), train, validation, test, Description(10, ""))
 
 
 # --- data sets that torchvision downloads into memory --------------------------------------------
 
 
-def _in_memory(name: str, classes: int, channels: int) -> Kind:
+def _in_memory(name: str, classes: int, channels: int, inside: str) -> Kind:
     def load(data: Data, cache: Path) -> Source:
         parts = {train: _torchvision(name, data.root, train=train) for train in (True, False)}
         names, rest = parts[True]
         train, validation = _split_off(rest, data.holdout, data.split)
-        return Source(names, train, validation, parts[False][1])
+        return Source(names, train, validation, parts[False][1], Description(len(names), ""))
 
-    return Kind(lambda data, cache, progress: Description(classes, ""), load, channels)
+    def fetch(root: Path) -> None:
+        from torchvision import datasets
+
+        getattr(datasets, name)(root, download=True)
+
+    described = Description(classes, "")
+    return Kind(lambda data, cache, progress: described, load, channels, inside, fetch)
 
 
 def _torchvision(name: str, root: str, *, train: bool) -> tuple[tuple[str, ...], Split]:
     from torchvision import datasets
 
     try:
-        # CIFAR's archives are pickles; torchvision reads them only when their MD5 sums are right.
+        # What is there only in part or packed is completed. CIFAR's archives are pickles;
+        # torchvision reads them only when their MD5 sums are right.
         part = getattr(datasets, name)(root, train=train, download=True)
     except Exception as error:
         raise RunError(
-            f"{name} is not in {Path(root).resolve()} and could not be downloaded: "
-            f"{_one_line(error)}; put torchvision's files there, or say where they are with "
-            "data.root"
+            f"{name} in {Path(root).resolve()} cannot be read: {' '.join(str(error).split())}; "
+            "remove it, and it is downloaded again"
         ) from error
     array = torch.as_tensor(part.data)
     array = array[:, None] if array.dim() == 3 else array.permute(0, 3, 1, 2).contiguous()
@@ -230,47 +203,48 @@ def _torchvision(name: str, root: str, *, train: bool) -> tuple[tuple[str, ...],
 
 
 def _folder(sets: Callable[[Data], FolderSets]) -> Kind:
-    def check(data: Data, cache: Path, progress: bool) -> Description:
+    def look(data: Data, cache: Path, progress: bool) -> tuple[FolderSets, Description]:
         found = sets(data)
         print_of = folders.fingerprint(found.root, found.parts)
-        bad = _bad(found, data, cache, progress)
-        found = found.without(bad)
+        bad = _bad(found, data, print_of, cache, progress)
+        if bad:
+            # Other images of the same names and sizes may be whole: they make another data set.
+            names = ",".join(sorted(path.relative_to(found.root).as_posix() for path in bad))
+            print_of = hashlib.sha256(f"{print_of},{names}".encode()).hexdigest()
+        return found.without(bad), Description(len(found.classes), print_of, len(bad))
+
+    def check(data: Data, cache: Path, progress: bool) -> Description:
+        found, description = look(data, cache, progress)
         for name, part in zip(("training", "validation", "test"), found.parts, strict=True):
             if not part.paths:
                 raise RequestError(
                     f"{found.root} leaves no image for the {name} set: it needs more per class"
                 )
         if data.verify and data.on_bad_image == "error":
-            mark = cache / f"decoded-{print_of[:16]}-{data.channels}"
+            mark = cache / f"decoded-{description.fingerprint[:16]}-{data.channels}"
             folders.verify(found.parts, data.channels, mark, progress)
-        if bad:
-            # Other images of the same names and sizes may be whole: they make another data set.
-            names = ",".join(sorted(path.relative_to(found.root).as_posix() for path in bad))
-            print_of = hashlib.sha256(f"{print_of},{names}".encode()).hexdigest()
-        return Description(len(found.classes), print_of, len(bad))
+        return description
 
     def load(data: Data, cache: Path) -> Source:
-        found = sets(data)
-        bad = _bad(found, data, cache, progress=False)
-        found = found.without(bad)
+        found, description = look(data, cache, progress=False)
 
         def split(part: Files) -> Split:
             ids = tuple(path.relative_to(found.root).as_posix() for path in part.paths)
             return Split(part.images(data.channels), part.labels, ids)
 
-        validation = split(found.validation)
+        train, validation = split(found.train), split(found.validation)
         test = validation if found.validation_is_test else split(found.test)
-        train = split(found.train)
-        return Source(found.classes, train, validation, test, found.validation_is_test, len(bad))
+        return Source(found.classes, train, validation, test, description, found.validation_is_test)
 
     return Kind(check, load)
 
 
-def _bad(found: FolderSets, data: Data, cache: Path, progress: bool) -> frozenset[Path]:
+def _bad(
+    found: FolderSets, data: Data, print_of: str, cache: Path, progress: bool
+) -> frozenset[Path]:
     """The files that cannot be decoded, where such are to be left out; else none is looked at."""
     if data.on_bad_image != "skip":
         return frozenset()
-    print_of = folders.fingerprint(found.root, found.parts)
     # A copy elsewhere may be whole, whatever its names and sizes: it has a mark of its own.
     place = hashlib.sha256(str(found.root.resolve()).encode()).hexdigest()
     mark = cache / f"broken-{print_of[:16]}-{place[:8]}-{data.channels}.json"
@@ -278,45 +252,37 @@ def _bad(found: FolderSets, data: Data, cache: Path, progress: bool) -> frozense
 
 
 def _downloaded(
-    classes: int,
-    where: Callable[[Data], Path],
-    fetch: Callable[[Data], Any],
-    sets: Callable[[Data], FolderSets],
+    classes: int, inside: str, fetch: Callable[[Path], Any], sets: Callable[[Data], FolderSets]
 ) -> Kind:
     """A folder that torchvision can fetch: checked where it is there, fetched when it is needed."""
     kind = _folder(sets)
 
-    def check(data: Data, cache: Path, progress: bool) -> Description:
-        if not where(data).is_dir():
-            return Description(classes, "")
-        found = kind.check(data, cache, progress)
+    def named(found: Description) -> Description:
         # The name says it all, unless files are left out.
         return found if found.left_out else Description(found.classes, "")
 
+    def check(data: Data, cache: Path, progress: bool) -> Description:
+        if not (Path(data.root) / inside).is_dir():
+            return Description(classes, "")
+        return named(kind.check(data, cache, progress))
+
     def load(data: Data, cache: Path) -> Source:
-        if not where(data).is_dir():
-            try:
-                fetch(data)
-            except Exception as error:
-                raise RunError(
-                    f"data={data.name} is not in {where(data)} and could not be downloaded: "
-                    f"{_one_line(error)}; unpack it there, or say where it is with data.root"
-                ) from error
-        return kind.load(data, cache)
+        source = kind.load(data, cache)
+        return dataclasses.replace(source, description=named(source.description))
 
-    return Kind(check, load)
+    return Kind(check, load, None, inside, fetch)
 
 
-def _fetch_caltech101(data: Data) -> None:
+def _fetch_caltech101(root: Path) -> None:
     from torchvision.datasets import Caltech101
 
-    Caltech101(data.root, download=True)
+    Caltech101(root, download=True)
 
 
-def _fetch_imagenette(data: Data) -> None:
+def _fetch_imagenette(root: Path) -> None:
     from torchvision.datasets import Imagenette
 
-    Imagenette(data.root, split="train", size="full", download=True)
+    Imagenette(root, split="train", size="full", download=True)
 
 
 KINDS = {
@@ -325,12 +291,12 @@ KINDS = {
         lambda data, cache: _mnist5k(data.holdout, data.split),
         channels=1,
     ),
-    "mnist": _in_memory("MNIST", 10, channels=1),
-    "fashion_mnist": _in_memory("FashionMNIST", 10, channels=1),
-    "cifar10": _in_memory("CIFAR10", 10, channels=3),
-    "cifar100": _in_memory("CIFAR100", 100, channels=3),
-    "caltech101": _downloaded(101, layouts.caltech_root, _fetch_caltech101, layouts.caltech101),
-    "imagenette": _downloaded(10, layouts.imagenette_root, _fetch_imagenette, layouts.imagenette),
+    "mnist": _in_memory("MNIST", 10, 1, "MNIST/raw"),
+    "fashion_mnist": _in_memory("FashionMNIST", 10, 1, "FashionMNIST/raw"),
+    "cifar10": _in_memory("CIFAR10", 10, 3, "cifar-10-batches-py"),
+    "cifar100": _in_memory("CIFAR100", 100, 3, "cifar-100-python"),
+    "caltech101": _downloaded(101, layouts.CALTECH, _fetch_caltech101, layouts.caltech101),
+    "imagenette": _downloaded(10, layouts.IMAGENETTE, _fetch_imagenette, layouts.imagenette),
     "imagenet": _folder(layouts.imagenet),
     "imagefolder": _folder(layouts.imagefolder),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from repro.data.images import ArrayImages
-from repro.data.sources import Split
+from repro.data.split import Split
 from repro.store.files import write_whole
 
 SAMPLE = 10_000
@@ -44,14 +45,15 @@ def statistics(
     Args:
         train: the training images.
         cache: folder that keeps the result.
-        key: name of the data with all that decides which images these are.
+        key: name of the data with all that decides which images its ids are.
         progress: whether to show a bar.
         check: called before each image; raises to stop.
 
     Raises:
         RunError: an image cannot be decoded, or the result cannot be kept.
     """
-    path = cache / f"statistics-{key}.json"
+    content = hashlib.sha256("\n".join([key, *train.ids]).encode()).hexdigest()
+    path = cache / f"statistics-{content[:16]}.json"
     try:
         return _read(path)
     except (OSError, ValueError, KeyError, TypeError):

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from repro.data.images import ArrayImages, Images
 from repro.data.rescale import rescale, rescaled_crop, rescaled_shape
-from repro.data.sources import Split
+from repro.data.split import Split
 from repro.data.workers import loaded
 from repro.errors import RunError
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from repro.data.sources import Split
+from repro.data.split import Split
 from repro.data.whole import WASTE, centre_crops, whole_images
 from repro.evaluate.memory import Fitting
 from repro.nets.dense import Dense, mixes_shapes

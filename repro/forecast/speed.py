@@ -17,9 +17,6 @@ from repro.store import identity
 from repro.store.runs import Started
 from repro.train import rate
 
-SAME = ("cpu", "device", "threads", "world_size")
-"""What must be equal in a run's `environment` for its speed to be this machine's."""
-
 
 @dataclass(frozen=True)
 class Rate:
@@ -53,14 +50,14 @@ def measured(requests: Sequence[Request], earlier: Sequence[Started]) -> dict[st
 def _by_runs(request: Request, earlier: Sequence[Started]) -> Rate | None:
     """By the training of the same net on this machine, the loading of images included."""
     config = request.config
-    here = environment.describe(config, environment.device(config.device))
+    here = environment.speed(config, environment.device(config.device))
     speeds = [
         run.result["images_per_second"]
         for run in earlier
         if run.result is not None
         and run.result["images_per_second"]
         and _work(run.config) == _work(config)
-        and all(run.result["environment"].get(key) == here[key] for key in SAME)
+        and here.items() <= run.result["environment"].items()
     ]
     if not speeds:
         return None

@@ -28,6 +28,8 @@ from repro.store.leases import first_free
 RECORD = "record"
 FAILED = "failed.json"
 WEIGHTS = "weights.safetensors"
+CHECKPOINTS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
+"""Two generations, written in turn."""
 ACTIVATIONS = "activations.csv"
 """The size of activations through the depth before training, where it was asked for."""
 RESULT = (

@@ -21,9 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn, optim
 
-from repro.store.runs import Folder
-
-GENERATIONS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
+from repro.store.runs import CHECKPOINTS, Folder
 
 SHARE = 20
 """A checkpoint is followed by work of so many times its own duration: a slow disk has little of a
@@ -80,7 +78,7 @@ def save_checkpoint(
     }
     text = json.dumps(place)
     header = {"place": text, "digest": _digest(tensors, text)}
-    folder.write(GENERATIONS[count % 2], save(tensors, metadata=header))
+    folder.write(CHECKPOINTS[count % 2], save(tensors, metadata=header))
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -103,7 +101,7 @@ def load_checkpoint(
         The place in training and the number of the next checkpoint, or None where there is none.
     """
     found = []
-    for generation, name in enumerate(GENERATIONS):
+    for generation, name in enumerate(CHECKPOINTS):
         try:
             tensors, place = _read(folder / name)
         except FileNotFoundError:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +10,14 @@ import pandas as pd
 import pytest
 
 from repro.analysis.measured import COLUMNS, members
+from repro.analysis.settings import command
 from repro.analysis.tables import net_title
 from repro.analysis.write import write
 from repro.errors import RequestError
 from repro.options import read
 from repro.report import DEFAULTS
 from repro.store import views
+from repro.store.runs import finished
 from tests.analysis.conftest import MakeRun, posteriors
 
 KEY = [column for column in COLUMNS if column not in ("value", "paper", "run")]
@@ -75,6 +78,14 @@ def test_rows_stand_in_the_papers_order_and_open_ones_have_their_command(
     assert f"net=E-jitter {runs}" in commands
     assert f"net=A-S256 {runs}" in commands
     assert f"net=D-S256 {runs}" not in commands
+
+
+def test_commands_can_be_pasted(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A", "data.root=/my photos")
+    (run,) = finished(tmp_path / "runs")
+    words = shlex.split(command(run, ["net=D-S256"], "crops_each_scale"))
+    assert words[:4] == ["python", "-m", "repro.run", "net=D-S256"]
+    assert {"data.root=/my photos", "test=[crops_each_scale]"} < set(words)
 
 
 def test_several_seeds_give_mean_spread_and_n(tmp_path: Path, make_run: MakeRun) -> None:
@@ -139,6 +150,7 @@ def test_the_same_store_gives_the_same_report(tmp_path: Path, make_run: MakeRun)
 
 def test_deviations_come_from_the_configuration(tmp_path: Path, make_run: MakeRun) -> None:
     make_run("arch=A", "recipe=paper")
+    make_run("arch=D", "recipe=paper", "scale.smin=320", "scale.smax=320")
     make_run("arch=B", "recipe=paper", "recipe.batch=64", "init=he")
     folder = report(tmp_path)
     found = {p.name: pd.read_csv(p) for p in (folder / "tables").glob("*deviations.csv")}
@@ -146,6 +158,7 @@ def test_deviations_come_from_the_configuration(tmp_path: Path, make_run: MakeRu
     changed = next(frame for name, frame in found.items() if "batch" in name)
     assert not plain.here.str.contains("batch|learning rate|initialisation").any()
     assert plain.here.str.contains("crop of 64 pixels").any()
+    assert plain.here.str.contains("S=320").any()
     assert changed.here.str.contains("mini-batch of 64 images").any()
     assert changed.here.str.contains("initialisation he").any()
 

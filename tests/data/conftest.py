@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from repro.data.images import ArrayImages, FileImages
-from repro.data.sources import Split
+from repro.data.split import Split
 
 
 def save(path: Path, height: int, width: int, seed: int = 0) -> Path:

@@ -13,7 +13,7 @@ from repro.data import statistics as room
 from repro.data.colour import shifts
 from repro.data.images import ArrayImages
 from repro.data.loader import normalise
-from repro.data.sources import Split
+from repro.data.split import Split
 from repro.data.statistics import Statistics, compute, statistics
 from repro.train.interruption import Interrupted
 from tests.data.conftest import arrays
@@ -46,12 +46,19 @@ def test_each_image_weighs_the_same_whatever_its_size(photographs: Split) -> Non
     assert np.allclose(vectors.T @ vectors, np.eye(3))
 
 
-def test_the_result_is_kept_and_a_damaged_file_computed_again(tmp_path: Path) -> None:
+def test_the_result_is_kept_and_a_damaged_file_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache = tmp_path / "cache"
     first = statistics(arrays(4, 3), cache, "key", progress=False)
-    assert statistics(arrays(5, 3), cache, "key", progress=False) == first
-    assert statistics(arrays(5, 3), cache, "other", progress=False) != first
-    (file,) = cache.glob("*key*")
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "compute", lambda *_: pytest.fail("computed again"))
+        assert statistics(arrays(4, 3), cache, "key", progress=False) == first
+    (file,) = cache.iterdir()
+    # Other images of that name, as after a file of conf/ was edited, and the same under another.
+    assert statistics(arrays(5, 3), cache, "key", progress=False) != first
+    assert statistics(arrays(4, 3), cache, "other", progress=False) == first
+    assert len(list(cache.iterdir())) == 3
     for damage in (b"", file.read_bytes()[:40], b"[]", b"{}", b"\xff\xfe", b'{"mean": 3}'):
         file.write_bytes(damage)
         assert statistics(arrays(4, 3), cache, "key", progress=False) == first

@@ -19,7 +19,7 @@ from repro.data.colour import shifts
 from repro.data.images import ArrayImages, FileImages
 from repro.data.loader import TrainingCrops, draws
 from repro.data.rescale import rescale
-from repro.data.sources import Split
+from repro.data.split import Split
 from repro.data.statistics import compute
 from repro.data.whole import centre_crops, whole_images
 from repro.errors import RunError

@@ -16,7 +16,7 @@ from repro.data.images import FileImages
 from repro.data.loader import TrainingCrops
 from repro.data.prescaled import prescaled
 from repro.data.rescale import rescale
-from repro.data.sources import Split
+from repro.data.split import Split
 from repro.errors import RunError
 
 FEW_CORES = "ignore:This DataLoader will create:UserWarning"

@@ -22,7 +22,8 @@ from repro.config import CONF, Data, choice
 from repro.data import sources
 from repro.data.folders import held_out
 from repro.data.images import ArrayImages, FileImages
-from repro.data.sources import KINDS, Source, Split, check
+from repro.data.sources import KINDS, check
+from repro.data.split import Source, Split
 from repro.errors import RequestError, RunError
 from tests.data.conftest import fill, save
 
@@ -199,7 +200,7 @@ def test_files_that_do_not_decode_can_be_left_out(
     assert found.fingerprint != whole.fingerprint, "other images are another data set"
     monkeypatch.setattr("repro.data.folders.decode", lambda *_: pytest.fail("decoded again"))
     source = sources.load(skipping, cache)
-    assert source.left_out == 2
+    assert source.description.left_out == 2
     ids = {*source.train.ids, *source.validation.ids, *source.test.ids}
     assert len(ids) == 58
     assert not ids & {"train/dog/7.png", "test/cat/2.png"}
@@ -231,7 +232,7 @@ def test_a_disk_that_fails_makes_no_image_a_broken_one(
             assert "\n" not in str(caught.value)
     assert not cache.exists(), "nothing is kept of it"
     found = check(skipping, cache, progress=False)
-    assert (found.left_out, sources.load(skipping, cache).left_out) == (0, 0)
+    assert (found.left_out, sources.load(skipping, cache).description.left_out) == (0, 0)
     assert found.fingerprint == check(data("imagefolder", root), cache, progress=False).fingerprint
 
 
@@ -246,7 +247,7 @@ def test_a_folder_spelt_otherwise_is_looked_at_once_and_a_copy_by_itself(
     def left_out(place: Path | str) -> int:
         skipping = data("imagefolder", Path(place), on_bad_image="skip")
         left = check(skipping, cache, progress=False).left_out
-        assert sources.load(skipping, cache).left_out == left
+        assert sources.load(skipping, cache).description.left_out == left
         return left
 
     assert (left_out(root), left_out(copy)) == (0, 1)

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional
 
 from repro.data.images import ArrayImages
 from repro.data.rescale import rescale
-from repro.data.sources import Split
+from repro.data.split import Split
 from repro.data.whole import centre_crops, shared, whole_images
 from tests.data.conftest import arrays
 

@@ -14,7 +14,7 @@ from torchvision.transforms.functional import five_crop
 from repro.config import Arch
 from repro.data.images import ArrayImages, FileImages
 from repro.data.rescale import rescale
-from repro.data.sources import Split
+from repro.data.split import Split
 from repro.evaluate.views import centre_error, compute, grid
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG

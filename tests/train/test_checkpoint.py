@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn, optim
 
-from repro.store.runs import Folder
-from repro.train.checkpoint import GENERATIONS, load_checkpoint, save_checkpoint
+from repro.store.runs import CHECKPOINTS, Folder
+from repro.train.checkpoint import load_checkpoint, save_checkpoint
 
 PLACE = {"epoch": 1, "step": 3, "iteration": 11, "loss_sum": 0.1 + 0.2, "schedule": {"best": 1e999}}
 
@@ -112,9 +112,9 @@ def test_the_newest_is_used_and_the_older_is_written_over(
     assert place["iteration"] == iterations[-1]
     expected, _ = made("sgd", steps=1, seed=iterations[-1])
     assert torch.equal(net[0].weight, expected[0].weight)  # type: ignore[index]
-    assert {path.name for path in tmp_path.iterdir()} == set(GENERATIONS[: len(iterations)])
+    assert {path.name for path in tmp_path.iterdir()} == set(CHECKPOINTS[: len(iterations)])
     # The next one leaves the newest alone.
-    assert GENERATIONS[count % 2] != GENERATIONS[(len(iterations) - 1) % 2]
+    assert CHECKPOINTS[count % 2] != CHECKPOINTS[(len(iterations) - 1) % 2]
 
 
 def test_after_validation_is_later_than_before_it(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_after_validation_is_later_than_before_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("newest", [0, 1])
 def test_any_damage_is_noticed_and_the_other_generation_used(newest: int, tmp_path: Path) -> None:
     saved(tmp_path, [9, 5] if newest == 0 else [5, 9])
-    path = tmp_path / GENERATIONS[newest]
+    path = tmp_path / CHECKPOINTS[newest]
     whole = path.read_bytes()
     damaged = [whole[:length] for length in (0, 4, 100, len(whole) // 2, len(whole) - 1)]
     for place in {0, 3, 8, 9, *range(10, len(whole), 97), len(whole) - 1}:
@@ -155,7 +155,7 @@ def test_any_damage_is_noticed_and_the_other_generation_used(newest: int, tmp_pa
 
 def test_with_both_damaged_training_begins_anew(tmp_path: Path) -> None:
     saved(tmp_path, [5, 9])
-    for name in GENERATIONS:
+    for name in CHECKPOINTS:
         (tmp_path / name).write_bytes(b"{}")
     result, said, net = loaded(tmp_path)
     assert result is None

@@ -19,7 +19,7 @@ from torch.nn import functional
 from repro.config import EAGER, Arch, Config
 from repro.data.images import ArrayImages
 from repro.data.loader import TrainingCrops, normalise
-from repro.data.sources import Split
+from repro.data.split import Split
 from repro.data.statistics import compute
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG

@@ -1,0 +1,54 @@
+"""What a data set is to those who train and test: three sets of images, and what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repro.data.images import Images
+
+
+@dataclass(frozen=True)
+class Split:
+    """One set of images with labels (N,) and ids that stay the same wherever the data lies."""
+
+    images: Images
+    labels: NDArray[np.int64]
+    ids: tuple[str, ...]
+
+    def take(self, indices: NDArray[np.int64]) -> Split:
+        """The images at `indices`."""
+        chosen = tuple(self.ids[index] for index in indices)
+        return Split(self.images.subset(indices), self.labels[indices], chosen)
+
+    def first(self, count: int | None) -> Split:
+        """At most `count` images, as evenly spread over the set as can be; None: all."""
+        if count is None or count >= len(self.ids):
+            return self
+        return self.take(np.linspace(0, len(self.ids) - 1, count).astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of a data set before it is loaded."""
+
+    classes: int
+    fingerprint: str
+    """Of a folder's contents; empty where the name of the data set says it all."""
+    left_out: int = 0
+    """Files that cannot be decoded."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set."""
+
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    description: Description
+    """As it was found when it was loaded."""
+    validation_is_test: bool = False
