@@ -3,7 +3,7 @@
     python -m repro.bench                              all that need no files: half an hour
     python -m repro.bench photos=FOLDER shapes=FOLDER  all contests
     python -m repro.bench only=training,sweep rounds=7
-    python -m repro.bench images=4000 out=reports/bench
+    python -m repro.bench images=4000 out=FOLDER
 
 Contests:
   training   the whole loop against the bare step, a torchvision loop, the blog's program and
@@ -16,7 +16,9 @@ Contests:
 
 The contestants of each take turns; it prints and writes medians over the rounds with their range,
 and the ratio of the first contestant to each other one: rates.csv (every round), summary.csv,
-summary.md and a figure. Rates hold for the machine that they were taken on; ratios carry further.
+summary.md and a figure, in reports/bench-latest unless out= says where. What that folder has of
+other contests, taken on the same machine, stays. Rates hold for that machine; ratios carry
+further.
 Exit status: 0 written; 2 the request was wrong.
 """
 
@@ -45,7 +47,7 @@ DEFAULTS = {
     "images": "2048",
     "threads": "2",
     "device": "auto",
-    "out": "reports/bench",
+    "out": "reports/bench-latest",
 }
 
 
@@ -96,6 +98,9 @@ def bench(options: dict[str, str]) -> str:
     from repro.benchmark import measure, page, training
 
     chosen, out = environment.device(options["device"]), Path(options["out"])
+    machine = page.machine(environment.device_name(chosen), options["threads"])
+    # Before any long work.
+    page.kept(out, machine)
     settings = training.config("D", "eighth", "mnist5k")
     settings.threads = int(options["threads"])
     rounds: list[pd.DataFrame] = []
@@ -104,8 +109,7 @@ def bench(options: dict[str, str]) -> str:
         for contest in _contests(options, chosen):
             rounds.append(measure.run(contest, int(options["rounds"]), progress=True))
             # After each, so that what breaks a later one takes nothing with it.
-            name = environment.device_name(chosen)
-            written = page.write(pd.concat(rounds), out, name, options["threads"])
+            written = page.write(pd.concat(rounds), out, machine)
     return written
 
 

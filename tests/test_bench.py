@@ -64,10 +64,24 @@ def test_every_contestant_trains_on_as_many_images(tmp_path: Path) -> None:
         [(contest.name, name, 1, 5.0, "images/s") for name in contest.contestants],
         columns=["contest", "contestant", "round", "rate", "unit"],
     )
-    said = page.write(rounds, tmp_path / "bench", "cpu", "2")
+    out = tmp_path / "bench"
+    said = page.write(rounds, out, "a machine")
     assert "this suite" in said
-    written = {file.name for file in (tmp_path / "bench").iterdir()}
+    written = {file.name for file in out.iterdir()}
     assert written == {"rates.csv", "summary.csv", "summary.md", "ratios.png", "ratios.svg"}
+    # Another contest leaves this one, the same one again takes its place, elsewhere is elsewhere.
+    page.write(rounds.assign(contest="another"), out, "a machine")
+    page.write(rounds.assign(rate=7.0), out, "a machine")
+    rates = pd.read_csv(out / "rates.csv").groupby("contest").rate.unique()
+    assert {name: list(found) for name, found in rates.items()} == {
+        contest.name: [7.0],
+        "another": [5.0],
+    }
+    with pytest.raises(RequestError, match="was taken on a machine, this is mine: name another"):
+        page.kept(out, "mine")
+    (out / "rates.csv").write_text("what is this\n")
+    with pytest.raises(RequestError, match="cannot be read: .* name another out="):
+        page.kept(out, "a machine")
 
 
 @pytest.fixture(scope="module")

@@ -15,22 +15,56 @@ from matplotlib.ticker import LogLocator, NullLocator
 from repro.analysis.figures import COLOURS, STYLE, Drawn, drawn
 from repro.benchmark.measure import summary
 from repro.environment import cpu
+from repro.errors import RequestError
 from repro.store.files import write_whole
 
+COLUMNS = ["contest", "contestant", "round", "rate", "unit", "machine"]
 BESIDE: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
 """Of words that stand at a row's height."""
 
 
-def write(rounds: pd.DataFrame, out: Path, device: str, threads: str) -> str:
-    """Write rates.csv, summary.csv, summary.md, ratios.png and ratios.svg; what to print.
+def machine(device: str, threads: str) -> str:
+    """Where rates are taken, in words."""
+    return f"{cpu()}, {os.cpu_count()} cores, {platform.system()}; {device}, {threads} threads"
+
+
+def kept(out: Path, machine: str) -> pd.DataFrame:
+    """The rounds that were measured before on this machine and written to `out`.
 
     Raises:
+        RequestError: they were measured elsewhere, or cannot be read.
+    """
+    file = out / "rates.csv"
+    if not file.exists():
+        return pd.DataFrame(columns=COLUMNS)
+    try:
+        rounds = pd.read_csv(file)[COLUMNS]
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise RequestError(f"{file} cannot be read: {reason}; name another out=") from None
+    elsewhere = set(rounds.machine) - {machine}
+    if elsewhere:
+        raise RequestError(
+            f"{file} was taken on {elsewhere.pop()}, this is {machine}: name another out="
+        )
+    return rounds
+
+
+def write(rounds: pd.DataFrame, out: Path, machine: str) -> str:
+    """Write rates.csv, summary.csv, summary.md, ratios.png and ratios.svg; what to print.
+
+    Contests that `out` has from an earlier command stay, unless they were held again.
+
+    Raises:
+        RequestError: the folder has rates of another machine.
         RunError: the folder cannot be written to.
     """
+    earlier = kept(out, machine)
+    others = earlier[~earlier.contest.isin(rounds.contest)]
+    rounds = pd.concat([others, rounds.assign(machine=machine)], ignore_index=True)[COLUMNS]
     table = summary(rounds)
     shown = readable(table).to_markdown(index=False, disable_numparse=True)
-    machine = f"{cpu()}, {os.cpu_count()} cores, {platform.system()}; {device}, {threads} threads"
-    text = f"Median of {table.rounds.max()} interleaved rounds on: {machine}.\n\n{shown}\n"
+    text = f"Medians of interleaved rounds on: {machine}.\n\n{shown}\n"
     with mpl.rc_context(STYLE):
         figure = _figure(table, machine)
     files = {
@@ -55,6 +89,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             {
                 "contest": row["contest"],
                 "contestant": row["contestant"],
+                "rounds": row["rounds"],
                 "rate": f"{row['rate']:{digits}} [{low}; {high}] {row['unit']}",
                 "first is faster by": (
                     f"{row['ratio']:.2f} [{row['ratio_lowest']:.2f}; {row['ratio_highest']:.2f}]"
