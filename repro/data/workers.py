@@ -17,6 +17,8 @@ from repro.signals import AHEAD, URGENT
 
 ASKING = frozenset((*URGENT, *AHEAD))
 """The process that trains heeds these, and needs its workers meanwhile."""
+WAITS = hasattr(signal, "sigwaitinfo")
+"""Whether a process can find out who sent a signal: not on macOS, nor on Windows."""
 
 
 def loaded(dataset: Dataset[Any], workers: int, **how: Any) -> Iterator[Any]:
@@ -59,11 +61,12 @@ def _undisturbed() -> Iterator[None]:
     A worker that dies is noticed where its next item is awaited: torch would raise that wherever
     this process happens to be, amid a step or a write.
     """
-    if not hasattr(signal, "sigwaitinfo"):
+    if not hasattr(signal, "SIGCHLD"):
+        # Windows.
         yield
         return
     child = signal.getsignal(signal.SIGCHLD)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING if WAITS else ())
     try:
         yield
     finally:
@@ -73,8 +76,11 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _heed_parent(_: int) -> None:
-    if hasattr(signal, "sigwaitinfo"):
+    if WAITS:
         threading.Thread(target=_end_with_parent, daemon=True).start()
+    else:
+        # A terminal sends it to all; who trains ends its workers by other signals.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _end_with_parent() -> None:

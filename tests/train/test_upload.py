@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -28,31 +29,62 @@ def test_on_a_cpu_a_batch_is_made_when_it_is_used() -> None:
         upload.take()
 
 
-class Device:
-    """What of torch.cuda an upload uses."""
+class Stream:
+    """What of a stream of torch.cuda an upload uses."""
 
-    def __init__(self) -> None:
-        self.log: list[str] = []
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name, self.log = name, log
 
-    def wait_stream(self, other: object) -> None:
-        self.log.append("waits")
+    def wait_stream(self, other: Stream) -> None:
+        self.log.append(f"{self.name} waits for {other.name}")
 
 
 @pytest.fixture
-def ahead(monkeypatch: pytest.MonkeyPatch) -> type[Upload]:
-    device = Device()
+def log() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> type[Upload]:
+    current = Stream("current", log)
 
     class Sent(Upload):
         def __init__(self, made: Iterator[Batch]) -> None:
             super().__init__(made, torch.device("cpu"))
-            self.stream = device  # type: ignore[assignment]
+            self.stream = Stream("own", log)  # type: ignore[assignment]
 
-        def _sent(self, batch: Batch) -> Batch:
-            return batch
+    @contextmanager
+    def on(stream: Stream) -> Iterator[None]:
+        log.append(f"on {stream.name}")
+        yield
+        log.append("off")
 
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda chosen: device)
-    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: None)
+    def pinned(tensor: torch.Tensor) -> torch.Tensor:
+        log.append("pinned")
+        return tensor
+
+    def recorded(tensor: torch.Tensor, stream: Stream) -> None:
+        log.append(f"{stream.name} reads")
+
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda chosen: current)
+    monkeypatch.setattr(torch.cuda, "stream", on)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pinned)
+    monkeypatch.setattr(torch.Tensor, "record_stream", recorded)
     return Sent
+
+
+def test_a_batch_is_copied_from_pinned_memory_and_awaited(
+    ahead: type[Upload], log: list[str]
+) -> None:
+    upload = ahead(batches(2, []))  # type: ignore[call-arg]
+    sent = [*["pinned"] * 3, "on own", "off"]
+    taken = ["current waits for own", *["current reads"] * 3]
+    upload.take()
+    assert log == [*sent, *taken]
+    upload.send()
+    assert log == [*sent, *taken, *sent]
+    upload.take()
+    assert log == [*sent, *taken, *sent, *taken]
 
 
 def test_on_a_device_the_next_batch_is_sent_before_it_is_used(ahead: type[Upload]) -> None:
