@@ -12,12 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
+from repro.analysis.write import write
 from repro.bench import bench, read
-from repro.benchmark import dense, jpeg, measure, page, training
+from repro.benchmark import dense, jpeg, measure, page, startup, training
 from repro.config import Arch, choice
 from repro.errors import RequestError, RunError
 from repro.spec import layers
 from repro.spec.cost import cost
+from repro.store.runs import finished
 
 
 def test_contestants_take_turns_and_ratios_are_rounds_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +118,16 @@ def test_every_contestant_judges_the_images_of_many_shapes(folder: Path) -> None
             assert f"smallest side {side}, 6 images" in name
     shapes = {tuple(image.shape) for image in dense.made_up(400, 73)}
     assert len(shapes) > 20
+
+
+def test_the_store_made_up_for_timing_a_report_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(startup, "NETS", ("A",))
+    startup.fifty_runs(tmp_path / "runs")
+    assert len(finished(tmp_path / "runs")) == 10
+    write(tmp_path / "runs", tmp_path / "out")
+    assert len(pd.read_csv(tmp_path / "out" / "results.csv").seed.unique()) == 10
 
 
 def test_a_folder_without_photographs_is_refused_before_anything_is_measured(

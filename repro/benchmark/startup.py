@@ -17,7 +17,7 @@ from repro.spec.scales import PROTOCOLS, views
 from repro.store import views as stored
 from repro.store.runs import hold
 from repro.store.views import Posteriors
-from repro.train.loop import log
+from repro.train.place import Place
 
 NETS = ("A", "A-LRN", "B", "C", "D")
 
@@ -76,7 +76,8 @@ def fifty_runs(folder: Path) -> None:
             with hold(folder, request.name, lambda line: None) as held:
                 request.folder.mkdir()
                 held.write_config(request.config, request.record)
-                held.write("log.csv", log([{"epoch": 1, "train_error": 9, "validation_error": 9}]))
+                row = {"epoch": 1.0, "train_error": 9.0, "validation_error": 9.0}
+                held.write("log.csv", Place(rows=[row]).log())
                 wanted = {v for p in PROTOCOLS for v in views(p, settings.scale, mirror=False)}
                 for view in wanted:
                     values = random.dirichlet(np.ones(10), 500).astype(np.float32)

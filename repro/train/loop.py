@@ -11,13 +11,11 @@ bit, from the middle of an epoch too, with what a checkpoint holds.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import NoReturn
 
 import torch
@@ -35,26 +33,9 @@ from repro.train.checkpoint import Pace, load_checkpoint, save_checkpoint
 from repro.train.distributed import ALONE, World
 from repro.train.interruption import Interrupted, Stop
 from repro.train.optimisers import OPTIMISERS
+from repro.train.place import Place
 from repro.train.schedule import Schedule, schedule
 from repro.train.upload import Upload
-
-
-@dataclass
-class Place:
-    """Where training is: with weights and the optimiser's state, all that a checkpoint holds."""
-
-    epoch: int = 0
-    step: int = 0
-    """Batches of this epoch that are done."""
-    iteration: int = 0
-    loss_sum: float = 0.0
-    wrong: int = 0
-    seen: int = 0
-    """Images of this epoch, and the sums of their losses and errors above."""
-    seconds: float = 0.0
-    """Spent in training and validation so far, over all interruptions."""
-    rows: list[dict[str, float]] = field(default_factory=list)
-    """The log, a row an epoch."""
 
 
 @dataclass(frozen=True)
@@ -197,37 +178,20 @@ class Training:
 
     def _end_epoch(self) -> None:
         place = self.place
+        rate, speed = self.schedule.at(place.iteration - 1), place.seen / place.epoch_seconds
         began = time.monotonic()
-        rate = self.schedule.at(place.iteration - 1)
-        training = sum(row["seconds"] for row in place.rows)
-        speed = place.seen / (place.seconds - training)
         try:
             error = self.validate()
-            validated = time.monotonic()
+            validation = time.monotonic() - began
             tested = None if self.test is None else self.test()
         except Interrupted:
             # Here no step is left of the epoch: what goes on from it begins with the validation.
             self._stop()
-        place.seconds += validated - began
-        place.rows.append(
-            {
-                "epoch": place.epoch + 1,
-                "iterations": place.iteration,
-                "learning_rate": rate,
-                "train_loss": place.loss_sum / place.seen,
-                "train_error": 100 * place.wrong / place.seen,
-                "validation_error": error,
-                "images_per_second": speed,
-                "seconds": place.seconds - training,
-            }
-        )
-        if tested is not None:
-            place.rows[-1]["test_error"] = tested
+        place.seconds += validation
+        place.end_epoch(rate, speed, error, tested)
         self.schedule.epoch_ended(error)
-        place.epoch, place.step = place.epoch + 1, 0
-        place.loss_sum, place.wrong, place.seen = 0.0, 0, 0
         with self.world.together():
-            self.folder.write("log.csv", log(place.rows))
+            self.folder.write("log.csv", place.log())
         self._save()
         if self.config.progress and not sys.stderr.isatty():
             # A file that takes the output wants a line now and then, not a bar.
@@ -299,12 +263,3 @@ class Training:
         step = self.place.step
         where = f"step {step + 1}" if step < len(self.batches) else "after its last step"
         self.say(f"{self.folder.path.name} goes on at epoch {self.place.epoch + 1}, {where}")
-
-
-def log(rows: list[dict[str, float]]) -> bytes:
-    """The content of `log.csv`."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()

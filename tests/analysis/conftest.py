@@ -16,7 +16,7 @@ from repro.spec.scales import views as views_of
 from repro.store import views
 from repro.store.runs import hold
 from repro.store.views import Posteriors
-from repro.train.loop import log
+from repro.train.place import Place
 from tests.conftest import Compose
 
 ENVIRONMENT = {
@@ -97,7 +97,9 @@ def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
             request.folder.mkdir()
             folder.write_config(request.config, request.record)
             row = {"epoch": 1, "train_error": 50.0, "validation_error": 20.0}
-            folder.write("log.csv", log([row, row | {"epoch": 2, "validation_error": 5.0}]))
+            folder.write(
+                "log.csv", Place(rows=[row, row | {"epoch": 2, "validation_error": 5.0}]).log()
+            )
             ended = result(request.config, request.record, request.name, **changes)
             if ended["outcome"] != "diverged":
                 for protocol in PROTOCOLS:

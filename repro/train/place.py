@@ -1,0 +1,61 @@
+"""Where training is: what a checkpoint holds beside weights, and what becomes the log."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Place:
+    """Where training is: with weights and the optimiser's state, all that a checkpoint holds."""
+
+    epoch: int = 0
+    step: int = 0
+    """Batches of this epoch that are done."""
+    iteration: int = 0
+    loss_sum: float = 0.0
+    wrong: int = 0
+    seen: int = 0
+    """Images of this epoch, and the sums of their losses and errors above."""
+    seconds: float = 0.0
+    """Spent in training and validation so far, over all interruptions."""
+    rows: list[dict[str, float]] = field(default_factory=list)
+    """The log, a row an epoch."""
+
+    @property
+    def epoch_seconds(self) -> float:
+        """Spent in this epoch so far."""
+        return self.seconds - sum(row["seconds"] for row in self.rows)
+
+    def end_epoch(self, rate: float, speed: float, error: float, tested: float | None) -> None:
+        """Log the epoch and begin the next one.
+
+        Args:
+            rate: the learning rate of its last step.
+            speed: of its training, in images a second.
+            error: on the validation images (%).
+            tested: on the test images (%), where that is logged.
+        """
+        row = {
+            "epoch": self.epoch + 1,
+            "iterations": self.iteration,
+            "learning_rate": rate,
+            "train_loss": self.loss_sum / self.seen,
+            "train_error": 100 * self.wrong / self.seen,
+            "validation_error": error,
+            "images_per_second": speed,
+            "seconds": self.epoch_seconds,
+        }
+        self.rows.append(row if tested is None else row | {"test_error": tested})
+        self.epoch, self.step = self.epoch + 1, 0
+        self.loss_sum, self.wrong, self.seen = 0.0, 0, 0
+
+    def log(self) -> bytes:
+        """The content of `log.csv`."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(self.rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return text.getvalue().encode()
