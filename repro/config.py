@@ -2,12 +2,15 @@
 
 Every key of every group is a field here, so that a value of the wrong type or an unknown key is
 refused while Hydra composes the configuration, and `32` means the same run however it was typed.
-What the values must satisfy together is checked in `repro.request`.
+What a number must be stands beside it; what values must satisfy together is checked in
+`repro.request`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,22 @@ CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "co
 
 EAGER = "none"
 """The value of `compile` that compiles nothing."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a number must be."""
+
+    holds: Callable[[float], bool]
+    words: str
+
+
+ABOVE_ZERO = {"bound": Bound(lambda value: 0 < value < math.inf, "a number above zero")}
+NOT_NEGATIVE = {"bound": Bound(lambda value: 0 <= value < math.inf, "zero or a number above it")}
+SHARE = {"bound": Bound(lambda value: 0 <= value < 1, "zero or a number above it, below one")}
+SEED = {
+    "bound": Bound(lambda value: 0 <= value < 2**32, "zero or a number above it, below 4294967296")
+}
 
 
 @dataclass
@@ -44,7 +63,7 @@ class Scale:
     smax: int
     parent: str | None = None
     """The scale whose finished net of the same configuration this one starts from."""
-    lr_factor: float = 1.0
+    lr_factor: float = field(default=1.0, metadata=ABOVE_ZERO)
     """Learning rate as a share of the recipe's."""
 
 
@@ -53,8 +72,8 @@ class Size:
     """How large the experiment is: the crop in pixels and the width of every layer."""
 
     name: str
-    crop: int
-    width: float
+    crop: int = field(metadata=ABOVE_ZERO)
+    width: float = field(metadata=ABOVE_ZERO)
 
 
 @dataclass
@@ -70,11 +89,11 @@ class Data:
     """Folder that holds the data set, or that it is downloaded into."""
     holdout: float = 0.1
     """Share of the training images held out for each set that the data does not bring."""
-    split: int = 0
+    split: int = field(default=0, metadata=NOT_NEGATIVE)
     """Which random split, where the data set has no official one."""
     verify: bool = False
     """Decode every image once before the first run on this folder."""
-    cache_side: int | None = None
+    cache_side: int | None = field(default=None, metadata=ABOVE_ZERO)
     """Keep the training images decoded in the store, their smallest side at most so many pixels;
     None: decode the files in every epoch."""
     on_bad_image: str = "error"
@@ -87,25 +106,25 @@ class Recipe:
     """How a net is trained (Section 3.1)."""
 
     name: str
-    batch: int
-    epochs: int
+    batch: int = field(metadata=ABOVE_ZERO)
+    epochs: int = field(metadata=ABOVE_ZERO)
     optimiser: str
-    learning_rate: float
-    momentum: float
-    weight_decay: float
-    dropout: float
+    learning_rate: float = field(metadata=ABOVE_ZERO)
+    momentum: float = field(metadata=SHARE)
+    weight_decay: float = field(metadata=NOT_NEGATIVE)
+    dropout: float = field(metadata=SHARE)
     schedule: str
-    patience: int
+    patience: int = field(metadata=NOT_NEGATIVE)
     """Plateau: epochs without a new best validation error before the rate is divided by ten."""
-    drops: int
+    drops: int = field(metadata=NOT_NEGATIVE)
     """Plateau: how often the rate is divided by ten; one more plateau stops the training."""
-    warmup: int
+    warmup: int = field(metadata=NOT_NEGATIVE)
     """Iterations over which the learning rate rises linearly from zero."""
-    clip: float | None
+    clip: float | None = field(metadata=ABOVE_ZERO)
     """Largest norm of the gradient; None: not clipped."""
-    input_range: float
+    input_range: float = field(metadata=ABOVE_ZERO)
     """Largest input value before the mean is subtracted: 255 (the paper) or 1."""
-    colour_shift: float
+    colour_shift: float = field(metadata=NOT_NEGATIVE)
     """Standard deviation of the PCA colour shift (0.1 in the paper; 0: none)."""
     init: str
     """The initialisation that this recipe was made with; `init` may choose another."""
@@ -115,7 +134,7 @@ class Recipe:
     """Whether the training set's mean colour is subtracted from the input."""
     test_each_epoch: bool = False
     """Whether the error on the test images is logged after each epoch; it steers nothing."""
-    train_images: int | None = None
+    train_images: int | None = field(default=None, metadata=ABOVE_ZERO)
     """Train on the first so many images only; None: on all."""
 
 
@@ -140,20 +159,34 @@ class Config:
     data: Data
     recipe: Recipe
     init: Init
-    seed: int = 0
+    seed: int = field(default=0, metadata=SEED)
     finetune: str = "all"
     precision: str = "float32"
     test: list[str] = field(default_factory=lambda: ["single_scale", "multi_scale", "centre"])
     device: str = "auto"
     compile: str = EAGER
-    workers: int = 0
-    threads: int = 2
+    workers: int = field(default=0, metadata=NOT_NEGATIVE)
+    threads: int = field(default=2, metadata=ABOVE_ZERO)
     progress: bool = True
-    checkpoint_seconds: float = 60.0
-    test_batch: int = 128
+    checkpoint_seconds: float = field(default=60.0, metadata=ABOVE_ZERO)
+    test_batch: int = field(default=128, metadata=ABOVE_ZERO)
     activations: bool = False
     runs: str = "runs"
     dry_run: bool = False
+
+
+def check_numbers(section: Any, path: str = "") -> None:
+    """Refuse a number that is not what stands beside its key, in a section or below it.
+
+    Raises:
+        RequestError: with the key, its value and what is expected.
+    """
+    for key in fields(section):
+        value, bound = getattr(section, key.name), key.metadata.get("bound")
+        if hasattr(value, "__dataclass_fields__"):
+            check_numbers(value, f"{path}{key.name}.")
+        elif bound is not None and value is not None and not bound.holds(value):
+            raise RequestError(f"{path}{key.name}={value}: expected {bound.words}")
 
 
 def unknown_choice(group: str, name: object) -> RequestError:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repro.config import CONF, EAGER, Config, Data, Init, Scale, choice
+from repro.config import CONF, EAGER, Config, Data, Init, Scale, check_numbers, choice
 from repro.data import sources
 from repro.data.split import Description
 from repro.errors import RequestError
@@ -30,7 +30,6 @@ from repro.train.schedule import SCHEDULES
 PRECISIONS = ("float32", "tf32", "bf16", "float64")
 COMPILERS = (EAGER, "default", "reduce-overhead", "max-autotune")
 NAME = re.compile(r"[A-Za-z][\w.+-]*")
-LARGEST_SEED = 2**32
 LONGEST_NAME = 200
 """Of a folder, so that the files named after it stay below the 255 bytes of a file system."""
 
@@ -127,7 +126,8 @@ def resolve(
         RequestError: something in it cannot be done as written.
     """
     config = copy.deepcopy(config)
-    _check_numbers(config)
+    check_numbers(config)
+    _check_together(config)
     _check_choices(config)
     cache = Path(config.runs) / ".cache"
     data = base_data(config.data)
@@ -172,44 +172,8 @@ def _check_name(name: str) -> None:
         )
 
 
-def _check_numbers(config: Config) -> None:
+def _check_together(config: Config) -> None:
     recipe = config.recipe
-    positive = {
-        "recipe.batch": recipe.batch,
-        "recipe.epochs": recipe.epochs,
-        "recipe.learning_rate": recipe.learning_rate,
-        "recipe.input_range": recipe.input_range,
-        "recipe.train_images": recipe.train_images,
-        "recipe.clip": recipe.clip,
-        "scale.lr_factor": config.scale.lr_factor,
-        "data.cache_side": config.data.cache_side,
-        "size.width": config.size.width,
-        "size.crop": config.size.crop,
-        "threads": config.threads,
-        "test_batch": config.test_batch,
-        "checkpoint_seconds": config.checkpoint_seconds,
-    }
-    for key, value in positive.items():
-        if value is not None and not 0 < value < float("inf"):
-            raise RequestError(f"{key}={value}: expected a number above zero")
-    not_negative = {
-        "recipe.momentum": recipe.momentum,
-        "recipe.weight_decay": recipe.weight_decay,
-        "recipe.dropout": recipe.dropout,
-        "recipe.warmup": recipe.warmup,
-        "recipe.drops": recipe.drops,
-        "recipe.colour_shift": recipe.colour_shift,
-        "seed": config.seed,
-        "workers": config.workers,
-    }
-    for key, value in not_negative.items():
-        if not 0 <= value < float("inf"):
-            raise RequestError(f"{key}={value}: expected zero or a number above it")
-    if config.seed >= LARGEST_SEED:
-        raise RequestError(f"seed={config.seed}: expected a number below {LARGEST_SEED}")
-    for key in ("recipe.momentum", "recipe.dropout"):
-        if not_negative[key] >= 1:
-            raise RequestError(f"{key}={not_negative[key]}: expected a number below one")
     if config.size.crop % 32:
         raise RequestError(
             f"size.crop={config.size.crop} is not a multiple of 32, the step of five poolings: "

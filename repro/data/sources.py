@@ -96,8 +96,6 @@ def check_options(data: Data) -> None:
         raise RequestError(
             f"data.on_bad_image={data.on_bad_image} is not known: choose from error, skip"
         )
-    if data.split < 0:
-        raise RequestError(f"data.split={data.split}: expected zero or a number above it")
     if not 0 < data.holdout < 0.5:
         raise RequestError(f"data.holdout={data.holdout}: expected a share between 0 and 0.5")
 

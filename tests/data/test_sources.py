@@ -87,7 +87,6 @@ def test_the_embedded_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         (data("mnist5k", holdout=0.0), "data.holdout=0.0"),
         (data("mnist5k", holdout=0.5), "data.holdout=0.5"),
         (data("mnist5k", holdout=float("nan")), "data.holdout=nan"),
-        (data("mnist5k", split=-1), "data.split=-1"),
         (data("imagefolder", "nowhere"), "data.root=nowhere is missing"),
         (data("imagenet", "nowhere"), "nowhere/train/n.*ILSVRC2012_img_train.tar"),
     ],
