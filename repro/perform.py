@@ -23,7 +23,7 @@ from repro.nets.weights import load_weights, weights
 from repro.request import Request, resolve
 from repro.spec import layers
 from repro.spec.cost import cost
-from repro.spec.scales import PAPER_CROP, View, pixels, single_q
+from repro.spec.scales import PAPER_CROP, PICTURED, View, pixels, single_q
 from repro.stage import Stage, say
 from repro.store import views as stored
 from repro.store.files import DAY, sweep
@@ -43,8 +43,6 @@ from repro.train.distributed import world
 from repro.train.interruption import Stop
 from repro.train.loop import Outcome, Training
 
-PICTURED = ((256, 256), (384, 384), (256, 512))
-"""The training scales that the picture of crops shows, in paper pixels."""
 FORWARD = 4
 """Images of the forward pass that measures activations."""
 

@@ -22,7 +22,7 @@ from repro.analysis.measured import Spread, spread
 from repro.analysis.settings import Comparison
 from repro.analysis.tables import in_order, net_title, ordered, scale_label
 from repro.paper import published
-from repro.spec.scales import ONE_NUMBER
+from repro.spec.scales import ONE_NUMBER, PICTURED
 from repro.store.runs import Run
 
 # Okabe and Ito's colours and two of Paul Tol's, told apart by colour-blind readers too.
@@ -264,8 +264,9 @@ def training_crops(comparison: Comparison) -> Drawn | None:
     figure = Figure(figsize=(8, 8 * share * height / width + 0.1))
     axes = figure.add_axes((0.99 - share, 0.01, share, 0.98))
     axes.imshow(image, interpolation="none")
-    axes.set_yticks([height * (row + 0.5) / 3 for row in range(3)],
-                    ["S = 256", "S = 384", "S in [256; 512]"])  # fmt: skip
+    rows = range(len(PICTURED))
+    labels = [f"S = {low}" if low == high else f"S in [{low}; {high}]" for low, high in PICTURED]
+    axes.set_yticks([height * (row + 0.5) / len(rows) for row in rows], labels)
     axes.set_xticks([])
     axes.grid(visible=False)
     for spine in axes.spines.values():

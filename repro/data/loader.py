@@ -22,7 +22,7 @@ from repro.data.images import ArrayImages, Images
 from repro.data.rescale import rescale, rescaled_crop, rescaled_shape
 from repro.data.split import Split
 from repro.data.statistics import Statistics
-from repro.data.whole import together
+from repro.data.whole import collated
 from repro.data.workers import loaded
 from repro.errors import RunError
 
@@ -143,7 +143,7 @@ class TrainingCrops:
             return
         cut = Cut(self.split.images, self.crop, self.square)
         workers = 0 if isinstance(self.split.images, ArrayImages) else self.workers
-        yield from loaded(cut, workers, batch_sampler=batches, collate_fn=together)
+        yield from loaded(cut, workers, batch_sampler=batches, collate_fn=collated)
 
     def _windows(self, batch: list[Crop]) -> Tensor:
         """Crops of images that are rescaled already, in one step instead of one by one."""

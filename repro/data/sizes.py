@@ -16,7 +16,7 @@ from repro.store.runs import Started
 
 
 @dataclass(frozen=True)
-class Images:
+class Counts:
     """How many images a data set has."""
 
     train: int
@@ -29,20 +29,20 @@ class Known:
     """A data set as it is published; a set of no images is held out of the training images."""
 
     classes: int
-    images: Images
+    images: Counts
 
 
 KNOWN = {
-    "mnist5k": Known(10, Images(5_000, 0, 0)),
-    "mnist": Known(10, Images(60_000, 0, 10_000)),
-    "fashion_mnist": Known(10, Images(60_000, 0, 10_000)),
-    "cifar10": Known(10, Images(50_000, 0, 10_000)),
-    "cifar100": Known(100, Images(50_000, 0, 10_000)),
+    "mnist5k": Known(10, Counts(5_000, 0, 0)),
+    "mnist": Known(10, Counts(60_000, 0, 10_000)),
+    "fashion_mnist": Known(10, Counts(60_000, 0, 10_000)),
+    "cifar10": Known(10, Counts(50_000, 0, 10_000)),
+    "cifar100": Known(100, Counts(50_000, 0, 10_000)),
     # Of its 101 classes 24 images, 6 and what is left of the others up to 50 (Appendix B).
-    "caltech101": Known(101, Images(2_424, 606, 2_945)),
-    "imagenette": Known(10, Images(9_469, 0, 3_925)),
+    "caltech101": Known(101, Counts(2_424, 606, 2_945)),
+    "imagenette": Known(10, Counts(9_469, 0, 3_925)),
     # Its validation images are tested on too.
-    "imagenet": Known(1000, Images(1_281_167, 50_000, 50_000)),
+    "imagenet": Known(1000, Counts(1_281_167, 50_000, 50_000)),
 }
 FOLDERS = ("imagenet", "imagefolder")
 """Data sets whose folder decides what is in them."""
@@ -56,7 +56,7 @@ class Assumed:
     """What is taken for a data set: what was said, what an earlier run found, or what is known."""
 
     def __init__(
-        self, images: Images | None, classes: int | None, earlier: Sequence[Started]
+        self, images: Counts | None, classes: int | None, earlier: Sequence[Started]
     ) -> None:
         """
         Args:
@@ -85,7 +85,7 @@ class Assumed:
         runs = self._runs(data)
         return Description(classes, runs[-1].fingerprint if runs else "")
 
-    def images(self, data: Data) -> Images:
+    def images(self, data: Data) -> Counts:
         """How many images the data set has.
 
         Raises:
@@ -96,7 +96,7 @@ class Assumed:
         train = self._found(data, "train")
         if train is not None:
             validation, test = self._found(data, "validation"), self._found(data, "test")
-            return Images(train, validation or 0, test or 0)
+            return Counts(train, validation or 0, test or 0)
         known = KNOWN.get(data.name)
         if known is None or data.classes not in (None, known.classes):
             raise RequestError(f"data={data.name}: {UNKNOWN}")
@@ -117,8 +117,8 @@ def _plain(data: Data) -> Data:
     return dataclasses.replace(data, name=identity.base(data.name), verify=False)
 
 
-def _held_out(images: Images, share: float) -> Images:
+def _held_out(images: Counts, share: float) -> Counts:
     held = round(share * images.train)
     validation, test = images.validation or held, images.test or held
     kept = images.train - (images.validation == 0) * held - (images.test == 0) * held
-    return Images(kept, validation, test)
+    return Counts(kept, validation, test)

@@ -42,7 +42,7 @@ class Whole(Dataset[Tensor | str]):
         return image.flip(-1) if self.mirror else image
 
 
-def together(images: Sequence[Tensor | str]) -> Tensor | str:
+def collated(images: Sequence[Tensor | str]) -> Tensor | str:
     """Images (C, h, w) as one batch, zeros to the right of and below the smaller ones.
 
     It lies in memory row by row, (N, H, W, C). A string is why there is no image; it is passed on.
@@ -62,7 +62,7 @@ def _batches(
     whole: Whole, batches: list[list[int]], workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     workers = 0 if isinstance(whole.images, ArrayImages) else workers
-    made = loaded(whole, workers, batch_sampler=batches, collate_fn=together)
+    made = loaded(whole, workers, batch_sampler=batches, collate_fn=collated)
     for indices, images in zip(batches, made, strict=True):
         yield torch.tensor(indices), images
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from repro import environment
 from repro.config import Config
-from repro.data.sizes import Assumed, Images
+from repro.data.sizes import Assumed, Counts
 from repro.forecast.speed import Rate, measured, said
 from repro.request import Request, base_data, resolve
 from repro.spec import memory, work
@@ -31,7 +31,7 @@ class Row:
     """What tells the run from the others, as in `D-S256`."""
     starts_from: str
     """The labels of its parents."""
-    images: Images
+    images: Counts
     iterations: int
     """Still to be done, at most."""
     memory: memory.Memory
@@ -66,7 +66,7 @@ class Forecast:
             classes: of the data; None: as many as are known of.
         """
         self.tflops, self.classes = tflops, classes
-        self.images = None if images is None else Images(*images)
+        self.images = None if images is None else Counts(*images)
         self._stores: dict[str, list[Started]] = {}
         self._bar = tqdm(desc="reading configurations", unit="run", leave=False, disable=None)
 

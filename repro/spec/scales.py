@@ -74,6 +74,8 @@ PROTOCOLS = {
         ("windows", "dense"), "several", section="3.2 and 4.3, boundary conditions"
     ),
 }
+PICTURED = ((256, 256), (384, 384), (256, 512))
+"""The training scales that the picture of crops shows, a row each, in paper pixels."""
 ONE_NUMBER = tuple(name for name, protocol in PROTOCOLS.items() if protocol.scales != "each")
 """The protocols whose views have one mean."""
 EACH_Q = tuple(range(224, 513, 32))
