@@ -124,18 +124,9 @@ def job(config: Any) -> None:
     In a launcher's process an interruption ends it quietly: what is raised there would have the
     launcher kill the others before they have saved.
     """
-    from repro.perform import perform
-    from repro.request import resolve
-
     global _stop
-    try:
-        request = resolve(typed(config))
-    except RequestError as error:
-        # It was right when the command was given; as its run did not finish, the end says so.
-        print(error, file=sys.stderr)
-        return
     if _home:
-        perform(request, Stop())
+        _work(config, Stop())
         return
     if _stop is None:
         parent = multiprocessing.parent_process()
@@ -144,11 +135,24 @@ def job(config: Any) -> None:
         return
     try:
         with _lines():
-            perform(request, _stop)
+            _work(config, _stop)
     except Interrupted:
         if _stop.orphaned:
             # It would wait for more work of a process that is no more.
             os._exit(STATUS)
+
+
+def _work(config: Any, stop: Stop) -> None:
+    from repro.perform import perform
+    from repro.request import resolve
+
+    try:
+        request = resolve(typed(config))
+    except RequestError as error:
+        # It was right when the command was given; that its run did not finish, the end will say.
+        print(error, file=sys.stderr)
+        return
+    perform(request, stop)
 
 
 @contextmanager

@@ -83,6 +83,31 @@ def test_a_folder_that_changes_amid_a_sweep_is_not_trained_on_under_its_old_name
     assert len(list((tmp_path / "runs").glob("*/result.json"))) == 3
 
 
+def test_what_goes_wrong_after_the_checks_fails_its_run_and_not_the_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data"
+    for label in "ab":
+        (folder / "train" / label).mkdir(parents=True)
+        for n in range(20):
+            Image.new("RGB", (40, 40), (10 * n, 0, 0)).save(folder / "train" / label / f"{n}.png")
+    trains = Training.run
+
+    def removes(training: Training) -> Outcome:
+        folder.rename(tmp_path / "elsewhere")
+        # As for a launcher's job on another host, the folder is looked at anew.
+        sources._checked.cache_clear()
+        return trains(training)
+
+    words = ["-m", "seed=0,1,2", "data=imagefolder", f"data.root={folder}", "test=[centre]"]
+    monkeypatch.setattr(Training, "run", removes)
+    assert run(tmp_path / "runs", *words) == 1
+    said = capsys.readouterr().err
+    assert f"data.root={folder} is missing" in said
+    assert "of 3 runs finished; the same command goes on" in said
+    assert "Traceback" not in said
+
+
 def test_an_interrupted_command_says_what_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
