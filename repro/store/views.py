@@ -7,7 +7,7 @@ log-posteriors above, `labels` (N,) and `ids` (N,).
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -115,25 +115,30 @@ def missing(folder: Path, wanted: Sequence[View]) -> list[View]:
     return [view for view, file in files if not file.is_file() or damage(file)]
 
 
-def mean(views: Sequence[Posteriors]) -> Posteriors:
+def mean(views: Iterable[Posteriors]) -> Posteriors:
     """The mean of the posteriors of views of one test set (Section 3.2), images in order of ids.
+
+    Of views that are read as they are asked for, one is in memory at a time.
 
     Raises:
         ValueError: no views, or they show different images.
     """
-    if not views:
+    following = iter(views)
+    first = next(following, None)
+    if first is None:
         raise ValueError("the mean of no views")
-    orders = [np.argsort(view.ids, kind="stable") for view in views]
-    ids = views[0].ids[orders[0]]
-    labels = views[0].labels[orders[0]]
-    for view, order in zip(views, orders, strict=True):
+    order = np.argsort(first.ids, kind="stable")
+    ids, labels, count = first.ids[order], first.labels[order], 1
+    total = first.posteriors[order].astype(np.float64)
+    for view in following:
+        order = np.argsort(view.ids, kind="stable")
         if not (
             np.array_equal(view.ids[order], ids) and np.array_equal(view.labels[order], labels)
         ):
             raise ValueError("the views show different images")
-    aligned = [view.posteriors[order] for view, order in zip(views, orders, strict=True)]
-    total = np.stack(aligned).mean(axis=0, dtype=np.float64)
-    return Posteriors(np.asarray(total, dtype=np.float32), labels, ids)
+        total += view.posteriors[order]
+        count += 1
+    return Posteriors((total / count).astype(np.float32), labels, ids)
 
 
 def mean_of(folder: Path, wanted: Sequence[View]) -> Posteriors | None:
@@ -144,9 +149,8 @@ def mean_of(folder: Path, wanted: Sequence[View]) -> Posteriors | None:
     """
     if missing(folder, wanted):
         return None
-    found = [posteriors for view in wanted if (posteriors := read(folder, view)) is not None]
     try:
-        return mean(found)
+        return mean(found for view in wanted if (found := read(folder, view)) is not None)
     except ValueError as error:
         names = ", ".join(view.name for view in wanted)
         raise RequestError(
