@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from torch.utils.data import Dataset
 
+from repro.data import workers
 from repro.data.workers import loaded
 from repro.errors import RunError
 from tests.data.conftest import fill
@@ -79,6 +80,13 @@ def test_a_worker_loads_on_where_a_run_is_asked_to_stop(name: str) -> None:
     made = loaded(Signalled(signal.Signals[name]), 2, batch_size=None)
     assert list(made) == list(range(6))
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+def test_a_worker_heeds_no_ctrl_c_where_senders_cannot_be_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workers, "WAITS", False)
+    assert list(loaded(Signalled(signal.SIGINT), 2, batch_size=None)) == list(range(6))
 
 
 @pytest.mark.slow
