@@ -8,23 +8,20 @@ then read from the store, whichever launcher worked and wherever.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import errno
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import yaml
-
 from repro import launch
 from repro.config import CONF, Config, register, typed, unknown_choice
 from repro.errors import RequestError, RunError
+from repro.refusals import guarded, is_configuration_error, message
 from repro.store.files import check_writable
-from repro.train.interruption import STATUS, Interrupted, interruptible
+from repro.train.interruption import Interrupted
 
 if TYPE_CHECKING:
     from repro.request import Request
@@ -48,30 +45,6 @@ def command(arguments: list[str]) -> int:
 
         return beside_others(lambda: guarded(lambda: _command(arguments)))
     return guarded(lambda: _command(arguments))
-
-
-def guarded(work: Callable[[], int]) -> int:
-    """The exit status of `work`, where a wrong request becomes a line and status 2.
-
-    Raises:
-        repro.train.interruption.Interrupted: asked to stop; carries status 75.
-    """
-    # Hydra then raises instead of printing and leaving with its own status.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        with interruptible():
-            return work()
-    except RequestError as error:
-        return _refuse(str(error))
-    except KeyboardInterrupt:
-        # No run was under way: one that is takes the signal itself and saves what it has.
-        return STATUS
-    except yaml.YAMLError as error:
-        return _refuse(" ".join(f"a file of conf/ cannot be read: {error}".split()))
-    except Exception as error:
-        if _is_configuration_error(error):
-            return _refuse(_message(error))
-        raise
 
 
 def _command(arguments: list[str]) -> int:
@@ -222,9 +195,9 @@ def compose(arguments: list[str], check: Callable[[Config], Request]) -> list[Re
             requests.append(check(typed(config)))
         except Exception as error:
             known = isinstance(error, RequestError | RunError)
-            if not known and not _is_configuration_error(error):
+            if not known and not is_configuration_error(error):
                 raise
-            errors.append(_message(error))
+            errors.append(message(error))
 
     written = ("hydra.sweep.dir=", "hydra.run.dir=")
     kept = [word for word in arguments if not word.lstrip("+~").startswith(written)]
@@ -244,7 +217,7 @@ def _launch(launcher: str, arguments: list[str]) -> None:
             # Of Hydra's own files; a run says so by itself.
             print(f"the sweep cannot be written down: {error.strerror}", file=sys.stderr)
             return
-        if launcher == launch.BASIC or _is_configuration_error(error):
+        if launcher == launch.BASIC or is_configuration_error(error):
             raise
         print(launch.ended(launcher, error, arguments), file=sys.stderr)
 
@@ -294,43 +267,3 @@ def _plan(requests: list[Request]) -> str:
             ]
     done = f"{len(seen)} runs in {requests[0].config.runs}; nothing was done"
     return "\n".join([*lines, f"{done}; python -m repro.plan says what they would take"])
-
-
-def _refuse(message: str) -> int:
-    print(message, file=sys.stderr)
-    return 2
-
-
-def _is_configuration_error(error: BaseException) -> bool:
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    return isinstance(error, HydraException | OmegaConfBaseException)
-
-
-def _message(error: BaseException) -> str:
-    """One line that says what is wrong, or Hydra's list of choices; nothing for its developers."""
-    from omegaconf.errors import ConfigAttributeError, ConfigKeyError
-
-    text = str(error).strip()
-    if several := re.match(r"Ambiguous value for argument '(.*)'", text):
-        return f"{several[1]} are several values: add -m for a sweep"
-    cause = error.__cause__
-    for known in (error, cause):
-        if isinstance(known, ConfigKeyError | ConfigAttributeError):
-            section = known.object_type
-            if section is not None and dataclasses.is_dataclass(section):
-                keys = ", ".join(field.name for field in dataclasses.fields(section))
-                return f"{known.full_key} is not known: choose from {keys}"
-    if cause is not None and str(cause).strip() not in text:
-        text += f"\n{str(cause).strip()}"
-    text = text.partition("Config search path:")[0].removeprefix("Error merging override ")
-    if "Available options" in text:
-        return text.rstrip()
-    developers = ("full_key:", "object_type=", "reference_type=", "See https:")
-    lines = [line.strip().rstrip(".:") for line in text.splitlines()]
-    line = ": ".join(line for line in lines if line and not line.startswith(developers))
-    return line.replace(
-        "Invalid value assigned: str is not a ListConfig, list or tuple",
-        "expected a list, as in test=[single_scale,centre]",
-    )

@@ -57,7 +57,7 @@ def main() -> None:
 
 def plan(arguments: list[str]) -> int:
     """Print the plan of a command line; the exit status, 0 or 2."""
-    from repro.command import guarded
+    from repro.refusals import guarded
 
     return guarded(lambda: _plan(arguments))
 
