@@ -265,5 +265,6 @@ def _plan(requests: list[Request]) -> str:
                 f"{member.name}: {member.state()}; {cost(member.net).parameters:,} parameters, "
                 f"{member.config.recipe.epochs} epochs; views to compute: {views or 'none'}"
             ]
-    done = f"{len(seen)} runs in {requests[0].config.runs}; nothing was done"
+    runs = "1 run" if len(seen) == 1 else f"{len(seen)} runs"
+    done = f"{runs} in {requests[0].config.runs}; nothing was done"
     return "\n".join([*lines, f"{done}; python -m repro.plan says what they would take"])
