@@ -15,7 +15,7 @@ import yaml
 from numpy.typing import NDArray
 
 from repro.analysis.intervals import Difference, Interval, difference, holm
-from repro.analysis.measured import Measured, fuse, members
+from repro.analysis.measured import Measured, members
 from repro.analysis.settings import INSTEAD, Comparison
 from repro.paper import published
 from repro.spec.scales import PROTOCOLS, pixels
@@ -228,7 +228,7 @@ def values(side: Side, comparison: Comparison) -> dict[int, NDArray[np.float64]]
 
 def _measured(side: Side, comparison: Comparison) -> list[Measured]:
     if len(members(side.net)) > 1:
-        return fuse(comparison.measured, members(side.net), side.test)
+        return comparison.fusion(side.net, side.test)
     return comparison.cells(side.net, side.test)
 
 

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from repro.config import Init
+from repro.errors import RequestError
 from repro.paper import published
 from repro.spec.scales import PROTOCOLS, readings, views_at
 from repro.store import views as stored
@@ -29,6 +29,23 @@ TOP = {"top1_error": 1, "top5_error": 5}
 
 
 @dataclass(frozen=True)
+class Errors:
+    """What is kept of posteriors, which for many classes are a thousand times as large."""
+
+    classes: int
+    wrong: dict[int, NDArray[np.bool_]]
+    """By k, whether each image's class is not among the k best, in the order of image ids; only
+    for k below the number of classes."""
+
+    @classmethod
+    def of(cls, posteriors: Posteriors) -> Errors:
+        """The errors that posteriors make."""
+        classes = posteriors.posteriors.shape[1]
+        wrong = {k: stored.wrong(posteriors, k) for k in TOP.values() if k < classes}
+        return cls(classes, wrong)
+
+
+@dataclass(frozen=True)
 class Measured:
     """One net, or several whose posteriors are averaged, tested by one protocol."""
 
@@ -38,7 +55,7 @@ class Measured:
     protocol: str
     qs: tuple[tuple[int, ...], ...]
     """The test scales of each run, in paper pixels."""
-    posteriors: Posteriors
+    errors: Errors
 
     @property
     def run(self) -> Run:
@@ -58,12 +75,12 @@ class Measured:
     @property
     def images(self) -> int:
         """Test images."""
-        return len(self.posteriors.labels)
+        return len(self.wrong)
 
-    @cached_property
+    @property
     def wrong(self) -> NDArray[np.bool_]:
         """Top-1 errors, an image each, in the order of image ids."""
-        return stored.wrong(self.posteriors, 1)
+        return self.errors.wrong[1]
 
     def joined(self, word: Callable[[Run], str]) -> str:
         """A word about each run, joined by `+`."""
@@ -71,14 +88,12 @@ class Measured:
 
     def error(self, metric: str) -> float | None:
         """Error in percent, or None where there are too few classes for the metric to mean much."""
-        if self.posteriors.posteriors.shape[1] <= TOP[metric]:
-            return None
-        return 100 * float(stored.wrong(self.posteriors, TOP[metric]).mean())
+        wrong = self.errors.wrong.get(TOP[metric])
+        return None if wrong is None else 100 * float(wrong.mean())
 
     def published(self, metric: str) -> float | None:
         """The paper's value of this cell; top-5 only where there are as many classes."""
-        classes = self.posteriors.posteriors.shape[1]
-        if metric == "top5_error" and classes != published.CLASSES:
+        if metric == "top5_error" and self.errors.classes != published.CLASSES:
             return None
         if not all(published.is_table1(run.config.arch) for run in self.runs):
             return None
@@ -143,11 +158,21 @@ def measure(runs: Sequence[Run], usual: Init | None = None) -> list[Measured]:
     for run in runs:
         for protocol in PROTOCOLS:
             for qs in readings(protocol, run.config.scale):
-                wanted = views_at(protocol, qs, run.config.data.mirror)
-                posteriors = stored.mean_of(run.folder, wanted)
+                posteriors = _posteriors(run, protocol, qs)
                 if posteriors is not None:
-                    label = net_label(run, usual)
-                    found.append(Measured((run,), label, protocol, (qs,), posteriors))
+                    label, errors = net_label(run, usual), Errors.of(posteriors)
+                    found.append(Measured((run,), label, protocol, (qs,), errors))
+    return found
+
+
+def _posteriors(run: Run, protocol: str, qs: tuple[int, ...]) -> Posteriors | None:
+    return stored.mean_of(run.folder, views_at(protocol, qs, run.config.data.mirror))
+
+
+def _again(run: Run, protocol: str, qs: tuple[int, ...]) -> Posteriors:
+    found = _posteriors(run, protocol, qs)
+    if found is None:
+        raise RequestError(f"{run.folder} changed while it was read: give the command again")
     return found
 
 
@@ -165,10 +190,11 @@ def fuse(measured: Sequence[Measured], nets: Sequence[str], protocol: str) -> li
         found = {one.net: one for one in measured if (one.protocol, one.seed) == (protocol, seed)}
         if all(net in found for net in nets):
             chosen = [found[net] for net in nets]
-            posteriors = stored.mean([one.posteriors for one in chosen])
             runs = tuple(one.run for one in chosen)
             qs = tuple(one.qs[0] for one in chosen)
-            fusions.append(Measured(runs, "+".join(nets), protocol, qs, posteriors))
+            parts = (_again(run, protocol, q) for run, q in zip(runs, qs, strict=True))
+            errors = Errors.of(stored.mean(parts))
+            fusions.append(Measured(runs, "+".join(nets), protocol, qs, errors))
     return fusions
 
 

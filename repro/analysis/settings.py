@@ -63,11 +63,17 @@ class Comparison:
         self.measured = measure(self.runs, self.usual)
         wanted = [(row["members"], row["protocol"]) for row in published.rows(6)]
         wanted += [(_as_published(net), name) for net in self.asked for name in ONE_NUMBER]
+        self._fusions: dict[tuple[str, str], list[Measured]] = {}
         self.fused = [
-            one
-            for net, protocol in dict.fromkeys(wanted)
-            for one in fuse(self.measured, members(net), protocol)
+            one for net, protocol in dict.fromkeys(wanted) for one in self.fusion(net, protocol)
         ]
+
+    def fusion(self, ensemble: str, protocol: str) -> list[Measured]:
+        """An ensemble tested by a protocol, for every seed that all of its members have."""
+        if (ensemble, protocol) not in self._fusions:
+            found = fuse(self.measured, members(ensemble), protocol)
+            self._fusions[ensemble, protocol] = found
+        return self._fusions[ensemble, protocol]
 
     @property
     def config(self) -> Config:

@@ -22,6 +22,10 @@ from repro.spec.scales import View
 LOGARITHMS_ABOVE = 100
 
 
+class Damaged(RequestError):
+    """A view's file cannot be read."""
+
+
 @dataclass(frozen=True)
 class Posteriors:
     """Class posteriors of a test set, images in the order of their ids."""
@@ -55,7 +59,7 @@ def read(folder: Path, view: View) -> Posteriors | None:
     """A stored view of a run, or None where there is none.
 
     Raises:
-        RequestError: the file is damaged.
+        Damaged: the file cannot be read.
     """
     file = path(folder, view)
     if not file.is_file():
@@ -78,9 +82,7 @@ def _load(file: Path) -> dict[str, NDArray[Any]]:
     except Exception as error:
         # One bit is enough for zlib.error, NotImplementedError, a password that is asked for, ...
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise RequestError(
-            f"{file} is damaged: {reason}; the run's command computes it again"
-        ) from None
+        raise Damaged(f"{file} is damaged: {reason}; the run's command computes it again") from None
     return found
 
 
@@ -147,16 +149,25 @@ def mean_of(folder: Path, wanted: Sequence[View]) -> Posteriors | None:
     Raises:
         RequestError: the views show different images.
     """
-    if missing(folder, wanted):
+    if not all(path(folder, view).is_file() for view in wanted):
         return None
     try:
-        return mean(found for view in wanted if (found := read(folder, view)) is not None)
+        return mean(_there(folder, view) for view in wanted)
+    except Damaged:
+        return None
     except ValueError as error:
         names = ", ".join(view.name for view in wanted)
         raise RequestError(
             f"{folder / 'views'}, {names}: {error}; remove the views and give the run's command "
             "again"
         ) from error
+
+
+def _there(folder: Path, view: View) -> Posteriors:
+    found = read(folder, view)
+    if found is None:
+        raise Damaged(f"{path(folder, view)} is gone")
+    return found
 
 
 def wrong(view: Posteriors, k: int) -> NDArray[np.bool_]:
