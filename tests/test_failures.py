@@ -83,6 +83,26 @@ def test_a_folder_that_changes_amid_a_sweep_is_not_trained_on_under_its_old_name
     assert len(list((tmp_path / "runs").glob("*/result.json"))) == 3
 
 
+def test_a_dry_run_decodes_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in "ab":
+        (tmp_path / "data" / "train" / label).mkdir(parents=True)
+        for n in range(10):
+            picture = Image.new("RGB", (40, 40), (10 * n, 0, 0))
+            picture.save(tmp_path / "data" / "train" / label / f"{n}.png")
+    words = ["data=imagefolder", f"data.root={tmp_path}/data", "data.verify=true", "test=[centre]"]
+    with monkeypatch.context() as patch:
+        patch.setattr("repro.data.folders.decode", lambda *_: pytest.fail("decoded"))
+        assert run(tmp_path / "runs", *words, "dry_run=true") == 0
+    said = capsys.readouterr().out
+    assert "1 run in" in said
+    assert not (tmp_path / "runs").exists()
+    assert run(tmp_path / "runs", *words) == 0
+    (folder,) = folders(tmp_path / "runs").values()
+    assert f"{folder.name}: new" in said
+
+
 def test_what_goes_wrong_after_the_checks_fails_its_run_and_not_the_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
