@@ -92,8 +92,6 @@ def bench(options: dict[str, str]) -> str:
         RequestError: the device is not here.
         RunError: the results could not be written, or a contestant failed.
     """
-    import pandas as pd
-
     from repro import environment
     from repro.benchmark import measure, page, training
 
@@ -103,13 +101,12 @@ def bench(options: dict[str, str]) -> str:
     page.kept(out, machine)
     settings = training.config("D", "eighth", "mnist5k")
     settings.threads = int(options["threads"])
-    rounds: list[pd.DataFrame] = []
     written = "nothing was measured"
     with environment.torch_settings(settings):
         for contest in _contests(options, chosen):
-            rounds.append(measure.run(contest, int(options["rounds"]), progress=True))
+            rounds = measure.run(contest, int(options["rounds"]), progress=True)
             # After each, so that what breaks a later one takes nothing with it.
-            written = page.write(pd.concat(rounds), out, machine)
+            written = page.write(rounds, out, machine)
     return written
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +183,7 @@ def check_numbers(section: Any, path: str = "") -> None:
     """
     for key in fields(section):
         value, bound = getattr(section, key.name), key.metadata.get("bound")
-        if hasattr(value, "__dataclass_fields__"):
+        if is_dataclass(value):
             check_numbers(value, f"{path}{key.name}.")
         elif bound is not None and value is not None and not bound.holds(value):
             raise RequestError(f"{path}{key.name}={value}: expected {bound.words}")

@@ -14,3 +14,8 @@ class RequestError(Exception):
 
 class RunError(Exception):
     """A run that had started cannot go on."""
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of others says, in one line; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import yaml
 
-from repro.errors import RequestError
+from repro.errors import RequestError, one_line
 from repro.train.interruption import STATUS, interruptible
 
 
@@ -31,7 +31,7 @@ def guarded(work: Callable[[], int]) -> int:
         # No run was under way: one that is takes the signal itself and saves what it has.
         return STATUS
     except yaml.YAMLError as error:
-        return _refuse(" ".join(f"a file of conf/ cannot be read: {error}".split()))
+        return _refuse(f"a file of conf/ cannot be read: {one_line(error)}")
     except Exception as error:
         if is_configuration_error(error):
             return _refuse(message(error))

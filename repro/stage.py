@@ -73,10 +73,14 @@ class Stage:
         )
 
     def _statistics(self) -> Statistics:
-        config, description = self.request.config, self.request.description
-        key = f"{config.data.name}-{config.data.channels}-{description.fingerprint[:16]}"
-        train, check = self.source.train, self.stop.check
-        return statistics(train, self.cache, key, config.progress, check)
+        train, progress = self.source.train, self.request.config.progress
+        return statistics(train, self.cache, self._key, progress, self.stop.check)
+
+    @property
+    def _key(self) -> str:
+        """All that decides which images the ids of the data are."""
+        data = base_data(self.request.config.data)
+        return f"{data.name}-{data.channels}-{self.request.description.fingerprint}"
 
     def net(self) -> VGG:
         """The run's net on its device; its weights are still to come."""
@@ -121,16 +125,14 @@ class Stage:
 
     def cached(self, train: Split) -> Split:
         """The training images from where they are kept decoded, if they are."""
-        config, description = self.request.config, self.request.description
-        data = base_data(config.data)
-        if data.cache_side is None:
+        config = self.request.config
+        side = config.data.cache_side
+        if side is None:
             return train
-        key = f"{data.name}-{data.channels}-{description.fingerprint}"
         how: dict[str, Any] = {"workers": config.workers, "progress": config.progress}
-        side = data.cache_side
         # What one process of a host makes, the others find.
         return self.world.host_first(
-            lambda: prescaled(train, side, self.cache, key, check=self.stop.check, **how)
+            lambda: prescaled(train, side, self.cache, self._key, check=self.stop.check, **how)
         )
 
     def error(self, net: VGG, split: Split) -> float:

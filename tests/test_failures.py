@@ -25,6 +25,7 @@ from repro.errors import RunError
 from repro.store import runs as store
 from repro.train.interruption import Interrupted
 from repro.train.loop import Outcome, Training
+from tests.data.conftest import fill, save
 from tests.test_run import folders, run
 
 
@@ -58,15 +59,11 @@ def test_a_copy_of_a_checkpoint_is_none(tmp_path: Path) -> None:
 def test_a_folder_that_changes_amid_a_sweep_is_not_trained_on_under_its_old_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for label in "ab":
-        (tmp_path / "data" / "train" / label).mkdir(parents=True)
-        for n in range(20):
-            picture = Image.new("RGB", (40, 40), (10 * n, 100 * (label == "a"), 0))
-            picture.save(tmp_path / "data" / "train" / label / f"{n}.png")
+    fill(tmp_path / "data", train={"a": 20, "b": 20})
     trains, more = Training.run, tmp_path / "data" / "train" / "a" / "more.png"
 
     def meanwhile(training: Training) -> Outcome:
-        picture.save(more)
+        save(more, 8, 9)
         return trains(training)
 
     words = ["-m", "arch=A,B", "data=imagefolder", f"data.root={tmp_path}/data", "test=[centre]"]
@@ -86,11 +83,7 @@ def test_a_folder_that_changes_amid_a_sweep_is_not_trained_on_under_its_old_name
 def test_a_dry_run_decodes_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for label in "ab":
-        (tmp_path / "data" / "train" / label).mkdir(parents=True)
-        for n in range(10):
-            picture = Image.new("RGB", (40, 40), (10 * n, 0, 0))
-            picture.save(tmp_path / "data" / "train" / label / f"{n}.png")
+    fill(tmp_path / "data", train={"a": 10, "b": 10})
     words = ["data=imagefolder", f"data.root={tmp_path}/data", "data.verify=true", "test=[centre]"]
     with monkeypatch.context() as patch:
         patch.setattr("repro.data.folders.decode", lambda *_: pytest.fail("decoded"))
@@ -106,11 +99,7 @@ def test_a_dry_run_decodes_no_folder(
 def test_what_goes_wrong_after_the_checks_fails_its_run_and_not_the_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "data"
-    for label in "ab":
-        (folder / "train" / label).mkdir(parents=True)
-        for n in range(20):
-            Image.new("RGB", (40, 40), (10 * n, 0, 0)).save(folder / "train" / label / f"{n}.png")
+    folder = fill(tmp_path / "data", train={"a": 20, "b": 20})
     trains = Training.run
 
     def removes(training: Training) -> Outcome:

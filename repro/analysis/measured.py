@@ -183,6 +183,9 @@ def fuse(measured: Sequence[Measured], nets: Sequence[str], protocol: str) -> li
         measured: nets of one setting.
         nets: which, as in `D-jitter`.
         protocol: how each is tested, at the test scales of its own S.
+
+    Raises:
+        RequestError: a view that was measured is gone.
     """
     seeds = sorted({one.seed for one in measured})
     fusions = []

@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from repro.analysis.figures import COLOURS, STYLE, Drawn, drawn
 from repro.benchmark.measure import summary
 from repro.environment import cpu
-from repro.errors import RequestError
+from repro.errors import RequestError, one_line
 from repro.store.files import write_whole
 
 COLUMNS = ["contest", "contestant", "round", "rate", "unit", "machine"]
@@ -40,7 +40,7 @@ def kept(out: Path, machine: str) -> pd.DataFrame:
     try:
         rounds = pd.read_csv(file)[COLUMNS]
     except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise RequestError(f"{file} cannot be read: {reason}; name another out=") from None
     elsewhere = set(rounds.machine) - {machine}
     if elsewhere:

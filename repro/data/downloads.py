@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from repro.errors import RunError
+from repro.errors import RunError, one_line
 from repro.store.leases import first_free
 
 
@@ -51,8 +51,8 @@ def fetched(
             finally:
                 shutil.rmtree(beside, ignore_errors=True)
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise RunError(
-            f"data={name} is not in {where.resolve()} and could not be downloaded: {reason}; "
-            "put it there as torchvision does, or say where it is with data.root"
+            f"data={name} is not in {where.resolve()} and could not be downloaded: "
+            f"{one_line(error)}; put it there as torchvision does, or say where it is with "
+            "data.root"
         ) from error

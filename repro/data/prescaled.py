@@ -8,7 +8,6 @@ interrupted, and several processes, or several runs, make it together.
 
 from __future__ import annotations
 
-import hashlib
 import random
 import shutil
 from collections.abc import Callable
@@ -91,8 +90,7 @@ def prescaled(
     Raises:
         RunError: an image cannot be decoded, a worker was killed, or the disk has no room.
     """
-    content = hashlib.sha256("\n".join([key, *split.ids]).encode()).hexdigest()
-    folder = kept / f"prescaled-{side}-{content[:16]}"
+    folder = kept / f"prescaled-{side}-{split.key(key)}"
     files = range(-(-len(split.images) // IMAGES))
     missing = [number for number in files if not _path(folder, number).is_file()]
     if missing:

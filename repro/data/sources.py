@@ -25,7 +25,7 @@ from repro.data.folders import Files, held_out
 from repro.data.images import ArrayImages
 from repro.data.layouts import FolderSets
 from repro.data.split import Description, Source, Split
-from repro.errors import RequestError, RunError
+from repro.errors import RequestError, RunError, one_line
 
 
 @dataclass(frozen=True)
@@ -169,13 +169,18 @@ def _in_memory(name: str, classes: int, channels: int, inside: str) -> Kind:
         train, validation = _split_off(rest, data.holdout, data.split)
         return Source(names, train, validation, parts[False][1], Description(len(names), ""))
 
+    described = Description(classes, "")
+    fetch = _by_torchvision(name)
+    return Kind(lambda data, cache, progress: described, load, channels, inside, fetch)
+
+
+def _by_torchvision(name: str, **how: str) -> Callable[[Path], None]:
     def fetch(root: Path) -> None:
         from torchvision import datasets
 
-        getattr(datasets, name)(root, download=True)
+        getattr(datasets, name)(root, download=True, **how)
 
-    described = Description(classes, "")
-    return Kind(lambda data, cache, progress: described, load, channels, inside, fetch)
+    return fetch
 
 
 def _torchvision(name: str, root: str, *, train: bool) -> tuple[tuple[str, ...], Split]:
@@ -187,7 +192,7 @@ def _torchvision(name: str, root: str, *, train: bool) -> tuple[tuple[str, ...],
         part = getattr(datasets, name)(root, train=train, download=True)
     except Exception as error:
         raise RunError(
-            f"{name} in {Path(root).resolve()} cannot be read: {' '.join(str(error).split())}; "
+            f"{name} in {Path(root).resolve()} cannot be read: {one_line(error)}; "
             "remove it, and it is downloaded again"
         ) from error
     array = torch.as_tensor(part.data)
@@ -271,18 +276,6 @@ def _downloaded(
     return Kind(check, load, None, inside, fetch)
 
 
-def _fetch_caltech101(root: Path) -> None:
-    from torchvision.datasets import Caltech101
-
-    Caltech101(root, download=True)
-
-
-def _fetch_imagenette(root: Path) -> None:
-    from torchvision.datasets import Imagenette
-
-    Imagenette(root, split="train", size="full", download=True)
-
-
 KINDS = {
     "mnist5k": Kind(
         lambda data, cache, progress: Description(10, ""),
@@ -293,8 +286,15 @@ KINDS = {
     "fashion_mnist": _in_memory("FashionMNIST", 10, 1, "FashionMNIST/raw"),
     "cifar10": _in_memory("CIFAR10", 10, 3, "cifar-10-batches-py"),
     "cifar100": _in_memory("CIFAR100", 100, 3, "cifar-100-python"),
-    "caltech101": _downloaded(101, layouts.CALTECH, _fetch_caltech101, layouts.caltech101),
-    "imagenette": _downloaded(10, layouts.IMAGENETTE, _fetch_imagenette, layouts.imagenette),
+    "caltech101": _downloaded(
+        101, layouts.CALTECH, _by_torchvision("Caltech101"), layouts.caltech101
+    ),
+    "imagenette": _downloaded(
+        10,
+        layouts.IMAGENETTE,
+        _by_torchvision("Imagenette", split="train", size="full"),
+        layouts.imagenette,
+    ),
     "imagenet": _folder(layouts.imagenet),
     "imagefolder": _folder(layouts.imagefolder),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,10 @@ class Split:
     images: Images
     labels: NDArray[np.int64]
     ids: tuple[str, ...]
+
+    def key(self, name: str) -> str:
+        """Of these images in a cache: `name` says all that decides which images the ids are."""
+        return hashlib.sha256("\n".join([name, *self.ids]).encode()).hexdigest()[:16]
 
     def take(self, indices: NDArray[np.int64]) -> Split:
         """The images at `indices`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -52,8 +51,7 @@ def statistics(
     Raises:
         RunError: an image cannot be decoded, or the result cannot be kept.
     """
-    content = hashlib.sha256("\n".join([key, *train.ids]).encode()).hexdigest()
-    path = cache / f"statistics-{content[:16]}.json"
+    path = cache / f"statistics-{train.key(key)}.json"
     try:
         return _read(path)
     except (OSError, ValueError, KeyError, TypeError):

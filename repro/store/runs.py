@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from repro.config import Config, typed
-from repro.errors import RequestError, RunError
+from repro.errors import RequestError, RunError, one_line
 from repro.store import identity as identities
 from repro.store.files import sweep, write_whole
 from repro.store.leases import first_free
@@ -64,7 +64,7 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
         config = typed(tree)
         expected = identities.identity(config, record["parents"], record["fingerprint"])
     except Exception as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise RequestError(f"{path} cannot be read as a run's configuration: {reason}") from error
     if identities.name(config, expected) != folder.name:
         raise RequestError(

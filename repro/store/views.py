@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.errors import RequestError
+from repro.errors import RequestError, one_line
 from repro.spec.scales import View
 
 LOGARITHMS_ABOVE = 100
@@ -81,7 +81,7 @@ def _load(file: Path) -> dict[str, NDArray[Any]]:
             raise ValueError("posteriors, labels and ids do not fit each other")
     except Exception as error:
         # One bit is enough for zlib.error, NotImplementedError, a password that is asked for, ...
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise Damaged(f"{file} is damaged: {reason}; the run's command computes it again") from None
     return found
 
