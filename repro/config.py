@@ -36,6 +36,7 @@ class Bound:
 
 ABOVE_ZERO = {"bound": Bound(lambda value: 0 < value < math.inf, "a number above zero")}
 NOT_NEGATIVE = {"bound": Bound(lambda value: 0 <= value < math.inf, "zero or a number above it")}
+HALVINGS_KEPT = {"bound": Bound(lambda value: 0 <= value <= 5, "a number from 0 to 5")}
 SHARE = {"bound": Bound(lambda value: 0 <= value < 1, "zero or a number above it, below one")}
 SEED = {
     "bound": Bound(lambda value: 0 <= value < 2**32, "zero or a number above it, below 4294967296")
@@ -69,11 +70,15 @@ class Scale:
 
 @dataclass
 class Size:
-    """How large the experiment is: the crop in pixels and the width of every layer."""
+    """How large the experiment is: the paper's (224, 5, 1) or a scale model of it."""
 
     name: str
     crop: int = field(metadata=ABOVE_ZERO)
+    """Side of the training crop in pixels."""
+    poolings: int = field(metadata=HALVINGS_KEPT)
+    """Of the net's five halvings, how many are kept; the first ones are left out."""
     width: float = field(metadata=ABOVE_ZERO)
+    """Multiplier of every layer's channels."""
 
 
 @dataclass

@@ -21,9 +21,8 @@ from repro.nets.init import initialise
 from repro.nets.vgg import VGG
 from repro.nets.weights import load_weights, weights
 from repro.request import Request, resolve
-from repro.spec import layers
 from repro.spec.cost import cost
-from repro.spec.scales import PAPER_CROP, PICTURED, View, pixels, single_q
+from repro.spec.scales import PICTURED, View, pixels, single_q
 from repro.stage import Stage, say
 from repro.store import views as stored
 from repro.store.files import DAY, sweep
@@ -215,19 +214,12 @@ class Performance(Stage):
 
         Layers copied from another net are known at this run's width only.
         """
-        request, config = self.request, self.request.config
+        config = self.request.config
         rows = ["net,layer,rms"]
         nets = {"as run": self.first_weights()}
         if config.init.copy_from is None:
-            full = layers.read(
-                config.arch,
-                width=1,
-                crop=PAPER_CROP,
-                channels=config.data.channels,
-                classes=request.net.classes,
-            )
-            nets["full width"] = VGG(full, config.recipe.dropout)
-            initialise(nets["full width"], config.init.between, 1, config.seed)
+            nets["full width"] = VGG(self.full, config.recipe.dropout)
+            initialise(nets["full width"], config.init.between, self.full, config.seed)
             self.placed(nets["full width"])
         for name, net in nets.items():
             side, crop = pixels(single_q(config.scale), net.spec.crop), net.spec.crop

@@ -135,10 +135,9 @@ def resolve(
         # Decoding every image is work.
         data.verify = False
     description = describe(data, cache, config.progress)
-    net = layers.read(
+    net = layers.at_size(
         config.arch,
-        width=config.size.width,
-        crop=config.size.crop,
+        config.size,
         channels=config.data.channels,
         classes=description.classes,
     )
@@ -174,10 +173,12 @@ def _check_name(name: str) -> None:
 
 def _check_together(config: Config) -> None:
     recipe = config.recipe
-    if config.size.crop % 32:
+    step, crop = 2**config.size.poolings, config.size.crop
+    if crop % step:
         raise RequestError(
-            f"size.crop={config.size.crop} is not a multiple of 32, the step of five poolings: "
-            f"take {max(32, config.size.crop // 32 * 32)} or {config.size.crop // 32 * 32 + 32}"
+            f"size.crop={crop} is not a multiple of {step}, the step of "
+            f"size.poolings={config.size.poolings}: "
+            f"take {max(step, crop // step * step)} or {crop // step * step + step}"
         )
     if recipe.schedule == "plateau" and recipe.patience < 1:
         raise RequestError(f"recipe.patience={recipe.patience}: a plateau lasts at least one epoch")

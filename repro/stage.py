@@ -22,6 +22,7 @@ from repro.nets.init import copy_layers, initialise
 from repro.nets.vgg import VGG
 from repro.nets.weights import load_weights
 from repro.request import Request, base_data
+from repro.spec import layers
 from repro.spec.scales import pixels, single_q
 from repro.store.runs import Folder
 from repro.train.distributed import world
@@ -82,6 +83,14 @@ class Stage:
         data = base_data(self.request.config.data)
         return f"{data.name}-{data.channels}-{self.request.description.fingerprint}"
 
+    @property
+    def full(self) -> layers.Net:
+        """The run's configuration at the paper's size."""
+        net = self.request.net
+        return layers.at_full_size(
+            self.request.config.arch, channels=net.channels, classes=net.classes
+        )
+
     def net(self) -> VGG:
         """The run's net on its device; its weights are still to come."""
         net = VGG(self.request.net, self.request.config.recipe.dropout)
@@ -111,7 +120,7 @@ class Stage:
         """The net as training begins: by its seed and from the runs that it starts from."""
         request, config = self.request, self.request.config
         net = VGG(request.net, config.recipe.dropout)
-        initialise(net, config.init.between, config.size.width, config.seed)
+        initialise(net, config.init.between, self.full, config.seed)
         if not self.world.leads:
             # The first process's weights come when training starts.
             return self.placed(net)

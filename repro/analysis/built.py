@@ -19,22 +19,17 @@ from repro.store.runs import Run
 TABLE1 = ("A", "A-LRN", "B", "C", "D", "E")
 
 
-def _net(arch: Arch, *, width: float, crop: int, channels: int, classes: int) -> Net:
-    return layers.read(arch, width=width, crop=crop, channels=channels, classes=classes)
-
-
 def at_full_size(name: str) -> Net:
     """A configuration of `conf/arch/` at the paper's size."""
     arch = Arch(**choice("arch", name))
-    return _net(arch, width=1, crop=224, channels=3, classes=published.CLASSES)
+    return layers.at_full_size(arch, channels=3, classes=published.CLASSES)
 
 
 def as_run(config: Config, classes: int, arch: str | None = None) -> Net:
     """The net of a run, or another configuration at that run's size."""
-    return _net(
+    return layers.at_size(
         config.arch if arch is None else Arch(**choice("arch", arch)),
-        width=config.size.width,
-        crop=config.size.crop,
+        config.size,
         channels=config.data.channels,
         classes=classes,
     )

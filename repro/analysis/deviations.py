@@ -99,10 +99,9 @@ def _init(run: Run) -> Iterator[tuple[str, str, str]]:
     ):
         paper = "A from N(0, variance 0.01), deeper nets from A; or Glorot and Bengio's"
         yield "3.1", f"initialisation {init.name}", paper
-    width = run.config.size.width
-    if "normal" in init.between and width != 1:
-        here = f"standard deviation divided by the square root of the width, {width:g}"
-        yield "3.1", here, "one standard deviation at full width"
+    if "normal" in init.between and run.config.size.width != 1:
+        here = "standard deviation times the root of the paper's fan-in over the fan-in here"
+        yield "3.1", here, "one standard deviation for all layers"
 
 
 def _scale(run: Run) -> Iterator[tuple[str, str, str]]:

@@ -115,16 +115,15 @@ def products(settings: Config, device: torch.device) -> Work:
 
 
 def _spec(settings: Config) -> layers.Net:
-    size, channels = settings.size, settings.data.channels
-    return layers.read(
-        settings.arch, width=size.width, crop=size.crop, channels=channels, classes=10
-    )
+    channels = settings.data.channels
+    return layers.at_size(settings.arch, settings.size, channels=channels, classes=10)
 
 
 def network(settings: Config, device: torch.device, layout: torch.memory_format) -> VGG:
     """The net of a configuration, with its first weights."""
     net = VGG(_spec(settings), settings.recipe.dropout)
-    initialise(net, settings.init.between, settings.size.width, settings.seed)
+    full = layers.at_full_size(settings.arch, channels=settings.data.channels, classes=10)
+    initialise(net, settings.init.between, full, settings.seed)
     return net.to(device).to(memory_format=layout)
 
 

@@ -37,7 +37,8 @@ class Whole(Dataset[Tensor | str]):
             image = rescale(image, self.side, self.square)
         else:
             shape = rescaled_shape(image.shape[-2], image.shape[-1], self.side, self.square)
-            top, left = ((side - self.crop) // 2 for side in shape)
+            # The centre of the 5x5 grid too (a half rounds to the even number).
+            top, left = (round((side - self.crop) / 2) for side in shape)
             image = rescaled_crop(image, shape, top, left, self.crop)
         return image.flip(-1) if self.mirror else image
 

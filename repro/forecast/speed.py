@@ -77,7 +77,7 @@ def _by_timing(request: Request, timed: dict[tuple[Any, ...], Rate]) -> Rate:
     """By a few steps taken now."""
     config, net = request.config, request.net
     how = (config.recipe.batch, config.precision, config.threads, config.device)
-    size = (config.size.width, net.crop, net.channels, *how)
+    size = (config.size.width, config.size.poolings, net.crop, net.channels, *how)
     own = (*size, net.layers[:-1])
     for key in (size, own):
         if key in timed:

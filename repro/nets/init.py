@@ -1,8 +1,9 @@
 """How weights start (Section 3.1): five distributions, and copying from net A.
 
-Biases start at zero, batch normalisation as the identity. A scale model divides the standard
-deviation of the normal distributions by the square root of its width, which keeps what they do to
-the size of activations through the depth.
+Biases start at zero, batch normalisation as the identity. In a scale model the standard deviation
+of the normal distributions grows layer by layer with the square root of the fan-in at full size
+over the fan-in here, so that each layer multiplies activations by what it does in the paper's net.
+(The first layer's fan-in is the same in both.)
 """
 
 from __future__ import annotations
@@ -17,23 +18,33 @@ from repro.nets.vgg import VGG
 from repro.spec import layers as spec
 
 Fill = Callable[[Tensor, float, Generator], object]
+"""Fills a weight; the second argument is the root of full fan-in over its own."""
 
 FILLS: dict[str, Fill] = {
-    "normal": lambda w, width, g: nn.init.normal_(w, 0, 0.01 / width**0.5, generator=g),
-    "normal_literal": lambda w, width, g: nn.init.normal_(w, 0, 0.1 / width**0.5, generator=g),
-    "glorot": lambda w, width, g: nn.init.xavier_uniform_(w, generator=g),
+    "normal": lambda w, gain, g: nn.init.normal_(w, 0, 0.01 * gain, generator=g),
+    "normal_literal": lambda w, gain, g: nn.init.normal_(w, 0, 0.1 * gain, generator=g),
+    "glorot": lambda w, gain, g: nn.init.xavier_uniform_(w, generator=g),
     # What torch gives a layer that nothing is said about.
-    "torch": lambda w, width, g: nn.init.kaiming_uniform_(w, a=5**0.5, generator=g),
-    "he": lambda w, width, g: nn.init.kaiming_normal_(w, nonlinearity="relu", generator=g),
+    "torch": lambda w, gain, g: nn.init.kaiming_uniform_(w, a=5**0.5, generator=g),
+    "he": lambda w, gain, g: nn.init.kaiming_normal_(w, nonlinearity="relu", generator=g),
 }
 
 
-def initialise(net: VGG, between: str, width: float, seed: int) -> None:
-    """Fill every weight of `net` in place from the distribution named `between`."""
+def initialise(net: VGG, between: str, full: spec.Net, seed: int) -> None:
+    """Fill every weight of `net` in place.
+
+    Args:
+        net: the net to start.
+        between: a key of `FILLS`.
+        full: the same configuration at the paper's size, whose fan-ins the normal distributions
+            are made for; `net.spec` itself: no fan-in is other than it was.
+        seed: of everything random.
+    """
     generator = torch.Generator().manual_seed(seed)
     layers: list[nn.Conv2d | nn.Linear] = [*net.convs, *net.linears]
-    for layer in layers:
-        FILLS[between](layer.weight, width, generator)
+    for layer, here, there in zip(layers, net.spec.weighted, full.weighted, strict=True):
+        gain = (spec.fan_in(there) / spec.fan_in(here)) ** 0.5
+        FILLS[between](layer.weight, gain, generator)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
 

@@ -8,6 +8,10 @@ A block is a list of layers and ends with a pooling; the fully connected layers 
 - ``maxpool2/2``: window 2, stride 2;
 - ``FC-4096``, and ``FC-classes`` for the last one.
 
+A scale model leaves out the first halvings of the net, counted from the image: a pooling goes as a
+whole, a convolution's stride loses a factor of two. With a crop of 224/2^k pixels and k halvings
+left out, every later map of Table 1's nets has the side that it has in the paper.
+
 Everything that builds, counts or measures a net starts from this list.
 """
 
@@ -15,15 +19,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
-from repro.config import Arch
+from repro.config import Arch, Size
 from repro.errors import RequestError
+from repro.spec.scales import PAPER_CROP
 
 CONV = re.compile(r"conv(\d+)-(\d+)(?:/(\d+))?(?:p(\d+))?(?:g(\d+))?")
 POOL = re.compile(r"maxpool(\d+)/(\d+)")
 FC = re.compile(r"FC-(\d+|classes)")
+HALVINGS = 5
+"""How often each net of Table 1 halves its maps, once a block: 224 pixels become 7 cells."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +102,14 @@ class Net:
         return tuple(layer for layer in self.layers if isinstance(layer, Linear))
 
     @property
+    def weighted(self) -> tuple[Conv | Linear, ...]:
+        """The layers that have weights, in order."""
+        return (*self.convs, *self.linears)
+
+    @property
     def weight_layers(self) -> int:
         """The depth as the paper counts it: convolutions and fully connected layers."""
-        return len(self.convs) + len(self.linears)
+        return len(self.weighted)
 
 
 def output_side(layer: Layer, side: int) -> int:
@@ -115,6 +127,13 @@ def output_side(layer: Layer, side: int) -> int:
     if isinstance(layer, Linear):
         return max(0, side - layer.side + 1)
     return side
+
+
+def fan_in(layer: Conv | Linear) -> int:
+    """Inputs that each output of a weight layer sums over."""
+    if isinstance(layer, Conv):
+        return layer.kernel**2 * (layer.in_channels // layer.groups)
+    return layer.in_channels * layer.side**2
 
 
 def scaled(channels: int, width: float, word: str) -> int:
@@ -182,6 +201,39 @@ def _features(arch: Arch, width: float, channels: int) -> Iterator[Layer]:
         yield _pool(arch, block)
 
 
+def _halved_less(features: Iterable[Layer], surplus: int, name: str) -> Iterator[Layer]:
+    """The layers without their first `surplus` halvings.
+
+    A convolution keeps the distance of its first window from the border, in strides (AlexNet's
+    stride of 4 and padding of 2 become 1 and 4).
+
+    Raises:
+        RequestError: there are not as many.
+    """
+    left = surplus
+    for layer in features:
+        if not isinstance(layer, Conv | Pool):
+            yield layer
+            continue
+        stride = layer.stride
+        while left and stride % 2 == 0:
+            stride //= 2
+            left -= 1
+        if stride == layer.stride:
+            yield layer
+        elif isinstance(layer, Conv):
+            middle = (layer.kernel - 1) / 2
+            inset = (middle - layer.padding) * stride / layer.stride
+            yield replace(layer, stride=stride, padding=math.floor(middle - inset + 0.5))
+        elif stride > 1:
+            yield replace(layer, stride=stride)
+    if left:
+        raise RequestError(
+            f"arch={name} halves its maps {surplus - left} times and this size leaves out the "
+            f"first {surplus} halvings: take a larger size.poolings"
+        )
+
+
 def _classifier(
     arch: Arch, width: float, channels: int, side: int, classes: int
 ) -> Iterator[Linear]:
@@ -198,7 +250,9 @@ def _classifier(
         channels, side = units, 1
 
 
-def read(arch: Arch, *, width: float, crop: int, channels: int, classes: int) -> Net:
+def read(
+    arch: Arch, *, width: float, crop: int, channels: int, classes: int, poolings: int = HALVINGS
+) -> Net:
     """The layers of a configuration at one size.
 
     Args:
@@ -207,6 +261,7 @@ def read(arch: Arch, *, width: float, crop: int, channels: int, classes: int) ->
         crop: side of the training crop in pixels.
         channels: channels of the input image.
         classes: number of classes.
+        poolings: of the five halvings of Table 1's nets, how many are kept; the first are left out.
 
     Raises:
         RequestError: a word that is no layer, no channels at this width, no map at this crop.
@@ -215,17 +270,35 @@ def read(arch: Arch, *, width: float, crop: int, channels: int, classes: int) ->
         raise RequestError(f"data.classes={classes}: a classifier needs at least two classes")
     if not arch.blocks or not arch.fc:
         raise RequestError(f"arch {arch.name} needs at least one block and FC-classes")
-    features = list(_features(arch, width, channels))
+    whole = _features(arch, width, channels)
+    features = list(_halved_less(whole, HALVINGS - poolings, arch.name))
     side = crop
     for layer in features:
         side = output_side(layer, side)
         if side < 1:
             raise RequestError(
-                f"arch={arch.name} has no map left before its FC layers at size.crop={crop}: "
-                "take a larger size"
+                f"arch={arch.name} has no map left before its FC layers at size.crop={crop} with "
+                f"size.poolings={poolings}: take a larger crop or fewer poolings"
             )
     convs = [layer for layer in features if isinstance(layer, Conv)]
     if not convs:
         raise RequestError(f"arch {arch.name} has no convolution")
     linears = _classifier(arch, width, convs[-1].out_channels, side, classes)
     return Net(arch.name, (*features, *linears), crop, channels, classes)
+
+
+def at_size(arch: Arch, size: Size, *, channels: int, classes: int) -> Net:
+    """The layers of a configuration at a size of `conf/size/`; see `read`."""
+    return read(
+        arch,
+        width=size.width,
+        crop=size.crop,
+        poolings=size.poolings,
+        channels=channels,
+        classes=classes,
+    )
+
+
+def at_full_size(arch: Arch, *, channels: int, classes: int) -> Net:
+    """The layers of a configuration at the paper's own size, for any images and classes."""
+    return read(arch, width=1, crop=PAPER_CROP, channels=channels, classes=classes)

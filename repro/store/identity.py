@@ -13,7 +13,9 @@ from typing import Any
 
 from repro.config import CONF, Config, choice
 
-SCHEMA = 1
+SCHEMA = 2
+"""2: scale models keep the paper's maps, normal initialisations go by fan-in, centre crops are
+torchvision's."""
 LABEL = "+"
 """Stands between a group's name and what was changed in it: `quick+learning_rate=0.02`."""
 
