@@ -139,19 +139,36 @@ class Comparison:
         runs = self.nets.get(self.plain(net), [])
         return bool(runs) and all(run.result["outcome"] == "diverged" for run in runs)
 
-    def command(self, net: str, test: str | None = None) -> str:
-        """The command line that makes a net in the setting and the store of these runs.
+    def tested(self, protocol: str) -> bool:
+        """Whether some net of the setting was tested by a protocol."""
+        return any(one.protocol == protocol for one in self.measured)
+
+    @property
+    def has_papers_nets(self) -> bool:
+        """Whether a net of the setting is a column of Table 1; else it is another experiment."""
+        return any(published.is_table1(run.config.arch) for run in self.runs)
+
+    def commands(self, nets: Sequence[str], tests: Sequence[str] = ()) -> list[str]:
+        """The command lines that make nets in the setting and the store of these runs.
 
         Args:
-            net: a file of `conf/net/`, or the label of a net of the setting.
-            test: the protocol wanted.
+            nets: files of `conf/net/`, or labels of nets of the setting.
+            tests: the protocols wanted.
         """
-        words = [f"net={net}"]
         # The net that the others start from cannot start from itself.
-        starts_others = net.rsplit("-", 1)[0] == self.usual.copy_from
-        if self.usual.name != self.config.recipe.init and not starts_others:
-            words.append(f"init={base(self.usual.name)}")
-        return command(self.runs[0], words, test)
+        first = [net for net in nets if net.rsplit("-", 1)[0] == self.usual.copy_from]
+        own_init = self.usual.name != self.config.recipe.init
+        groups = [(first, False), ([net for net in nets if net not in first], own_init)]
+        found = []
+        for group, named in groups:
+            words = ["-m"] * (len(group) > 1) + [f"net={','.join(group)}"]
+            words += [f"init={base(self.usual.name)}"] * named
+            found += [command(self.runs[0], words, tests)] * bool(group)
+        return found
+
+    def experiment_command(self, name: str) -> str:
+        """The command line of an experiment in the setting and the store of these runs."""
+        return command(self.runs[0], [f"experiments={name}"])
 
 
 def _as_published(ensemble: str) -> str:
@@ -183,13 +200,13 @@ def _defaults() -> dict[str, str]:
     return groups
 
 
-def command(run: Run, wanted: Sequence[str], test: str | None = None) -> str:
+def command(run: Run, wanted: Sequence[str], tests: Sequence[str] = ()) -> str:
     """The command line that makes what is wanted in the setting and the store of a run.
 
     Args:
         run: a run of that setting.
         wanted: words such as `net=D-jitter` or `experiments=depth`.
-        test: the protocol wanted.
+        tests: the protocols wanted.
     """
     defaults, like = _defaults(), run.config
     words = ["python", "-m", "repro.run", *wanted]
@@ -203,8 +220,8 @@ def command(run: Run, wanted: Sequence[str], test: str | None = None) -> str:
         words.append(f"data.root={like.data.root}")
     if like.precision != "float32":
         words.append(f"precision={like.precision}")
-    if test is not None and test not in _config()["test"]:
-        words.append(f"test=[{test}]")
+    if set(tests) - set(_config()["test"]):
+        words.append(f"test=[{','.join(tests)}]")
     if str(run.folder.parent) != "runs":
         words.append(f"runs={run.folder.parent}")
     return shlex.join(words)

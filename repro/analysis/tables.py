@@ -21,29 +21,27 @@ OPEN = "not run"
 
 
 def depth(comparison: Comparison) -> pd.DataFrame:
-    """The comparison in one look: each net at S=256, one test scale."""
+    """The nets in one look, by one test scale: those at S=256, or all where none is."""
+    nets, every = comparison.nets, ordered(comparison)
+    at_256 = [net for net in every if net == f"{nets[net][0].config.arch.name}-S256"]
+    tests = {"centre": "test error, centre crop (%)", "single_scale": "test error, dense (%)"}
+    tests = {test: title for test, title in tests.items() if comparison.tested(test)}
     rows = []
-    nets = comparison.nets
-    for net in ordered(comparison):
-        run = nets[net][0]
-        if net != f"{run.config.arch.name}-S256":
-            continue
-        built = as_run(run.config, comparison.classes)
+    for net in at_256 or every:
+        built = as_run(nets[net][0].config, comparison.classes)
         validation = [run.result["validation_error"] for run in nets[net]]
         known = [error for error in validation if error is not None]
-        rows.append(
-            {
-                "net": net.removesuffix("-S256"),
-                "weight layers": built.weight_layers,
-                "parameters": f"{cost(built).parameters:,}",
-                "validation error (%)": f"{sum(known) / len(known):.1f}" if known else "-",
-                "test error, centre crop (%)": cell(comparison, net, "centre"),
-                "test error, dense (%)": cell(comparison, net, "single_scale"),
-                "paper, ImageNet, 1000 classes (%)": percent(
-                    published.error_of("single_scale", net, "top1_error")
-                ),
-            }
-        )
+        row = {
+            "net": net.removesuffix("-S256"),
+            "weight layers": built.weight_layers,
+            "parameters": f"{cost(built).parameters:,}",
+            "validation error (%)": f"{sum(known) / len(known):.1f}" if known else "-",
+        }
+        row |= {title: cell(comparison, net, test) for test, title in tests.items()}
+        if comparison.has_papers_nets:
+            theirs = published.error_of("single_scale", net, "top1_error")
+            row["paper, ImageNet, 1000 classes (%)"] = percent(theirs)
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -72,18 +70,19 @@ def ordered(comparison: Comparison) -> list[str]:
 
 
 def errors(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
-    """Table 3, 4 or 5: the paper's rows in its order, then the nets that are ours.
+    """Table 3, 4 or 5: the paper's rows that were run, in its order, then the nets that are ours.
 
     Returns:
-        The table, and the commands that fill the rows which are open.
+        The table, and the commands that make the rows which nobody has run.
     """
     paper = published.cells(number)
-    rows, missing = [], []
+    rows, missing = [], Open(comparison)
     for theirs in paper:
         net, protocol = theirs["label"], theirs["protocol"]
         row = _row(comparison, net, protocol, theirs["Q"])
         if row["top-1 here (%)"] == OPEN:
-            missing.append(comparison.command(net, protocol))
+            missing.add(net, protocol)
+            continue
         row["top-1 paper (%)"] = percent(theirs["top1_error"])
         row["top-5 paper (%)"] = percent(theirs["top5_error"])
         rows.append({"method": METHODS[protocol]} | row if number == 5 else row)
@@ -97,7 +96,26 @@ def errors(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[str]
                 row = _row(comparison, net, protocol, cells[0].q if cells else "-")
                 row["net"] += " (not in this table)"
                 rows.append(row | {"top-1 paper (%)": "-", "top-5 paper (%)": "-"})
-    return pd.DataFrame(rows), missing
+    return pd.DataFrame(rows), missing.commands()
+
+
+class Open:
+    """Rows of a table that nobody has run, and the commands that make them."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+        self.nets: list[str] = []
+        self.tests: list[str] = []
+
+    def add(self, net: str, test: str) -> None:
+        """A net that was not tested by a protocol."""
+        self.nets.append(net)
+        self.tests.append(test)
+
+    def commands(self) -> list[str]:
+        """One command for all of them, or two where some nets start otherwise than the others."""
+        nets, tests = (list(dict.fromkeys(words)) for words in (self.nets, self.tests))
+        return self.comparison.commands(nets, tests)
 
 
 def _row(comparison: Comparison, net: str, protocol: str, q: str) -> dict[str, str]:
@@ -122,9 +140,9 @@ def ensembles(comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
     """Table 6: the paper's ensembles by their exact members, then those that were asked for.
 
     Returns:
-        The table, and the commands that make the members which are missing.
+        The table, and the commands that make the members which nobody has run.
     """
-    rows, missing = [], []
+    rows, missing = [], Open(comparison)
     paper = {(row["protocol"], row["members"]): row for row in published.rows(6)}
     asked = [(one.protocol, one.net) for one in comparison.fused]
     for protocol, ensemble in dict.fromkeys([*paper, *asked]):
@@ -132,21 +150,23 @@ def ensembles(comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
         theirs = paper.get((protocol, ensemble), {})
         absent = [net for net in members(ensemble) if not comparison.cells(net, protocol)]
         diverged = [net for net in absent if comparison.diverged(net)]
-        missing += [comparison.command(n, protocol) for n in absent if n not in diverged]
+        for net in absent:
+            if net not in diverged:
+                missing.add(net, protocol)
+        if not cells and not diverged:
+            continue
         rows.append(
             {
                 "ensemble": theirs.get("system", "asked for"),
                 "members": " + ".join(members(ensemble)),
                 "method": METHODS.get(protocol, protocol.replace("_", " ")),
-                "top-1 here (%)": (
-                    str(spread(cells)) if cells else "a member diverged" if diverged else OPEN
-                ),
+                "top-1 here (%)": str(spread(cells)) if cells else "a member diverged",
                 "seeds": str(len(cells)) if cells else "-",
                 "top-1 paper (%)": percent(theirs.get("top1_error")),
                 "top-5 paper (%)": percent(theirs.get("top5_error")),
             }
         )
-    return pd.DataFrame(rows), missing
+    return pd.DataFrame(rows), missing.commands()
 
 
 def percent(error: float | None) -> str:

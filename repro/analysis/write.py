@@ -11,15 +11,20 @@ from pathlib import Path
 
 import pandas as pd
 
+from repro.analysis.answer import answer
 from repro.analysis.claims import COLUMNS as CLAIMS
+from repro.analysis.html import APPENDIX, html
 from repro.analysis.measured import members, results
-from repro.analysis.page import Part, html, markdown, table_markdown
+from repro.analysis.page import Part, in_order, markdown, table_markdown
 from repro.analysis.settings import Comparison, by_setting
 from repro.errors import RequestError, RunError
 from repro.store import runs as store
 from repro.store.views import damaged
 
-CONTENT = {"comparison.md", "comparison.html", "results.csv", "claims.csv", "tables", "figures"}
+CONTENT = {
+    *("comparison.md", "comparison.html", APPENDIX),
+    *("results.csv", "claims.csv", "tables", "figures"),
+}
 """What a report's folder holds; one that holds more is not replaced."""
 
 
@@ -43,7 +48,9 @@ def write(runs_folder: Path, out: Path, fuse: Sequence[str] = ()) -> str:
     comparisons = by_setting(_finished(runs_folder), fuse)
     _check_fuse(fuse, comparisons)
     several = len(comparisons) > 1
-    parts = [Part(one, f"{one.setting.slug}-" if several else "") for one in comparisons]
+    parts = in_order(
+        [Part(one, f"{one.setting.slug}-" if several else "") for one in comparisons]
+    )
     numbers = [row for one in comparisons for row in (*one.measured, *one.fused)]
     beside = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     try:
@@ -52,15 +59,18 @@ def write(runs_folder: Path, out: Path, fuse: Sequence[str] = ()) -> str:
         _claims(parts).to_csv(beside / "claims.csv", index=False)
         for part in parts:
             _write_part(part, beside)
-        page = markdown(parts, store.unfinished(runs_folder))
+        page, appendix = markdown(parts, store.unfinished(runs_folder))
         (beside / "comparison.md").write_text(page, encoding="utf-8")
-        (beside / "comparison.html").write_text(html(page, beside), encoding="utf-8")
+        (beside / APPENDIX).write_text(appendix, encoding="utf-8")
+        (beside / "comparison.html").write_text(html(page, appendix, beside), encoding="utf-8")
         _put(beside, out)
     except OSError as error:
         raise RunError(f"cannot write {out}: {error.strerror}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    summaries = "\n\n".join(f"{part.setting}\n{_summary(part)}" for part in parts)
+    summaries = "\n\n".join(
+        f"{part.setting}\n{_summary(part)}\n{answer(part.claims)}" for part in parts
+    )
     return f"{summaries}\n\n{(out / 'comparison.html').resolve()}"
 
 
