@@ -89,7 +89,9 @@ class Data:
     channels: int
     mirror: bool
     classes: int | None = None
-    """Number of classes; None: as many as the folder has."""
+    """Number of classes of the whole data set, as a check; None: as many as the folder has."""
+    first_classes: int | None = None
+    """Take the images of the first so many classes only; None: of all."""
     root: str = "data"
     """Folder that holds the data set, or that it is downloaded into."""
     holdout: float = 0.1

@@ -48,9 +48,7 @@ def write(runs_folder: Path, out: Path, fuse: Sequence[str] = ()) -> str:
     comparisons = by_setting(_finished(runs_folder), fuse)
     _check_fuse(fuse, comparisons)
     several = len(comparisons) > 1
-    parts = in_order(
-        [Part(one, f"{one.setting.slug}-" if several else "") for one in comparisons]
-    )
+    parts = in_order([Part(one, f"{one.setting.slug}-" if several else "") for one in comparisons])
     numbers = [row for one in comparisons for row in (*one.measured, *one.fused)]
     beside = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     try:

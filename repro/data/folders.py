@@ -28,10 +28,13 @@ class Files:
 
     paths: tuple[Path, ...]
     labels: NDArray[np.int64]
+    boxes: NDArray[np.int64] | None = None
+    """(N, 4): left, top, right and bottom of the object in pixels, where the data set has them."""
 
     def take(self, indices: NDArray[np.int64]) -> Files:
         """The files at `indices`."""
-        return Files(tuple(self.paths[index] for index in indices), self.labels[indices])
+        boxes = None if self.boxes is None else self.boxes[indices]
+        return Files(tuple(self.paths[index] for index in indices), self.labels[indices], boxes)
 
     def without(self, broken: frozenset[Path]) -> Files:
         """Those that are not `broken`."""

@@ -6,6 +6,7 @@ where the classes of its sets do not fit together.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,7 +42,8 @@ class FolderSets:
 
 
 CALTECH, IMAGENETTE = "caltech101/101_ObjectCategories", "imagenette2"
-"""Where in `data.root` torchvision unpacks these."""
+TINY_IMAGENET = "tiny-imagenet-200"
+"""Where in `data.root` these are unpacked."""
 
 
 def imagefolder(data: Data) -> FolderSets:
@@ -118,3 +120,73 @@ def caltech101(data: Data) -> FolderSets:
     rest = chosen(train)
     stay, held = held_out(rest.labels, 0.2, data.split)
     return FolderSets(root, classes, rest.take(stay), rest.take(held), chosen(test))
+
+
+def is_tiny_imagenet(data: Data) -> bool:
+    """Whether `data.root` is itself an unpacked Tiny ImageNet."""
+    return (Path(data.root) / "wnids.txt").is_file()
+
+
+def tiny_imagenet(data: Data) -> FolderSets:
+    """Tiny ImageNet: 200 classes of ILSVRC at 64x64 pixels.
+
+    train/CLASS/images/* with boxes in train/CLASS/CLASS_boxes.txt; val/images/*, whose classes and
+    boxes stand in val/val_annotations.txt, is the test set. Validation images are held out of
+    train/. Classes are in the order of their names, as ILSVRC's are.
+    """
+    root = Path(data.root) if is_tiny_imagenet(data) else Path(data.root) / TINY_IMAGENET
+    classes = tuple(sorted(_lines(root / "wnids.txt")))
+    paths, labels, boxes = [], [], []
+    for label, name in enumerate(classes):
+        folder = root / "train" / name
+        for file, *box in _rows(folder / f"{name}_boxes.txt", 5):
+            paths.append(folder / "images" / file)
+            labels.append(label)
+            boxes.append([int(side) for side in box])
+    train = _there(paths, labels, boxes)
+    stay, held = held_out(train.labels, data.holdout, data.split)
+    annotations = root / "val" / "val_annotations.txt"
+    rows = sorted(_rows(annotations, 6))
+    strangers = sorted({row[1] for row in rows} - set(classes))
+    if strangers:
+        raise RequestError(f"{annotations} names {strangers[0]}, which is not in wnids.txt")
+    test = _there(
+        [root / "val" / "images" / row[0] for row in rows],
+        [classes.index(row[1]) for row in rows],
+        [[int(side) for side in row[2:]] for row in rows],
+    )
+    return FolderSets(root, classes, train.take(stay), train.take(held), test)
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").split("\n")[:-1]
+    except OSError as error:
+        raise RequestError(
+            f"{file} cannot be read ({error.strerror}): expected Tiny ImageNet as it is unpacked"
+        ) from None
+
+
+def _rows(file: Path, fields: int) -> list[list[str]]:
+    """The rows of a file of tab-separated fields, the first a file's name, the last four a box."""
+    rows = [line.split("\t") for line in _lines(file)]
+    for number, row in enumerate(rows, start=1):
+        if len(row) != fields or not all(side.isdigit() for side in row[-4:]):
+            raise RequestError(
+                f"{file}, line {number}: expected {fields} fields parted by tabs, the last four "
+                f"a box in pixels, found {' '.join(row)[:80]!r}"
+            )
+    return rows
+
+
+def _there(paths: list[Path], labels: list[int], boxes: list[list[int]]) -> Files:
+    """Files that are named somewhere, as far as their folders hold all of them.
+
+    Raises:
+        RequestError: one of them is missing.
+    """
+    held = {folder: set(os.listdir(folder)) for folder in {path.parent for path in paths}}
+    for path in paths:
+        if path.name not in held[path.parent]:
+            raise RequestError(f"{path} is missing: unpack Tiny ImageNet anew")
+    return Files(tuple(paths), np.array(labels, dtype=np.int64), np.array(boxes, dtype=np.int64))

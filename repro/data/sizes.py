@@ -41,6 +41,7 @@ KNOWN = {
     # Of its 101 classes 24 images, 6 and what is left of the others up to 50 (Appendix B).
     "caltech101": Known(101, Counts(2_424, 606, 2_945)),
     "imagenette": Known(10, Counts(9_469, 0, 3_925)),
+    "tiny_imagenet": Known(200, Counts(100_000, 0, 10_000)),
     # Its validation images are tested on too.
     "imagenet": Known(1000, Counts(1_281_167, 50_000, 50_000)),
 }

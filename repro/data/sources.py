@@ -40,6 +40,8 @@ class Kind:
     """Its own folder in `data.root`, where torchvision can fetch it."""
     fetch: Callable[[Path], Any] | None = None
     """Brings that folder into another one."""
+    there: Callable[[Data], bool] = lambda data: False
+    """Whether it lies in `data.root` in another way than as that folder."""
 
 
 def check(data: Data, cache: Path, progress: bool = True) -> Description:
@@ -66,7 +68,23 @@ def _checked(fields: tuple[Any, ...], cache: Path, progress: bool) -> Descriptio
         raise other_classes(data, description.classes)
     if description.classes < 2:
         raise RequestError(f"{data.root} has one class: a classifier needs at least two")
-    return description
+    return dataclasses.replace(description, classes=classes_of(data, description.classes))
+
+
+def classes_of(data: Data, classes: int) -> int:
+    """How many classes are taken of a data set that has `classes`.
+
+    Raises:
+        RequestError: it has not as many as `data.first_classes` asks for.
+    """
+    if data.first_classes is None:
+        return classes
+    if data.first_classes > classes:
+        raise RequestError(
+            f"data.first_classes={data.first_classes}, but data={data.name} has {classes}: "
+            "take fewer"
+        )
+    return data.first_classes
 
 
 def check_options(data: Data) -> None:
@@ -80,6 +98,11 @@ def check_options(data: Data) -> None:
         raise RequestError(
             f"data.classes={data.classes}: a classifier needs at least two classes, "
             "null takes as many as the folder has"
+        )
+    if data.first_classes is not None and data.first_classes < 2:
+        raise RequestError(
+            f"data.first_classes={data.first_classes}: a classifier needs at least two classes, "
+            "null takes all"
         )
     if data.channels not in (1, 3):
         raise RequestError(f"data.channels={data.channels}: expected 1 (grey) or 3 (RGB)")
@@ -126,9 +149,9 @@ def load(
         RunError: a download failed.
     """
     kind = _kind(data)
-    if kind.fetch is not None:
+    if kind.fetch is not None and not kind.there(data):
         fetched(data.name, Path(data.root), kind.inside, kind.fetch, say, check)
-    return kind.load(data, cache)
+    return kind.load(data, cache).of_classes(data.first_classes)
 
 
 def _kind(data: Data) -> Kind:
@@ -233,7 +256,7 @@ def _folder(sets: Callable[[Data], FolderSets]) -> Kind:
 
         def split(part: Files) -> Split:
             ids = tuple(path.relative_to(found.root).as_posix() for path in part.paths)
-            return Split(part.images(data.channels), part.labels, ids)
+            return Split(part.images(data.channels), part.labels, ids, part.boxes)
 
         train, validation = split(found.train), split(found.validation)
         test = validation if found.validation_is_test else split(found.test)
@@ -255,9 +278,13 @@ def _bad(
 
 
 def _downloaded(
-    classes: int, inside: str, fetch: Callable[[Path], Any], sets: Callable[[Data], FolderSets]
+    classes: int,
+    inside: str,
+    fetch: Callable[[Path], Any],
+    sets: Callable[[Data], FolderSets],
+    there: Callable[[Data], bool] = lambda data: False,
 ) -> Kind:
-    """A folder that torchvision can fetch: checked where it is there, fetched when it is needed."""
+    """A folder that can be fetched: checked where it is there, fetched when it is needed."""
     kind = _folder(sets)
 
     def named(found: Description) -> Description:
@@ -265,7 +292,7 @@ def _downloaded(
         return found if found.left_out else Description(found.classes, "")
 
     def check(data: Data, cache: Path, progress: bool) -> Description:
-        if not (Path(data.root) / inside).is_dir():
+        if not (there(data) or (Path(data.root) / inside).is_dir()):
             return Description(classes, "")
         return named(kind.check(data, cache, progress))
 
@@ -273,7 +300,18 @@ def _downloaded(
         source = kind.load(data, cache)
         return dataclasses.replace(source, description=named(source.description))
 
-    return Kind(check, load, None, inside, fetch)
+    return Kind(check, load, None, inside, fetch, there)
+
+
+def _tiny_imagenet(root: Path) -> None:
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    download_and_extract_archive(
+        "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        str(root),
+        md5="90528d7ca1a48142e341f4ef8d21d0de",
+        remove_finished=True,
+    )
 
 
 KINDS = {
@@ -294,6 +332,13 @@ KINDS = {
         layouts.IMAGENETTE,
         _by_torchvision("Imagenette", split="train", size="full"),
         layouts.imagenette,
+    ),
+    "tiny_imagenet": _downloaded(
+        200,
+        layouts.TINY_IMAGENET,
+        _tiny_imagenet,
+        layouts.tiny_imagenet,
+        layouts.is_tiny_imagenet,
     ),
     "imagenet": _folder(layouts.imagenet),
     "imagefolder": _folder(layouts.imagefolder),

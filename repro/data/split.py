@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ class Split:
     images: Images
     labels: NDArray[np.int64]
     ids: tuple[str, ...]
+    boxes: NDArray[np.int64] | None = None
+    """(N, 4): left, top, right and bottom of the object, in pixels of the image as it came; None
+    where the data set has none."""
 
     def key(self, name: str) -> str:
         """Of these images in a cache: `name` says all that decides which images the ids are."""
@@ -26,7 +29,8 @@ class Split:
     def take(self, indices: NDArray[np.int64]) -> Split:
         """The images at `indices`."""
         chosen = tuple(self.ids[index] for index in indices)
-        return Split(self.images.subset(indices), self.labels[indices], chosen)
+        boxes = None if self.boxes is None else self.boxes[indices]
+        return Split(self.images.subset(indices), self.labels[indices], chosen, boxes)
 
     def first(self, count: int | None) -> Split:
         """At most `count` images, as evenly spread over the set as can be; None: all."""
@@ -57,3 +61,16 @@ class Source:
     description: Description
     """As it was found when it was loaded."""
     validation_is_test: bool = False
+
+    def of_classes(self, count: int | None) -> Source:
+        """The images of the first `count` classes; None: of all."""
+        if count is None or count == len(self.classes):
+            return self
+        train, validation, test = (
+            part.take(np.flatnonzero(part.labels < count))
+            for part in (self.train, self.validation, self.test)
+        )
+        if self.validation_is_test:
+            test = validation
+        fewer = replace(self.description, classes=count)
+        return Source(self.classes[:count], train, validation, test, fewer, self.validation_is_test)

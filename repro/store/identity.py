@@ -26,6 +26,7 @@ INTRODUCED: dict[tuple[str, str], Any] = {
     ("recipe", "test_each_epoch"): False,
     ("data", "on_bad_image"): "error",
     ("data", "cache_side"): None,
+    ("data", "first_classes"): None,
 }
 
 GROUPS = ("arch", "scale", "size", "data", "recipe", "init")
