@@ -185,7 +185,10 @@ def _there(paths: list[Path], labels: list[int], boxes: list[list[int]]) -> File
     Raises:
         RequestError: one of them is missing.
     """
-    held = {folder: set(os.listdir(folder)) for folder in {path.parent for path in paths}}
+    held = {
+        folder: set(os.listdir(folder)) if folder.is_dir() else set[str]()
+        for folder in {path.parent for path in paths}
+    }
     for path in paths:
         if path.name not in held[path.parent]:
             raise RequestError(f"{path} is missing: unpack Tiny ImageNet anew")

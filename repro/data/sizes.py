@@ -23,6 +23,13 @@ class Counts:
     validation: int
     test: int
 
+    def share(self, first: int | None, classes: int) -> Counts:
+        """Those of the `first` so many of equally large classes; None: all."""
+        if first is None:
+            return self
+        counts = (self.train, self.validation, self.test)
+        return Counts(*(round(count * first / classes) for count in counts))
+
 
 @dataclass(frozen=True)
 class Known:
@@ -84,7 +91,8 @@ class Assumed:
             raise RequestError(f"data={data.name}: {UNKNOWN}")
         self.images(data)
         runs = self._runs(data)
-        return Description(classes, runs[-1].fingerprint if runs else "")
+        taken = sources.classes_of(data, classes)
+        return Description(taken, runs[-1].fingerprint if runs else "")
 
     def images(self, data: Data) -> Counts:
         """How many images the data set has.
@@ -101,7 +109,7 @@ class Assumed:
         known = KNOWN.get(data.name)
         if known is None or data.classes not in (None, known.classes):
             raise RequestError(f"data={data.name}: {UNKNOWN}")
-        return _held_out(known.images, data.holdout)
+        return _held_out(known.images.share(data.first_classes, known.classes), data.holdout)
 
     def _runs(self, data: Data) -> list[Started]:
         """Earlier runs on the same data."""

@@ -1,0 +1,124 @@
+"""Tiny ImageNet as it is unpacked, in small; and the first classes of any data set."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from repro.config import Data, choice
+from repro.data import sources
+from repro.data.split import Source
+from repro.errors import RequestError
+from tests.data.conftest import fill, save
+from tests.data.test_sources import data
+
+NAMES = ("n01", "n02", "n03")
+
+
+@pytest.fixture
+def unpacked(tmp_path: Path) -> Path:
+    """20 training images of each of three classes, two validation images of each."""
+    root = tmp_path / "tiny-imagenet-200"
+    for place, name in enumerate(NAMES):
+        folder = root / "train" / name
+        for n in range(20):
+            save(folder / "images" / f"{name}_{n}.JPEG", 8, 8, seed=100 * place + n)
+        boxes = "".join(f"{name}_{n}.JPEG\t{n}\t{place}\t60\t61\n" for n in range(20))
+        (folder / f"{name}_boxes.txt").write_text(boxes)
+    rows = [f"val_{n}.JPEG\t{NAMES[n % 3]}\t1\t2\t3\t{n}\n" for n in range(6)]
+    for n in range(6):
+        save(root / "val" / "images" / f"val_{n}.JPEG", 8, 8, seed=1000 + n)
+    Image.new("L", (8, 8), 7).save(root / "val" / "images" / "val_0.JPEG", "JPEG")
+    (root / "val" / "val_annotations.txt").write_text("".join(rows))
+    # As in the archive, not in order.
+    (root / "wnids.txt").write_text("n02\nn03\nn01\n")
+    (root / "words.txt").write_text("n01\tcat\n")
+    return root
+
+
+def tiny(root: Path, **changes: object) -> Data:
+    return replace(data("tiny_imagenet", root, classes=None, holdout=0.1), **changes)  # type: ignore[arg-type]
+
+
+def load(wanted: Data) -> Source:
+    sources.check(wanted, Path("no cache is needed"))
+    return sources.load(wanted, Path("no cache is needed"))
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_its_sets_labels_and_boxes(unpacked: Path, inside: bool) -> None:
+    found = load(tiny(unpacked.parent if inside else unpacked))
+    assert found.classes == NAMES
+    parts = (found.train, found.validation, found.test)
+    assert [Counter(part.labels.tolist()) for part in parts] == [
+        {0: 18, 1: 18, 2: 18},
+        {0: 2, 1: 2, 2: 2},
+        {0: 2, 1: 2, 2: 2},
+    ]
+    for part in (found.train, found.validation):
+        assert part.boxes is not None
+        for name, label, box in zip(part.ids, part.labels, part.boxes, strict=True):
+            kind, number = Path(name).stem.split("_")
+            assert name == f"train/{kind}/images/{kind}_{number}.JPEG"
+            assert box.tolist() == [int(number), NAMES.index(kind), 60, 61]
+            assert NAMES[label] == kind
+    assert found.test.boxes is not None
+    assert found.test.boxes[:, 3].tolist() == list(range(6))
+    assert found.test.images[0].shape == (3, 8, 8), "grey files become colour"
+
+
+def test_a_quarter_of_a_hundred_of_five_hundred_steer_the_rate() -> None:
+    assert choice("data", "tiny_imagenet")["holdout"] * 500 == 25
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda root: (root / "wnids.txt").unlink(), "wnids.txt cannot be read"),
+        (lambda root: (root / "val" / "images" / "val_3.JPEG").unlink(), "val_3.JPEG is missing"),
+        (lambda root: shutil.rmtree(root / "train" / "n02" / "images"), "n02_0.JPEG is missing"),
+        (
+            lambda root: (root / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn01\t1\n"),
+            "line 1: expected 6 fields",
+        ),
+        (
+            lambda root: (root / "val" / "val_annotations.txt").write_text("a\tn9\t1\t2\t3\t4\n"),
+            "names n9, which is not in wnids.txt",
+        ),
+    ],
+)
+def test_what_is_missing_or_damaged_is_named(unpacked: Path, harm: object, words: str) -> None:
+    harm(unpacked)  # type: ignore[operator]
+    with pytest.raises(RequestError, match=words):
+        load(tiny(unpacked.parent))
+
+
+def test_the_first_classes_are_another_data_set(unpacked: Path) -> None:
+    found = load(tiny(unpacked, first_classes=2))
+    assert found.classes == ("n01", "n02")
+    assert found.description.classes == 2
+    assert {*found.train.labels, *found.validation.labels, *found.test.labels} == {0, 1}
+    assert len(found.test.labels) == 4
+    assert found.test.boxes is not None
+    assert found.test.boxes[:, 3].tolist() == [0, 1, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "at least two classes"), (4, "has 3: take fewer")]
+)
+def test_a_number_of_classes_that_there_is_not(unpacked: Path, count: int, words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        load(tiny(unpacked, first_classes=count))
+
+
+def test_any_data_set_has_first_classes(tmp_path: Path) -> None:
+    digits = load(data("mnist5k", first_classes=3))
+    assert Counter(digits.test.labels.tolist()) == {0: 50, 1: 50, 2: 50}
+    fill(tmp_path, train={"cat": 10, "dog": 10, "eel": 10})
+    found = load(data("imagefolder", tmp_path, first_classes=2))
+    assert found.classes == ("cat", "dog")
