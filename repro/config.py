@@ -25,6 +25,9 @@ CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "co
 EAGER = "none"
 """The value of `compile` that compiles nothing."""
 
+STATISTICS_IMAGES = 10_000
+"""Of more image files than this, the mean and the principal colours are taken from as many."""
+
 
 @dataclass(frozen=True)
 class Bound:

@@ -122,7 +122,10 @@ def refusal(
         ("checkpoint_seconds=0", "checkpoint_seconds=0.0: expected a number above zero"),
         # Geometry.
         ("size.width=0.0001", "size.width=0.0001 leaves conv3-64 no channels"),
-        ("size.crop=100", "size.crop=100 is not a multiple of 32"),
+        (
+            "size.crop=100",
+            "size.crop=100 is not a multiple of 32, the step of size.poolings=5: take 96 or 128",
+        ),
         ("size.crop=-32", "size.crop=-32: expected a number above zero"),
         ("scale.smin=200", "S=200 (scale.smin) is 29 pixels at size.crop=32, below the crop"),
         ("scale.smin=300", "scale.smin=300 is above scale.smax=256"),

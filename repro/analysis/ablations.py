@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from repro.analysis.built import noted_activations
 from repro.analysis.experiments import Experiment, compared_nets, measured_nets, shown
 from repro.analysis.figures import COLOURS, STYLE, Drawn, bars, drawn, read_log
 from repro.analysis.measured import Spread, members, spread
@@ -21,7 +22,6 @@ from repro.analysis.settings import Comparison
 from repro.analysis.tables import OPEN, cell, net_title
 from repro.paper import published
 from repro.spec.scales import EACH_Q
-from repro.store.runs import ACTIVATIONS, Run
 
 INTERVALS = "bars are 95% intervals (one seed: Wilson's over test images; several: Student's)"
 
@@ -165,7 +165,7 @@ def activations(experiment: Experiment, comparison: Comparison) -> Drawn | None:
     found: dict[str, list[tuple[str, pd.DataFrame]]] = {}
     for net in measured_nets(experiment, comparison):
         for run in comparison.nets[comparison.plain(net)]:
-            table = _activations(run)
+            table = noted_activations(run)
             if table is not None:
                 for kind, rows in table.groupby("net", sort=False):
                     lines = found.setdefault(f"{run.config.arch.name}, {kind}", [])
@@ -198,14 +198,6 @@ def activations(experiment: Experiment, comparison: Comparison) -> Drawn | None:
         "first layers hardly hear from the loss."
     )
     return drawn("activations", caption, figure)
-
-
-def _activations(run: Run) -> pd.DataFrame | None:
-    try:
-        table = pd.read_csv(run.folder / ACTIVATIONS)
-    except (OSError, ValueError):
-        return None
-    return table if {"net", "layer", "rms"} <= set(table.columns) and len(table) else None
 
 
 def blog(experiment: Experiment, comparison: Comparison) -> Drawn | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 import pandas as pd
@@ -11,12 +11,20 @@ from repro.config import Arch, Config, choice
 from repro.paper import published
 from repro.spec import layers
 from repro.spec.cost import cost, multiply_adds, parameters, receptive_field
-from repro.spec.geometry import geometry
+from repro.spec.geometry import (
+    LRN_WINDOW,
+    block_sides,
+    geometry,
+    lrn_channels,
+    map_side,
+)
 from repro.spec.layers import Conv, Net
-from repro.spec.scales import pixels
-from repro.store.runs import Run
+from repro.spec.scales import EACH_Q, PAPER_CROP, pixels
+from repro.store.runs import ACTIVATIONS, Run
 
 TABLE1 = ("A", "A-LRN", "B", "C", "D", "E")
+KEPT_Q = (224, 256, 288, 384, 512)
+"""Test scales at which the geometry of a size is shown, in paper pixels."""
 
 
 def at_full_size(name: str) -> Net:
@@ -130,7 +138,7 @@ def geometries(run: Run) -> pd.DataFrame:
     """The geometry of this size beside the paper's, at each test scale, for net D."""
     ours = as_run(run.config, run.result["data"]["classes"], "D")
     paper, rows = at_full_size("D"), []
-    for q in (224, 256, 288, 384, 512):
+    for q in KEPT_Q:
         here = geometry(ours, pixels(q, run.config.size.crop))
         there = geometry(paper, q)
         rows.append(
@@ -148,17 +156,101 @@ def geometries(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def fields(run: Run) -> pd.DataFrame:
-    """Receptive field of a cell before the FC layers against the crop, for each configuration."""
-    crop, rows = run.config.size.crop, []
+def kept(run: Run) -> pd.DataFrame:
+    """Which parts of the paper's geometry this size keeps, from the layer lists of both.
+
+    Table 1's nets share their maps; where a net is not named it is D.
+    """
+    rows = [*_maps_kept(run), *_windows_kept(run), *_shares_kept(run)]
+    table = pd.DataFrame(rows, columns=["what", "here", "the paper"])
+    table["kept"] = ["yes" if here == paper else "no" for _, here, paper in rows]
+    return table
+
+
+def _both(run: Run, name: str) -> tuple[Net, Net]:
+    """A configuration at the size of a run, and at the paper's."""
+    return as_run(run.config, run.result["data"]["classes"], name), at_full_size(name)
+
+
+def _square(side: int) -> str:
+    return f"{side}x{side}"
+
+
+def _maps_kept(run: Run) -> Iterator[tuple[str, ...]]:
+    here, paper = _both(run, "D")
+    ours, theirs = block_sides(here), block_sides(paper)
+    for block in ours:
+        yield f"map of block {block}", _square(ours[block]), _square(theirs[block])
+    seen = (_square(map_side(net, net.crop)) for net in (here, paper))
+    yield "map that FC6 sees", *seen
+
+
+def _windows_kept(run: Run) -> Iterator[tuple[str, ...]]:
+    here, paper = _both(run, "D")
+    crop = run.config.size.crop
+    for q in KEPT_Q:
+        pair = geometry(here, pixels(q, crop)), geometry(paper, q)
+        yield f"score map at Q={q}", *(_square(one.score_map_side) for one in pair)
+        yield f"overhang at Q={q} (px)", *(str(one.overhang) for one in pair)
+    uneven = [q for q in EACH_Q if q * crop % PAPER_CROP]
+    named = ", ".join(map(str, uneven))
+    yield "S and Q that are no whole pixels, of 224 to 512", named or "none", "none"
+
+
+def _shares_kept(run: Run) -> Iterator[tuple[str, ...]]:
     for name in (*TABLE1, "B-5x5"):
-        side, _ = receptive_field(at_full_size(name).layers)
-        rows.append(
-            {
-                "net": name,
-                "receptive field (px)": str(side),
-                f"share of a {crop} px crop": f"{side / crop:.2f}",
-                "share of the paper's 224 px crop": f"{side / 224:.2f}",
-            }
-        )
-    return pd.DataFrame(rows)
+        pair = _both(run, name)
+        seen = [(receptive_field(net.layers)[0], net.crop) for net in pair]
+        shares = [f"{field / crop:.2f} ({field} of {crop} px)" for field, crop in seen]
+        if seen[0][0] * seen[1][1] == seen[1][0] * seen[0][1]:
+            shares[0] = shares[1]
+        yield f"share of the crop that a cell before FC6 sees, {name}", *shares
+    pair = _both(run, "D")
+    yield (
+        "channels of the first and the last convolution",
+        *(f"{net.convs[0].out_channels}, {net.convs[-1].out_channels}" for net in pair),
+    )
+    yield "units of FC6", *(str(net.linears[0].out_features) for net in pair)
+    channels = [lrn_channels(net) or 0 for net in _both(run, "A-LRN")]
+    windows = [f"{min(LRN_WINDOW, count)} of {count} channels" for count in channels]
+    yield "what local response normalisation sums over, A-LRN", *windows
+    at_256 = geometry(pair[0], pixels(256, run.config.size.crop)), geometry(pair[1], 256)
+    yield (
+        "filter taps in zero padding at Q=256 (%)",
+        *(f"{100 * one.padded_taps:.1f}" for one in at_256),
+    )
+
+
+def activations(runs: Iterable[Run]) -> pd.DataFrame:
+    """Root mean square of what layers put out before training (Section 3.1), where it was noted.
+
+    A row for each initialisation, net and width: as run, and at full width, which a net that
+    copies layers lacks. Of several seeds the first that has it.
+    """
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for run in runs:
+        noted = noted_activations(run)
+        for width, rows in () if noted is None else noted.groupby("net", sort=False):
+            named = run.config.init.name, run.config.arch.name, str(width)
+            found.setdefault(named, _through_depth(rows))
+    heads = ("initialisation", "net", "width")
+    table = [dict(zip(heads, key, strict=True)) | found[key] for key in sorted(found)]
+    return pd.DataFrame(table, columns=[*heads, *DEPTHS])
+
+
+def noted_activations(run: Run) -> pd.DataFrame | None:
+    """What a run noted of its activations, or None: columns net (`as run`), layer and rms."""
+    try:
+        table = pd.read_csv(run.folder / ACTIVATIONS)
+    except (OSError, ValueError):
+        return None
+    return table if {"net", "layer", "rms"} <= set(table.columns) and len(table) else None
+
+
+DEPTHS = ("first convolution", "middle convolution", "last convolution", "FC8")
+
+
+def _through_depth(rows: pd.DataFrame) -> dict[str, str]:
+    convs = rows[rows.layer.str.startswith("conv")].rms.tolist()
+    values = (convs[0], convs[(len(convs) - 1) // 2], convs[-1], rows.rms.iloc[-1])
+    return {name: f"{value:.1e}" for name, value in zip(DEPTHS, values, strict=True)}

@@ -1,15 +1,26 @@
-"""Where a run departs from the paper, found from its configuration and from nothing else."""
+"""Where a run departs from the paper: from its configuration, its layer list and its data.
+
+One list: a row for each departure, and none twice. Where the paper says nothing, the row says so.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from repro.config import Recipe, choice
+from repro.analysis.built import TABLE1, as_run, at_full_size
+from repro.config import STATISTICS_IMAGES, Recipe, choice
 from repro.paper import published
-from repro.spec.scales import pixels
+from repro.spec import layers
+from repro.spec.cost import receptive_field
+from repro.spec.geometry import LRN_WINDOW, block_sides, lrn_channels, map_side
+from repro.spec.scales import PAPER_CROP, pixels, readings
 from repro.store.identity import base, changes
 from repro.store.runs import Run
+
+Row = tuple[str, str, str]
+NOT_SAID = "not said"
+INPUT = "input in 0-255, minus the training set's mean colour"
 
 # What each key of the recipe is called and in which unit; keys that are not here do not depart.
 RECIPE = {
@@ -23,14 +34,11 @@ RECIPE = {
     "epochs": "at most {} epochs",
     "warmup": "warm-up over {} iterations",
     "clip": "gradient clipped to norm {}",
-    "input_range": "input in 0-{} minus the mean",
     "colour_shift": "colour shift with standard deviation {}",
     "train_images": "{} training images used",
     "resize": "images rescaled to S or Q: {}",
-    "subtract_mean": "the training set's mean colour subtracted",
 }
 NOTHING = {
-    "subtract_mean": "no mean colour subtracted",
     "warmup": "no warm-up",
     "clip": "gradient not clipped",
     "colour_shift": "no colour shift",
@@ -38,12 +46,21 @@ NOTHING = {
 }
 
 
-def deviations(run: Run) -> list[tuple[str, str, str]]:
+def deviations(run: Run) -> list[Row]:
     """What departs from the paper in one run: (section, here, the paper)."""
-    return [*_net(run), *_size(run), *_data(run), *_recipe(run), *_init(run), *_scale(run)]
+    parts = (_net, _size, _maps, _data, _recipe, _update, _init, _scale, _testing)
+    return [row for part in parts for row in part(run)]
 
 
-def _net(run: Run) -> Iterator[tuple[str, str, str]]:
+def not_covered() -> str:
+    """What of the paper no run of this suite can show yet."""
+    return (
+        "Appendices A and B are not covered yet: localisation, and the nets as features for other "
+        "data sets (Tables 8 to 12)."
+    )
+
+
+def _net(run: Run) -> Iterator[Row]:
     arch = run.config.arch
     if published.is_table1(arch) or arch.name == "B-5x5":
         return
@@ -51,16 +68,60 @@ def _net(run: Run) -> Iterator[tuple[str, str, str]]:
     yield "2.1", f"{arch.name}: not a column of Table 1{normalised}", "the six columns of Table 1"
 
 
-def _size(run: Run) -> Iterator[tuple[str, str, str]]:
+def _size(run: Run) -> Iterator[Row]:
     size = run.config.size
-    if size.crop != 224:
+    if size.crop != PAPER_CROP:
         scales = f"S and Q scaled by {size.crop}/224, so that 256 is {pixels(256, size.crop)}"
         yield "3.1", f"crop of {size.crop} pixels; {scales}", "crop of 224 pixels"
     if size.width != 1:
         yield "2.1", f"every layer {size.width:g} times as wide", "conv3-64 to conv3-512, FC-4096"
 
 
-def _data(run: Run) -> Iterator[tuple[str, str, str]]:
+def _maps(run: Run) -> Iterator[Row]:
+    """What of the paper's maps this size does not keep, from the layer list."""
+    config, classes = run.config, run.result["data"]["classes"]
+    here = as_run(config, classes)
+    full = layers.at_full_size(config.arch, channels=here.channels, classes=classes)
+    sides, papers = block_sides(here), block_sides(full)
+    other = [block for block in sides if sides[block] != papers[block]]
+    if other:
+        blocks = f"block{'s' if len(other) > 1 else ''} {_listed(other)}"
+        of_blocks = _listed([sides[block] for block in other])
+        paper = f"{_listed([papers[block] for block in other])} cells"
+        yield "2.1", f"maps of {of_blocks} cells a side in {blocks}", paper
+    last, paper_last = map_side(here, here.crop), map_side(full, full.crop)
+    if last != paper_last:
+        yield "2.1", f"FC6 sees {last}x{last} cells", f"{paper_last}x{paper_last}"
+    channels, paper_channels = lrn_channels(here), lrn_channels(full)
+    if channels is not None and channels != paper_channels:
+        window = f"local response normalisation over {min(channels, LRN_WINDOW)}"
+        yield "2.1", f"{window} of {channels} channels", f"{LRN_WINDOW} of {paper_channels}"
+    yield from _field(run)
+
+
+def _field(run: Run) -> Iterator[Row]:
+    """How much of the crop a cell sees; one row, D's, for all columns of Table 1."""
+    config, classes = run.config, run.result["data"]["classes"]
+    name = "D" if config.arch.name in TABLE1 else None
+    here = as_run(config, classes, name)
+    full = (
+        layers.at_full_size(config.arch, channels=here.channels, classes=classes)
+        if name is None
+        else at_full_size(name)
+    )
+    side, paper = receptive_field(here.layers)[0], receptive_field(full.layers)[0]
+    if side * full.crop != paper * here.crop:
+        seen = f"a cell before FC6 sees {side} pixels of a crop of {here.crop} ({here.name})"
+        yield "2.3", seen, f"{paper} of {full.crop}"
+
+
+def _listed(numbers: list[int]) -> str:
+    """As in `1, 2 and 3`."""
+    words = [str(number) for number in numbers]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _data(run: Run) -> Iterator[Row]:
     config, counts = run.config, run.result["data"]
     if base(config.data.name) != "imagenet":
         here = (
@@ -68,6 +129,9 @@ def _data(run: Run) -> Iterator[tuple[str, str, str]]:
             f"validation and {counts['test']:,} test images of {counts['classes']} classes"
         )
         yield "4", here, "ILSVRC-2012: 1.3M training and 50,000 validation images, 1000 classes"
+    native, largest = counts.get("smallest_side"), pixels(_largest(run), config.size.crop)
+    if native is not None and native < largest:
+        yield "3.1", f"images of {native} pixels enlarged, to {largest} at most", NOT_SAID
     if config.data.cache_side is not None:
         here = f"training images kept with the smallest side at most {config.data.cache_side}"
         yield "3.1", f"{here}, and rescaled from there", "rescaled from the original"
@@ -78,7 +142,14 @@ def _data(run: Run) -> Iterator[tuple[str, str, str]]:
         yield "3.1, 3.2", "no mirror images: the data says that they are not of its classes", paper
 
 
-def _recipe(run: Run) -> Iterator[tuple[str, str, str]]:
+def _largest(run: Run) -> int:
+    """The largest S or Q of a run, in paper pixels."""
+    scale = run.config.scale
+    qs = [q for test in run.config.test for reading in readings(test, scale) for q in reading]
+    return max([scale.smax, *qs])
+
+
+def _recipe(run: Run) -> Iterator[Row]:
     recipe, paper = run.config.recipe, choice("recipe", "paper")
     for key in RECIPE:
         here, there = getattr(recipe, key), paper.get(key, getattr(Recipe, key, None))
@@ -86,25 +157,44 @@ def _recipe(run: Run) -> Iterator[tuple[str, str, str]]:
             continue
         if here != there:
             yield "3.1", _words(key, here), _words(key, there)
+    if (recipe.input_range, recipe.subtract_mean) != (paper["input_range"], True):
+        mean = "minus the training set's mean colour" if recipe.subtract_mean else "no mean"
+        here = f"input in 0-{recipe.input_range:g}, {mean}"
+        yield "3.1", here + ("" if recipe.subtract_mean else " subtracted"), INPUT
     if recipe.schedule == "plateau" and recipe.drops != paper["drops"]:
         yield "3.1", f"rate divided {recipe.drops} times", f"rate divided {paper['drops']} times"
 
 
-def _init(run: Run) -> Iterator[tuple[str, str, str]]:
+def _update(run: Run) -> Iterator[Row]:
+    """What the recipe's numbers do not show: how weights follow gradients, what the mean is of."""
+    recipe, data = run.config.recipe, run.config.data
+    moves = recipe.schedule != "constant" or recipe.warmup > 0
+    if recipe.optimiser == "sgd" and recipe.momentum and moves:
+        here = "momentum as torch has it, the learning rate outside the velocity"
+        yield "3.1", here, "as Caffe has it, inside: the two differ at each change of the rate"
+    if recipe.weight_decay:
+        norm = " and batch normalisation" if run.config.arch.batch_norm else ""
+        yield "3.1", f"weight decay on all parameters, biases{norm} too", NOT_SAID
+    uses_colours = recipe.subtract_mean or (recipe.colour_shift > 0 and data.channels > 1)
+    # Only data that are files have a fingerprint; of images in memory all are looked at.
+    files = bool(run.result.get("fingerprint"))
+    if uses_colours and files and run.result["data"]["train"] > STATISTICS_IMAGES:
+        here = f"mean and principal colours of {STATISTICS_IMAGES:,} training images"
+        yield "3.1", here, "of all"
+
+
+def _init(run: Run) -> Iterator[Row]:
     init = run.config.init
-    if init.name == "glorot":
-        return  # The paper's own later advice, Section 3.1.
-    if init.copy_from is None and not (
-        init.name == "normal_literal" and run.config.arch.name == "A"
-    ):
-        paper = "A from N(0, variance 0.01), deeper nets from A; or Glorot and Bengio's"
+    as_published = run.config.arch.name == "A" and init.name == "normal_literal"
+    if init.copy_from is None and not as_published:
+        paper = "A from N(0, variance 0.01), deeper nets from A; Glorot's, it adds, needs no A"
         yield "3.1", f"initialisation {init.name}", paper
     if "normal" in init.between and run.config.size.width != 1:
         here = "standard deviation times the root of the paper's fan-in over the fan-in here"
         yield "3.1", here, "one standard deviation for all layers"
 
 
-def _scale(run: Run) -> Iterator[tuple[str, str, str]]:
+def _scale(run: Run) -> Iterator[Row]:
     if run.config.precision not in ("float32", "tf32"):
         yield "3.3", f"precision {run.config.precision}", "float32"
     changed = changes(run.config, "scale").keys() & {"smin", "smax", "parent"}
@@ -118,8 +208,17 @@ def _scale(run: Run) -> Iterator[tuple[str, str, str]]:
     if share is not None and run.config.scale.lr_factor != share:
         here = f"S={run.config.scale.name} at {run.config.scale.lr_factor:g} of the learning rate"
         yield "3.1", here, f"at {share:g} of it"
+    if base(run.config.scale.name) == "S384":
+        here = "S=384 trained as long as S=256 was, warm-up included"
+        yield "3.1", here, "the rate is given, the length not"
     if run.config.finetune == "fc" and run.config.scale.name != "jitter":
         yield "3.1", "only the FC layers fine-tuned", "all layers fine-tuned"
+
+
+def _testing(run: Run) -> Iterator[Row]:
+    if run.config.data.mirror:
+        here = "centre crops: posteriors of the crop and of its mirror image averaged"
+        yield "4.1", here, NOT_SAID
 
 
 def open_choices(run: Run) -> list[str]:

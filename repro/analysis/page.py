@@ -20,6 +20,7 @@ from repro.analysis.experiments import table as experiment_table
 from repro.analysis.figures import Drawn, figures
 from repro.analysis.forest import primary_figure, verdicts_figure
 from repro.analysis.html import APPENDIX
+from repro.analysis.replications import depth_gains, replications
 from repro.analysis.settings import Comparison, Setting
 from repro.store.identity import base
 from repro.store.runs import Run
@@ -93,8 +94,8 @@ class Part:
             "primary": answer.table(self.claims),
             "summary": tables.depth(comparison),
             **{f"table{number}": frame for number, (frame, _) in filled.items()},
-            "replicated": tables.replicated(),
-            "replications": tables.replications(),
+            "depth-gains": depth_gains(),
+            "replications": replications(),
             "kept": built.kept(runs[0]),
             "deviations": tables.departures(comparison),
             "table1": built.configurations(),

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from repro.config import STATISTICS_IMAGES
 from repro.data.images import ArrayImages
 from repro.data.split import Split
 from repro.store.files import write_whole
-
-SAMPLE = 10_000
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def statistics(
     except (OSError, ValueError, KeyError, TypeError):
         # Absent, or damaged: either way it is computed.
         in_memory = isinstance(train.images, ArrayImages)
-        result = compute(train if in_memory else train.first(SAMPLE), progress, check)
+        result = compute(train if in_memory else train.first(STATISTICS_IMAGES), progress, check)
     write_whole(path, json.dumps(asdict(result)).encode())
     return result
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from repro.nets.dropout import Dropout
 from repro.spec import layers as spec
+from repro.spec.geometry import LRN_WINDOW
 
 
 class VGG(nn.Module):
@@ -62,7 +63,7 @@ def build(layer: spec.Conv | spec.LRN | spec.Pool) -> Iterator[nn.Module]:
             yield nn.ReLU(inplace=True)
         case spec.LRN():
             # torch divides alpha by n, AlexNet's formula does not: 5e-4 here is its 1e-4.
-            yield nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+            yield nn.LocalResponseNorm(LRN_WINDOW, alpha=5e-4, beta=0.75, k=2.0)
         case spec.Pool():
             yield nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=True)
 

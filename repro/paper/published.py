@@ -33,9 +33,27 @@ def table(number: int) -> pd.DataFrame:
 
 def rows(number: int) -> list[dict[str, Any]]:
     """The rows of a table of the paper, in its order; a number that it does not give is None."""
-    found = table(number)
+    return _plain(table(number))
+
+
+def _plain(found: pd.DataFrame) -> list[dict[str, Any]]:
     plain = found.astype(object).where(found.notna(), None)
     return [dict(zip(plain.columns, row, strict=True)) for row in plain.itertuples(index=False)]
+
+
+@lru_cache
+def _replications() -> pd.DataFrame:
+    return pd.read_csv(Path(__file__).with_name("replications.csv"))
+
+
+def replications() -> list[dict[str, Any]]:
+    """What others published of the paper's nets, on the same 50,000 images as Tables 3 to 6.
+
+    `net` is a file of `conf/arch/`; `framework` is whose code tested it, `weights` whose training
+    it is; `source` names the page. Errors are in percent; where a page gives an accuracy, 100 less
+    that.
+    """
+    return _plain(_replications())
 
 
 @lru_cache

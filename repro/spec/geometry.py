@@ -9,11 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from repro.spec.cost import receptive_field
-from repro.spec.layers import Conv, Linear, Net, output_side
+from repro.spec.layers import LRN, Conv, Linear, Net, output_side
 
 DENSE_CROP = 128
 """Smallest crop in pixels at which dense evaluation is the paper's: below it the score map's last
 windows hang far over the image."""
+
+LRN_WINDOW = 5
+"""Neighbouring channels that local response normalisation sums over, AlexNet's n."""
 
 
 def map_side(net: Net, side: int) -> int:
@@ -27,6 +30,21 @@ def map_side(net: Net, side: int) -> int:
 def score_map_side(net: Net, side: int) -> int:
     """Side of the class score map of dense evaluation, in cells (Section 3.2)."""
     return map_side(net, side) - map_side(net, net.crop) + 1
+
+
+def block_sides(net: Net) -> dict[int, int]:
+    """Side of the maps that each block works on, in cells: of what its last convolution gives."""
+    side, sides = net.crop, {}
+    for layer in net.layers:
+        side = output_side(layer, side)
+        if isinstance(layer, Conv):
+            sides[layer.block] = side
+    return sides
+
+
+def lrn_channels(net: Net) -> int | None:
+    """Channels that the net's first local response normalisation works on; None: it has none."""
+    return next((layer.channels for layer in net.layers if isinstance(layer, LRN)), None)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def split(tmp_path: Path) -> Split:
 @pytest.fixture
 def net() -> VGG:
     net = VGG(spec("A", 1 / 16, 32, classes=3), 0.5)
-    initialise(net, "he", 1 / 16, seed=0)
+    initialise(net, "he", net.spec, seed=0)
     return net.eval()
 
 
@@ -186,7 +186,7 @@ def test_without_padding_windows_are_dense_evaluation(tmp_path: Path) -> None:
     blocks = [["conv3-64p0"], ["conv3-64p0"]]
     layers = read(Arch("plain", blocks), width=1 / 8, crop=34, channels=3, classes=3)
     net = VGG(layers, 0.5).eval()
-    initialise(net, "he", 1 / 8, seed=0)
+    initialise(net, "he", net.spec, seed=0)
     # 34 -> 32 -> 16 -> 14 -> 7 cells of four pixels; 50 is 34 and four steps of four.
     split = Split(
         ArrayImages(torch.randint(256, (3, 3, 50, 50), dtype=torch.uint8)),

@@ -12,7 +12,7 @@ from tests.nets.test_vgg import spec
 
 def test_rms_before_each_rectification_by_hand() -> None:
     net = VGG(spec("A", 1 / 16, 32, classes=3), 0.5)
-    initialise(net, "he", 1 / 16, seed=0)
+    initialise(net, "he", net.spec, seed=0)
     images = torch.randn(2, 3, 32, 32)
     found = dict(rms(net, images))
     assert list(found) == [*(f"conv{n}" for n in range(1, 9)), "FC1", "FC2", "FC3"]
@@ -32,6 +32,6 @@ def test_rms_before_each_rectification_by_hand() -> None:
 def test_the_full_width_net_as_measured_elsewhere(name: str, expected: float) -> None:
     """RMS after E's sixteenth convolution for input in 0-1, known from another measurement."""
     net = VGG(spec("E", 1, 224), 0.5)
-    initialise(net, name, 1, seed=0)
+    initialise(net, name, net.spec, seed=0)
     found = dict(rms(net, torch.rand(1, 3, 224, 224)))
     assert expected / 3 < found["conv16"] < expected * 3

@@ -18,7 +18,7 @@ from tests.nets.test_vgg import spec
 def build(arch: Arch, crop: int) -> VGG:
     size = layers.read(arch, width=1, crop=crop, channels=2, classes=5)
     net = VGG(size, 0.5)
-    initialise(net, "he", 1.0, seed=3)
+    initialise(net, "he", net.spec, seed=3)
     for layer in net.linears:
         torch.nn.init.normal_(layer.bias)
     return net.double().eval()
@@ -27,7 +27,7 @@ def build(arch: Arch, crop: int) -> VGG:
 @pytest.mark.parametrize("name", ["A", "A-LRN", "C", "D-BN", "B-5x5", "alexnet"])
 def test_on_its_own_crop_it_is_the_net(name: str) -> None:
     net = VGG(spec(name, 1 / 16, 64), 0.5)
-    initialise(net, "he", 1 / 16, seed=0)
+    initialise(net, "he", net.spec, seed=0)
     net.double().eval()
     images = torch.rand(2, 3, 64, 64, dtype=torch.float64)
     maps = Dense(net)(images)
@@ -85,7 +85,7 @@ def test_with_overhang_it_is_the_zero_extended_window(height: int, width: int) -
 def alive(name: str, width: float, crop: int) -> VGG:
     """A net whose biases and batch statistics are not what they start as."""
     net = VGG(spec(name, width, crop), 0.5)
-    initialise(net, "he", width, seed=0)
+    initialise(net, "he", net.spec, seed=0)
     for tensor in [*net.parameters(), *net.buffers()]:
         if tensor.dim() == 1:
             torch.nn.init.uniform_(tensor, 0.1, 1)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -50,3 +51,29 @@ def test_the_files_are_the_columns_of_table_1() -> None:
         assert not published.is_table1(replace(arch, batch_norm=True))
         assert not published.is_table1(replace(arch, blocks=arch.blocks[1:]))
     assert not published.is_table1(Arch(**choice("arch", "B-5x5")))
+
+
+def test_others_errors_are_their_pages() -> None:
+    found = {(r["framework"], r["weights"], r["net"]): r for r in published.replications()}
+    assert len(found) == len(published.replications()), "each net once"
+    # torchvision gives accuracies: 69.020 and 88.628, 69.928, 71.592, 72.376.
+    for net, accuracy in (("A", 69.02), ("B", 69.928), ("D", 71.592), ("E", 72.376)):
+        theirs = found["torchvision", "torchvision's", net]
+        assert theirs["top1_error"] == pytest.approx(100 - accuracy)
+    assert found["torchvision", "torchvision's", "A"]["top5_error"] == pytest.approx(100 - 88.628)
+    # ONNX's page too: 72.62 and 91.14, 73.72 and 91.58.
+    assert found["MXNet", "MXNet's", "D"]["top1_error"] == pytest.approx(100 - 72.62)
+    assert found["MXNet", "MXNet's", "E"]["top5_error"] == pytest.approx(100 - 91.58)
+    authors = {key[::2]: r for key, r in found.items() if "authors" in key[1]}
+    assert authors["Keras", "D"]["top1_error"] == 28.732
+    assert authors["Keras", "E"]["top5_error"] == 10.012
+    assert authors["MatConvNet", "D"]["top1_error"] == 28.5
+    assert authors["MatConvNet", "E"]["top1_error"] == 28.7
+
+
+def test_each_replication_has_a_net_a_protocol_and_a_public_page() -> None:
+    for row in published.replications():
+        assert (CONF / "arch" / f"{row['net']}.yaml").is_file()
+        assert row["protocol"].startswith("centre crop of 224")
+        assert re.search(r": https://[\w./-]+$", row["source"])
+        assert 5 < row["top5_error"] < row["top1_error"] < 35

@@ -56,7 +56,7 @@ class Trial:
         self.config.arch.batch_norm = batch_norm
         spec = layers.read(self.config.arch, width=0.125, crop=8, channels=1, classes=3)
         self.net = VGG(spec, dropout=0.5).double()
-        initialise(self.net, "glorot", 0.125, seed=0)
+        initialise(self.net, "glorot", spec, seed=0)
         self.batches = TrainingCrops(
             SPLIT,
             smin=9,
@@ -205,7 +205,7 @@ def _ends(trial: Trial, training: Callable[[], Training]) -> Outcome:
         try:
             return training().run()
         except Interrupted:
-            initialise(trial.net, "normal", 1.0, seed=99)
+            initialise(trial.net, "normal", trial.net.spec, seed=99)
             trial.stop = Stop()
     pytest.fail("never ends")
 
