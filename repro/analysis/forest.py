@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repro.analysis.claims import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTABLE
-from repro.analysis.figures import COLOURS, STYLE, Drawn, drawn
+from repro.analysis.drawing import COLOURS, STYLE, Drawn, drawn
 
 VERDICTS = {
     REPRODUCED: COLOURS[2],

@@ -28,7 +28,8 @@ from repro.analysis.claims import (
 from repro.analysis.deviations import open_choices
 from repro.analysis.experiments import Experiment, claim_table, experiments, present, sentence
 from repro.analysis.experiments import table as experiment_table
-from repro.analysis.figures import Drawn, figures
+from repro.analysis.figures import figures
+from repro.analysis.drawing import Drawn
 from repro.analysis.forest import claims_figure
 from repro.analysis.settings import Comparison, Setting, command
 from repro.spec.geometry import DENSE_CROP, geometry
