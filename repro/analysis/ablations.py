@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
@@ -48,9 +50,9 @@ def activations(experiment: Experiment, comparison: Comparison) -> Drawn | None:
         for run in comparison.nets[comparison.plain(net)]:
             table = _activations(run)
             if table is not None:
-                for kind, rows in table.groupby("net", sort=False):
-                    panel = found.setdefault(f"{run.config.arch.name}, {kind}", {})
-                    panel[run.config.init.name] = rows
+                for kind, part in table.groupby("net", sort=False):
+                    of_kind = found.setdefault(f"{run.config.arch.name}, {kind}", {})
+                    of_kind[run.config.init.name] = part
                 break
     if not found:
         return None
@@ -94,35 +96,45 @@ def blog(experiment: Experiment, comparison: Comparison) -> Drawn | None:
     """The blog's own curves: accuracy by epoch, and its loss beside the right one."""
     runs = [run for net in measured_nets(experiment, comparison) for run in comparison.nets[net]]
     logs = [log for run in runs if (log := read_log(run)) is not None]
-    if not logs:
+    if not any(len(log) > 1 for log in logs):
         return None
-    figure = Figure(figsize=(8, 3.0), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
     accuracy, loss = figure.subplots(1, 2)
-    for number, log in enumerate(logs):
-        named = {"train": "train_error", "validation": "validation_error", "test": "test_error"}
-        for place, (name, column) in enumerate(named.items()):
-            if column in log:
-                label = name if number == 0 else None
-                accuracy.plot(log.epoch, 100 - log[column], ".-", color=COLOURS[place], label=label)
-        _loss(loss, log, first=number == 0)
+    columns = {"train": "train_error", "validation": "validation_error", "test": "test_error"}
+    for place, (name, column) in enumerate(columns.items()):
+        right = [100 - log.set_index("epoch")[column] for log in logs if column in log]
+        _seeds(accuracy, right, COLOURS[place], "-", name)
+    losses = [log.set_index("epoch").train_loss for log in logs if "train_loss" in log]
+    _seeds(loss, losses, COLOURS[0], "-", "mean over the epoch")
+    _seeds(loss, [one / one.index for one in losses], COLOURS[1], "--", "as the blog prints it")
     accuracy.set_ylabel("accuracy (%)")
-    loss.set_ylabel("training loss")
+    loss.set_ylabel("training loss (nats)")
     for axes in (accuracy, loss):
         axes.set_xlabel("epoch")
-        axes.set_xticks(range(1, 1 + max(int(log.epoch.max()) for log in logs)))
-        axes.legend(frameon=False, fontsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        axes.legend()
     caption = (
         "The blog's program: accuracy on the training images as they came, with dropout, on "
         "validation and on test images after each epoch (none of them steers anything), and its "
         "printed loss, which divides by the batches of all epochs so far, beside the mean loss of "
-        f"the epoch. {len(logs)} runs."
+        f"the epoch. {len(logs)} runs: each is a line, or, where a panel would hold more than "
+        f"{LINES}, the line is their mean and the band goes from the lowest to the highest."
     )
     return drawn("blog", caption, figure)
 
 
-def _loss(axes: Axes, log: pd.DataFrame, *, first: bool) -> None:
-    if "train_loss" not in log:
+def _seeds(
+    axes: Axes, seeds: Sequence[pd.Series[float]], colour: str, style: str, name: str
+) -> None:
+    """One number of every run by epoch."""
+    if not seeds:
         return
-    labels = ("mean over the epoch", "as the blog prints it") if first else (None, None)
-    axes.plot(log.epoch, log.train_loss, ".-", color=COLOURS[0], label=labels[0])
-    axes.plot(log.epoch, log.train_loss / log.epoch, ".--", color=COLOURS[1], label=labels[1])
+    table = pd.concat(seeds, axis=1).sort_index()
+    if 3 * len(seeds) <= LINES:
+        table.columns = pd.Index([name, *[f"_{name}"] * (len(seeds) - 1)])
+        for label, values in table.items():
+            axes.plot(values.index, values, f".{style}", color=colour, lw=1.2, label=str(label))
+        return
+    axes.plot(table.index, table.mean(axis=1), f".{style}", color=colour, label=name)
+    low, high = table.min(axis=1), table.max(axis=1)
+    axes.fill_between(table.index, low, high, color=colour, alpha=0.18, lw=0)

@@ -22,7 +22,7 @@ from repro.analysis.drawing import (
 from repro.analysis.experiments import Experiment, measured_nets
 from repro.analysis.settings import Comparison
 from repro.analysis.tables import scale_label
-from repro.spec.scales import EACH_Q, PROTOCOLS
+from repro.spec.scales import EACH_Q
 
 HOW = {"each_scale": "dense", "crops_each_scale": "multi-crop"}
 Curve = dict[int, Point]
@@ -31,10 +31,9 @@ Curve = dict[int, Point]
 
 def curves(experiment: Experiment, comparison: Comparison) -> Drawn | None:
     """Error against Q for the nets of an experiment, a line for each training scale."""
-    tests = [test for test in experiment.tests if PROTOCOLS[test].scales == "each"]
     panels = {
         f"{arch}, {HOW[test]}": found
-        for test, (arch, nets) in product(tests, _by_arch(experiment, comparison).items())
+        for test, (arch, nets) in product(HOW, _by_arch(experiment, comparison).items())
         if (found := _curves(comparison, nets, test))
     }
     if not panels:
@@ -55,7 +54,7 @@ def curves(experiment: Experiment, comparison: Comparison) -> Drawn | None:
         f"trained at S={scale_label(scale)}": Line2D([], [], color=colour, lw=2)
         for scale, colour in colours.items()
     }
-    legend(figure, marks | seed_marks(points), 3)
+    legend(figure, marks | seed_marks(points, "o"), 3)
     caption = (
         "Error against the test scale Q. A line joins neighbouring Q only: where it is open, no "
         "net was tested between. Upright lines are 95% intervals (several seeds: Student's; one, "

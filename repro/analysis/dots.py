@@ -23,9 +23,9 @@ from repro.analysis.drawing import (
     legend,
     limits,
     mark,
-    over,
     seed_marks,
 )
+from repro.analysis.experiments import experiments
 from repro.analysis.measured import members
 from repro.analysis.settings import Comparison
 from repro.analysis.tables import OPEN, cell, net_title, ordered
@@ -69,10 +69,16 @@ def lines(comparison: Comparison, nets: Sequence[str], tests: Sequence[str]) -> 
 
 
 def errors(comparison: Comparison) -> Drawn | None:
-    """Tables 3 and 4: each net at one test scale, dense and by centre crop, and at several."""
+    """Tables 3 and 4: each net at one test scale, dense and by centre crop, and at several.
+
+    Nets of an ablation only are in its own figure.
+    """
     tests = ("centre", "single_scale", "multi_scale")
-    shown = lines(comparison, ordered(comparison), tests)
-    return dot_plot("errors", "Top-1 error of every net (Tables 3 and 4)", comparison, shown)
+    paper = {row["label"] for number in (3, 4) for row in published.cells(number)}
+    theirs = {comparison.plain(net) for one in experiments() for net in one.nets}
+    nets = [net for net in ordered(comparison) if net in paper or net not in theirs]
+    shown = lines(comparison, nets, tests)
+    return dot_plot("errors", "Top-1 error of the nets of Tables 3 and 4", comparison, shown)
 
 
 def dot_plot(
@@ -96,8 +102,8 @@ def dot_plot(
     paper = paper and sum(line.paper is not None for line in shown) > 1
     places = _places(shown)
     figure = Figure(figsize=(WIDTH, 1.1 + 0.155 * (places[-1] + 1.5)), layout="constrained")
-    widths = {"width_ratios": [5, 3]} if paper else {}
-    panels = figure.subplots(1, 2 if paper else 1, sharey=True, squeeze=False, **widths)[0]
+    ratios = [5, 3] if paper else [1]
+    panels = figure.subplots(1, len(ratios), sharey=True, squeeze=False, width_ratios=ratios)[0]
     _rows(panels, shown, places)
     panels[0].set_xlim(*limits(points))
     for place, line in zip(places, shown, strict=True):
@@ -155,9 +161,6 @@ def _line(axes: Axes, place: float, line: Line) -> None:
     colour = _COLOUR[line.protocol]
     if line.point is not None:
         mark(axes, place, line.point, colour)
-        failed = [error for error in line.point.seeds if error > axes.get_xlim()[1]]
-        if failed and line.point.middle <= axes.get_xlim()[1]:
-            over(axes, place, max(failed), colour)
         return
     beside = axes.get_yaxis_transform()
     axes.text(0.02, place, line.words, transform=beside, va="center", color=GREY)

@@ -95,19 +95,23 @@ def mark(axes: Axes, place: float, point: Point, colour: str, *, upright: bool =
     """
     one = len(point.seeds) < 2
     bottom, top = axes.get_ylim() if upright else axes.get_xlim()
-    ends = np.clip([point.low, point.high], bottom, top)
-    _plot(axes, [*ends], [place, place], upright, "--" if one else "-", lw=1.5, color=colour)
+    look: dict[str, Any] = {} if one else {"alpha": 0.55}
+    span(axes, place, (point.low, point.high), colour, dashed=one, upright=upright, **look)
     if bottom <= point.middle <= top:
         tick = "_" if upright else "|"
-        look: dict[str, Any] = {"mfc": "white", "ms": 5.5} if one else {"mew": 2, "ms": 9}
-        _plot(axes, [point.middle], [place], upright, "o" if one else tick, color=colour, **look)
-    else:
-        over(axes, place, point.middle, colour, upright=upright)
+        look = {"mfc": "white", "ms": 5.5} if one else {"mew": 2, "ms": 9}
+        kind = "o" if one else tick
+        _plot(axes, [point.middle], [place], upright, kind, color=colour, zorder=4, **look)
+    inside = [value for value in point.seeds if bottom <= value <= top]
     if not one:
-        inside = [error for error in point.seeds if bottom <= error <= top]
-        # Beside the line, so that one is seen where the other is.
-        look = {"ms": 3.2, "mew": 0, "alpha": 0.65, "color": colour}
-        _plot(axes, inside, [place] * len(inside), upright, "o", **look)
+        dots = {"ms": 4.2, "mew": 0.5, "mec": "white", "color": colour}
+        _plot(axes, inside, [place] * len(inside), upright, "o", **dots)
+    outside = len(point.seeds) - len(inside)
+    if inside and outside:
+        words = f"{outside} of {len(point.seeds)} seeds beyond, mean {point.middle:.0f}"
+        over(axes, place, max(point.seeds, key=abs), colour, words=words, upright=upright)
+    elif not bottom <= point.middle <= top:
+        over(axes, place, point.middle, colour, upright=upright)
 
 
 def _plot(
@@ -124,25 +128,48 @@ def _plot(
         axes.plot(values, places, style, **look)
 
 
-def over(axes: Axes, place: float, value: float, colour: str, *, upright: bool = False) -> None:
-    """An arrow at the edge for a value outside of the axis, with its number."""
+def span(
+    axes: Axes,
+    place: float,
+    ends: tuple[float, float],
+    colour: str,
+    *,
+    dashed: bool,
+    upright: bool = False,
+    **look: Any,
+) -> None:
+    """An interval; an end outside of the axis is an arrowhead at its edge."""
+    bottom, top = axes.get_ylim() if upright else axes.get_xlim()
+    low, high = np.clip(ends, bottom, top)
+    if low < high:
+        style = "--" if dashed else "-"
+        _plot(axes, [low, high], [place, place], upright, style, color=colour, lw=1.6, **look)
+    heads = ("v", "^") if upright else ("<", ">")
+    for edge, head, there in zip(
+        (bottom, top), heads, (ends[0] < bottom, ends[1] > top), strict=True
+    ):
+        if there and low < high:
+            _plot(axes, [edge], [place], upright, head, color=colour, ms=4.5, clip_on=False, **look)
+
+
+def over(
+    axes: Axes, place: float, value: float, colour: str, *, words: str = "", upright: bool = False
+) -> None:
+    """An arrow at the edge for a value outside of the axis, with its number or other words."""
     bottom, top = axes.get_ylim() if upright else axes.get_xlim()
     above = value > top
     edge = top if above else bottom
     arrow = ("^" if above else "v") if upright else (">" if above else "<")
     _plot(axes, [edge], [place], upright, arrow, color=colour, ms=6, clip_on=False, zorder=5)
-    words = {"textcoords": "offset points", "color": colour, "zorder": 5}
-    words["bbox"] = {"fc": "white", "ec": "none", "pad": 0.8}
+    look: dict[str, Any] = {"textcoords": "offset points", "color": colour, "zorder": 5}
+    look["bbox"] = {"fc": "white", "ec": "none", "pad": 0.8}
+    words = words or f"{value:.0f}"
     if upright:
-        text = {
-            "xytext": (0, -8 if above else 8),
-            "ha": "center",
-            "va": "top" if above else "bottom",
-        }
-        axes.annotate(f"{value:.0f}", (place, edge), **text, **words)
+        look |= {"ha": "center", "va": "top" if above else "bottom"}
+        axes.annotate(words, (place, edge), xytext=(0, -8 if above else 8), **look)
     else:
-        text = {"xytext": (-8 if above else 8, 0), "ha": "right" if above else "left"}
-        axes.annotate(f"{value:.0f}", (edge, place), va="center", **text, **words)
+        look |= {"ha": "right" if above else "left", "va": "center_baseline"}
+        axes.annotate(words, (edge, place), xytext=(-8 if above else 8, 0), **look)
 
 
 def limits(points: Sequence[Point]) -> tuple[float, float]:
@@ -165,11 +192,17 @@ def _not_above(values: Sequence[float], edge: float) -> list[float]:
     return [value for value in values if value <= edge] or [0.0]
 
 
-def seed_marks(points: Sequence[Point]) -> dict[str, Line2D]:
-    """The legend of what one seed and several look like, as far as there are such."""
+def seed_marks(points: Sequence[Point], several: str = "|") -> dict[str, Line2D]:
+    """The legend of what one seed and several look like, as far as there are such.
+
+    Args:
+        points: what is drawn.
+        several: the mark of the mean of several seeds.
+    """
     found = {}
     if any(len(point.seeds) > 1 for point in points):
-        found["several seeds"] = Line2D([], [], color=GREY, marker="|", ms=9, mew=2, lw=1.5)
+        look: dict[str, Any] = {"ms": 9, "mew": 2, "lw": 1.6} if several == "|" else {"lw": 1.6}
+        found["several seeds"] = Line2D([], [], color=GREY, marker=several, **look)
     if any(len(point.seeds) == 1 for point in points):
         found["one seed"] = Line2D([], [], color=GREY, marker="o", mfc="white", ls="--", lw=1.5)
     return found
@@ -178,9 +211,8 @@ def seed_marks(points: Sequence[Point]) -> dict[str, Line2D]:
 def legend(figure: Figure, marks: dict[str, Line2D], columns: int = 6) -> None:
     """The legend above all panels."""
     if marks:
-        place = "outside upper center"
         columns = -(-len(marks) // -(-len(marks) // columns))
-        figure.legend([*marks.values()], [*marks], loc=place, ncols=columns)
+        figure.legend([*marks.values()], [*marks], loc="outside upper center", ncols=columns)
 
 
 def grid_of(titles: Sequence[str], *, height: float) -> tuple[Figure, list[Axes]]:

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -17,7 +15,6 @@ from repro.analysis.drawing import (
     COLOURS,
     GREY,
     LINES,
-    WIDTH,
     Drawn,
     drawn,
     error_axis,

@@ -26,11 +26,10 @@ from repro.analysis.claims import (
     judge,
 )
 from repro.analysis.deviations import open_choices
+from repro.analysis.drawing import Drawn
 from repro.analysis.experiments import Experiment, claim_table, experiments, present, sentence
 from repro.analysis.experiments import table as experiment_table
 from repro.analysis.figures import figures
-from repro.analysis.drawing import Drawn
-from repro.analysis.forest import claims_figure
 from repro.analysis.settings import Comparison, Setting, command
 from repro.spec.geometry import DENSE_CROP, geometry
 from repro.spec.scales import pixels
@@ -75,9 +74,7 @@ class Part:
             for experiment in experiments()
             if present(experiment, comparison, self.claims)
         ]
-        of_claims = claims_figure(self.claims, {c.claim: c.text for c in claims()})
         self.drawn += [figure for section in self.sections for figure in section.drawn]
-        self.drawn += [] if of_claims is None else [of_claims]
         filled = {f"table{number}": tables.errors(number, comparison) for number in (3, 4, 5)}
         filled["table6"] = tables.ensembles(comparison)
         self.missing = list(dict.fromkeys(line for _, lines in filled.values() for line in lines))
