@@ -29,7 +29,8 @@ def html(page: str, appendix: str, folder: Path) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>VGG: the paper's claims, measured here</title>\n<style>\n{style}</style>\n</head>\n"
+        "<title>VGG: the paper's claims, measured here</title>\n"
+        f"<style>\n{style}</style>\n</head>\n"
         f"<body>\n<nav>{_contents(headings)}</nav>\n<main>\n{body}\n"
         '<details id="appendix">\n<summary>Appendix: how claims are judged, all claims, every net '
         f"by every protocol, runs, commands</summary>\n<nav>{_contents(more)}</nav>\n{folded}\n"

@@ -15,13 +15,15 @@ from repro.analysis import answer, built, tables
 from repro.analysis.ablations import figure_of
 from repro.analysis.claims import claims, judge
 from repro.analysis.deviations import not_covered, open_choices
+from repro.analysis.drawing import Drawn
 from repro.analysis.experiments import Experiment, claim_table, experiments, present, sentence
 from repro.analysis.experiments import table as experiment_table
-from repro.analysis.figures import Drawn, figures
-from repro.analysis.forest import primary_figure, verdicts_figure
+from repro.analysis.figures import figures
+from repro.analysis.forest import primary_figure
 from repro.analysis.html import APPENDIX
 from repro.analysis.replications import depth_gains, replications
 from repro.analysis.settings import Comparison, Setting
+from repro.analysis.verdict_grid import verdicts_figure
 from repro.store.identity import base
 from repro.store.runs import Run
 

@@ -1,0 +1,102 @@
+"""The figure of error against depth: the nets of Table 1 relative to A, here and in the paper."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from repro.analysis.built import TABLE1, at_full_size
+from repro.analysis.drawing import (
+    COLOURS,
+    WIDTH,
+    Drawn,
+    Point,
+    drawn,
+    legend,
+    mark,
+    seed_marks,
+)
+from repro.analysis.intervals import difference
+from repro.analysis.settings import Comparison
+from repro.paper import published
+
+FURTHEST = 60.0
+"""Percent; what lies beyond is pointed at."""
+
+
+def error_against_depth(comparison: Comparison) -> Drawn | None:
+    """Top-1 error of the nets of Table 1 at S=256 and one test scale, in percent of A's."""
+    points = {net: point for net in TABLE1[1:] if (point := _relative(comparison, net))}
+    if not points:
+        return None
+    nets = [TABLE1[0], *points]
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    axes = figure.subplots()
+    theirs = {net: value for net in nets if (value := _paper(net)) is not None}
+    _limits(axes, list(points.values()), list(theirs.values()))
+    axes.axhline(0, color="black", lw=0.9)
+    axes.plot(0, 0, "s", color="black", ms=5)
+    for net, point in points.items():
+        mark(axes, nets.index(net) - 0.12, point, COLOURS[0], upright=True)
+    for net, value in theirs.items():
+        axes.plot(nets.index(net) + 0.12, value, "x", color=COLOURS[1], ms=7, mew=2)
+    layers = [at_full_size(net).weight_layers for net in nets]
+    ticks = [f"{net}\n{count} layers" for net, count in zip(nets, layers, strict=True)]
+    axes.set_xticks(range(len(nets)), ticks)
+    axes.set_xlim(-0.6, len(nets) - 0.4)
+    axes.grid(visible=False, axis="x")
+    axes.set_ylabel("top-1 error relative to A's (%)")
+    marks = {f"here, {words}": line for words, line in seed_marks(list(points.values())).items()}
+    for line in marks.values():
+        line.set_color(COLOURS[0])
+    marks["the paper (Table 3)"] = Line2D([], [], color=COLOURS[1], marker="x", ls="", mew=2)
+    legend(figure, marks)
+    return drawn("error-against-depth", _caption(comparison, points), figure)
+
+
+def _caption(comparison: Comparison, points: dict[str, Point]) -> str:
+    a = comparison.cells("A-S256", "single_scale")
+    error = float(np.mean([100 * one.wrong.mean() for one in a]))
+    paper = published.error_of("single_scale", "A-S256", "top1_error")
+    seeds = ", ".join(f"{net} {len(point.seeds)}" for net, point in points.items())
+    return (
+        "Top-1 error against depth at S=256 and one test scale (dense), relative to net A "
+        f"(here {error:.1f}% on {a[0].images:,} test images, in the paper {paper:.1f}%). Lines are "
+        "95% intervals of the paired difference from A, over seeds and images where there are "
+        "several seeds, over the images alone where there is one (hollow, dashed); small dots are "
+        f"seeds. Seeds in common with A: {seeds}."
+    )
+
+
+def _relative(comparison: Comparison, net: str) -> Point | None:
+    """The error less A's in percent of A's, paired by seed and image."""
+    found = [
+        {one.seed: one.wrong for one in comparison.cells(f"{name}-S256", "single_scale")}
+        for name in (net, TABLE1[0])
+    ]
+    theirs, of_a = found
+    seeds = sorted(theirs.keys() & of_a.keys())
+    base = 100 * float(np.mean([of_a[seed].mean() for seed in seeds])) if seeds else 0.0
+    if not base:
+        return None
+    gaps = np.array([theirs[s].astype(np.float64) - of_a[s].astype(np.float64) for s in seeds])
+    shown = difference(gaps).interval(configuration=len(seeds) > 1)
+    middle, low, high = (100 * value / base for value in (shown.middle, shown.low, shown.high))
+    return Point(middle, low, high, tuple(100 * 100 * float(gap.mean()) / base for gap in gaps))
+
+
+def _paper(net: str) -> float | None:
+    of_a = published.error_of("single_scale", "A-S256", "top1_error")
+    value = published.error_of("single_scale", f"{net}-S256", "top1_error")
+    return None if value is None or of_a is None else 100 * (value / of_a - 1)
+
+
+def _limits(axes: Axes, points: list[Point], paper: list[float]) -> None:
+    """Room for all of the paper's numbers, and for ours up to a bound."""
+    ours = [value for point in points for value in (point.low, point.high, *point.seeds)]
+    low = max(-FURTHEST, min(*ours, *paper))
+    high = min(FURTHEST, max(*ours, *paper, 0.0))
+    margin = 0.08 * (high - low)
+    axes.set_ylim(low - margin, high + margin)

@@ -1,0 +1,166 @@
+"""Errors of nets as rows of dots: a line for each protocol, a mark for each seed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from repro.analysis.drawing import (
+    COLOURS,
+    GREY,
+    READING,
+    SHADE,
+    WIDTH,
+    Drawn,
+    Point,
+    drawn,
+    legend,
+    limits,
+    mark,
+    seed_marks,
+)
+from repro.analysis.experiments import experiments
+from repro.analysis.measured import members
+from repro.analysis.settings import Comparison
+from repro.analysis.tables import OPEN, cell, net_title, ordered
+from repro.paper import published
+from repro.spec.scales import PROTOCOLS
+
+WORDS = {
+    "single_scale": "dense, one Q",
+    "multi_scale": "dense, several Q",
+    "multi_crop": "multi-crop",
+    "multi_crop_dense": "multi-crop & dense",
+    "centre": "centre crop",
+    "windows": "zero-padded windows",
+    "windows_dense": "windows & dense",
+}
+_COLOUR = dict(zip(PROTOCOLS, itertools.cycle(COLOURS), strict=False))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One net by one protocol."""
+
+    net: str
+    protocol: str
+    point: Point | None
+    words: str
+    """What the table says of it, for nets that have no error."""
+    paper: float | None
+
+
+def lines(comparison: Comparison, nets: Sequence[str], tests: Sequence[str]) -> list[Line]:
+    """What there is of some nets by some protocols, net by net."""
+    found = []
+    for net, test in itertools.product(nets, tests):
+        cells = comparison.cells(net, test)
+        words = cell(comparison, net, test)
+        if words != OPEN:
+            paper = published.error_of(test, net, "top1_error")
+            found.append(Line(net, test, Point.of(cells) if cells else None, words, paper))
+    return found
+
+
+def errors(comparison: Comparison) -> Drawn | None:
+    """Tables 3 and 4: each net at one test scale, dense and by centre crop, and at several.
+
+    Nets of an ablation only are in its own figure.
+    """
+    tests = ("centre", "single_scale", "multi_scale")
+    paper = {row["label"] for number in (3, 4) for row in published.cells(number)}
+    theirs = {comparison.plain(net) for one in experiments() for net in one.nets}
+    nets = [net for net in ordered(comparison) if net in paper or net not in theirs]
+    shown = lines(comparison, nets, tests)
+    return dot_plot("errors", "Top-1 error of the nets of Tables 3 and 4", comparison, shown)
+
+
+def dot_plot(
+    name: str, title: str, comparison: Comparison, shown: Sequence[Line], *, paper: bool = False
+) -> Drawn | None:
+    """A figure of some nets by some protocols.
+
+    Args:
+        name: of the figure.
+        title: the beginning of its caption.
+        comparison: the setting.
+        shown: at most six protocols.
+        paper: put the paper's errors beside, where it has two of them at least.
+
+    Returns:
+        None where there are not two numbers to compare.
+    """
+    points = [line.point for line in shown if line.point is not None]
+    if len(points) < 2:
+        return None
+    paper = paper and sum(line.paper is not None for line in shown) > 1
+    places = _places(shown)
+    figure = Figure(figsize=(WIDTH, 1.1 + 0.155 * (places[-1] + 1.5)), layout="constrained")
+    ratios = [5, 3] if paper else [1]
+    panels = figure.subplots(1, len(ratios), sharey=True, squeeze=False, width_ratios=ratios)[0]
+    _rows(panels, shown, places)
+    panels[0].set_xlim(*limits(points))
+    for place, line in zip(places, shown, strict=True):
+        _line(panels[0], place, line)
+        if paper and line.paper is not None:
+            panels[1].plot(line.paper, place, "x", mew=1.8, color=_COLOUR[line.protocol])
+    protocols = list(dict.fromkeys(line.protocol for line in shown))
+    marks = {WORDS[one]: Line2D([], [], color=_COLOUR[one], lw=3) for one in protocols}
+    marks = (marks if len(marks) > 1 else {}) | seed_marks(points)
+    if paper:
+        panels[0].set_title(f"here: {comparison.setting.data}")
+        panels[1].set_title("the paper: ImageNet")
+        panels[1].margins(x=0.12)
+        marks["the paper"] = Line2D([], [], color=GREY, marker="x", ls="", mew=1.8)
+    for panel in panels:
+        panel.set_xlabel("top-1 error (%)")
+    legend(figure, marks)
+    images = max(one.images for one in (*comparison.measured, *comparison.fused))
+    caption = f"{title}: {images:,} test images. {READING}."
+    caption += " The two panels are different tasks: compare the order." if paper else ""
+    return drawn(name, caption, figure)
+
+
+def _places(shown: Sequence[Line]) -> list[float]:
+    """A line each, and room between nets."""
+    places, place, before = [], 0.0, shown[0].net
+    for line in shown:
+        place += 0.7 * (line.net != before)
+        places.append(place)
+        place, before = place + 1, line.net
+    return places
+
+
+def _rows(panels: Sequence[Axes], shown: Sequence[Line], places: Sequence[float]) -> None:
+    nets = list(dict.fromkeys(line.net for line in shown))
+    held = {
+        net: [p for p, line in zip(places, shown, strict=True) if line.net == net] for net in nets
+    }
+    panels[0].set_yticks([float(np.mean(held[net])) for net in nets], [_title(n) for n in nets])
+    panels[0].set_ylim(places[-1] + 0.85, -0.85)
+    for panel in panels:
+        panel.grid(visible=False, axis="y")
+        panel.tick_params(axis="y", length=0)
+        for net in nets[::2]:
+            low, high = min(held[net]) - 0.85, max(held[net]) + 0.85
+            panel.axhspan(low, high, color=SHADE, lw=0, zorder=0)
+
+
+def _title(net: str) -> str:
+    count = len(members(net))
+    return f"{count} nets" if count > 3 else net_title(net)
+
+
+def _line(axes: Axes, place: float, line: Line) -> None:
+    colour = _COLOUR[line.protocol]
+    if line.point is not None:
+        mark(axes, place, line.point, colour)
+        return
+    beside = axes.get_yaxis_transform()
+    axes.text(0.02, place, line.words, transform=beside, va="center", color=GREY)

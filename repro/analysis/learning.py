@@ -1,0 +1,154 @@
+"""Learning curves: error by epoch, a panel for each net, its stages after one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from repro.analysis.drawing import (
+    COLOURS,
+    GREY,
+    LINES,
+    Drawn,
+    drawn,
+    error_axis,
+    grid_of,
+    legend,
+)
+from repro.analysis.settings import Comparison
+from repro.analysis.tables import SCALES, in_order, scale_label
+from repro.config import choice
+from repro.store.runs import Run
+
+_COLOUR = dict(zip(("S256", "S384", "jitter", "S224"), COLOURS, strict=False))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """All seeds of one net at one training scale."""
+
+    scale: str
+    parent: str | None
+    logs: list[pd.DataFrame]
+    floor: float
+    """Half a validation image, in percent: a logarithmic axis has no zero."""
+
+    @property
+    def epochs(self) -> int:
+        """Of the seed that was trained longest."""
+        return max(int(log.epoch.max()) for log in self.logs)
+
+    @property
+    def control(self) -> bool:
+        """It trains on at its parent's S, for comparison."""
+        return self.parent is not None and _range(self.scale) == _range(self.parent)
+
+    @property
+    def colour(self) -> str:
+        """That of S: a control has its parent's."""
+        shown = self.parent if self.control and self.parent else self.scale
+        return _COLOUR.get(shown, COLOURS[len(_COLOUR)])
+
+
+def _range(scale: str) -> tuple[int, int] | None:
+    if scale not in SCALES:
+        return None
+    tree = choice("scale", scale)
+    return tree["smin"], tree["smax"]
+
+
+def learning_curves(comparison: Comparison) -> Drawn | None:
+    """Validation error by epoch, a panel for each configuration, and that on training crops."""
+    nets: dict[str, dict[str, Stage]] = {}
+    for run in comparison.runs:
+        log, config = read_log(run), run.config
+        if log is None or comparison.label(run) != f"{config.arch.name}-{config.scale.name}":
+            continue
+        floor = 50 / run.result["data"]["validation"]
+        stages = nets.setdefault(config.arch.name, {})
+        new = Stage(config.scale.name, config.scale.parent, [], floor)
+        stages.setdefault(config.scale.name, new).logs.append(log)
+    nets = {net: nets[net] for net in sorted(nets, key=in_order)}
+    if not any(stage.epochs > 1 for stages in nets.values() for stage in stages.values()):
+        return None
+    figure, panels = grid_of(list(nets), height=2.2)
+    for (net, stages), panel in zip(nets.items(), panels, strict=True):
+        _panel(panel, stages)
+        panel.set_title(net)
+        panel.set_xlabel("epoch")
+        panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    error_axis(panels)
+    legend(figure, _marks([stage for stages in nets.values() for stage in stages.values()]), 3)
+    runs = sum(len(stage.logs) for stages in nets.values() for stage in stages.values())
+    validation = comparison.runs[0].result["data"]["validation"]
+    caption = (
+        f"Learning curves of {runs} runs: error on the centre crops of {validation:,} validation "
+        "images, and (dotted, mean over seeds) on the training crops as they came, with dropout. "
+        "A stage begins where the net that it starts from ends. Each seed is a thin line, or, "
+        f"where a panel would hold more than {LINES} lines, the line is their mean and the band "
+        "goes from the lowest to the highest. The error axis is logarithmic."
+    )
+    return drawn("learning-curves", caption, figure)
+
+
+def _panel(panel: Axes, stages: dict[str, Stage]) -> None:
+    # One line of training errors beside those of validation.
+    crowded = 1 + sum(len(stage.logs) for stage in stages.values()) > LINES
+    for stage in stages.values():
+        begin = _start(stage, stages)
+        errors = _by_epoch(stage, "validation_error")
+        epochs = errors.index + begin
+        look: dict[str, Any] = {"color": stage.colour, "ls": "--" if stage.control else "-"}
+        if crowded:
+            panel.plot(epochs, errors.mean(axis=1), lw=1.5, **look)
+            low, high = errors.min(axis=1), errors.max(axis=1)
+            panel.fill_between(epochs, low, high, color=stage.colour, alpha=0.18, lw=0)
+        else:
+            panel.plot(epochs, errors, lw=1.0, **look)
+        if not stage.control:
+            training = _by_epoch(stage, "train_error").mean(axis=1)
+            panel.plot(training.index + begin, training, ":", color=GREY, lw=1.3)
+
+
+def _by_epoch(stage: Stage, column: str) -> pd.DataFrame:
+    """(epochs, seeds)"""
+    seeds = [log.set_index("epoch")[column] for log in stage.logs]
+    return pd.concat(seeds, axis=1).sort_index().clip(lower=stage.floor)
+
+
+def _start(stage: Stage, stages: dict[str, Stage]) -> int:
+    """The epochs before a stage, those of the seed that was trained longest."""
+    parent = stages.get(stage.parent or "")
+    return 0 if parent is None else _start(parent, stages) + parent.epochs
+
+
+def _marks(stages: Sequence[Stage]) -> dict[str, Line2D]:
+    known = list(SCALES)
+    found = {stage.scale: stage for stage in stages}
+    marks = {}
+    for scale in sorted(found, key=lambda name: (found[name].control, _rank(name, known))):
+        stage = found[scale]
+        look = "--" if stage.control else "-"
+        marks[f"S={scale_label(scale)}"] = Line2D([], [], color=stage.colour, ls=look, lw=1.5)
+    marks["training crops"] = Line2D([], [], color=GREY, ls=":", lw=1.3)
+    return marks
+
+
+def _rank(scale: str, known: list[str]) -> tuple[int, str]:
+    return (known.index(scale) if scale in known else len(known), scale)
+
+
+def read_log(run: Run) -> pd.DataFrame | None:
+    """A run's log, a row an epoch, or None where no epoch was finished or it is damaged."""
+    wanted = {"epoch", "train_error", "validation_error"}
+    try:
+        log = pd.read_csv(run.folder / "log.csv")
+    except (OSError, ValueError):
+        return None
+    return log if len(log) and wanted <= set(log.columns) else None
