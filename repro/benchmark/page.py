@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from repro.analysis.figures import COLOURS, STYLE, Drawn, drawn
+from repro.analysis.drawing import COLOURS, STYLE, Drawn, drawn
 from repro.benchmark.measure import summary
 from repro.environment import cpu
 from repro.errors import RequestError, one_line
