@@ -43,12 +43,11 @@ def curves(experiment: Experiment, comparison: Comparison) -> Drawn | None:
     colours = dict(zip(scales, COLOURS, strict=False))
     for axes, (title, found) in zip(grid, panels.items(), strict=True):
         axes.set_title(title)
-        axes.set_xlabel("test scale Q (paper pixels)")
         axes.set_xticks([256, 320, 384, 448, 512])
         axes.set_xlim(EACH_Q[0] - 16, EACH_Q[-1] + 16)
         for number, scale in enumerate(scale for scale in scales if scale in found):
             _curve(axes, found[scale], colours[scale], aside=5 * (number - (len(found) - 1) / 2))
-    error_axis(grid)
+    error_axis(figure, grid, "test scale Q (paper pixels)")
     points = [p for found in panels.values() for curve in found.values() for p in curve.values()]
     marks = {
         f"trained at S={scale_label(scale)}": Line2D([], [], color=colour, lw=2)

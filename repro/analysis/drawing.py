@@ -233,8 +233,15 @@ def grid_of(titles: Sequence[str], *, height: float) -> tuple[Figure, list[Axes]
     return figure, list(grid.flat[: len(titles)])
 
 
-def error_axis(panels: Sequence[Axes]) -> None:
-    """A logarithmic axis of errors, shared by panels in rows of three; epochs or Q below each."""
+def error_axis(figure: Figure, panels: Sequence[Axes], below: str) -> None:
+    """A logarithmic axis of errors, shared by panels in rows of three.
+
+    Args:
+        figure: of `grid_of`.
+        panels: of `grid_of`, drawn already.
+        below: the title of the other axis.
+    """
+    figure.supxlabel(below, fontsize=STYLE["font.size"])
     lowest = min(panel.dataLim.y0 for panel in panels)
     highest = max(panel.dataLim.y1 for panel in panels)
     panels[0].set_yscale("log")
@@ -243,7 +250,4 @@ def error_axis(panels: Sequence[Axes]) -> None:
         panel.yaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]))
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         panel.yaxis.set_minor_formatter(NullFormatter())
-        last = number + 3 >= len(panels)
-        panel.tick_params(labelbottom=last)
-        if not last:
-            panel.set_xlabel("")
+        panel.tick_params(labelbottom=number + 3 >= len(panels))

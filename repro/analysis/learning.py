@@ -81,9 +81,8 @@ def learning_curves(comparison: Comparison) -> Drawn | None:
     for (net, stages), panel in zip(nets.items(), panels, strict=True):
         _panel(panel, stages)
         panel.set_title(net)
-        panel.set_xlabel("epoch")
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    error_axis(panels)
+    error_axis(figure, panels, "epoch")
     legend(figure, _marks([stage for stages in nets.values() for stage in stages.values()]), 3)
     runs = sum(len(stage.logs) for stages in nets.values() for stage in stages.values())
     validation = comparison.runs[0].result["data"]["validation"]
