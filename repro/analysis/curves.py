@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from repro.analysis.drawing import (
     COLOURS,
     LINES,
+    OF_SCALE,
     Drawn,
     Point,
     drawn,
@@ -39,17 +40,20 @@ def curves(experiment: Experiment, comparison: Comparison) -> Drawn | None:
     if not panels:
         return None
     figure, grid = grid_of(list(panels), height=2.5)
-    scales = list(dict.fromkeys(scale for found in panels.values() for scale in found))[:LINES]
-    colours = dict(zip(scales, COLOURS, strict=False))
+    there = {scale for found in panels.values() for scale in found}
+    scales = [*(s for s in OF_SCALE if s in there), *sorted(there - OF_SCALE.keys())][:LINES]
+    others = iter(COLOURS[len(OF_SCALE) :])
+    colours = {scale: OF_SCALE.get(scale) or next(others) for scale in scales}
     for axes, (title, found) in zip(grid, panels.items(), strict=True):
         axes.set_title(title)
-        axes.set_xlabel("test scale Q (paper pixels)")
         axes.set_xticks([256, 320, 384, 448, 512])
         axes.set_xlim(EACH_Q[0] - 16, EACH_Q[-1] + 16)
         for number, scale in enumerate(scale for scale in scales if scale in found):
             _curve(axes, found[scale], colours[scale], aside=5 * (number - (len(found) - 1) / 2))
-    error_axis(grid)
     points = [p for found in panels.values() for curve in found.values() for p in curve.values()]
+    # Not the lowest end of an interval, which two seeds take to zero.
+    lowest = max(0.1, 0.6 * min(point.middle for point in points))
+    error_axis(figure, grid, "test scale Q (paper pixels)", lowest)
     marks = {
         f"trained at S={scale_label(scale)}": Line2D([], [], color=colour, lw=2)
         for scale, colour in colours.items()

@@ -41,6 +41,8 @@ WORDS = {
     "windows": "zero-padded windows",
     "windows_dense": "windows & dense",
 }
+RATIOS = [5, 3]
+"""How wide the panels of ours and of the paper are."""
 _COLOUR = dict(zip(PROTOCOLS, itertools.cycle(COLOURS), strict=False))
 
 
@@ -102,10 +104,11 @@ def dot_plot(
     paper = paper and sum(line.paper is not None for line in shown) > 1
     places = _places(shown)
     figure = Figure(figsize=(WIDTH, 1.1 + 0.155 * (places[-1] + 1.5)), layout="constrained")
-    ratios = [5, 3] if paper else [1]
+    ratios = RATIOS if paper else [1]
     panels = figure.subplots(1, len(ratios), sharey=True, squeeze=False, width_ratios=ratios)[0]
     _rows(panels, shown, places)
-    panels[0].set_xlim(*limits(points))
+    theirs = [line.paper for line in shown if line.paper is not None] if paper else []
+    _limits(panels, points, theirs)
     for place, line in zip(places, shown, strict=True):
         _line(panels[0], place, line)
         if paper and line.paper is not None:
@@ -116,15 +119,32 @@ def dot_plot(
     if paper:
         panels[0].set_title(f"here: {comparison.setting.data}")
         panels[1].set_title("the paper: ImageNet")
-        panels[1].margins(x=0.12)
         marks["the paper"] = Line2D([], [], color=GREY, marker="x", ls="", mew=1.8)
     for panel in panels:
         panel.set_xlabel("top-1 error (%)")
     legend(figure, marks)
     images = max(one.images for one in (*comparison.measured, *comparison.fused))
     caption = f"{title}: {images:,} test images. {READING}."
-    caption += " The two panels are different tasks: compare the order." if paper else ""
+    caption += " Both panels have one scale relative to their mean error." if paper else ""
     return drawn(name, caption, figure)
+
+
+def _limits(panels: Sequence[Axes], points: Sequence[Point], paper: Sequence[float]) -> None:
+    """An inch is the same share of the mean error in both panels, which are different tasks."""
+    low, high = limits(points)
+    if not paper:
+        panels[0].set_xlim(low, high)
+        return
+    shown = [point.middle for point in points if low <= point.middle <= high]
+    ours, theirs = float(np.mean(shown)), float(np.mean(paper))
+    ends = (min(paper), max(paper))
+    needed = 1.2 * RATIOS[0] / RATIOS[1] * (ends[1] - ends[0]) / theirs * ours
+    more = max(0.0, needed - (high - low)) / 2
+    low, high = max(0.0, low - more), high + more
+    panels[0].set_xlim(low, high)
+    half = (high - low) / ours * theirs * RATIOS[1] / RATIOS[0] / 2
+    centre = sum(ends) / 2
+    panels[1].set_xlim(centre - half, centre + half)
 
 
 def _places(shown: Sequence[Line]) -> list[float]:

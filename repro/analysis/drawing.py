@@ -20,6 +20,8 @@ COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
     *("#999933", "#882255"),
 )
+OF_SCALE = dict(zip(("S256", "S384", "jitter", "S224"), COLOURS, strict=False))
+"""The colour of a training scale is the same in every figure."""
 GREY = "#6b747c"
 SHADE = "#f1f3f5"
 WIDTH = 8.0
@@ -233,17 +235,21 @@ def grid_of(titles: Sequence[str], *, height: float) -> tuple[Figure, list[Axes]
     return figure, list(grid.flat[: len(titles)])
 
 
-def error_axis(panels: Sequence[Axes]) -> None:
-    """A logarithmic axis of errors, shared by panels in rows of three; epochs or Q below each."""
-    lowest = min(panel.dataLim.y0 for panel in panels)
+def error_axis(figure: Figure, panels: Sequence[Axes], below: str, lowest: float) -> None:
+    """A logarithmic axis of errors, shared by panels in rows of three.
+
+    Args:
+        figure: of `grid_of`.
+        panels: of `grid_of`, drawn already.
+        below: the title of the other axis.
+        lowest: the error (%) that the axis begins a little below.
+    """
+    figure.supxlabel(below, fontsize=STYLE["font.size"])
     highest = max(panel.dataLim.y1 for panel in panels)
     panels[0].set_yscale("log")
-    panels[0].set_ylim(max(0.8 * lowest, 0.05), min(1.2 * highest, 100))
+    panels[0].set_ylim(0.8 * lowest, min(1.2 * highest, 100))
     for number, panel in enumerate(panels):
         panel.yaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]))
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         panel.yaxis.set_minor_formatter(NullFormatter())
-        last = number + 3 >= len(panels)
-        panel.tick_params(labelbottom=last)
-        if not last:
-            panel.set_xlabel("")
+        panel.tick_params(labelbottom=number + 3 >= len(panels))

@@ -27,9 +27,9 @@ VERDICTS = {
 HOLDS = "#cfe8df"
 FURTHEST = 50.0
 """Percent; what lies beyond is pointed at."""
-LEFT, RIGHT = 3.0, 1.55
+LEFT, RIGHT = 3.2, 1.55
 """Inches for the sentences and for the verdicts."""
-TOP, BOTTOM = 0.6, 0.55
+TOP, BOTTOM = 0.6, 0.7
 _LINE = 0.155
 NUMBERS = [
     *("margin", "difference", "ci_low", "ci_high", "relative", "relative_low", "relative_high"),
@@ -59,7 +59,7 @@ def primary_figure(judged: pd.DataFrame, sentences: dict[str, str]) -> Drawn | N
 
 
 def _drawn(rows: list[Row], sentences: dict[str, str]) -> Drawn:
-    texts = [wrap(sentences[row["claim"]], 43) for row in rows]
+    texts = [wrap(sentences[row["claim"]], 46) for row in rows]
     lines = [max(2, len(t), len(_words(r).split("\n"))) for r, t in zip(rows, texts, strict=True)]
     heights = [0.12 + _LINE * count for count in lines]
     height = TOP + sum(heights) + BOTTOM
@@ -112,7 +112,7 @@ def _axis(axes: Axes, rows: Sequence[Row], height: float) -> None:
     axes.spines["left"].set_visible(False)
     axes.axvline(0, color="black", lw=0.9, zorder=1)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.0f}" if value else "0")
-    axes.set_xlabel("change of the error, in percent of what it is compared with")
+    axes.set_xlabel("change of the error,\nin percent of what it is compared with")
 
 
 def _effect(axes: Axes, row: Row, middle: float, tall: float) -> None:
@@ -199,7 +199,7 @@ def _legend(rows: Sequence[Row]) -> list[Line2D | Patch]:
             any(_known(row["paper_relative_other"]) for row in shown),
             Line2D([], [], label="its other reading", color="#9b9b9b", marker="x", ls="", mew=1.8),
         ),
-        (bool(shown), Patch(color=HOLDS, label="the claim holds here")),
+        (bool(shown), Patch(color=HOLDS, label="where the claim holds")),
     ]
     return [mark for there, mark in marks if there]
 

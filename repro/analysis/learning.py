@@ -15,6 +15,7 @@ from repro.analysis.drawing import (
     COLOURS,
     GREY,
     LINES,
+    OF_SCALE,
     Drawn,
     drawn,
     error_axis,
@@ -25,8 +26,6 @@ from repro.analysis.settings import Comparison
 from repro.analysis.tables import SCALES, in_order, scale_label
 from repro.config import choice
 from repro.store.runs import Run
-
-_COLOUR = dict(zip(("S256", "S384", "jitter", "S224"), COLOURS, strict=False))
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Stage:
     def colour(self) -> str:
         """That of S: a control has its parent's."""
         shown = self.parent if self.control and self.parent else self.scale
-        return _COLOUR.get(shown, COLOURS[len(_COLOUR)])
+        return OF_SCALE.get(shown, COLOURS[len(OF_SCALE)])
 
 
 def _range(scale: str) -> tuple[int, int] | None:
@@ -74,16 +73,21 @@ def learning_curves(comparison: Comparison) -> Drawn | None:
         stages = nets.setdefault(config.arch.name, {})
         new = Stage(config.scale.name, config.scale.parent, [], floor)
         stages.setdefault(config.scale.name, new).logs.append(log)
-    nets = {net: nets[net] for net in sorted(nets, key=in_order)}
-    if not any(stage.epochs > 1 for stages in nets.values() for stage in stages.values()):
+    # One epoch is a point and no curve.
+    nets = {
+        net: nets[net]
+        for net in sorted(nets, key=in_order)
+        if any(stage.epochs > 1 for stage in nets[net].values())
+    }
+    if not nets:
         return None
     figure, panels = grid_of(list(nets), height=2.2)
     for (net, stages), panel in zip(nets.items(), panels, strict=True):
         _panel(panel, stages)
         panel.set_title(net)
-        panel.set_xlabel("epoch")
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    error_axis(panels)
+    lowest = min(panel.dataLim.y0 for panel in panels)
+    error_axis(figure, panels, "epoch", lowest)
     legend(figure, _marks([stage for stages in nets.values() for stage in stages.values()]), 3)
     runs = sum(len(stage.logs) for stages in nets.values() for stage in stages.values())
     validation = comparison.runs[0].result["data"]["validation"]
@@ -101,7 +105,7 @@ def _panel(panel: Axes, stages: dict[str, Stage]) -> None:
     # One line of training errors beside those of validation.
     crowded = 1 + sum(len(stage.logs) for stage in stages.values()) > LINES
     for stage in stages.values():
-        begin = _start(stage, stages)
+        begin = _end(stage.parent, stages)
         errors = _by_epoch(stage, "validation_error")
         epochs = errors.index + begin
         look: dict[str, Any] = {"color": stage.colour, "ls": "--" if stage.control else "-"}
@@ -122,10 +126,15 @@ def _by_epoch(stage: Stage, column: str) -> pd.DataFrame:
     return pd.concat(seeds, axis=1).sort_index().clip(lower=stage.floor)
 
 
-def _start(stage: Stage, stages: dict[str, Stage]) -> int:
-    """The epochs before a stage, those of the seed that was trained longest."""
-    parent = stages.get(stage.parent or "")
-    return 0 if parent is None else _start(parent, stages) + parent.epochs
+def _end(scale: str | None, stages: dict[str, Stage]) -> int:
+    """The epochs until a stage ends, of the seed that was trained longest; None: no stage."""
+    if scale is None:
+        return 0
+    stage = stages.get(scale)
+    if stage is not None:
+        return stage.epochs + _end(stage.parent, stages)
+    # Its run is gone from the store: what it started from may still be there.
+    return _end(choice("scale", scale).get("parent") if scale in SCALES else None, stages)
 
 
 def _marks(stages: Sequence[Stage]) -> dict[str, Line2D]:
