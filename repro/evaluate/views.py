@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -159,6 +160,7 @@ def compute(
         waste = WASTE if view.kind == "dense" and mixes_shapes(net.spec) else 0
         batches = whole_images(split, side, batch * crop**2, waste=waste, **how)
     result = torch.full((len(split.images), net.spec.classes), torch.nan)
+    began = time.perf_counter()
     with world.together(), torch.inference_mode():
         own = []
         for indices, images, shapes in batches:
@@ -166,7 +168,8 @@ def compute(
             own.append((indices, posteriors(images, shapes)))
     for indices, judged in chain.from_iterable(world.gather(own)):
         result[indices] = judged
-    return Posteriors(result.numpy(), split.labels, np.array(split.ids))
+    seconds = time.perf_counter() - began
+    return Posteriors(result.numpy(), split.labels, np.array(split.ids), seconds)
 
 
 JUDGES: dict[str, Callable[[VGG, Looks], Judge]] = {

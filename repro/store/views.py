@@ -1,7 +1,7 @@
 """Views on disk and what follows from them: posteriors, their means, errors (no net needed).
 
 A view is one file `views/NAME.npz`: `posteriors` (N, K), float32 up to 100 classes and float16
-log-posteriors above, `labels` (N,) and `ids` (N,).
+log-posteriors above, `labels` (N,), `ids` (N,) and the `seconds` that computing it took.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class Posteriors:
     """(N,)"""
     ids: NDArray[np.str_]
     """(N,)"""
+    seconds: float | None = None
+    """What computing the view of all images took; None where that is not known, as of a mean."""
 
 
 def path(folder: Path, view: View) -> Path:
@@ -46,10 +48,12 @@ def path(folder: Path, view: View) -> Path:
 def encode(view: Posteriors) -> bytes:
     """The content of a view's file."""
     values = view.posteriors
-    stored = {"posteriors": values}
+    stored: dict[str, NDArray[Any]] = {"posteriors": values}
     if values.shape[1] > LOGARITHMS_ABOVE:
         smallest = np.finfo(np.float32).tiny
         stored = {"log_posteriors": np.log(np.maximum(values, smallest)).astype(np.float16)}
+    if view.seconds is not None:
+        stored["seconds"] = np.array(view.seconds)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, labels=view.labels, ids=view.ids, **stored)  # type: ignore[arg-type]
     return buffer.getvalue()
@@ -69,7 +73,9 @@ def read(folder: Path, view: View) -> Posteriors | None:
         values = np.exp(stored["log_posteriors"].astype(np.float32))
     else:
         values = stored["posteriors"]
-    return Posteriors(values.astype(np.float32), stored["labels"].astype(np.int64), stored["ids"])
+    seconds = float(stored["seconds"]) if "seconds" in stored else None
+    labels = stored["labels"].astype(np.int64)
+    return Posteriors(values.astype(np.float32), labels, stored["ids"], seconds)
 
 
 def _load(file: Path) -> dict[str, NDArray[Any]]:
