@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from repro.analysis.experiments import Experiment, compared_nets, measured_nets, shown
+from repro.analysis.experiments import Experiment, compared_nets, measured_nets
 from repro.analysis.figures import COLOURS, STYLE, Drawn, bars, drawn, read_log
 from repro.analysis.measured import Spread, members, spread
 from repro.analysis.settings import Comparison
@@ -45,13 +45,13 @@ def figure_of(experiment: Experiment, comparison: Comparison) -> list[Drawn]:
 def compared(experiment: Experiment, comparison: Comparison) -> Drawn | None:
     """Each net of an experiment by each of its protocols; the paper's values beside."""
     nets = compared_nets(experiment, comparison)
-    tests = shown(experiment, comparison)
+    tests = experiment.tests
     rows = [
         _Row(
             _short(net) + (f", {test.replace('_', ' ')}" if len(tests) > 1 else ""),
             spread(cells) if (cells := comparison.cells(net, test)) else None,
             cell(comparison, net, test),
-            published.error_of(experiment.tests[number], net, "top1_error"),
+            published.error_of(test, net, "top1_error"),
             COLOURS[number % len(COLOURS)],
         )
         for net, (number, test) in itertools.product(nets, enumerate(tests))
@@ -116,7 +116,7 @@ def _short(net: str) -> str:
 def curves(experiment: Experiment, comparison: Comparison) -> Drawn | None:
     """Error against test scale Q, a panel for each configuration, a line for each S."""
     nets = measured_nets(experiment, comparison)
-    test = shown(experiment, comparison)[0]
+    test = experiment.tests[0]
     tested = [net for net in nets if len({one.q for one in comparison.cells(net, test)}) > 1]
     archs = list(dict.fromkeys(net.split("-")[0] for net in tested))
     if not archs:
@@ -148,9 +148,8 @@ def curves(experiment: Experiment, comparison: Comparison) -> Drawn | None:
         ncols=len(scales),
         frameon=False,
     )
-    how = "dense evaluation" if test == "each_scale" else "multi-crop"
     caption = (
-        f"Error against the test scale Q ({how}), nets trained at S=256, S=384 and jittered S; "
+        "Error against the test scale Q (dense), nets trained at S=256, S=384 and jittered S; "
         "bands are 95% intervals of each point. The paper tests a few of these Q."
     )
     return drawn(f"experiment-{experiment.name}", caption, figure)

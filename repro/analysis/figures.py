@@ -71,9 +71,7 @@ def figures(comparison: Comparison) -> list[Drawn]:
 
 def error_against_depth(comparison: Comparison) -> Drawn | None:
     """Error of the nets of Table 1 at S=256 and one test scale: measured beside published."""
-    # Below that crop dense evaluation is another experiment than the paper's: it is in the tables.
-    protocol = comparison.instead("single_scale")
-    values = _spreads(comparison, protocol)
+    values = _spreads(comparison, "single_scale")
     if not values:
         return None
     figure = Figure(figsize=(8, 3.2), layout="constrained")
@@ -89,8 +87,7 @@ def error_against_depth(comparison: Comparison) -> Drawn | None:
         theirs.plot(_place(net), error, "s", color=COLOURS[TABLE1.index(net)])
         theirs.annotate(net, (_place(net), error), **_label(net))
     images = next(iter(values.values())).images
-    how = "dense" if protocol == "single_scale" else "centre crop"
-    ours.set_title(f"here: {comparison.setting.data}, {images:,} test images, {how}", fontsize=9)
+    ours.set_title(f"here: {comparison.setting.data}, {images:,} test images, dense", fontsize=9)
     theirs.set_title("the paper: ImageNet, 50,000 images, 1000 classes", fontsize=9)
     for axes in (ours, theirs):
         axes.set_xlabel("weight layers")

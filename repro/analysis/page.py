@@ -31,7 +31,7 @@ from repro.analysis.experiments import table as experiment_table
 from repro.analysis.figures import Drawn, figures
 from repro.analysis.forest import claims_figure
 from repro.analysis.settings import Comparison, Setting, command
-from repro.spec.geometry import DENSE_CROP, geometry
+from repro.spec.geometry import geometry
 from repro.spec.scales import pixels
 from repro.store.identity import base
 from repro.store.runs import Run
@@ -126,10 +126,9 @@ class Part:
             "sections": [self._section(section) for section in self.sections],
             "has_summary": not self.frames["summary"].empty,
             "more_weights": round(100 * (stacks["one conv7"] / stacks["three conv3"] - 1)),
-            "overhangs": overhang > 0 and not comparison.dense,
+            "overhangs": overhang > 0,
             "overhang": overhang,
             "crop": crop,
-            "dense_crop": DENSE_CROP,
             "verdicts": _count_verdicts(self.claims),
             "judged": len(self.claims),
             "ours": int(self.claims.ours.sum()),

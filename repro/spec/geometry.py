@@ -11,10 +11,6 @@ from dataclasses import dataclass
 from repro.spec.cost import receptive_field
 from repro.spec.layers import Conv, Linear, Net, output_side
 
-DENSE_CROP = 128
-"""Smallest crop in pixels at which dense evaluation is the paper's: below it the score map's last
-windows hang far over the image."""
-
 
 def map_side(net: Net, side: int) -> int:
     """Side of the last feature map, in cells, for an image side in pixels."""
