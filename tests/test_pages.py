@@ -1,9 +1,9 @@
 """Every number that a page for people quotes stands in a committed table.
 
 A quoted number is a link to its table whose title says where it stands there:
-`[3.5](../reports/NAME/results.csv "arch=D protocol=single_scale Q=256 metric=top1_error")` is the mean
-of the column `value` over the rows that match; a last word without `=` names another column, or
-`count` the number of rows.
+`[3.5](../reports/NAME/results.csv "arch=D protocol=single_scale Q=256 metric=top1_error")` is the
+mean of the column `value` over the rows that match; a last word without `=` names another column,
+or `count` the number of rows.
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ def test_pages_quote_numbers() -> None:
 @pytest.mark.parametrize(
     ("page", "text", "table", "where"), quoted(), ids=lambda value: str(value)[-40:]
 )
-def test_a_quoted_number_stands_in_its_table(
-    page: Path, text: str, table: str, where: str
-) -> None:
+def test_a_quoted_number_stands_in_its_table(page: Path, text: str, table: str, where: str) -> None:
     (number,) = NUMBER.findall(text)
     decimals = len(number.partition(".")[2])
     found = looked_up((page.parent / table).resolve(), where)

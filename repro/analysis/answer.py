@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -76,9 +77,9 @@ def table(judged: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def change(row: dict[str, object]) -> str:
+def change(row: Mapping[Hashable, Any]) -> str:
     """A relative change with its interval, or a difference in points where there is none."""
-    if pd.isna(row["relative"]):  # type: ignore[call-overload]
+    if pd.isna(row["relative"]):
         return _interval([row["difference"], row["ci_low"], row["ci_high"]], " points")
     return _interval([row["relative"], row["relative_low"], row["relative_high"]], "%")
 

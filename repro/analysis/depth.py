@@ -82,8 +82,9 @@ def _relative(comparison: Comparison, net: str) -> Point | None:
     if not base:
         return None
     gaps = np.array([theirs[s].astype(np.float64) - of_a[s].astype(np.float64) for s in seeds])
-    shown = difference(gaps).interval(configuration=len(seeds) > 1)
-    middle, low, high = (100 * value / base for value in (shown.middle, shown.low, shown.high))
+    gap = difference(gaps)
+    shown = gap.interval(configuration=len(seeds) > 1)
+    middle, low, high = (100 * value / base for value in (gap.middle, shown.low, shown.high))
     return Point(middle, low, high, tuple(100 * 100 * float(gap.mean()) / base for gap in gaps))
 
 

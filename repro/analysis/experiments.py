@@ -66,11 +66,6 @@ def _read(name: str) -> Experiment:
     return Experiment(name, first_comment(file), tuple(nets), tuple(tests))
 
 
-def shown(experiment: Experiment, comparison: Comparison) -> tuple[str, ...]:
-    """The protocols of an experiment's table in a setting."""
-    return tuple(comparison.instead(test) for test in experiment.tests)
-
-
 def measured_nets(experiment: Experiment, comparison: Comparison) -> list[str]:
     """The experiment's nets that a setting has runs of."""
     return [net for net in experiment.nets if comparison.plain(net) in comparison.nets]
@@ -93,8 +88,9 @@ def present(experiment: Experiment, comparison: Comparison, judged: pd.DataFrame
     if experiment.name in set(judged.experiment):
         return True
     most = 2 * len(measured_nets(experiment, comparison)) > len(experiment.nets)
-    tests = shown(experiment, comparison)
-    return most and any(comparison.cells(net, t) for net in experiment.nets for t in tests)
+    return most and any(
+        comparison.cells(net, test) for net in experiment.nets for test in experiment.tests
+    )
 
 
 def table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
@@ -103,7 +99,7 @@ def table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
         return _curve_table(experiment, comparison)
     rows = []
     for net in compared_nets(experiment, comparison):
-        for theirs, test in zip(experiment.tests, shown(experiment, comparison), strict=True):
+        for test in experiment.tests:
             seeds = len(comparison.cells(net, test))
             if len(members(net)) > 1 and not seeds:
                 continue  # Table 6 says which ensembles are open.
@@ -113,7 +109,7 @@ def table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
                     "test": test.replace("_", " "),
                     "error here (%)": cell(comparison, net, test),
                     "seeds": str(seeds or "-"),
-                    "paper (%)": percent(published.error_of(theirs, net, "top1_error")),
+                    "paper (%)": percent(published.error_of(test, net, "top1_error")),
                 }
             )
     return pd.DataFrame(rows)
@@ -122,7 +118,7 @@ def table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
 def _curve_table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
     rows = []
     for net in measured_nets(experiment, comparison):
-        for test in shown(experiment, comparison):
+        for test in experiment.tests:
             cells = {q: comparison.cells(net, test, str(q)) for q in EACH_Q}
             tested = {q: spread(found) for q, found in cells.items() if found}
             if len(tested) < 2:
@@ -151,15 +147,14 @@ def claim_table(judged: pd.DataFrame, short: bool = False) -> pd.DataFrame:
             "claim": sentence(claim),
             "paper (points)": _points(row["paper_difference"]) + shows.get(claim.paper_shows, ""),
             "here (points)": here,
-            "images, seeds": f"{row['n_images']:,}, {row['n_seeds']}",
+            "images, seeds": f"{_count(row['n_images'])}, {row['n_seeds']}",
             "verdict": row["verdict"],
             "with Holm": row["verdict_holm"],
         }
         if not short:
             cells |= {
-                "relative, paper (%)": _points(row["paper_relative_change"]),
-                "relative, here (%)": _points(row["relative_change"]),
-                "half-width (points)": _points(row["decides_from"]).lstrip("+"),
+                "relative, paper (%)": _points(row["paper_relative"]),
+                "relative, here (%)": _points(row["relative"]),
                 "images for 80% power": _count(row["images_for_power"]),
                 "seeds for 80% power": _count(row["seeds_for_power"]),
                 "left - right": f"{row['left']} - {row['right']}",

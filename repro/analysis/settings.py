@@ -13,13 +13,9 @@ import yaml
 from repro.analysis.measured import Measured, fuse, measure, members, net_label, usual_init
 from repro.config import CONF, Config, choice
 from repro.paper import published
-from repro.spec.geometry import DENSE_CROP
 from repro.spec.scales import ONE_NUMBER
 from repro.store.identity import base, changes
 from repro.store.runs import Run
-
-INSTEAD = {"single_scale": "centre", "each_scale": "crops_each_scale"}
-"""Where crops are too small for dense evaluation, crops of the image take its place."""
 
 
 @dataclass(frozen=True, order=True)
@@ -84,15 +80,6 @@ class Comparison:
     def crop(self) -> int:
         """Side of the crop in pixels."""
         return self.config.size.crop
-
-    @property
-    def dense(self) -> bool:
-        """Crops are large enough for dense evaluation to be what it is in the paper."""
-        return self.crop >= DENSE_CROP
-
-    def instead(self, test: str) -> str:
-        """The protocol that nets of this size are compared by, where the paper's is `test`."""
-        return test if self.dense else INSTEAD.get(test, test)
 
     @property
     def classes(self) -> int:

@@ -189,9 +189,8 @@ def others(comparison: Comparison) -> pd.DataFrame:
         net, protocol = MEASURED_OF_TABLE7.get(theirs["system"], (None, ""))
         here = "published only"
         if net is not None:
-            shown = comparison.instead(protocol)
-            here = cell(comparison, net, shown)
-            here += f" ({shown.replace('_', ' ')})" if here != OPEN else ""
+            here = cell(comparison, net, protocol)
+            here += f" ({protocol.replace('_', ' ')})" if here != OPEN else ""
         rows.append(
             {
                 "system": theirs["system"],

@@ -11,10 +11,6 @@ from dataclasses import dataclass
 from repro.spec.cost import receptive_field
 from repro.spec.layers import LRN, Conv, Linear, Net, output_side
 
-DENSE_CROP = 128
-"""Smallest crop in pixels at which dense evaluation is the paper's: below it the score map's last
-windows hang far over the image."""
-
 LRN_WINDOW = 5
 """Neighbouring channels that local response normalisation sums over, AlexNet's n."""
 

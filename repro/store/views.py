@@ -78,6 +78,16 @@ def read(folder: Path, view: View) -> Posteriors | None:
     return Posteriors(values.astype(np.float32), labels, stored["ids"], seconds)
 
 
+def seconds(folder: Path, view: View) -> float | None:
+    """What computing a stored view took; None where that is not known (nothing else is read)."""
+    try:
+        with np.load(path(folder, view), allow_pickle=False) as stored:
+            return float(stored["seconds"])
+    except Exception:
+        # As in `_load`: there are many ways to be damaged, and `read` says which.
+        return None
+
+
 def _load(file: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(file, allow_pickle=False) as stored:

@@ -38,7 +38,9 @@ ENVIRONMENT = {
 MakeRun = Callable[..., str]
 
 
-def posteriors(wrong: int, images: int, classes: int = 10) -> Posteriors:
+def posteriors(
+    wrong: int, images: int, classes: int = 10, seconds: float | None = None
+) -> Posteriors:
     """Sure of the right class, but for the first `wrong` images, whose class is second best."""
     labels = np.arange(images) % classes
     values = np.full((images, classes), 0.01, dtype=np.float32)
@@ -46,7 +48,7 @@ def posteriors(wrong: int, images: int, classes: int = 10) -> Posteriors:
     rows = np.arange(wrong)
     values[rows, (labels[rows] + 1) % classes] = 0.9
     ids = np.array([f"{index:05d}" for index in range(images)])
-    return Posteriors(values, labels.astype(np.int64), ids)
+    return Posteriors(values, labels.astype(np.int64), ids, seconds)
 
 
 def result(config: Config, record: dict[str, Any], name: str, **changes: Any) -> dict[str, Any]:
@@ -88,9 +90,11 @@ def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
         wrong: int = 10,
         images: int = 200,
         wrong_of: dict[str, int] | None = None,
+        seconds_of: dict[str, float] | None = None,
         **changes: Any,
     ) -> str:
         # `wrong_of`: for single views, by name, another number of errors than `wrong`.
+        # `seconds_of`: what single views took, by name; else that is not known.
         store = tmp_path / "runs"
         request = resolve(compose(*overrides, f"runs={store}"))
         with hold(store, request.name, lambda _: None) as folder:
@@ -107,7 +111,8 @@ def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
                         protocol, request.config.scale, request.config.data.mirror
                     ):
                         errors = (wrong_of or {}).get(view.name, wrong)
-                        content = views.encode(posteriors(errors, images))
+                        took = (seconds_of or {}).get(view.name)
+                        content = views.encode(posteriors(errors, images, seconds=took))
                         folder.write(f"views/{view.name}.npz", content)
             folder.write_json("result.json", ended)
         return request.name

@@ -78,7 +78,8 @@ def gaps(row: dict[str, Any]) -> NDArray[np.float64] | None:
     pairs = [pair if isinstance(pair, list) else [pair, pair] for pair in row["pairs"]]
     found = []
     for pair in pairs:
-        sides = [[wrong(net, test, s) for s in (0, 1)] for net, test in zip(pair, tests, strict=True)]
+        both = zip(pair, tests, strict=True)
+        sides = [[wrong(net, test, seed) for seed in (0, 1)] for net, test in both]
         if not any(side is None for seeds in sides for side in seeds):
             found.append(np.array(sides[0]) - np.array(sides[1]))
     return np.mean(found, axis=0) if found else None
@@ -106,9 +107,7 @@ def test_the_golden_store_has_claims_of_many_kinds() -> None:
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_claims_numbers_by_other_code(name: str) -> None:
     here, row = judged().set_index("claim").loc[name], rows()[name]
-    tables = [
-        table for one in row.get("each", [{}]) if (table := gaps({**row, **one})) is not None
-    ]
+    tables = [table for one in row.get("each", [{}]) if (table := gaps({**row, **one})) is not None]
     # Of several comparisons that must all hold the least favourable one is reported.
     table = max(tables, key=lambda table: table.mean())
     assert here.difference == pytest.approx(100 * table.mean(), abs=1e-3)

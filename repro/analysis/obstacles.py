@@ -1,0 +1,115 @@
+"""Why a claim is not testable here: rules about its two sides as they are, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from repro.analysis.measured import members
+from repro.analysis.settings import Comparison
+from repro.analysis.sides import Pair, Side
+from repro.config import Config
+from repro.spec.geometry import LRN_WINDOW, geometry
+from repro.spec.layers import LRN, Net, at_full_size, at_size
+from repro.spec.scales import PROTOCOLS, pixels, readings
+from repro.store.runs import Run
+
+WHOLE_IMAGE = {"dense", "windows"}
+"""Kinds of views whose windows lie where the score map's cells do."""
+
+
+def obstacle(pairs: Iterable[Pair], comparison: Comparison) -> str:
+    """The first reason why some of the pairs cannot show what the paper's do; empty: none.
+
+    Args:
+        pairs: measured, or at least trained.
+        comparison: the runs of a setting.
+    """
+    for pair in pairs:
+        reasons = [
+            *(overhang(side, comparison) for side in pair.sides),
+            native_size(pair, comparison),
+            *(normalised_over_all(side, comparison) for side in pair.sides),
+        ]
+        for reason in reasons:
+            if reason:
+                return reason
+    return ""
+
+
+def _runs(side: Side, comparison: Comparison) -> list[Run]:
+    """A run of each member of a side: what is asked of them is the same for every seed."""
+    return [comparison.nets[comparison.plain(net)][0] for net in members(side.net)]
+
+
+def _net(config: Config, comparison: Comparison) -> Net:
+    shape = {"channels": config.data.channels, "classes": comparison.classes}
+    return at_size(config.arch, config.size, **shape)
+
+
+def _scales(side: Side, config: Config) -> set[int]:
+    """The test scales of a member of a side, in paper pixels."""
+    if side.q:
+        return {*side.q, *side.above}
+    return {q for qs in readings(side.test, config.scale) for q in qs}
+
+
+def overhang(side: Side, comparison: Comparison) -> str:
+    """Windows that hang over the image by a larger share of the crop than the paper's."""
+    if not WHOLE_IMAGE & set(PROTOCOLS[side.test].kinds):
+        return ""
+    for config in (run.config for run in _runs(side, comparison)):
+        here = _net(config, comparison)
+        there = at_full_size(config.arch, channels=here.channels, classes=here.classes)
+        for q in sorted(_scales(side, config)):
+            ours = geometry(here, pixels(q, here.crop)).overhang
+            theirs = geometry(there, q).overhang
+            if ours * there.crop > theirs * here.crop:
+                return (
+                    f"{config.arch.name} at Q={q}: the last window hangs over the image by {ours} "
+                    f"of {here.crop} pixels, at the paper's size by {theirs} of {there.crop}"
+                )
+    return ""
+
+
+def native_size(pair: Pair, comparison: Comparison) -> str:
+    """Sides that differ in S or Q, of which one is above the size the images came in."""
+    used = [_scales_used(side, comparison) for side in pair.sides]
+    first = _runs(pair.left, comparison)[0]
+    native = first.result["data"].get("smallest_side")
+    if used[0] == used[1] or native is None:
+        return ""
+    largest = max(max(scales) for both in used for scales in both)
+    here = pixels(largest, comparison.crop)
+    if here <= native:
+        return ""
+    return (
+        f"images of {native} pixels have no more detail to show at S or Q of {largest}, "
+        f"{here} pixels here"
+    )
+
+
+def _scales_used(side: Side, comparison: Comparison) -> tuple[frozenset[int], frozenset[int]]:
+    """S and Q of a side, over its members."""
+    configs = [run.config for run in _runs(side, comparison)]
+    trained = {s for config in configs for s in (config.scale.smin, config.scale.smax)}
+    tested = {q for config in configs for q in _scales(side, config)}
+    return frozenset(trained), frozenset(tested)
+
+
+def normalised_over_all(side: Side, comparison: Comparison) -> str:
+    """Local response normalisation over all channels that there are."""
+    for run in _runs(side, comparison):
+        config = run.config
+        here = _normalised(_net(config, comparison))
+        if here and min(here) <= LRN_WINDOW:
+            full = _normalised(at_full_size(config.arch, channels=3, classes=2))
+            return (
+                f"LRN's window of {LRN_WINDOW} covers all {min(here)} channels of "
+                f"{config.arch.name} here, at the paper's size {LRN_WINDOW} of {min(full)}"
+            )
+    return ""
+
+
+def _normalised(net: Net) -> list[int]:
+    """The channels of a net's normalised maps."""
+    return [layer.channels for layer in net.layers if isinstance(layer, LRN)]
