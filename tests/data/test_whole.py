@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from itertools import chain
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.transforms import functional as classic
 from torchvision.transforms.v2 import functional
 
 from repro.data.images import ArrayImages
 from repro.data.rescale import rescale
 from repro.data.split import Split
 from repro.data.whole import centre_crops, shared, whole_images
+from repro.evaluate.views import grid
 from tests.data.conftest import arrays
 
 
@@ -84,10 +87,23 @@ def test_centre_crops_are_torchvisions(photographs: Split, mirror: bool) -> None
     for indices, images in centre_crops(photographs, 20, 16, 3, mirror=mirror):
         for index, image in zip(indices.tolist(), images, strict=True):
             big = rescale(photographs.images[index], 20)
-            top, left = (big.shape[1] - 16) // 2, (big.shape[2] - 16) // 2
-            expected = functional.crop(big, top, left, 16, 16)
-            if big.shape[1] % 2 == big.shape[2] % 2 == 0:
-                assert torch.equal(expected, functional.center_crop(big, [16, 16]))
+            expected = functional.center_crop(big, [16, 16])
             assert torch.equal(image, functional.hflip(expected) if mirror else expected)
             seen.append(index)
     assert seen == list(range(7))
+
+
+@given(st.integers(4, 40), st.integers(0, 40), st.integers(0, 40), st.booleans())
+def test_centre_crops_of_any_shape_are_torchvisions_and_the_grids_middle(
+    crop: int, higher: int, wider: int, mirror: bool
+) -> None:
+    height, width = crop + higher, crop + wider
+    image = torch.arange(height * width, dtype=torch.int64).reshape(1, 1, height, width) % 251
+    split = Split(ArrayImages(image.to(torch.uint8)), np.zeros(1, dtype=np.int64), ("a",))
+    # As large as it is, so that nothing is resampled.
+    side = min(height, width)
+    ((_, found),) = centre_crops(split, side, crop, 1, mirror=mirror)
+    expected = classic.center_crop(split.images[0], [crop, crop])
+    assert torch.equal(found[0], expected.flip(-1) if mirror else expected)
+    top, left = grid(height, width, crop)[12]
+    assert torch.equal(expected, split.images[0][:, top : top + crop, left : left + crop])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from repro.config import Arch, choice
+from repro.config import Arch, Size, choice
 from repro.errors import RequestError
 from repro.spec import layers
 from repro.spec.cost import cost, receptive_field
@@ -69,3 +69,78 @@ def test_alexnet_needs_a_map() -> None:
     net("alexnet", crop=64)
     with pytest.raises(RequestError, match=r"size\.crop=32"):
         net("alexnet", crop=32)
+
+
+# Of each size the crop, and the sides that the paper's maps have after each pooling that it keeps.
+KEPT = {
+    "paper": (224, {1: 112, 2: 56, 3: 28, 4: 14, 5: 7}),
+    "half": (112, {2: 56, 3: 28, 4: 14, 5: 7}),
+    "quarter": (56, {3: 28, 4: 14, 5: 7}),
+    "eighth": (28, {4: 14, 5: 7}),
+}
+
+
+def at(name: str, size: str, **changes: object) -> layers.Net:
+    chosen = Size(**(choice("size", size) | changes))
+    return layers.at_size(Arch(**choice("arch", name)), chosen, channels=3, classes=10)
+
+
+def pooled(of: layers.Net) -> dict[int, int]:
+    """Side of the map after the pooling of each block that has one."""
+    side, found = of.crop, {}
+    for layer in of.layers:
+        side = layers.output_side(layer, side)
+        if isinstance(layer, layers.Pool):
+            found[layer.block] = side
+    return found
+
+
+@pytest.mark.parametrize("name", ["A", "A-LRN", "B", "C", "D", "E", "B-5x5"])
+@pytest.mark.parametrize("size", KEPT)
+def test_maps_have_the_papers_sides_from_the_first_kept_pooling_on(name: str, size: str) -> None:
+    crop, sides = KEPT[size]
+    of = at(name, size)
+    assert of.crop == crop
+    assert pooled(of) == sides
+    assert of.linears[0].side == 7
+    assert of.weight_layers == net(name).weight_layers, "no layer with weights is left out"
+    assert {conv.stride for conv in of.convs} == {1}
+
+
+@pytest.mark.parametrize("name", ["A-LRN", "D", "B-5x5", "alexnet"])
+@pytest.mark.parametrize("size", ["half", "quarter", "eighth", "tiny"])
+def test_only_width_and_halvings_tell_a_size_from_the_paper(name: str, size: str) -> None:
+    crop = {"tiny": 224}.get(size, choice("size", size)["crop"])
+    ours, papers = at(name, size, width=1.0, crop=crop), at(name, "paper")
+    for here, there in zip(ours.weighted, papers.weighted, strict=True):
+        assert layers.fan_in(here) == layers.fan_in(there)
+
+
+@pytest.mark.parametrize(
+    ("size", "sides", "stride"),
+    # 224 -> 55 -> 27 -> 13 -> 6 cells, as its own paper has them; 4 is two halvings.
+    [
+        ("paper", [55, 27, 13, 6], 4),
+        ("half", [55, 27, 13, 6], 2),
+        ("quarter", [27, 13, 6], 1),
+        ("eighth", [13, 6], 1),
+    ],
+)
+def test_alexnet_leaves_out_its_strides_first(size: str, sides: list[int], stride: int) -> None:
+    of = at("alexnet", size)
+    assert of.convs[0].stride == stride
+    first = [layers.output_side(of.convs[0], of.crop)] if stride > 1 else []
+    assert [*first, *pooled(of).values()] == sides
+    assert of.linears[0].side == 6
+
+
+def test_more_halvings_than_there_are_cannot_be_left_out() -> None:
+    two = Arch("X", [["conv3-64"], ["conv3-64"]])
+    kept = layers.read(two, width=1, crop=28, channels=3, classes=10, poolings=3)
+    assert pooled(kept) == {}
+    with pytest.raises(RequestError, match=r"arch=X halves its maps 2 times.* first 3 halvings"):
+        layers.read(two, width=1, crop=28, channels=3, classes=10, poolings=2)
+    # Windows that do not halve are no halvings: they stay.
+    thirds = Arch("X", [["conv3-64"]] * 5, pool="maxpool3/3")
+    with pytest.raises(RequestError, match=r"halves its maps 0 times.*size\.poolings"):
+        layers.read(thirds, width=1, crop=243, channels=3, classes=10, poolings=4)

@@ -20,6 +20,19 @@ def test_pixels_of_the_sizes_in_use() -> None:
     assert [scales.pixels(s, 112) for s in (7, 11)] == [4, 6]
 
 
+@pytest.mark.parametrize(
+    ("crop", "expected"),
+    [
+        (112, [112, 128, 144, 160, 176, 192, 208, 224, 240, 256]),
+        (56, [56, 64, 72, 80, 88, 96, 104, 112, 120, 128]),
+        (28, [28, 32, 36, 40, 44, 48, 52, 56, 60, 64]),
+    ],
+)
+def test_every_s_and_q_of_the_paper_divides_exactly(crop: int, expected: list[int]) -> None:
+    assert [scales.pixels(q, crop) for q in scales.EACH_Q] == expected
+    assert all(q * crop % 224 == 0 for q in scales.EACH_Q)
+
+
 @given(st.integers(1, 2000), st.integers(1, 16))
 def test_scales_keep_their_order_and_the_crop(s: int, crop32: int) -> None:
     crop = 32 * crop32
