@@ -42,7 +42,7 @@ def answer(judged: pd.DataFrame) -> str:
     open_ = every - len(found)
     words = [counted(found)] if len(found) else []
     words += [f"{open_} not run"] if open_ else []
-    return f"Of the paper's {every} primary claims: {', '.join(words)}."
+    return f"Of {every} primary claims: {', '.join(words)}."
 
 
 def not_judged(judged: pd.DataFrame, comparison: Comparison) -> str:
@@ -66,11 +66,11 @@ def table(judged: pd.DataFrame) -> pd.DataFrame:
             "claim": words[row["claim"]],
             "the paper": _paper(row["paper_relative"], row["paper_relative_other"]),
             "here": change(row),
-            "seeds": str(row["n_seeds"]),
-            "images": "-" if pd.isna(row["n_images"]) else f"{int(row['n_images']):,}",
             "these nets": row["verdict_nets"] or "-",
             "the configuration": row["verdict_configuration"] or "-",
             "with Holm": row["verdict_holm"] or "-",
+            "seeds": str(row["n_seeds"]),
+            "images": "-" if pd.isna(row["n_images"]) else f"{int(row['n_images']):,}",
         }
         for row in primary(judged).to_dict("records")
     ]

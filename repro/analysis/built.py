@@ -167,6 +167,18 @@ def kept(run: Run) -> pd.DataFrame:
     return table
 
 
+def kept_words(table: pd.DataFrame) -> str:
+    """One sentence on what a size keeps, from the table of `kept`."""
+    found: dict[str, list[str]] = {}
+    for what in table[table.kept == "yes"].what:
+        name, _, at = str(what).partition(" at ")
+        found.setdefault(name, []).append(at)
+    words = [name + (f" at {', '.join(at)}" if any(at) else "") for name, at in found.items()]
+    if not words:
+        return "This size keeps nothing of the paper's geometry."
+    return f"Of the paper's geometry this size keeps: {'; '.join(words)}."
+
+
 def _both(run: Run, name: str) -> tuple[Net, Net]:
     """A configuration at the size of a run, and at the paper's."""
     return as_run(run.config, run.result["data"]["classes"], name), at_full_size(name)

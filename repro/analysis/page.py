@@ -41,8 +41,10 @@ SPREAD = (
     "Top-1 error in percent. One seed: [95% Wilson interval over test images]; several: mean ± "
     "standard deviation (n seeds)."
 )
-PICTURES = {3: ("error-against-depth",)}
-"""The figures that stand under a table of Section 4."""
+PICTURES = {3: "errors"}
+"""The figure that stands under a table of Section 4, of all protocols."""
+SECTION_PICTURES = {"depth": "error-against-depth"}
+"""The figure of an experiment that is drawn without asking for it."""
 
 
 @dataclass
@@ -135,6 +137,7 @@ class Part:
             "what_ran": answer.what_ran(comparison),
             "has_primary": not self.frames["primary"].empty,
             "not_judged": answer.not_judged(self.claims, comparison) if asked else "",
+            "kept": built.kept_words(self.frames["kept"]),
             "has_summary": not self.frames["summary"].empty,
             "tables": {name: table_markdown(frame) for name, frame in self.frames.items()},
             "figure": self.figure,
@@ -144,7 +147,7 @@ class Part:
                 if not self.frames[f"table{number}"].empty or self.open_rows[number]
             ],
             "rows": self._rows,
-            "pictures_of": self._pictures_of,
+            "picture_of": self._picture_of,
             "open_rows": lambda number: "` and `".join(self.open_rows[number]),
             "sections": [self._section(section) for section in self.sections],
             "more_weights": round(100 * (stacks["one conv7"] / stacks["three conv3"] - 1)),
@@ -165,12 +168,18 @@ class Part:
         frame = self.frames[f"table{number}"]
         return table_markdown(frame) if len(frame) else "*Nobody has run a row of this table.*"
 
-    def _pictures_of(self, number: int) -> list[str]:
-        there = {drawn.name for drawn in self.drawn}
-        return [name for name in PICTURES.get(number, ()) if name in there]
+    def _picture_of(self, number: int) -> str:
+        name = PICTURES.get(number)
+        return self.figure(name) if name in self._drawn_names else ""
+
+    @property
+    def _drawn_names(self) -> set[str]:
+        return {drawn.name for drawn in self.drawn}
 
     def _section(self, section: Section) -> dict[str, Any]:
         name, table = section.experiment.name, table_markdown(section.table)
+        shown = [drawn.name for drawn in section.drawn]
+        shown += sorted({SECTION_PICTURES.get(name)} & self._drawn_names)
         if section.table.empty:
             fills = self.comparison.experiment_command(name)
             table = f"Measured so far is only what these claims compare; the rest is `{fills}`."
@@ -178,9 +187,9 @@ class Part:
             "name": name.replace("_", " "),
             "question": section.experiment.question,
             # The picture says it, and the numbers are in the appendix; without one they stand here.
-            "table": "" if section.drawn else table,
+            "table": "" if shown else table,
             "full_table": table,
-            "figures": [self.figure(drawn.name) for drawn in section.drawn],
+            "figures": [self.figure(name) for name in shown],
             "claims": table_markdown(claim_table(section.claims, short=True)),
             "has_claims": not section.claims.empty,
         }
