@@ -113,20 +113,25 @@ def dot_plot(
         _line(panels[0], place, line)
         if paper and line.paper is not None:
             panels[1].plot(line.paper, place, "x", mew=1.8, color=_COLOUR[line.protocol])
-    protocols = list(dict.fromkeys(line.protocol for line in shown))
-    marks = {WORDS[one]: Line2D([], [], color=_COLOUR[one], lw=3) for one in protocols}
-    marks = (marks if len(marks) > 1 else {}) | seed_marks(points)
     if paper:
         panels[0].set_title(f"here: {comparison.setting.data}")
         panels[1].set_title("the paper: ImageNet")
-        marks["the paper"] = Line2D([], [], color=GREY, marker="x", ls="", mew=1.8)
     for panel in panels:
         panel.set_xlabel("top-1 error (%)")
-    legend(figure, marks)
+    legend(figure, _marks(shown, points, paper=paper))
     images = max(one.images for one in (*comparison.measured, *comparison.fused))
     caption = f"{title}: {images:,} test images. {READING}."
     caption += " Both panels have one scale relative to their mean error." if paper else ""
     return drawn(name, caption, figure)
+
+
+def _marks(shown: Sequence[Line], points: Sequence[Point], *, paper: bool) -> dict[str, Line2D]:
+    protocols = list(dict.fromkeys(line.protocol for line in shown))
+    marks = {WORDS[one]: Line2D([], [], color=_COLOUR[one], lw=3) for one in protocols}
+    marks = (marks if len(marks) > 1 else {}) | seed_marks(points)
+    if paper:
+        marks["the paper"] = Line2D([], [], color=GREY, marker="x", ls="", mew=1.8)
+    return marks
 
 
 def _limits(panels: Sequence[Axes], points: Sequence[Point], paper: Sequence[float]) -> None:
