@@ -67,7 +67,7 @@ def table(judged: pd.DataFrame) -> pd.DataFrame:
             "the paper": _paper(row["paper_relative"], row["paper_relative_other"]),
             "here": change(row),
             "these nets": row["verdict_nets"] or "-",
-            "the configuration": row["verdict_configuration"] or "-",
+            "configuration": row["verdict_configuration"] or "-",
             "with Holm": row["verdict_holm"] or "-",
             "seeds": str(row["n_seeds"]),
             "images": "-" if pd.isna(row["n_images"]) else f"{int(row['n_images']):,}",

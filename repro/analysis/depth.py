@@ -22,7 +22,7 @@ from repro.analysis.intervals import difference
 from repro.analysis.settings import Comparison
 from repro.paper import published
 
-FURTHEST = 60.0
+FURTHEST = 200.0
 """Percent; what lies beyond is pointed at."""
 
 
@@ -95,8 +95,10 @@ def _paper(net: str) -> float | None:
 
 
 def _limits(axes: Axes, points: list[Point], paper: list[float]) -> None:
-    """Room for all of the paper's numbers, and for ours up to a bound."""
-    ours = [value for point in points for value in (point.low, point.high, *point.seeds)]
+    """Room for all of the paper's numbers, and for ours and half as much of their intervals."""
+    ours = [value for point in points for value in (point.middle, *point.seeds)]
+    reach = 1.5 * max(map(abs, [*ours, *paper]))
+    ours += [value for point in points for value in (point.low, point.high) if abs(value) < reach]
     low = max(-FURTHEST, min(*ours, *paper))
     high = min(FURTHEST, max(*ours, *paper, 0.0))
     margin = 0.08 * (high - low)

@@ -110,7 +110,8 @@ def mark(axes: Axes, place: float, point: Point, colour: str, *, upright: bool =
         _plot(axes, inside, [place] * len(inside), upright, "o", **dots)
     outside = len(point.seeds) - len(inside)
     if inside and outside:
-        words = f"{outside} of {len(point.seeds)} seeds beyond, mean {point.middle:.0f}"
+        words = f"{outside} of {len(point.seeds)} seeds"
+        words += "" if upright else f" beyond, mean {point.middle:.0f}"
         over(axes, place, max(point.seeds, key=abs), colour, words=words, upright=upright)
     elif not bottom <= point.middle <= top:
         over(axes, place, point.middle, colour, upright=upright)

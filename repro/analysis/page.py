@@ -179,7 +179,7 @@ class Part:
     def _section(self, section: Section) -> dict[str, Any]:
         name, table = section.experiment.name, table_markdown(section.table)
         shown = [drawn.name for drawn in section.drawn]
-        shown += sorted({SECTION_PICTURES.get(name)} & self._drawn_names)
+        shown += sorted(self._drawn_names & {SECTION_PICTURES.get(name, name)})
         if section.table.empty:
             fills = self.comparison.experiment_command(name)
             table = f"Measured so far is only what these claims compare; the rest is `{fills}`."
