@@ -39,6 +39,7 @@ COLUMNS = [
     *("seen_before", "experiment", "ours", "premise"),
     *("data", "size", "recipe", "init", "precision"),
 ]
+WHOLE = ("n_images", "n_seeds", "images_for_power", "seeds_for_power")
 CONTRAST = ("pairs", "tests", "q", "above", "complete", "paper_difference", "paper_right")
 """What a claim says of one comparison that it makes."""
 
@@ -116,7 +117,8 @@ def judge(comparison: Comparison) -> pd.DataFrame:
     tested = [row for row in found if row["primary"] and row["p"] is not None]
     for row, holds in zip(tested, holm([row["p"] for row in tested]), strict=True):
         row["verdict_holm"] = row["verdict"] if holds else UNDECIDED
-    return pd.DataFrame(found, columns=COLUMNS)
+    # Whole numbers of which some are missing stay whole.
+    return pd.DataFrame(found, columns=COLUMNS).astype(dict.fromkeys(WHOLE, "Int64"))
 
 
 def _judge(claim: Claim, comparison: Comparison) -> dict[str, Any] | None:

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from repro.analysis.claims import judge
+from repro.analysis.settings import by_setting
 from repro.config import Config
 from repro.request import resolve
 from repro.spec.scales import PROTOCOLS
 from repro.spec.scales import views as views_of
 from repro.store import views
-from repro.store.runs import hold
+from repro.store.runs import finished, hold
 from repro.store.views import Posteriors
 from repro.train.place import Place
 from tests.conftest import Compose
@@ -36,6 +39,9 @@ ENVIRONMENT = {
 }
 
 MakeRun = Callable[..., str]
+COUNTS = {"train": 9, "validation": 9, "test": 200, "classes": 10, "validation_is_test": False}
+LARGE: dict[str, Any] = COUNTS | {"mean": [1.0], "smallest_side": 375}
+"""Photographs with the detail that digits of 28 pixels lack."""
 
 
 def posteriors(
@@ -79,6 +85,12 @@ def result(config: Config, record: dict[str, Any], name: str, **changes: Any) ->
         "environment": ENVIRONMENT,
     }
     return row | changes
+
+
+def judged(tmp_path: Path) -> pd.DataFrame:
+    """The claims about the runs of `make_run`, by name."""
+    (comparison,) = by_setting(finished(tmp_path / "runs"))
+    return judge(comparison).set_index("claim")
 
 
 @pytest.fixture

@@ -2,31 +2,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from repro.analysis.claims import COLUMNS, claims, judge
 from repro.analysis.settings import by_setting
 from repro.config import CONF
 from repro.paper import published
 from repro.store.runs import finished
-from tests.analysis.conftest import MakeRun
+from tests.analysis.conftest import LARGE, MakeRun, judged
 
 Z = 1.959964
-COUNTS = {"train": 9, "validation": 9, "test": 200, "classes": 10, "validation_is_test": False}
-LARGE: dict[str, Any] = COUNTS | {"mean": [1.0], "smallest_side": 375}
-"""Photographs with the detail that digits of 28 pixels lack."""
-
-
-def judged(tmp_path: Path) -> pd.DataFrame:
-    (comparison,) = by_setting(finished(tmp_path / "runs"))
-    return judge(comparison).set_index("claim")
 
 
 def cell(net: str, test: str) -> float | None:
@@ -185,7 +174,7 @@ def test_pairs_are_pooled_by_hand(tmp_path: Path, make_run: MakeRun) -> None:
     mean = np.append(gaps.mean(axis=0), [1, -1])
     half = Z * math.sqrt(mean.var() / 202)
     assert row.nets_low == pytest.approx(100 * (mean.mean() - half), abs=1e-3)
-    assert (row.n_seeds, row.verdict, row.verdict_holm) == (2, row.verdict, row.verdict)
+    assert row.n_seeds == 2
 
 
 def test_pairs_without_a_common_seed_stay_apart(tmp_path: Path, make_run: MakeRun) -> None:
@@ -223,172 +212,6 @@ def test_each_alternative_must_be_there(tmp_path: Path, make_run: MakeRun) -> No
     # Together they err where both do: on 20 images, as D alone; E alone errs on 30.
     assert (row.right, row.difference) == ("D-jitter/multi_scale", 0.0)
     assert (row.verdict, row.about) == ("not decided", "nets")
-
-
-@pytest.mark.parametrize(
-    ("normal", "others", "verdict"),
-    [
-        ((0, 5), (5, 5), "reproduced"),  # Fisher: 1 in 126
-        ((1, 3), (6, 6), "not decided"),  # 3 of 84, once both ways: 0.083
-        ((6, 6), (6, 6), "contradicted"),  # Clopper and Pearson: at least 54%
-        ((5, 5), (0, 5), "contradicted"),
-        ((0, 1), (0, 1), "not decided"),
-    ],
-)
-def test_counts_of_runs_that_learn(
-    tmp_path: Path,
-    make_run: MakeRun,
-    normal: tuple[int, int],
-    others: tuple[int, int],
-    verdict: str,
-) -> None:
-    for net, (count, of) in (("E-S256-normal", normal), ("E-S256-glorot", others)):
-        for seed in range(of):
-            outcome = "trained" if seed < count else ("did not learn", "diverged")[seed % 2]
-            make_run(f"net={net}", f"seed={seed}", images=10, outcome=outcome)
-    row = judged(tmp_path).loc["deep-nets-need-a-start"]
-    assert row.verdict == row.verdict_configuration == verdict
-    shares = [normal[0] / normal[1], others[0] / others[1]]
-    assert row.difference == pytest.approx(100 * (shares[0] - shares[1]), abs=1e-3)
-    assert (row.metric, row.about, row.n_seeds) == ("share_learning", "configuration", normal[1])
-    assert pd.isna(row.n_images)
-    assert pd.isna(row.relative)
-    assert f"{normal[0]} of {normal[1]} against {others[0]} of {others[1]} runs learn" in row.pooled
-    assert "not run: E-S256-normal - E-S256-from_A" in row.pooled
-    low, high = newcombe(normal, others)
-    assert (row.ci_low, row.ci_high) == pytest.approx((100 * low, 100 * high), abs=1e-3)
-    table = [[count, of - count] for count, of in (normal, others)]
-    decided = stats.fisher_exact(table).pvalue < 0.05 or normal == (6, 6)
-    assert (verdict != "not decided") == decided
-
-
-def newcombe(left: tuple[int, int], right: tuple[int, int]) -> tuple[float, float]:
-    """His formula (1998, method 10) from two Wilson intervals."""
-    p, q = left[0] / left[1], right[0] / right[1]
-    a, b = (stats.binomtest(*one).proportion_ci(0.95, method="wilson") for one in (left, right))
-    low = p - q - math.hypot(p - a.low, b.high - q)
-    return low, p - q + math.hypot(a.high - p, q - b.low)
-
-
-def timed(ratios: Sequence[float]) -> dict[str, float]:
-    """Seconds of dense and grid views of a jittered net: 2 and 2 over the ratio, by Q."""
-    found = {}
-    for q, ratio in zip((256, 384, 512), ratios, strict=True):
-        for mark in ("", "-mirrored"):
-            found |= {f"dense-Q{q}{mark}": 2.0, f"grid-Q{q}{mark}": 2.0 / ratio}
-    return found
-
-
-def test_what_testing_costs_over_runs(tmp_path: Path, make_run: MakeRun) -> None:
-    ratios = {0: (0.1, 0.2, 0.3), 1: (0.2, 0.2, 0.2), 2: (0.1, 0.1, 0.3)}
-    for seed, of_views in ratios.items():
-        shares = {f"dense-Q{q}": 9 for q in (256, 384, 512)}
-        words = ("net=D-jitter", f"seed={seed}")
-        make_run(*words, wrong=10, wrong_of=shares, seconds_of=timed(of_views))
-    row = judged(tmp_path).loc["dense-costs-less"]
-    units = [float(np.mean(np.log(of_views))) for of_views in ratios.values()]
-    ends = stats.ttest_1samp(units, 0).confidence_interval(0.95)
-    expected = [100 * math.expm1(value) for value in (np.mean(units), ends.low, ends.high)]
-    assert [row.difference, row.ci_low, row.ci_high] == pytest.approx(expected, abs=1e-3)
-    assert [row.relative, row.relative_low, row.relative_high] == pytest.approx(expected, abs=1e-3)
-    assert (row.metric, row.about, row.n_seeds) == ("seconds_per_image", "nets", 3)
-    assert (row.margin, row.verdict) == (50.0, "reproduced")
-    assert row.pooled.startswith("D-jitter; not run: C-S256, ")
-    assert row.pooled.endswith("; 3 runs; error -0.5 points")
-
-
-@pytest.mark.parametrize(
-    ("ratios", "verdict"),
-    [
-        ((0.1, 0.15, 0.2), "reproduced"),
-        ((0.1, 0.5, 0.9), "not decided"),
-        ((0.8, 0.9, 1.0), "contradicted"),
-    ],
-)
-def test_what_testing_costs_over_the_views_of_one_run(
-    tmp_path: Path, make_run: MakeRun, ratios: tuple[float, ...], verdict: str
-) -> None:
-    make_run("net=D-jitter", seconds_of=timed(ratios))
-    row = judged(tmp_path).loc["dense-costs-less"]
-    assert row.difference == pytest.approx(100 * (math.prod(ratios) ** (1 / 3) - 1), abs=1e-3)
-    assert row.verdict == verdict
-    assert "views of one run" in row.pooled
-
-
-def test_without_seconds_there_is_no_cost(tmp_path: Path, make_run: MakeRun) -> None:
-    make_run("net=D-jitter")
-    assert "dense-costs-less" not in judged(tmp_path).index
-
-
-def test_what_hangs_over_is_not_testable(tmp_path: Path, make_run: MakeRun) -> None:
-    # Five poolings on a crop of 32: at Q=256, 37 pixels make 2 cells, two windows need 64.
-    make_run("net=D-jitter", "size=tiny", data=LARGE)
-    rows = judged(tmp_path)
-    row = rows.loc["crops-and-dense-complement"]
-    assert row.verdict == row.verdict_nets == row.verdict_holm == "not testable here"
-    assert row.reason == (
-        "D at Q=256: the last window hangs over the image by 27 of 32 pixels, at the paper's size "
-        "by 0 of 224"
-    )
-
-
-def test_nothing_hangs_over_at_an_eighth(tmp_path: Path, make_run: MakeRun) -> None:
-    make_run("net=D-jitter", "size=eighth")
-    row = judged(tmp_path).loc["crops-and-dense-complement"]
-    assert (row.verdict, row.reason) == ("not decided", "")
-
-
-def test_centre_crops_cannot_hang_over(tmp_path: Path, make_run: MakeRun) -> None:
-    for net, wrong in (("B-S256", 10), ("B-5x5-S256", 60)):
-        for seed in (0, 1):
-            make_run(f"net={net}", "size=tiny", f"seed={seed}", wrong=wrong)
-    row = judged(tmp_path).loc["small-filters-help"]
-    assert (row.verdict, row.difference) == ("reproduced", -25.0)
-    assert (row.paper_relative, row.paper_relative_other) == (pytest.approx(-19.6078), -6.5)
-
-
-@pytest.mark.parametrize("native", [28, 48, 375])
-def test_native_size_counts_where_the_sides_differ(
-    tmp_path: Path, make_run: MakeRun, native: int
-) -> None:
-    for net in ("D-S256", "D-S384", "D-S256_on"):
-        make_run(f"net={net}", data=LARGE | {"smallest_side": native})
-    rows = judged(tmp_path)
-    # At an eighth S=384 is 48 pixels, Q=416 is 52, Q=288 is 36.
-    scale = rows.loc["larger-scale-D"]
-    assert (scale.verdict == "not testable here") == (native < 48)
-    if native == 28:
-        assert scale.reason == (
-            "images of 28 pixels have no more detail to show at S or Q of 384, 48 pixels here"
-        )
-    wide = rows.loc["several-scales-D-S384"]
-    assert (wide.verdict == "not testable here") == (native < 52)
-    narrow = rows.loc["several-scales-D-S256"]
-    assert (narrow.verdict == "not testable here") == (native < 36)
-
-
-def test_native_size_leaves_sides_of_one_scale_alone(tmp_path: Path, make_run: MakeRun) -> None:
-    for net in ("D-jitter", "E-jitter"):
-        make_run(f"net={net}", data=LARGE | {"smallest_side": 28})
-    rows = judged(tmp_path)
-    for name in ("two-nets-help", "crops-and-dense-complement"):
-        assert rows.loc[name, "verdict"] != "not testable here"
-
-
-@pytest.mark.parametrize(("width", "testable"), [("0.0625", False), ("0.125", True)])
-def test_lrn_needs_more_channels_than_its_window(
-    tmp_path: Path, make_run: MakeRun, width: str, testable: bool
-) -> None:
-    for arch in ("A", "A-LRN", "B"):
-        for seed in (0, 1):
-            make_run(f"arch={arch}", f"size.width={width}", f"seed={seed}")
-    rows = judged(tmp_path)
-    row = rows.loc["lrn-does-not-help"]
-    assert (row.verdict != "not testable here") == testable
-    if not testable:
-        expected = "LRN's window of 5 covers all 4 channels of A-LRN here, at the paper's size 5 of"
-        assert row.reason == f"{expected} 64"
-    assert rows.loc["depth-A-B", "reason"] == "", "nets without LRN"
 
 
 @pytest.mark.parametrize(("single", "holds"), [(20, False), (21, True)])
