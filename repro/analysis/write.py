@@ -139,7 +139,7 @@ def _write_part(part: Part, folder: Path) -> None:
 
 def _summary(part: Part) -> str:
     frame = part.frames["summary"]
-    return "no net at S=256" if frame.empty else frame.to_string(index=False)
+    return frame.to_string(index=False)
 
 
 def _put(beside: Path, out: Path) -> None:
