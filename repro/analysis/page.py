@@ -138,6 +138,8 @@ class Part:
             "has_primary": not self.frames["primary"].empty,
             "not_judged": answer.not_judged(self.claims, comparison) if asked else "",
             "kept": built.kept_words(self.frames["kept"]),
+            "summary_words": "Every net by every protocol, those that are not the paper's too: "
+            f"[appendix]({APPENDIX}).",
             "has_summary": not self.frames["summary"].empty,
             "tables": {name: table_markdown(frame) for name, frame in self.frames.items()},
             "figure": self.figure,

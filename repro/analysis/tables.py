@@ -70,7 +70,9 @@ def ordered(comparison: Comparison) -> list[str]:
 
 
 def errors(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
-    """Table 3, 4 or 5: the paper's rows that were run, in its order, then the nets that are ours.
+    """Table 3, 4 or 5: the paper's rows that were run, in its order.
+
+    Nets that are not the paper's stand in `protocols`.
 
     Returns:
         The table, and the commands that make the rows which nobody has run.
@@ -86,16 +88,6 @@ def errors(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[str]
         row["top-1 paper (%)"] = percent(theirs["top1_error"])
         row["top-5 paper (%)"] = percent(theirs["top5_error"])
         rows.append({"method": METHODS[protocol]} | row if number == 5 else row)
-    known = {theirs["label"] for theirs in paper}
-    for protocol in dict.fromkeys(theirs["protocol"] for theirs in paper if number != 5):
-        for net in ordered(comparison):
-            if net in known:
-                continue
-            cells = comparison.cells(net, protocol)
-            if cells or comparison.diverged(net):
-                row = _row(comparison, net, protocol, cells[0].q if cells else "-")
-                row["net"] += " (not in this table)"
-                rows.append(row | {"top-1 paper (%)": "-", "top-5 paper (%)": "-"})
     return pd.DataFrame(rows), missing.commands()
 
 

@@ -61,7 +61,8 @@ def test_rows_stand_in_the_papers_order_and_open_ones_have_their_command(
     make_run("arch=B-5x5", wrong=40)
     folder = report(tmp_path)
     table3 = table(folder, "table3")
-    assert table3.net.tolist() == ["D", "B-5x5 (not in this table)"], "what nobody ran is no row"
+    assert table3.net.tolist() == ["D"], "what nobody ran is no row, and B-5x5 not the table's"
+    assert table(folder, "protocols").net.tolist() == ["D", "B-5x5"]
     d = table3.iloc[0]
     assert d["top-1 here (%)"] == "15.0 [10.7; 20.6]"  # Wilson's interval of 30 in 200
     assert d["top-1 paper (%)"] == "27.0"
@@ -169,8 +170,8 @@ def test_other_initialisations_stand_beside_the_settings_own(
     make_run("net=E-S256-he", wrong=40)
     table3 = table(report(tmp_path), "table3").set_index("net")
     assert table3.loc["E", "top-1 here (%)"].startswith("5.0")
-    assert table3.loc["E, init he (not in this table)", "top-1 here (%)"].startswith("20.0")
-    assert table3.loc["E, init he (not in this table)", "top-1 paper (%)"] == "-"
+    every = table(tmp_path / "out", "protocols").set_index("net")
+    assert every.loc["E, init he", "single scale (%)"].startswith("20.0")
 
 
 def test_nets_that_start_from_a_share_the_setting_with_it(
@@ -430,7 +431,8 @@ def test_what_diverged_names_no_setting_and_is_not_asked_for_again(
     folder = report(tmp_path)
     table3 = table(folder, "table3").set_index("net")
     assert table3.loc["E", "top-1 here (%)"].startswith("10.0")
-    assert table3.loc["E, init he (not in this table)", "top-1 here (%)"] == "diverged"
+    every = table(folder, "protocols").set_index("net")
+    assert every.loc["E, init he", "single scale (%)"] == "diverged"
     assert table(folder, "table6")["top-1 here (%)"].iloc[0] == "a member diverged"
     page = (folder / "comparison.md").read_text()
     asked = re.findall(r"-m net=(\S+)", page)
