@@ -44,14 +44,16 @@ def as_run(config: Config, classes: int, arch: str | None = None) -> Net:
 
 
 def configurations() -> pd.DataFrame:
-    """Table 1 as built from `conf/arch/`: a column for each configuration."""
+    """Table 1 as built from `conf/arch/`, with Table 2's counts: a column for each net."""
     columns = {}
     for name in TABLE1:
         arch = Arch(**choice("arch", name))
         stages = [*map(_short, arch.blocks), *arch.fc]
-        columns[name] = [str(at_full_size(name).weight_layers), *stages]
+        full = at_full_size(name)
+        millions = f"{cost(full).parameters / 1e6:.0f}"
+        columns[name] = [str(full.weight_layers), *stages, millions]
     index = ["weight layers", *(f"block {number}" for number in range(1, 6))]
-    index += [f"FC {number}" for number in range(1, 4)]
+    index += [*(f"FC {number}" for number in range(1, 4)), "parameters (millions)"]
     return pd.DataFrame(columns, index=index).rename_axis("").reset_index()
 
 

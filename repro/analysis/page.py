@@ -138,10 +138,10 @@ class Part:
             "has_primary": not self.frames["primary"].empty,
             "not_judged": answer.not_judged(self.claims, comparison) if asked else "",
             "kept": built.kept_words(self.frames["kept"]),
-            "summary_words": "Every net by every protocol, those that are not the paper's too: "
-            f"[appendix]({APPENDIX}).",
-            "has_summary": not self.frames["summary"].empty,
+            # Table 3 says the same of the paper's nets.
+            "has_summary": self.frames["table3"].empty and not self.frames["summary"].empty,
             "tables": {name: table_markdown(frame) for name, frame in self.frames.items()},
+            "deviations": self._deviations(),
             "figure": self.figure,
             "paper_tables": [
                 (number, title, f"{note} {SPREAD}" if number == 3 else note)
@@ -165,6 +165,15 @@ class Part:
                 if asked and e.name not in there
             ],
         }
+
+    def _deviations(self) -> str:
+        frame = self.frames["deviations"]
+        shared = frame[frame.runs == "all"]
+        others = len(frame) - len(shared)
+        words = (
+            f"\n\n{others} more hold for some nets only: [appendix]({APPENDIX})." if others else ""
+        )
+        return table_markdown(shared.drop(columns="runs")) + words
 
     def _rows(self, number: int) -> str:
         frame = self.frames[f"table{number}"]
