@@ -35,8 +35,10 @@ def counted(judged: pd.DataFrame) -> str:
     return ", ".join(words)
 
 
-def answer(judged: pd.DataFrame) -> str:
+def answer(judged: pd.DataFrame, comparison: Comparison) -> str:
     """One sentence: how many primary claims there are, and what became of them."""
+    if not comparison.has_papers_nets:
+        return "None of the paper's nets was run here, so none of its claims is judged."
     every = sum(claim.primary for claim in claims())
     found = primary(judged)
     open_ = every - len(found)

@@ -67,7 +67,8 @@ def write(runs_folder: Path, out: Path, fuse: Sequence[str] = ()) -> str:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     summaries = "\n\n".join(
-        f"{part.setting}\n{_summary(part)}\n{answer(part.claims)}" for part in parts
+        f"{part.setting}\n{_summary(part)}\n{answer(part.claims, part.comparison)}"
+        for part in parts
     )
     return f"{summaries}\n\n{(out / 'comparison.html').resolve()}"
 
