@@ -12,7 +12,7 @@ import pytest
 from repro.analysis.write import write
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-TEXTS = ("comparison.md", "results.csv", "claims.csv", "tables/*.csv", "tables/*.md")
+TEXTS = ("comparison.md", "appendix.md", "results.csv", "claims.csv", "tables/*.csv", "tables/*.md")
 
 
 def texts(report: Path) -> dict[str, str]:
