@@ -173,11 +173,12 @@ def test_the_configurations_interval_covers_what_it_says(
 ) -> None:
     """At 11% error: the choice that the docstring names; `spread` of the seeds' error rates.
 
-    A two-way bootstrap, the usual alternative, covers far less than 95% over three seeds. With the
-    interaction in both terms the same interval is longer.
+    A two-way bootstrap, the usual alternative, covers far less than 95% over three seeds and many
+    images. With the interaction in both terms the same interval is longer.
     """
     random = np.random.default_rng(0)
-    trials = 600 if images > 1000 else 3000
+    trials = 800 if images > 1000 else 3000
+    with_bootstrap = seeds == 3 and images > 1000
     joined = bootstrap = 0
     shorter = []
     for _ in range(trials):
@@ -193,12 +194,13 @@ def test_the_configurations_interval_covers_what_it_says(
         student = stats.t.ppf(0.975, seeds - 1) * found.over_seeds
         before = math.hypot(Z * found.over_images, student)
         shorter.append(found.half(0.05, configuration=True) / before)
-        # The bootstrap of a mean over images is normal at this size: its two sources of spread.
-        means = gaps[random.integers(seeds, size=(400, seeds))].mean(axis=(1, 2))
-        means += random.normal(0, gaps.mean(axis=0).std() / math.sqrt(images), 400)
-        bootstrap += np.quantile(means, 0.025) <= 0 <= np.quantile(means, 0.975)
+        if with_bootstrap:
+            # Of a mean over images it is normal at this size: its two sources of spread.
+            means = gaps[random.integers(seeds, size=(400, seeds))].mean(axis=(1, 2))
+            means += random.normal(0, gaps.mean(axis=0).std() / math.sqrt(images), 400)
+            bootstrap += np.quantile(means, 0.025) <= 0 <= np.quantile(means, 0.975)
     assert 0.93 <= joined / trials <= 0.98
     assert float(np.mean(shorter)) < 0.99
     assert max(shorter) <= 1
-    if seeds == 3 and spread:
+    if with_bootstrap:
         assert bootstrap / trials < 0.9
