@@ -10,9 +10,9 @@ RUN := $(VENV)/bin/python
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Two nets at a time, the slowest first, a thread each: that uses two cores better than one net does.
 demo: $(VENV)/.vgg-repro  ## install, train and test A to E on the embedded digits, write the report
 	@date +%s > $(VENV)/.demo-began
-	# Two nets at a time, the slowest first, a thread each: two cores are used better than by one net.
 	$(RUN) -m repro.run -m arch=E,D,C,B,A hydra/launcher=joblib hydra.launcher.n_jobs=2 threads=1
 	$(RUN) -m repro.report
 	@echo "sweep and report took $$(( $$(date +%s) - $$(cat $(VENV)/.demo-began) )) seconds"
