@@ -39,7 +39,11 @@ class Bound:
 
 ABOVE_ZERO = {"bound": Bound(lambda value: 0 < value < math.inf, "a number above zero")}
 NOT_NEGATIVE = {"bound": Bound(lambda value: 0 <= value < math.inf, "zero or a number above it")}
-HALVINGS_KEPT = {"bound": Bound(lambda value: 0 <= value <= 5, "a number from 0 to 5")}
+HALVINGS = 5
+"""How often each net of Table 1 halves its maps, once a block: 224 pixels become 7 cells."""
+HALVINGS_KEPT = {
+    "bound": Bound(lambda value: 0 <= value <= HALVINGS, f"a number from 0 to {HALVINGS}")
+}
 SHARE = {"bound": Bound(lambda value: 0 <= value < 1, "zero or a number above it, below one")}
 SEED = {
     "bound": Bound(lambda value: 0 <= value < 2**32, "zero or a number above it, below 4294967296")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from repro.analysis.claims import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTABLE, claims
+from repro.analysis.claims import claims
 from repro.analysis.settings import Comparison
+from repro.analysis.verdicts import CONTRADICTED, REPRODUCED, VERDICTS
 
-VERDICTS = (REPRODUCED, CONTRADICTED, UNDECIDED, UNTESTABLE)
 DECIDED = (REPRODUCED, CONTRADICTED)
 
 

@@ -17,6 +17,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from repro.analysis.claims import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTABLE
 from repro.analysis.drawing import GREY, SHADE, STYLE, WIDTH, Drawn, drawn, over, span
+from repro.analysis.verdicts import Rule
 
 VERDICTS = {
     REPRODUCED: "#00795A",
@@ -147,12 +148,7 @@ def _holds(row: Row) -> tuple[float, float]:
         margin = 0.0
     else:
         margin = row["margin"] * widths[0] / widths[1] if widths[1] else math.nan
-    return {
-        "better": (-math.inf, -margin),
-        "cheaper": (-math.inf, -margin),
-        "no_improvement": (-margin, math.inf),
-        "equal_within": (-margin, margin),
-    }.get(row["kind"], (math.inf, -math.inf))
+    return Rule(row["kind"], margin).edges(100.0)
 
 
 def _no_effect(axes: Axes, row: Row, top: float, tall: float) -> None:

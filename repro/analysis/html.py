@@ -10,6 +10,8 @@ from typing import Any
 
 from markdown import Markdown
 
+from repro.analysis.verdicts import VERDICTS
+
 APPENDIX = "appendix.md"
 
 
@@ -70,7 +72,7 @@ def _framed(table: re.Match[str]) -> str:
     # Numbers with their intervals stay on one line beside prose too.
     cells = re.sub(r"<td([^>]*)>(.{1,26})</td>", r'<td\1 class="short">\2</td>', table[0])
     # A verdict is told by its colour too.
-    for word in ("reproduced", "contradicted", "not decided", "not testable here"):
+    for word in VERDICTS:
         slug = word.replace(" ", "-")
         cells = cells.replace(f'class="short">{word}<', f'class="short {slug}">{word}<')
     return f'<div class="wide {kind}">{cells}</div>'

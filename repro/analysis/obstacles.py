@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from repro.analysis.built import as_run
 from repro.analysis.measured import members
 from repro.analysis.settings import Comparison
 from repro.analysis.sides import Pair, Side
 from repro.config import Config
-from repro.spec.geometry import LRN_WINDOW, geometry
-from repro.spec.layers import LRN, Net, at_full_size, at_size
+from repro.spec.geometry import LRN_WINDOW, geometry, lrn_channels
+from repro.spec.layers import at_full_size
 from repro.spec.scales import PROTOCOLS, pixels, readings
 from repro.store.runs import Run
 
@@ -41,11 +42,6 @@ def _runs(side: Side, comparison: Comparison) -> list[Run]:
     return [comparison.nets[comparison.plain(net)][0] for net in members(side.net)]
 
 
-def _net(config: Config, comparison: Comparison) -> Net:
-    shape = {"channels": config.data.channels, "classes": comparison.classes}
-    return at_size(config.arch, config.size, **shape)
-
-
 def _scales(side: Side, config: Config) -> set[int]:
     """The test scales of a member of a side, in paper pixels."""
     if side.q:
@@ -58,7 +54,7 @@ def overhang(side: Side, comparison: Comparison) -> str:
     if not WHOLE_IMAGE & set(PROTOCOLS[side.test].kinds):
         return ""
     for config in (run.config for run in _runs(side, comparison)):
-        here = _net(config, comparison)
+        here = as_run(config, comparison.classes)
         there = at_full_size(config.arch, channels=here.channels, classes=here.classes)
         for q in sorted(_scales(side, config)):
             ours = geometry(here, pixels(q, here.crop)).overhang
@@ -100,16 +96,11 @@ def normalised_over_all(side: Side, comparison: Comparison) -> str:
     """Local response normalisation over all channels that there are."""
     for run in _runs(side, comparison):
         config = run.config
-        here = _normalised(_net(config, comparison))
-        if here and min(here) <= LRN_WINDOW:
-            full = _normalised(at_full_size(config.arch, channels=3, classes=2))
+        here = lrn_channels(as_run(config, comparison.classes))
+        if here is not None and here <= LRN_WINDOW:
+            full = lrn_channels(at_full_size(config.arch, channels=3, classes=2))
             return (
-                f"LRN's window of {LRN_WINDOW} covers all {min(here)} channels of "
-                f"{config.arch.name} here, at the paper's size {LRN_WINDOW} of {min(full)}"
+                f"LRN's window of {LRN_WINDOW} covers all {here} channels of "
+                f"{config.arch.name} here, at the paper's size {LRN_WINDOW} of {full}"
             )
     return ""
-
-
-def _normalised(net: Net) -> list[int]:
-    """The channels of a net's normalised maps."""
-    return [layer.channels for layer in net.layers if isinstance(layer, LRN)]

@@ -78,36 +78,24 @@ def errors(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[str]
         The table, and the commands that make the rows which nobody has run.
     """
     paper = published.cells(number)
-    rows, missing = [], Open(comparison)
+    rows: list[dict[str, str]] = []
+    missing: list[tuple[str, str]] = []
     for theirs in paper:
         net, protocol = theirs["label"], theirs["protocol"]
         row = _row(comparison, net, protocol, theirs["Q"])
         if row["top-1 here (%)"] == OPEN:
-            missing.add(net, protocol)
+            missing.append((net, protocol))
             continue
         row["top-1 paper (%)"] = percent(theirs["top1_error"])
         row["top-5 paper (%)"] = percent(theirs["top5_error"])
         rows.append({"method": METHODS[protocol]} | row if number == 5 else row)
-    return pd.DataFrame(rows), missing.commands()
+    return pd.DataFrame(rows), _commands(missing, comparison)
 
 
-class Open:
-    """Rows of a table that nobody has run, and the commands that make them."""
-
-    def __init__(self, comparison: Comparison) -> None:
-        self.comparison = comparison
-        self.nets: list[str] = []
-        self.tests: list[str] = []
-
-    def add(self, net: str, test: str) -> None:
-        """A net that was not tested by a protocol."""
-        self.nets.append(net)
-        self.tests.append(test)
-
-    def commands(self) -> list[str]:
-        """One command for all of them, or two where some nets start otherwise than the others."""
-        nets, tests = (list(dict.fromkeys(words)) for words in (self.nets, self.tests))
-        return self.comparison.commands(nets, tests)
+def _commands(missing: Sequence[tuple[str, str]], comparison: Comparison) -> list[str]:
+    """The commands that make nets which were not tested by a protocol: (net, protocol) each."""
+    nets, tests = (list(dict.fromkeys(pair[side] for pair in missing)) for side in (0, 1))
+    return comparison.commands(nets, tests)
 
 
 def _row(comparison: Comparison, net: str, protocol: str, q: str) -> dict[str, str]:
@@ -134,7 +122,8 @@ def ensembles(comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
     Returns:
         The table, and the commands that make the members which nobody has run.
     """
-    rows, missing = [], Open(comparison)
+    rows: list[dict[str, str]] = []
+    missing: list[tuple[str, str]] = []
     paper = {(row["protocol"], row["members"]): row for row in published.rows(6)}
     asked = [(one.protocol, one.net) for one in comparison.fused]
     for protocol, ensemble in dict.fromkeys([*paper, *asked]):
@@ -144,7 +133,7 @@ def ensembles(comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
         diverged = [net for net in absent if comparison.diverged(net)]
         for net in absent:
             if net not in diverged:
-                missing.add(net, protocol)
+                missing.append((net, protocol))
         if not cells and not diverged:
             continue
         rows.append(
@@ -158,7 +147,7 @@ def ensembles(comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
                 "top-5 paper (%)": percent(theirs.get("top5_error")),
             }
         )
-    return pd.DataFrame(rows), missing.commands()
+    return pd.DataFrame(rows), _commands(missing, comparison)
 
 
 def percent(error: float | None) -> str:

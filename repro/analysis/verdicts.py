@@ -10,6 +10,7 @@ from repro.analysis.intervals import Interval
 
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
 UNDECIDED, UNTESTABLE = "not decided", "not testable here"
+VERDICTS = (REPRODUCED, CONTRADICTED, UNDECIDED, UNTESTABLE)
 ONE_SEED = "one seed says nothing about the configuration"
 
 

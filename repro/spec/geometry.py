@@ -39,8 +39,8 @@ def block_sides(net: Net) -> dict[int, int]:
 
 
 def lrn_channels(net: Net) -> int | None:
-    """Channels that the net's first local response normalisation works on; None: it has none."""
-    return next((layer.channels for layer in net.layers if isinstance(layer, LRN)), None)
+    """Fewest channels that a local response normalisation works on; None: the net has none."""
+    return min((layer.channels for layer in net.layers if isinstance(layer, LRN)), default=None)
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from repro.config import Arch, Size
+from repro.config import HALVINGS, Arch, Size
 from repro.errors import RequestError
 from repro.spec.scales import PAPER_CROP
 
 CONV = re.compile(r"conv(\d+)-(\d+)(?:/(\d+))?(?:p(\d+))?(?:g(\d+))?")
 POOL = re.compile(r"maxpool(\d+)/(\d+)")
 FC = re.compile(r"FC-(\d+|classes)")
-HALVINGS = 5
-"""How often each net of Table 1 halves its maps, once a block: 224 pixels become 7 cells."""
 
 
 @dataclass(frozen=True)
