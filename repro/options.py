@@ -21,3 +21,14 @@ def read(arguments: list[str], defaults: Mapping[str, str]) -> dict[str, str]:
             raise RequestError(f"{word}: expected KEY=VALUE with one of {known}")
         options[key] = value
     return options
+
+
+def truth(key: str, value: str) -> bool:
+    """An option that is true or false.
+
+    Raises:
+        RequestError: it is neither.
+    """
+    if value not in ("true", "false"):
+        raise RequestError(f"{key}={value}: expected true or false")
+    return value == "true"

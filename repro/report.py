@@ -3,10 +3,15 @@
     python -m repro.report                          runs/ -> reports/latest/
     python -m repro.report runs=runs out=reports/mine
     python -m repro.report fuse=D-S256+E-S256,B-S256+D-S256+E-S256
+    python -m repro.report archive=true out=reports/mine     keep in it what it is made from
+    python -m repro.report runs=reports/mine                 make it again from that, anywhere
+    python -m repro.report runs=reports/mine,runs            several stores in one report
 
 It writes comparison.html (one file, pictures inside), comparison.md, results.csv, claims.csv,
 tables/*.{csv,md,tex} and figures/*.{png,svg}. It needs no net: everything follows from stored
-posteriors. `fuse` adds ensembles to those of the paper, nets as ARCH-SCALE.
+posteriors. `fuse` adds ensembles to those of the paper, nets as ARCH-SCALE. `archive=true` puts
+into the report's folder runs/ what it follows from, small enough to be published: settings, logs,
+and the rank of the true class for each test image, net (or ensemble) and protocol.
 Exit status: 0 written; 2 the request was wrong.
 """
 
@@ -16,9 +21,9 @@ import sys
 from pathlib import Path
 
 from repro.errors import RequestError, RunError
-from repro.options import read
+from repro.options import read, truth
 
-DEFAULTS = {"runs": "runs", "out": "reports/latest", "fuse": ""}
+DEFAULTS = {"runs": "runs", "out": "reports/latest", "fuse": "", "archive": "false"}
 
 
 def main() -> None:
@@ -31,7 +36,9 @@ def main() -> None:
         from repro.analysis.write import write
 
         fuse = [members for members in options["fuse"].split(",") if members]
-        print(write(Path(options["runs"]), Path(options["out"]), fuse))
+        stores = [Path(folder) for folder in options["runs"].split(",")]
+        archive = truth("archive", options["archive"])
+        print(write(stores, Path(options["out"]), fuse, archive))
     except (RequestError, RunError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -126,7 +126,7 @@ def test_the_store_made_up_for_timing_a_report_is_one(
     monkeypatch.setattr(startup, "NETS", ("A",))
     startup.fifty_runs(tmp_path / "runs")
     assert len(finished(tmp_path / "runs")) == 10
-    write(tmp_path / "runs", tmp_path / "out")
+    write([tmp_path / "runs"], tmp_path / "out")
     assert len(pd.read_csv(tmp_path / "out" / "results.csv").seed.unique()) == 10
 
 

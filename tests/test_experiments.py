@@ -31,7 +31,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in NAMES:
         status = command([f"experiments={name}", *SMALL, f"runs={folder / 'runs'}"])
         assert status == 0, name
-    write(folder / "runs", folder / "report")
+    write([folder / "runs"], folder / "report")
     return folder / "report"
 
 

@@ -185,7 +185,7 @@ def test_a_damaged_view_is_computed_again_and_left_out_of_the_report_until_then(
     flipped[len(whole) // 2] ^= 1
     view.write_bytes(flipped)
     capsys.readouterr()
-    write(runs, tmp_path / "report")
+    write([runs], tmp_path / "report")
     said = capsys.readouterr().err
     assert re.fullmatch(f"left out: {re.escape(str(view))} is damaged: .*\n", said)
     numbers = pd.read_csv(tmp_path / "report" / "results.csv")
@@ -227,7 +227,7 @@ def test_what_is_damaged_amid_a_sweep_fails_its_own_run(
     assert f"{view} is damaged: " in said
     assert "2 of 3 runs finished; the same command goes on" in said
     assert np.array_equal(np.load(view)["posteriors"], before)
-    write(tmp_path, tmp_path.parent / f"{tmp_path.name}-report")
+    write([tmp_path], tmp_path.parent / f"{tmp_path.name}-report")
     assert f"left out: {result}" in capsys.readouterr().err
     assert run(tmp_path, *words) == 2
     assert capsys.readouterr().err.startswith(result)
@@ -381,7 +381,7 @@ def test_a_store_that_is_really_read_only(
         subprocess.run(["mount", "-o", "remount,ro", str(runs)], check=True)
         capsys.readouterr()
         assert run(runs, "test=[centre]") == 0, "all is there"
-        write(runs, tmp_path / "report")
+        write([runs], tmp_path / "report")
         for words in (["test=[single_scale]"], ["-m", "arch=A,B"], photos):
             capsys.readouterr()
             assert run(runs, *words) == 2

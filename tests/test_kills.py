@@ -27,7 +27,7 @@ def sweep(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def results(folder: Path) -> str:
-    write(folder / "runs", folder / "report")
+    write([folder / "runs"], folder / "report")
     return (folder / "report" / "results.csv").read_text()
 
 

@@ -11,13 +11,13 @@ from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from repro.analysis.intervals import ALPHA, Difference, Interval, difference
+from repro.analysis.measured import seconds
 from repro.analysis.obstacles import obstacle
 from repro.analysis.settings import Comparison
 from repro.analysis.sides import Contrast, Pair, errors_of, pool, pooled_words, side_words
 from repro.analysis.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Answer, Rule, decide
 from repro.spec.scales import views
 from repro.store.runs import Run
-from repro.store.views import seconds
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def _log_ratios(run: Run, pair: Pair) -> list[float]:
     )
 
     shared = sorted(left.keys() & right.keys())
-    both = [(seconds(run.folder, left[key]), seconds(run.folder, right[key])) for key in shared]
+    both = [(seconds(run, left[key]), seconds(run, right[key])) for key in shared]
     return [math.log(ours / theirs) for ours, theirs in both if ours and theirs]
 
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from repro.config import Init
-from repro.errors import RequestError
 from repro.paper import published
-from repro.spec.scales import PROTOCOLS, readings, views_at
+from repro.spec.scales import PROTOCOLS, View, readings, views_at
 from repro.store import views as stored
 from repro.store.identity import base
+from repro.store.ranks import Ranks, read
 from repro.store.runs import Run
 from repro.store.views import Posteriors
 
@@ -26,23 +26,6 @@ COLUMNS = [
     *("protocol", "Q", "metric", "value", "paper", "run"),
 ]
 TOP = {"top1_error": 1, "top5_error": 5}
-
-
-@dataclass(frozen=True)
-class Errors:
-    """What is kept of posteriors, which for many classes are a thousand times as large."""
-
-    classes: int
-    wrong: dict[int, NDArray[np.bool_]]
-    """By k, whether each image's class is not among the k best, in the order of image ids; only
-    for k below the number of classes."""
-
-    @classmethod
-    def of(cls, posteriors: Posteriors) -> Errors:
-        """The errors that posteriors make."""
-        classes = posteriors.posteriors.shape[1]
-        wrong = {k: stored.wrong(posteriors, k) for k in TOP.values() if k < classes}
-        return cls(classes, wrong)
 
 
 @dataclass(frozen=True)
@@ -55,7 +38,8 @@ class Measured:
     protocol: str
     qs: tuple[tuple[int, ...], ...]
     """The test scales of each run, in paper pixels."""
-    errors: Errors
+    ranks: Ranks
+    """Of what posteriors say about each test image, all that errors follow from."""
 
     @property
     def run(self) -> Run:
@@ -70,7 +54,7 @@ class Measured:
     @property
     def q(self) -> str:
         """The test scales in paper pixels, as in `224,256,288`."""
-        return "+".join(",".join(map(str, qs)) for qs in self.qs)
+        return q_words(self.qs)
 
     @property
     def images(self) -> int:
@@ -80,7 +64,7 @@ class Measured:
     @property
     def wrong(self) -> NDArray[np.bool_]:
         """Top-1 errors, an image each, in the order of image ids."""
-        return self.errors.wrong[1]
+        return self.ranks.wrong(1)
 
     def joined(self, word: Callable[[Run], str]) -> str:
         """A word about each run, joined by `+`."""
@@ -88,12 +72,12 @@ class Measured:
 
     def error(self, metric: str) -> float | None:
         """Error in percent, or None where there are too few classes for the metric to mean much."""
-        wrong = self.errors.wrong.get(TOP[metric])
-        return None if wrong is None else 100 * float(wrong.mean())
+        k = TOP[metric]
+        return 100 * float(self.ranks.wrong(k).mean()) if k < self.ranks.classes else None
 
     def published(self, metric: str) -> float | None:
         """The paper's value of this cell; top-5 only where there are as many classes."""
-        if metric == "top5_error" and self.errors.classes != published.CLASSES:
+        if metric == "top5_error" and self.ranks.classes != published.CLASSES:
             return None
         if not all(published.is_table1(run.config.arch) for run in self.runs):
             return None
@@ -144,35 +128,24 @@ def net_label(run: Run, usual: Init) -> str:
 
 
 def measure(runs: Sequence[Run], usual: Init | None = None) -> list[Measured]:
-    """Every number that the stored views of the runs of a setting suffice for.
+    """Every number that the stored views of the runs of a setting, or their ranks, suffice for.
 
     Args:
         runs: of one setting.
         usual: the setting's initialisation; None: that of most of these runs.
 
     Raises:
-        RequestError: a stored view does not show the images of another.
+        RequestError: a stored view does not show the images of another; damaged ranks.
     """
     usual = usual or usual_init(runs)
     found = []
     for run in runs:
+        label = net_label(run, usual)
         for protocol in PROTOCOLS:
             for qs in readings(protocol, run.config.scale):
-                posteriors = _posteriors(run, protocol, qs)
-                if posteriors is not None:
-                    label, errors = net_label(run, usual), Errors.of(posteriors)
-                    found.append(Measured((run,), label, protocol, (qs,), errors))
-    return found
-
-
-def _posteriors(run: Run, protocol: str, qs: tuple[int, ...]) -> Posteriors | None:
-    return stored.mean_of(run.folder, views_at(protocol, qs, run.config.data.mirror))
-
-
-def _again(run: Run, protocol: str, qs: tuple[int, ...]) -> Posteriors:
-    found = _posteriors(run, protocol, qs)
-    if found is None:
-        raise RequestError(f"{run.folder} changed while it was read: give the command again")
+                ranks = _ranks((run,), protocol, (qs,))
+                if ranks is not None:
+                    found.append(Measured((run,), label, protocol, (qs,), ranks))
     return found
 
 
@@ -185,7 +158,7 @@ def fuse(measured: Sequence[Measured], nets: Sequence[str], protocol: str) -> li
         protocol: how each is tested, at the test scales of its own S.
 
     Raises:
-        RequestError: a view that was measured is gone.
+        RequestError: the nets were tested on different images; damaged ranks.
     """
     seeds = sorted({one.seed for one in measured})
     fusions = []
@@ -195,10 +168,43 @@ def fuse(measured: Sequence[Measured], nets: Sequence[str], protocol: str) -> li
             chosen = [found[net] for net in nets]
             runs = tuple(one.run for one in chosen)
             qs = tuple(one.qs[0] for one in chosen)
-            parts = (_again(run, protocol, q) for run, q in zip(runs, qs, strict=True))
-            errors = Errors.of(stored.mean(parts))
-            fusions.append(Measured(runs, "+".join(nets), protocol, qs, errors))
+            ranks = _ranks(runs, protocol, qs)
+            if ranks is not None:
+                fusions.append(Measured(runs, "+".join(nets), protocol, qs, ranks))
     return fusions
+
+
+def _ranks(runs: Sequence[Run], protocol: str, qs: Sequence[tuple[int, ...]]) -> Ranks | None:
+    """By the mean posteriors of runs; where views are absent, the ranks that were kept of it."""
+    try:
+        # Of an ensemble's posteriors one net's are in memory at a time.
+        parts = (_posteriors(run, protocol, q) for run, q in zip(runs, qs, strict=True))
+        return Ranks.of(next(parts) if len(runs) == 1 else stored.mean(parts))
+    except stored.Absent:
+        identities = [run.identity for run in runs]
+        stores = dict.fromkeys(run.folder.parent for run in runs)
+        every = (kept for store in stores if (kept := read(store, identities)) is not None)
+        return next((kept.ranks.get(f"{protocol}@{q_words(qs)}") for kept in every), None)
+
+
+def _posteriors(run: Run, protocol: str, qs: tuple[int, ...]) -> Posteriors:
+    found = stored.mean_of(run.folder, views_at(protocol, qs, run.config.data.mirror))
+    if found is None:
+        raise stored.Absent(f"{run.folder} holds no views for {protocol}")
+    return found
+
+
+def seconds(run: Run, view: View) -> float | None:
+    """What computing a view of all test images took; None where that is not known."""
+    found = stored.seconds(run.folder, view)
+    if found is None and (kept := read(run.folder.parent, [run.identity])) is not None:
+        return kept.seconds.get(view.name)
+    return found
+
+
+def q_words(qs: Sequence[tuple[int, ...]]) -> str:
+    """Test scales in paper pixels, as in `224,256,288`; those of several nets joined by `+`."""
+    return "+".join(",".join(map(str, own)) for own in qs)
 
 
 def results(measured: Sequence[Measured]) -> pd.DataFrame:

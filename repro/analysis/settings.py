@@ -15,6 +15,7 @@ from repro.config import CONF, Config, choice
 from repro.paper import published
 from repro.spec.scales import ONE_NUMBER
 from repro.store.identity import base, changes
+from repro.store.ranks import FOLDER as RANKS
 from repro.store.runs import Run
 
 
@@ -209,6 +210,8 @@ def command(run: Run, wanted: Sequence[str], tests: Sequence[str] = ()) -> str:
         words.append(f"precision={like.precision}")
     if set(tests) - set(_config()["test"]):
         words.append(f"test=[{','.join(tests)}]")
-    if str(run.folder.parent) != "runs":
-        words.append(f"runs={run.folder.parent}")
+    store = run.folder.parent
+    # What a report keeps of runs is no store to train in.
+    if str(store) != "runs" and not (store / RANKS).is_dir():
+        words.append(f"runs={store}")
     return shlex.join(words)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from repro.analysis.answer import answer
+from repro.analysis.archive import keep
 from repro.analysis.claims import COLUMNS as CLAIMS
 from repro.analysis.html import APPENDIX, html
 from repro.analysis.measured import members, results
@@ -21,20 +22,27 @@ from repro.errors import RequestError, RunError
 from repro.store import runs as store
 from repro.store.views import damaged
 
+RUNS = "runs"
+"""In a report: what was kept of the runs that it is made from."""
 CONTENT = {
     *("comparison.md", "comparison.html", APPENDIX),
-    *("results.csv", "claims.csv", "tables", "figures"),
+    *("results.csv", "claims.csv", "tables", "figures", RUNS),
 }
 """What a report's folder holds; one that holds more is not replaced."""
 
 
-def write(runs_folder: Path, out: Path, fuse: Sequence[str] = ()) -> str:
-    """Write the report of all finished runs of a store.
+def write(
+    stores: Sequence[Path], out: Path, fuse: Sequence[str] = (), archive: bool = False
+) -> str:
+    """Write the report of all finished runs of some stores.
 
     Args:
-        runs_folder: the store.
+        stores: folders of runs, or reports that hold what was kept of runs; what stands in
+            several is taken from the first.
         out: the folder that becomes the report.
         fuse: ensembles to compute beside the paper's, as in `D-jitter+E-jitter`.
+        archive: also keep in the report what it is made from (see `repro.store.ranks`), and make
+            it from that.
 
     Returns:
         What to tell the user: the summary and where the page lies.
@@ -44,20 +52,25 @@ def write(runs_folder: Path, out: Path, fuse: Sequence[str] = ()) -> str:
         RunError: the report could not be written.
     """
     out = Path(os.path.abspath(out))
-    _check_out(out)
-    comparisons = by_setting(_finished(runs_folder), fuse)
+    _check_out(out, archive)
+    stores = [_store(folder) for folder in stores]
+    comparisons = by_setting(_finished(stores), fuse)
     _check_fuse(fuse, comparisons)
-    several = len(comparisons) > 1
-    parts = in_order([Part(one, f"{one.setting.slug}-" if several else "") for one in comparisons])
-    numbers = [row for one in comparisons for row in (*one.measured, *one.fused)]
+    unfinished = [row for folder in stores for row in store.unfinished(folder)]
     beside = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     try:
         beside.mkdir(parents=True)
+        if archive:
+            keep(comparisons, beside / RUNS)
+            comparisons = by_setting(_finished([beside / RUNS]), fuse)
+            unfinished = []
+        parts = _parts(comparisons)
+        numbers = [row for one in comparisons for row in (*one.measured, *one.fused)]
         results(numbers).to_csv(beside / "results.csv", index=False)
         _claims(parts).to_csv(beside / "claims.csv", index=False)
         for part in parts:
             _write_part(part, beside)
-        page, appendix = markdown(parts, store.unfinished(runs_folder))
+        page, appendix = markdown(parts, unfinished)
         (beside / "comparison.md").write_text(page, encoding="utf-8")
         (beside / APPENDIX).write_text(appendix, encoding="utf-8")
         (beside / "comparison.html").write_text(html(page, appendix, beside), encoding="utf-8")
@@ -73,8 +86,24 @@ def write(runs_folder: Path, out: Path, fuse: Sequence[str] = ()) -> str:
     return f"{summaries}\n\n{(out / 'comparison.html').resolve()}"
 
 
-def _check_out(out: Path) -> None:
+def _store(folder: Path) -> Path:
+    """The folder of runs that is meant: a report that holds what was kept of runs is one too."""
+    inside = folder / RUNS
+    return inside if (folder / "comparison.md").is_file() and inside.is_dir() else folder
+
+
+def _parts(comparisons: Sequence[Comparison]) -> list[Part]:
+    several = len(comparisons) > 1
+    return in_order([Part(one, f"{one.setting.slug}-" if several else "") for one in comparisons])
+
+
+def _check_out(out: Path, archive: bool) -> None:
     held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if RUNS in held and not archive:
+        raise RequestError(
+            f"out={out} holds {RUNS}/, what was kept of runs: archive=true keeps them, "
+            "or name another folder"
+        )
     foreign = sorted(held - CONTENT) or (sorted(held) if "comparison.md" not in held else [])
     if foreign:
         raise RequestError(
@@ -102,17 +131,20 @@ def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
             raise RequestError(f"fuse={ensemble}: these have no seed and no protocol in common")
 
 
-def _finished(folder: Path) -> list[store.Run]:
+def _finished(stores: Sequence[Path]) -> list[store.Run]:
     advice = "make runs first, as in: python -m repro.run -m arch=A,B,C,D,E"
-    if not folder.is_dir():
-        raise RequestError(f"runs={folder} is missing: {advice}")
-    runs = store.finished(folder)
-    if not runs:
-        raise RequestError(f"runs={folder} holds no finished run: {advice}")
-    for run in runs:
+    runs: dict[str, store.Run] = {}
+    for folder in stores:
+        if not folder.is_dir():
+            raise RequestError(f"runs={folder} is missing: {advice}")
+        found = store.finished(folder)
+        if not found:
+            raise RequestError(f"runs={folder} holds no finished run: {advice}")
+        runs = {run.name: run for run in found} | runs
+    for run in runs.values():
         for line in damaged(run.folder):
             print(f"left out: {line}", file=sys.stderr)
-    return runs
+    return [runs[name] for name in sorted(runs)]
 
 
 def _claims(parts: Sequence[Part]) -> pd.DataFrame:

@@ -22,7 +22,11 @@ from repro.spec.scales import View
 LOGARITHMS_ABOVE = 100
 
 
-class Damaged(RequestError):
+class Absent(RequestError):
+    """A view is not stored."""
+
+
+class Damaged(Absent):
     """A view's file cannot be read."""
 
 
@@ -169,7 +173,7 @@ def mean_of(folder: Path, wanted: Sequence[View]) -> Posteriors | None:
         return None
     try:
         return mean(_there(folder, view) for view in wanted)
-    except Damaged:
+    except Absent:
         return None
     except ValueError as error:
         names = ", ".join(view.name for view in wanted)
@@ -182,17 +186,21 @@ def mean_of(folder: Path, wanted: Sequence[View]) -> Posteriors | None:
 def _there(folder: Path, view: View) -> Posteriors:
     found = read(folder, view)
     if found is None:
-        raise Damaged(f"{path(folder, view)} is gone")
+        raise Absent(f"{path(folder, view)} is gone")
     return found
+
+
+def ranks(view: Posteriors) -> NDArray[np.int64]:
+    """How many other classes each image's true class stands behind, (N,); a tie counts as one."""
+    own = view.posteriors[np.arange(len(view.labels)), view.labels]
+    # Written so that what is not a number counts as an error too.
+    behind = (~(view.posteriors < own[:, None])).sum(axis=1) - 1
+    return np.asarray(behind, dtype=np.int64)
 
 
 def wrong(view: Posteriors, k: int) -> NDArray[np.bool_]:
     """Whether each image's class is not among the k best, (N,); a tie with the k-th is an error."""
-    own = view.posteriors[np.arange(len(view.labels)), view.labels]
-    # Written so that what is not a number counts as an error too.
-    better = (~(view.posteriors < own[:, None])).sum(axis=1) - 1
-    result: NDArray[np.bool_] = better >= k
-    return result
+    return ranks(view) >= k
 
 
 def interval(wrong: NDArray[np.bool_]) -> tuple[float, float, float]:

@@ -25,7 +25,7 @@ def test_the_store_renders_to_the_committed_report(
 ) -> None:
     # Commands in the report name the store where it is not `runs`.
     monkeypatch.chdir(GOLDEN)
-    write(Path("runs"), tmp_path / "report")
+    write([Path("runs")], tmp_path / "report")
     here, committed = texts(tmp_path / "report"), texts(GOLDEN / "report")
     assert here.keys() == committed.keys()
     for name, text in committed.items():

@@ -24,7 +24,7 @@ KEY = [column for column in COLUMNS if column not in ("value", "paper", "run")]
 
 
 def report(tmp_path: Path) -> Path:
-    write(tmp_path / "runs", tmp_path / "out")
+    write([tmp_path / "runs"], tmp_path / "out")
     return tmp_path / "out"
 
 
@@ -235,7 +235,7 @@ def test_ensembles_are_the_mean_of_their_members_posteriors(
     # sum of what they say: wrong only where both are, for they are sure by 0.9 against 0.5.
     make_run("arch=D", "scale=jitter", wrong=30)
     make_run("arch=E", "scale=jitter", wrong=10)
-    write(tmp_path / "runs", tmp_path / "out", ["D-jitter+E-jitter"])
+    write([tmp_path / "runs"], tmp_path / "out", ["D-jitter+E-jitter"])
     rows = pd.read_csv(tmp_path / "out" / "results.csv", dtype={"Q": str, "run": str})
     fused = rows[rows.protocol == "fusion:multi_scale"].iloc[0]
     assert (fused.arch, fused.scale) == ("D+E", "jitter+jitter")
@@ -254,7 +254,7 @@ def test_ensembles_are_the_mean_of_their_members_posteriors(
 def test_an_ensemble_of_what_was_not_run_is_refused(tmp_path: Path, make_run: MakeRun) -> None:
     make_run("arch=D")
     with pytest.raises(RequestError, match="there is no tested net F-S256, but D-S256"):
-        write(tmp_path / "runs", tmp_path / "out", ["D-S256+F-S256"])
+        write([tmp_path / "runs"], tmp_path / "out", ["D-S256+F-S256"])
 
 
 def test_a_mean_does_not_hide_the_seeds_that_failed(tmp_path: Path, make_run: MakeRun) -> None:
@@ -293,7 +293,7 @@ def test_without_a_net_at_256_the_summary_shows_the_others(
     tmp_path: Path, make_run: MakeRun
 ) -> None:
     make_run("arch=D", "scale=S384")
-    write(tmp_path / "runs", tmp_path / "out")
+    write([tmp_path / "runs"], tmp_path / "out")
     assert table(tmp_path / "out", "summary").net.tolist() == ["D-S384"]
 
 
@@ -335,7 +335,7 @@ def test_a_report_is_replaced_from_within(
 ) -> None:
     make_run("arch=A")
     monkeypatch.chdir(report(tmp_path))
-    write(tmp_path / "runs", Path("."))
+    write([tmp_path / "runs"], Path("."))
     assert (tmp_path / "out" / "comparison.html").is_file()
 
 
@@ -343,7 +343,7 @@ def test_a_report_is_replaced_from_within(
 def test_an_ensemble_has_several_nets(tmp_path: Path, make_run: MakeRun, members: str) -> None:
     make_run("arch=A")
     with pytest.raises(RequestError, match="expected two nets or more, each once"):
-        write(tmp_path / "runs", tmp_path / "out", [members])
+        write([tmp_path / "runs"], tmp_path / "out", [members])
 
 
 def test_a_reason_is_text_and_no_markup(tmp_path: Path, make_run: MakeRun) -> None:
@@ -406,7 +406,7 @@ def test_titles_of_nets(label: str, title: str) -> None:
 def test_an_ensemble_in_another_order_is_the_papers(tmp_path: Path, make_run: MakeRun) -> None:
     make_run("arch=D", "scale=jitter", wrong=30)
     make_run("arch=E", "scale=jitter", wrong=10)
-    write(tmp_path / "runs", tmp_path / "out", ["E-jitter+D-jitter"])
+    write([tmp_path / "runs"], tmp_path / "out", ["E-jitter+D-jitter"])
     rows = pd.read_csv(tmp_path / "out" / "results.csv", dtype=str)
     fused = rows[rows.protocol == "fusion:multi_scale"]
     assert fused.arch.tolist() == ["D+E"] * 2, "top-1 and top-5"
@@ -417,7 +417,7 @@ def test_nets_without_a_common_seed_are_no_ensemble(tmp_path: Path, make_run: Ma
     make_run("arch=D", "seed=0")
     make_run("arch=E", "seed=1")
     with pytest.raises(RequestError, match="no seed and no protocol in common"):
-        write(tmp_path / "runs", tmp_path / "out", ["D-S256+E-S256"])
+        write([tmp_path / "runs"], tmp_path / "out", ["D-S256+E-S256"])
 
 
 def test_what_diverged_names_no_setting_and_is_not_asked_for_again(

@@ -46,8 +46,9 @@ def tiny(root: Path, **changes: object) -> Data:
 
 
 def load(wanted: Data) -> Source:
-    sources.check(wanted, Path("no cache is needed"))
-    return sources.load(wanted, Path("no cache is needed"))
+    cache = Path(wanted.root).parent / "cache"
+    sources.check(wanted, cache)
+    return sources.load(wanted, cache)
 
 
 @pytest.mark.parametrize("inside", [True, False])

@@ -1,0 +1,90 @@
+"""What is published of runs: their settings, logs and ranks, from which the report follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from repro.analysis.measured import Measured, seconds
+from repro.analysis.settings import Comparison
+from repro.errors import RequestError
+from repro.spec.scales import PROTOCOLS, View, views
+from repro.store import ranks
+from repro.store import views as stored
+from repro.store.files import write_whole
+from repro.store.ranks import Images, Kept
+from repro.store.runs import ACTIVATIONS, Run
+
+SETTLED = ("config.yaml", "log.csv", ACTIVATIONS, "result.json")
+"""What is copied of a run as it is."""
+PICTURE = "crops.png"
+
+
+def keep(comparisons: Sequence[Comparison], folder: Path) -> None:
+    """Write all that reports need of runs into a folder, without weights and posteriors.
+
+    Args:
+        comparisons: the runs, a setting each.
+        folder: becomes a folder of runs (see `repro.store.ranks`) that a report can be made from.
+
+    Raises:
+        RequestError: the views of a run show other images than those of another.
+        RunError: it cannot be written.
+    """
+    for comparison in comparisons:
+        for run in comparison.runs:
+            for name in SETTLED:
+                _copy(run.folder / name, folder / run.name / name)
+        # One picture of crops is enough: it shows the same images for every run.
+        first = next((run for run in comparison.runs if (run.folder / PICTURE).is_file()), None)
+        if first is not None:
+            _copy(first.folder / PICTURE, folder / first.name / PICTURE)
+        by_runs: dict[tuple[str, ...], list[Measured]] = {}
+        for one in (*comparison.measured, *comparison.fused):
+            by_runs.setdefault(tuple(run.identity for run in one.runs), []).append(one)
+        for identities, found in by_runs.items():
+            _keep(identities, found, folder)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_file():
+        write_whole(target, source.read_bytes())
+
+
+def _keep(identities: Sequence[str], found: Sequence[Measured], folder: Path) -> None:
+    runs, classes = found[0].runs, found[0].ranks.classes
+    images = next((one for run in runs if (one := _images(run)) is not None), None)
+    if images is None:
+        raise RequestError(f"{runs[0].folder} has ranks, but not the list of their images")
+    if any(len(one.ranks.values) != len(images.ids) for one in found):
+        raise RequestError(f"{runs[0].folder}: ranks and the list of their images differ in number")
+    measured = {f"{one.protocol}@{one.q}": one.ranks for one in found}
+    seconds = _seconds(runs[0]) if len(runs) == 1 else {}
+    ranks.write(folder, identities, Kept(classes, images.digest, measured, seconds), images)
+
+
+def _views(run: Run) -> Iterable[View]:
+    config = run.config
+    every = (views(protocol, config.scale, config.data.mirror) for protocol in PROTOCOLS)
+    return dict.fromkeys(view for some in every for view in some)
+
+
+def _images(run: Run) -> Images | None:
+    """The test images of a run, from one of its views or from the ranks that were kept of it."""
+    for view in _views(run):
+        try:
+            found = stored.read(run.folder, view)
+        except stored.Absent:
+            continue
+        if found is not None:
+            order = np.argsort(found.ids, kind="stable")
+            return Images(found.ids[order], found.labels[order])
+    kept = ranks.read(run.folder.parent, [run.identity])
+    return None if kept is None else ranks.images(run.folder.parent, kept.images)
+
+
+def _seconds(run: Run) -> dict[str, float]:
+    found = {view.name: seconds(run, view) for view in _views(run)}
+    return {name: took for name, took in found.items() if took is not None}

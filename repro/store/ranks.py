@@ -1,0 +1,179 @@
+"""Ranks on disk: what is kept of posteriors that are too many to be published.
+
+The rank of an image is how many other classes its net prefers to the true one: below 1 top-1 is
+right, below 5 top-5 is. A folder of runs may hold, beside them,
+
+    ranks/IDENTITY.npz             of one run
+    ranks/IDENTITY+IDENTITY.npz    of an ensemble
+    ranks/images-DIGEST.csv        the test images in the order of the ranks: id, label
+
+Each `.npz` holds an array for each number that was measured, named `PROTOCOL@Q` as in
+`multi_scale@224,256,288`: ranks (N,), the smallest unsigned integers that suffice. Beside these
+stand `classes`, `images` (the digest) and, as `seconds:VIEW`, what computing each view took.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repro.errors import RequestError, one_line
+from repro.store import views
+from repro.store.files import write_whole
+from repro.store.views import Posteriors
+
+FOLDER = "ranks"
+SECONDS = "seconds:"
+OWN = ("classes", "images")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The rank of the true class of every test image, images in the order of their ids."""
+
+    classes: int
+    values: NDArray[np.unsignedinteger[Any]]
+    """(N,), from 0; a tie counts against the net."""
+
+    @classmethod
+    def of(cls, posteriors: Posteriors) -> Ranks:
+        """The ranks that posteriors give."""
+        classes = posteriors.posteriors.shape[1]
+        return cls(classes, views.ranks(posteriors).astype(np.min_scalar_type(classes - 1)))
+
+    def wrong(self, k: int) -> NDArray[np.bool_]:
+        """Whether each image's class is not among the k best, (N,)."""
+        result: NDArray[np.bool_] = self.values >= k
+        return result
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of a run, or of an ensemble."""
+
+    classes: int
+    images: str
+    """The digest of the list of test images."""
+    ranks: Mapping[str, Ranks] = field(default_factory=dict)
+    """By `PROTOCOL@Q`."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """By view: what computing it of all test images took."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """The test images that ranks are of."""
+
+    ids: NDArray[np.str_]
+    """(N,), in order."""
+    labels: NDArray[np.int64]
+
+    @property
+    def content(self) -> bytes:
+        """As a CSV file."""
+        rows = zip(self.ids, self.labels, strict=True)
+        return "".join(["id,label\n", *(f"{name},{label}\n" for name, label in rows)]).encode()
+
+    @property
+    def digest(self) -> str:
+        """Ranks of one digest may be compared image by image."""
+        return hashlib.sha256(self.content).hexdigest()[:10]
+
+
+def file_of(store: Path, identities: Sequence[str]) -> Path:
+    """Where the ranks of a run, or of an ensemble of several, lie in a folder of runs."""
+    return store / FOLDER / f"{'+'.join(identities)}.npz"
+
+
+def images(store: Path, digest: str) -> Images | None:
+    """A list of test images that a folder of runs holds, or None.
+
+    Raises:
+        RequestError: the file is damaged.
+    """
+    file = _list_of(store, digest)
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()[1:]
+    except OSError:
+        return None
+    rows = [line.rpartition(",") for line in lines]
+    try:
+        found = Images(
+            np.array([row[0] for row in rows]), np.array([int(row[2]) for row in rows], np.int64)
+        )
+    except ValueError as error:
+        raise RequestError(f"{file} is damaged: {error}; remove it") from None
+    if found.digest != digest:
+        raise RequestError(f"{file} is damaged: its content has another digest; remove it")
+    return found
+
+
+def _list_of(store: Path, digest: str) -> Path:
+    return store / FOLDER / f"images-{digest}.csv"
+
+
+def write(store: Path, identities: Sequence[str], kept: Kept, images: Images) -> None:
+    """Put what is kept of a run or an ensemble, and the list of images, into a folder of runs.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written to.
+    """
+    arrays: dict[str, Any] = {key: ranks.values for key, ranks in kept.ranks.items()}
+    arrays |= {SECONDS + view: np.array(took) for view, took in kept.seconds.items()}
+    arrays |= {"classes": np.array(kept.classes), "images": np.array(kept.images)}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    if not _list_of(store, kept.images).is_file():
+        write_whole(_list_of(store, kept.images), images.content)
+    write_whole(file_of(store, identities), buffer.getvalue())
+
+
+def read(store: Path, identities: Sequence[str]) -> Kept | None:
+    """What is kept of a run or an ensemble, or None where nothing is.
+
+    Raises:
+        RequestError: the file is damaged.
+    """
+    file = file_of(store, identities)
+    try:
+        state = file.stat()
+    except OSError:
+        return None
+    return _read(file, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _read(file: Path, written: int, size: int) -> Kept:
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            found = dict(stored)
+        classes = int(found["classes"])
+        ranks = {
+            key: Ranks(classes, values)
+            for key, values in found.items()
+            if key not in OWN and not key.startswith(SECONDS)
+        }
+        if any(
+            one.values.ndim != 1 or one.values.dtype.kind != "u" or (one.values >= classes).any()
+            for one in ranks.values()
+        ):
+            raise ValueError("ranks are whole numbers from 0 to below the number of classes")
+        if len({len(one.values) for one in ranks.values()}) > 1:
+            raise ValueError("ranks of different numbers of images")
+        seconds = {
+            key.removeprefix(SECONDS): float(value)
+            for key, value in found.items()
+            if key.startswith(SECONDS)
+        }
+    except Exception as error:
+        # As with views, there are many ways to be damaged.
+        raise RequestError(f"{file} is damaged: {one_line(error)}; remove it") from None
+    return Kept(classes, str(found["images"]), ranks, seconds)

@@ -1,0 +1,81 @@
+"""What a report keeps of its runs: the same report follows from it, without weights and views."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from repro.analysis.write import write
+from repro.errors import RequestError
+from repro.store import runs as store
+from tests.analysis.test_golden import GOLDEN, texts
+
+FUSED = "A-S256+B-S256"
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the golden store, with what it is made from."""
+    out = tmp_path_factory.mktemp("archive") / "report"
+    write([GOLDEN / "runs"], out, [FUSED], archive=True)
+    return out
+
+
+def test_the_report_follows_from_what_it_keeps(kept: Path, tmp_path: Path) -> None:
+    assert not [*kept.rglob("views"), *kept.rglob("*.safetensors")]
+    elsewhere = shutil.copytree(kept, tmp_path / "elsewhere")
+    write([elsewhere], tmp_path / "again", [FUSED])
+    assert texts(tmp_path / "again") == texts(elsewhere)
+    # The views give the same numbers, so nothing was lost on the way.
+    write([GOLDEN / "runs"], tmp_path / "views", [FUSED])
+    for name in ("results.csv", "claims.csv"):
+        assert (tmp_path / "views" / name).read_bytes() == (kept / name).read_bytes()
+
+
+def test_errors_follow_from_ranks_alone(kept: Path) -> None:
+    results = pd.read_csv(kept / "results.csv", dtype={"run": str})
+    assert results.protocol.str.startswith("fusion:").any()
+    for row in results.to_dict("records"):
+        protocol = row["protocol"].removeprefix("fusion:")
+        with np.load(kept / "runs" / "ranks" / f"{row['run']}.npz") as ranks:
+            found = ranks[f"{protocol}@{row['Q']}"]
+            (listed,) = (kept / "runs" / "ranks").glob(f"images-{ranks['images']}.csv")
+        k = {"top1_error": 1, "top5_error": 5}[row["metric"]]
+        assert row["value"] == pytest.approx(100 * (found >= k).mean(), abs=1e-4)
+        assert len(list(csv.DictReader(listed.open()))) == len(found)
+
+
+def test_ranks_are_those_of_the_stored_posteriors(kept: Path) -> None:
+    for run in [one for one in store.finished(GOLDEN / "runs") if one.config.scale.name == "S256"]:
+        with np.load(run.folder / "views" / "centre-Q256.npz") as view:
+            order = np.argsort(view["ids"])
+            posteriors, labels = view["posteriors"][order], view["labels"][order]
+        # The embedded digits are not mirrored, so this view is all of the protocol.
+        places = (-posteriors).argsort(axis=1, kind="stable").argsort(axis=1)
+        with np.load(kept / "runs" / "ranks" / f"{run.identity}.npz") as ranks:
+            assert (ranks["centre@256"] == places[np.arange(len(labels)), labels]).all()
+
+
+def test_what_is_kept_is_not_lost(kept: Path, tmp_path: Path) -> None:
+    mine = shutil.copytree(kept, tmp_path / "mine")
+    with pytest.raises(RequestError, match="archive=true keeps them"):
+        write([mine], mine)
+    half = tmp_path / "half"
+    for folder in sorted((GOLDEN / "runs").glob("A-*")):
+        shutil.copytree(folder, half / folder.name)
+    # A store that lost runs, and what was kept of them earlier.
+    write([half, mine], mine, [FUSED], archive=True)
+    assert texts(mine) == texts(kept)
+
+
+def test_damaged_ranks_are_said(kept: Path, tmp_path: Path) -> None:
+    mine = shutil.copytree(kept, tmp_path / "mine")
+    file = next((mine / "runs" / "ranks").glob("*.npz"))
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(RequestError, match=r"ranks/.*\.npz is damaged"):
+        write([mine], tmp_path / "out")
