@@ -263,7 +263,7 @@ def _plan(requests: list[Request]) -> str:
             views = ", ".join(view.name for view in member.missing_views())
             lines += [
                 f"{member.name}: {member.state()}; {cost(member.net).parameters:,} parameters, "
-                f"{member.config.recipe.epochs} epochs; views to compute: {views or 'none'}"
+                f"{member.config.epochs} epochs; views to compute: {views or 'none'}"
             ]
     runs = "1 run" if len(seen) == 1 else f"{len(seen)} runs"
     done = f"{runs} in {requests[0].config.runs}; nothing was done"

@@ -150,6 +150,9 @@ class Recipe:
     """Whether the error on the test images is logged after each epoch; it steers nothing."""
     train_images: int | None = field(default=None, metadata=ABOVE_ZERO)
     """Train on the first so many images only; None: on all."""
+    later_epochs: int | None = field(default=None, metadata=ABOVE_ZERO)
+    """Epochs of a net that starts from that of another scale; None: `epochs`. (The paper does not
+    say how long these stages are.)"""
 
 
 @dataclass
@@ -187,6 +190,12 @@ class Config:
     activations: bool = False
     runs: str = "runs"
     dry_run: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs this run has, at most."""
+        later = self.recipe.later_epochs
+        return self.recipe.epochs if self.scale.parent is None or later is None else later
 
 
 def check_numbers(section: Any, path: str = "") -> None:

@@ -209,8 +209,9 @@ def _scale(run: Run) -> Iterator[Row]:
         here = f"S={run.config.scale.name} at {run.config.scale.lr_factor:g} of the learning rate"
         yield "3.1", here, f"at {share:g} of it"
     if base(run.config.scale.name) == "S384":
-        here = "S=384 trained as long as S=256 was, warm-up included"
-        yield "3.1", here, "the rate is given, the length not"
+        later = run.config.recipe.later_epochs
+        long = "as long as S=256 was" if later is None else f"for {later} epochs"
+        yield "3.1", f"S=384 trained {long}, warm-up included", "the rate is given, the length not"
     if run.config.finetune == "fc" and run.config.scale.name != "jitter":
         yield "3.1", "only the FC layers fine-tuned", "all layers fine-tuned"
 
@@ -230,7 +231,7 @@ def open_choices(run: Run) -> list[str]:
     if config.scale.name.startswith("jitter"):
         chosen.append(
             f"Jittered S starts at {config.scale.lr_factor:g} of the recipe's learning rate and "
-            f"lasts {config.recipe.epochs} epochs; the paper gives neither."
+            f"lasts {config.epochs} epochs; the paper gives neither."
         )
     if config.recipe.test_each_epoch:
         chosen.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,10 +148,12 @@ def pool(contrast: Contrast, comparison: Comparison) -> Pooled | None:
     all seeds the one that most pairs have decides which stay (of several such, the lowest).
     """
     found = {}
-    for pair in contrast.pairs:
-        left, right = (errors_of(side, comparison) for side in pair.sides)
-        if seeds := set(left) & set(right):
-            found[pair] = {seed: (left[seed], right[seed]) for seed in seeds}
+    for wanted in contrast.pairs:
+        for pair in _ways(wanted, comparison):
+            left, right = (errors_of(side, comparison) for side in pair.sides)
+            if seeds := set(left) & set(right):
+                found[pair] = {seed: (left[seed], right[seed]) for seed in seeds}
+                break
     if not found or (contrast.complete and len(found) < len(contrast.pairs)):
         return None
     seeds = set.intersection(*(set(by_seed) for by_seed in found.values()))
@@ -166,13 +168,30 @@ def pool(contrast: Contrast, comparison: Comparison) -> Pooled | None:
         seeds = set.intersection(*(set(by_seed) for by_seed in found.values()))
     tables = [[by_seed[seed] for seed in sorted(seeds)] for by_seed in found.values()]
     values = np.array(tables).mean(axis=0)  # (seeds, sides, images)
-    open_pairs = [pair for pair in contrast.pairs if pair not in found and pair not in apart]
+    there = {way for pair in (*found, *apart) for way in _asked(pair, contrast, comparison)}
+    open_pairs = [pair for pair in contrast.pairs if pair not in there]
     return Pooled(
         pairs=tuple(found),
         gaps=values[:, 0] - values[:, 1],
         right=100 * float(values[:, 1].mean()),
         words=pooled_words(contrast, list(found), open_pairs, apart),
     )
+
+
+def _ways(pair: Pair, comparison: Comparison) -> tuple[Pair, ...]:
+    """A pair as a setting's nets start, or, where one of its nets cannot, both by the recipe's own.
+
+    So B, whose first layers may come from a trained A, is never compared with a net that has no
+    layer to take them.
+    """
+    if comparison.usual.copy_from is None or len({side.net for side in pair.sides}) == 1:
+        return (pair,)
+    own = comparison.config.recipe.init
+    return pair, Pair(*(replace(side, net=f"{side.net}-{own}") for side in pair.sides))
+
+
+def _asked(pair: Pair, contrast: Contrast, comparison: Comparison) -> list[Pair]:
+    return [wanted for wanted in contrast.pairs if pair in _ways(wanted, comparison)]
 
 
 def pooled_words(

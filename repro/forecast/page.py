@@ -36,7 +36,7 @@ def _settings(rows: Sequence[Row]) -> Iterator[str]:
         names = dict.fromkeys(getattr(row.request.config, group).name for row in rows)
         words.append(f"{group} {', '.join(names)}")
     batches = dict.fromkeys(str(row.request.config.recipe.batch) for row in rows)
-    epochs = dict.fromkeys(str(row.request.config.recipe.epochs) for row in rows)
+    epochs = dict.fromkeys(str(row.request.config.epochs) for row in rows)
     words += [f"batch {', '.join(batches)}", f"epochs {', '.join(epochs)}"]
     yield "; ".join(words)
     yield from dict.fromkeys(

@@ -136,11 +136,11 @@ def epochs_left(request: Request) -> int:
     """Epochs that a run has still to train: at most, where a plateau may end it sooner."""
     match request.state():
         case "new":
-            return request.config.recipe.epochs
+            return request.config.epochs
         case "goes on":
             log = request.folder / "log.csv"
             done = len(log.read_text(encoding="utf-8").splitlines()) - 1 if log.is_file() else 0
-            return max(0, request.config.recipe.epochs - done)
+            return max(0, request.config.epochs - done)
         case _:
             return 0
 

@@ -24,6 +24,7 @@ INTRODUCED: dict[tuple[str, str], Any] = {
     ("recipe", "resize"): "isotropic",
     ("recipe", "subtract_mean"): True,
     ("recipe", "test_each_epoch"): False,
+    ("recipe", "later_epochs"): None,
     ("data", "on_bad_image"): "error",
     ("data", "cache_side"): None,
     ("data", "first_classes"): None,

@@ -90,7 +90,7 @@ class Training:
         weights = [weight for weight in net.parameters() if weight.requires_grad]
         self.optimiser = OPTIMISERS[recipe.optimiser](weights, recipe)
         self.schedule: Schedule = schedule(
-            recipe, config.scale.lr_factor, recipe.epochs * len(batches)
+            recipe, config.scale.lr_factor, config.epochs * len(batches)
         )
         self.place, self.checkpoints = Place(), 0
         self.pace = Pace(config.checkpoint_seconds)
@@ -110,7 +110,7 @@ class Training:
         """
         self._resume()
         with self._bar() as bar:
-            while self.place.epoch < self.config.recipe.epochs and not self.schedule.finished:
+            while self.place.epoch < self.config.epochs and not self.schedule.finished:
                 bar.set_description(f"{self.config.arch.name} epoch {self.place.epoch + 1}")
                 began = time.monotonic()
                 batches = Upload(self.batches.epoch(self.place.epoch, self.place.step), self.device)
@@ -197,7 +197,7 @@ class Training:
             # A file that takes the output wants a line now and then, not a bar.
             row = place.rows[-1]
             self.say(
-                f"{self.config.arch.name} epoch {place.epoch} of {self.config.recipe.epochs}: "
+                f"{self.config.arch.name} epoch {place.epoch} of {self.config.epochs}: "
                 f"loss {row['train_loss']:.3f}, error {row['train_error']:.1f}%, "
                 f"validation {error:.1f}%, {speed:.0f} images/s"
             )
@@ -217,7 +217,7 @@ class Training:
     def _bar(self) -> tqdm[NoReturn]:
         place, images = self.place, len(self.batches.split.labels)
         return tqdm(
-            total=self.config.recipe.epochs * images,
+            total=self.config.epochs * images,
             initial=place.epoch * images + place.seen,
             unit="img",
             unit_scale=True,
