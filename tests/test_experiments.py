@@ -81,7 +81,8 @@ def test_the_papers_fourteen_nets(report: Path) -> None:
 def test_a_report_with_everything_has_no_hole(report: Path) -> None:
     for name in ("comparison.md", "appendix.md"):
         page = (report / name).read_text()
-        assert not re.search(r"\b(nan|NaN|None|NaT)\b", page)
+        # "None of the paper's nets was run here" is a sentence; a lone None is a hole.
+        assert not re.search(r"\b(nan|NaN|NaT|None(?! of))\b", page)
         assert "Nothing to show" not in page
     judged = pd.read_csv(report / "claims.csv")
     # AlexNet has no map left at this size.

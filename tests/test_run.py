@@ -138,9 +138,11 @@ def test_a_diverged_net_is_a_result_and_the_sweep_goes_on(tmp_path: Path) -> Non
 def test_parents_are_trained_first_and_children_start_from_them(tmp_path: Path) -> None:
     # A learning rate too small to move a weight shows what training started from.
     still = ["recipe.weight_decay=0", "recipe.learning_rate=1e-30"]
-    assert run(tmp_path, "scale=jitter", *still) == 0
+    assert run(tmp_path, "scale=jitter", "recipe.later_epochs=1", *still) == 0
     found = folders(tmp_path)
     assert set(found) == {"A-S256", "A-S384", "A-jitter"}
+    epochs = {net: len(pd.read_csv(folder / "log.csv")) for net, folder in found.items()}
+    assert epochs == {"A-S256": 2, "A-S384": 1, "A-jitter": 1}
     weights = [load_file(folder / "weights.safetensors") for folder in found.values()]
     for name, tensor in weights[0].items():
         assert torch.allclose(tensor, weights[1][name], rtol=0, atol=1e-20)

@@ -38,7 +38,7 @@ def counted(judged: pd.DataFrame) -> str:
 def answer(judged: pd.DataFrame, comparison: Comparison) -> str:
     """One sentence: how many primary claims there are, and what became of them."""
     if not comparison.has_papers_nets:
-        return "The paper's nets were not run here, so its claims are not judged."
+        return "None of the paper's nets was run here, so none of its claims is judged."
     every = sum(claim.primary for claim in claims())
     found = primary(judged)
     open_ = every - len(found)

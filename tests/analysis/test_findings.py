@@ -51,6 +51,26 @@ def test_counts_of_runs_that_learn(
     assert (verdict != "not decided") == decided
 
 
+def test_a_pair_of_which_one_cannot_start_from_a_starts_as_the_recipe_says(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
+    make_run("arch=A")
+    for arch, wrong in (("B", 90), ("C", 60), ("D", 40)):
+        for seed in (0, 1):
+            make_run(f"arch={arch}", "init=from_A", f"seed={seed}", wrong=wrong)
+    for arch, wrong in (("B", 20), ("B-5x5", 30)):
+        for seed in (0, 1):
+            make_run(f"arch={arch}", f"seed={seed}", wrong=wrong)
+    found = judged(tmp_path)
+    row = found.loc["small-filters-help"]
+    assert row.left == "B-S256-glorot/centre"
+    assert row.right == "B-5x5-S256-glorot/centre"
+    assert row.difference == pytest.approx(100 * (20 - 30) / 200)
+    # Nets that all start as the setting's do are compared as they are.
+    assert found.loc["context-helps"].left == "D-S256/single_scale"
+    assert found.loc["non-linearity-helps"].difference == pytest.approx(100 * (60 - 90) / 200)
+
+
 def newcombe(left: tuple[int, int], right: tuple[int, int]) -> tuple[float, float]:
     """His formula (1998, method 10) from two Wilson intervals."""
     p, q = left[0] / left[1], right[0] / right[1]
