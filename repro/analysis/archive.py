@@ -20,6 +20,8 @@ from repro.store.runs import ACTIVATIONS, Run
 SETTLED = ("config.yaml", "log.csv", ACTIVATIONS, "result.json")
 """What is copied of a run as it is."""
 PICTURE = "crops.png"
+COMMANDS = "commands.txt"
+"""The command lines that make the runs again."""
 
 
 def keep(comparisons: Sequence[Comparison], folder: Path) -> None:
@@ -33,6 +35,8 @@ def keep(comparisons: Sequence[Comparison], folder: Path) -> None:
         RequestError: the views of a run show other images than those of another.
         RunError: it cannot be written.
     """
+    lines = [line for comparison in comparisons for line in comparison.made()]
+    write_whole(folder / COMMANDS, "".join(f"{line}\n" for line in lines).encode())
     for comparison in comparisons:
         for run in comparison.runs:
             for name in SETTLED:

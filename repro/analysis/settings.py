@@ -13,7 +13,7 @@ import yaml
 from repro.analysis.measured import Measured, fuse, measure, members, net_label, usual_init
 from repro.config import CONF, Config, choice
 from repro.paper import published
-from repro.spec.scales import ONE_NUMBER
+from repro.spec.scales import ONE_NUMBER, PROTOCOLS
 from repro.store.identity import base, changes
 from repro.store.ranks import FOLDER as RANKS
 from repro.store.runs import Run
@@ -136,12 +136,15 @@ class Comparison:
         """Whether a net of the setting is a column of Table 1; else it is another experiment."""
         return any(published.is_table1(run.config.arch) for run in self.runs)
 
-    def commands(self, nets: Sequence[str], tests: Sequence[str] = ()) -> list[str]:
+    def commands(
+        self, nets: Sequence[str], tests: Sequence[str] = (), seeds: Sequence[int] = ()
+    ) -> list[str]:
         """The command lines that make nets in the setting and the store of these runs.
 
         Args:
             nets: files of `conf/net/`, or labels of nets of the setting.
             tests: the protocols wanted.
+            seeds: the seeds wanted; none: the configuration's own.
         """
         # The net that the others start from cannot start from itself.
         first = [net for net in nets if net.rsplit("-", 1)[0] == self.usual.copy_from]
@@ -149,10 +152,24 @@ class Comparison:
         groups = [(first, False), ([net for net in nets if net not in first], own_init)]
         found = []
         for group, named in groups:
-            words = ["-m"] * (len(group) > 1) + [f"net={','.join(group)}"]
+            words = ["-m"] * (max(len(group), len(seeds)) > 1) + [f"net={','.join(group)}"]
+            words += [f"seed={','.join(map(str, seeds))}"] * bool(seeds)
             words += [f"init={base(self.usual.name)}"] * named
             found += [command(self.runs[0], words, tests)] * bool(group)
         return found
+
+    def made(self) -> list[str]:
+        """The command lines that make all runs again, with all that was tested of them."""
+        groups: dict[tuple[tuple[int, ...], tuple[str, ...]], list[str]] = {}
+        for net, runs in self.nets.items():
+            seeds = tuple(sorted(run.config.seed for run in runs))
+            tested = {one.protocol for one in self.measured if one.net == net}
+            tests = tuple(protocol for protocol in PROTOCOLS if protocol in tested)
+            groups.setdefault((seeds, tests), []).append(net)
+        lines = []
+        for (seeds, tests), nets in groups.items():
+            lines += self.commands(nets, tests, seeds)
+        return lines
 
     def experiment_command(self, name: str) -> str:
         """The command line of an experiment in the setting and the store of these runs."""

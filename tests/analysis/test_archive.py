@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pandas as pd
 import pytest
 
 from repro.analysis.write import write
+from repro.command import compose
 from repro.errors import RequestError
+from repro.request import resolve
 from repro.store import runs as store
 from tests.analysis.test_golden import GOLDEN, texts
 
@@ -79,3 +82,13 @@ def test_damaged_ranks_are_said(kept: Path, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(RequestError, match=r"ranks/.*\.npz is damaged"):
         write([mine], tmp_path / "out")
+
+
+def test_the_commands_that_made_it_make_the_same_runs(kept: Path) -> None:
+    names = set()
+    for line in (kept / "runs" / "commands.txt").read_text().splitlines():
+        words = shlex.split(line)
+        assert words[:4] == ["python", "-m", "repro.run", "-m"]
+        for request in compose(words[3:], resolve):
+            names |= {member.name for member in request.lineage()}
+    assert names == {run.name for run in store.finished(GOLDEN / "runs")}
