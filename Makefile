@@ -17,8 +17,9 @@ demo: $(VENV)/.vgg-repro  ## install, train and test A to E on the embedded digi
 	$(RUN) -m repro.report
 	@echo "sweep and report took $$(( $$(date +%s) - $$(cat $(VENV)/.demo-began) )) seconds"
 
+# Each file of tests stays in one process, so that what its tests share is made once.
 test: $(VENV)/.vgg-repro  ## install and run the tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)/.vgg-repro  ## the tests that take minutes
 	$(RUN) -m pytest -m slow
