@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from repro.analysis.claims import claims
+from repro.analysis.experiments import commands_of
 from repro.analysis.settings import Comparison
 from repro.analysis.verdicts import CONTRADICTED, REPRODUCED, VERDICTS
 
@@ -55,7 +56,7 @@ def not_judged(judged: pd.DataFrame, comparison: Comparison) -> str:
         if claim.primary and claim.claim not in known:
             absent.setdefault(claim.experiment, []).append(claim.claim.replace("-", " "))
     return "; ".join(
-        f"{', '.join(names)} (`{comparison.experiment_command(experiment)}`)"
+        f"{', '.join(names)} (`{'` and `'.join(commands_of(experiment, comparison))}`)"
         for experiment, names in absent.items()
     )
 

@@ -66,6 +66,12 @@ def _read(name: str) -> Experiment:
     return Experiment(name, first_comment(file), tuple(nets), tuple(tests))
 
 
+def commands_of(name: str, comparison: Comparison) -> list[str]:
+    """The command lines that run an experiment in the setting and the store of some runs."""
+    experiment = next(one for one in experiments() if one.name == name)
+    return comparison.experiment_commands(name, experiment.nets, experiment.tests)
+
+
 def measured_nets(experiment: Experiment, comparison: Comparison) -> list[str]:
     """The experiment's nets that a setting has runs of."""
     return [net for net in experiment.nets if comparison.plain(net) in comparison.nets]

@@ -16,7 +16,14 @@ from repro.analysis.ablations import figure_of
 from repro.analysis.claims import claims, judge
 from repro.analysis.deviations import not_covered, open_choices
 from repro.analysis.drawing import Drawn
-from repro.analysis.experiments import Experiment, claim_table, experiments, present, sentence
+from repro.analysis.experiments import (
+    Experiment,
+    claim_table,
+    commands_of,
+    experiments,
+    present,
+    sentence,
+)
 from repro.analysis.experiments import table as experiment_table
 from repro.analysis.figures import figures
 from repro.analysis.forest import primary_figure
@@ -161,8 +168,9 @@ class Part:
             "not_covered": not_covered(),
             "missing": list(dict.fromkeys(c for lines in self.open_rows.values() for c in lines)),
             "experiments_open": [
-                (e.question, comparison.experiment_command(e.name))
+                (e.question, line)
                 for e in experiments()
+                for line in commands_of(e.name, comparison)
                 if asked and e.name not in there
             ],
         }
@@ -193,7 +201,7 @@ class Part:
         shown = [drawn.name for drawn in section.drawn]
         shown += sorted(self._drawn_names & {SECTION_PICTURES.get(name, name)})
         if section.table.empty:
-            fills = self.comparison.experiment_command(name)
+            fills = "` and `".join(commands_of(name, self.comparison))
             table = f"Measured so far is only what these claims compare; the rest is `{fills}`."
         return {
             "name": name.replace("_", " "),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -13,10 +14,12 @@ import yaml
 from repro.analysis.measured import Measured, fuse, measure, members, net_label, usual_init
 from repro.config import CONF, Config, choice
 from repro.paper import published
-from repro.spec.scales import ONE_NUMBER, PROTOCOLS
+from repro.spec.scales import ONE_NUMBER, PROTOCOLS, readings
 from repro.store.identity import base, changes
 from repro.store.ranks import FOLDER as RANKS
 from repro.store.runs import Run
+
+INITS = tuple(sorted(file.stem for file in (CONF / "init").glob("*.yaml")))
 
 
 @dataclass(frozen=True, order=True)
@@ -149,7 +152,10 @@ class Comparison:
         # The net that the others start from cannot start from itself.
         first = [net for net in nets if net.rsplit("-", 1)[0] == self.usual.copy_from]
         own_init = self.usual.name != self.config.recipe.init
-        groups = [(first, False), ([net for net in nets if net not in first], own_init)]
+        rest = [net for net in nets if net not in first]
+        named_already = [net for net in rest if net.rsplit("-", 1)[1] in INITS]
+        groups = [(first, False), ([net for net in rest if net not in named_already], own_init)]
+        groups += [(named_already, False)]
         found = []
         for group, named in groups:
             words = ["-m"] * (max(len(group), len(seeds)) > 1) + [f"net={','.join(group)}"]
@@ -163,17 +169,30 @@ class Comparison:
         groups: dict[tuple[tuple[int, ...], tuple[str, ...]], list[str]] = {}
         for net, runs in self.nets.items():
             seeds = tuple(sorted(run.config.seed for run in runs))
-            tested = {one.protocol for one in self.measured if one.net == net}
-            tests = tuple(protocol for protocol in PROTOCOLS if protocol in tested)
+            numbers = Counter(one.protocol for one in self.measured if one.runs[0] == runs[0])
+            scale = runs[0].config.scale
+            # A protocol of many numbers shares some of its views with others.
+            tests = tuple(name for name in PROTOCOLS if numbers[name] == len(readings(name, scale)))
             groups.setdefault((seeds, tests), []).append(net)
         lines = []
         for (seeds, tests), nets in groups.items():
             lines += self.commands(nets, tests, seeds)
         return lines
 
-    def experiment_command(self, name: str) -> str:
-        """The command line of an experiment in the setting and the store of these runs."""
-        return command(self.runs[0], [f"experiments={name}"])
+    def experiment_commands(
+        self, name: str, nets: Sequence[str], tests: Sequence[str]
+    ) -> list[str]:
+        """The command lines of an experiment in the setting and the store of these runs.
+
+        Args:
+            name: a file of `conf/experiments/`.
+            nets: the nets that it compares, named one by one where the setting's nets start in
+                another way than the recipe's own.
+            tests: the protocols that it looks at.
+        """
+        if self.usual.name != self.config.recipe.init:
+            return self.commands(nets, tests)
+        return [command(self.runs[0], [f"experiments={name}"])]
 
 
 def _as_published(ensemble: str) -> str:

@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from repro.analysis.settings import by_setting
 from repro.analysis.write import write
 from repro.command import compose
 from repro.errors import RequestError
 from repro.request import resolve
 from repro.store import runs as store
+from tests.analysis.conftest import MakeRun
 from tests.analysis.test_golden import GOLDEN, texts
 
 FUSED = "A-S256+B-S256"
@@ -92,3 +94,16 @@ def test_the_commands_that_made_it_make_the_same_runs(kept: Path) -> None:
         for request in compose(words[3:], resolve):
             names |= {member.name for member in request.lineage()}
     assert names == {run.name for run in store.finished(GOLDEN / "runs")}
+
+
+def test_commands_say_how_each_net_starts(tmp_path: Path, make_run: MakeRun) -> None:
+    for words in (["arch=A"], ["arch=B", "init=from_A"], ["arch=C", "init=from_A"], ["arch=B"]):
+        for seed in (0, 1):
+            make_run(*words, f"seed={seed}")
+    (comparison,) = by_setting(store.finished(tmp_path / "runs"))
+    said = {tuple(line.split()[4:6]): "init=from_A" in line for line in comparison.made()}
+    assert said == {
+        ("net=A-S256", "seed=0,1"): False,
+        ("net=B-S256,C-S256", "seed=0,1"): True,
+        ("net=B-S256-glorot", "seed=0,1"): False,
+    }

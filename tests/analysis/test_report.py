@@ -189,6 +189,9 @@ def test_nets_that_start_from_a_share_the_setting_with_it(
     assert claims.loc["depth-A-B", "init"] == "from_A"
     page = (folder / "comparison.md").read_text()
     assert re.search(r"-m net=C-S256,\S+ init=from_A", page)
+    # `experiments=lrn` would start A-LRN as the recipe does, which is another net.
+    assert "net=A-LRN-S256 init=from_A" in page
+    assert "experiments=lrn" not in page
 
 
 def test_a_report_needs_no_torch_and_refuses_in_one_line(tmp_path: Path, make_run: MakeRun) -> None:
