@@ -149,20 +149,27 @@ class Comparison:
             tests: the protocols wanted.
             seeds: the seeds wanted; none: the configuration's own.
         """
-        # The net that the others start from cannot start from itself.
-        first = [net for net in nets if net.rsplit("-", 1)[0] == self.usual.copy_from]
-        own_init = self.usual.name != self.config.recipe.init
-        rest = [net for net in nets if net not in first]
-        named_already = [net for net in rest if net.rsplit("-", 1)[1] in INITS]
-        groups = [(first, False), ([net for net in rest if net not in named_already], own_init)]
-        groups += [(named_already, False)]
+        groups: dict[str, list[str]] = {}
+        for net in nets:
+            groups.setdefault(self._init_of(net), []).append(net)
         found = []
-        for group, named in groups:
-            words = ["-m"] * (max(len(group), len(seeds)) > 1) + [f"net={','.join(group)}"]
+        # The net that the others start from comes first: it cannot start from itself.
+        for init, group in sorted(groups.items()):
+            labels = [net.removesuffix(f"-{init}") if init else net for net in group]
+            words = ["-m"] * (max(len(group), len(seeds)) > 1) + [f"net={','.join(labels)}"]
             words += [f"seed={','.join(map(str, seeds))}"] * bool(seeds)
-            words += [f"init={base(self.usual.name)}"] * named
-            found += [command(self.runs[0], words, tests)] * bool(group)
+            words += [f"init={init}"] * bool(init)
+            found.append(command(self.runs[0], words, tests))
         return found
+
+    def _init_of(self, net: str) -> str:
+        """The initialisation that a command must name for a net; empty: the recipe's own."""
+        said = net.rsplit("-", 1)[1]
+        if said in INITS:
+            return said
+        starts_others = net.rsplit("-", 1)[0] == self.usual.copy_from
+        usual = base(self.usual.name)
+        return "" if starts_others or usual == self.config.recipe.init else usual
 
     def made(self) -> list[str]:
         """The command lines that make all runs again, with all that was tested of them."""
