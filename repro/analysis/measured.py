@@ -104,7 +104,8 @@ def usual_init(runs: Sequence[Run]) -> Init:
 
 def members(net: str) -> list[str]:
     """The labels of an ensemble's members; the `+` of a changed name (`E+fc=...`) parts none."""
-    return re.split(r"\+(?![\w.]+=|[0-9a-f]{6}(?:-|$))", net)
+    # A net's name begins with a letter: that of `lr_factor=1e+30` parts none either.
+    return re.split(r"\+(?=[^\W\d_])(?![\w.]+=)", net)
 
 
 def net_label(run: Run, usual: Init) -> str:

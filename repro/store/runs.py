@@ -168,7 +168,8 @@ def _tell_apart(runs: list[Run]) -> None:
         for run in runs:
             chosen = getattr(run.config, group)
             if len(contents.get(chosen.name, ())) > 1:
-                chosen.name += f"+{identities.content(run.config, group)}"
+                # With a key, as in any changed name: alone, `facade` would be a hash and a net's name.
+                chosen.name += f"+content={identities.content(run.config, group)}"
 
 
 def unfinished(store: Path) -> list[tuple[str, str]]:

@@ -382,7 +382,9 @@ def test_commands_say_changed_values_as_they_were(tmp_path: Path, make_run: Make
     [
         ("D-jitter+E-jitter", ["D-jitter", "E-jitter"]),
         ("E+batch_norm=true-S256+D-S256", ["E+batch_norm=true-S256", "D-S256"]),
-        ("mine+0a1b2c-S256+D-S256", ["mine+0a1b2c-S256", "D-S256"]),
+        ("mine+content=0a1b2c-S256+D-S256", ["mine+content=0a1b2c-S256", "D-S256"]),
+        ("D-S256+facade-S256", ["D-S256", "facade-S256"]),
+        ("D-S384+lr_factor=1e+30+E-S256", ["D-S384+lr_factor=1e+30", "E-S256"]),
         ("D-jitter-fc", ["D-jitter-fc"]),
     ],
 )
