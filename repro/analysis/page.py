@@ -45,7 +45,7 @@ PICTURES = {3: "errors"}
 """The figure that stands under a table of Section 4, of all protocols."""
 SECTION_PICTURES = {"depth": "error-against-depth"}
 """The figure of an experiment that is drawn without asking for it."""
-SYNTAX = re.compile(r"[\\`*<|]|&(?=#?\w+;)|(?<=\])[(\[]|(?<!\w)_|_(?!\w)")
+SYNTAX = re.compile(r"[\\`*<|]|&(?=#?\w+;)|(?<=\])[(\[]|(?<![^\W_])_|_(?![^\W_])")
 """What is HTML or Markdown within a line. Brackets are not unless others follow them."""
 ENTITIES = {"<": "&lt;", "&": "&amp;"}
 
