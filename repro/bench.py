@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 
 from repro.errors import RequestError, RunError
 from repro.options import read as options_of
+from repro.options import show
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +55,7 @@ DEFAULTS = {
 def main() -> None:
     """The program."""
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(str(__doc__).strip())
+        show(str(__doc__).strip())
         sys.exit(0)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:

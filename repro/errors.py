@@ -18,4 +18,9 @@ class RunError(Exception):
 
 def one_line(error: BaseException) -> str:
     """What an error of others says, in one line; its type where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return flat(str(error)) or type(error).__name__
+
+
+def flat(text: str) -> str:
+    """Text from elsewhere in one line, without what would steer a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

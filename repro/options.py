@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 
 from repro.errors import RequestError
@@ -32,3 +34,12 @@ def truth(key: str, value: str) -> bool:
     if value not in ("true", "false"):
         raise RequestError(f"{key}={value}: expected true or false")
     return value == "true"
+
+
+def show(text: str) -> None:
+    """Print text; who reads it may stop early, as `head` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Else the interpreter tries again as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

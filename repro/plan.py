@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import RequestError
+from repro.options import show
 
 OWN = ("tflops", "images", "classes", "out")
 
@@ -50,7 +51,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:]
     if {"-h", "--help"} & set(arguments):
-        print(str(__doc__).strip())
+        show(str(__doc__).strip())
         sys.exit(0)
     sys.exit(plan(arguments))
 

@@ -12,7 +12,7 @@ tables/*.{csv,md,tex} and figures/*.{png,svg}. It needs no net: everything follo
 posteriors. `fuse` adds ensembles to those of the paper, nets as ARCH-SCALE. `archive=true` puts
 into the report's folder runs/ what it follows from, small enough to be published: settings, logs,
 and the rank of the true class for each test image, net (or ensemble) and protocol.
-Exit status: 0 written; 2 the request was wrong.
+Exit status: 0 written; 2 the request was wrong; 75 interrupted, nothing was written.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ import sys
 from pathlib import Path
 
 from repro.errors import RequestError, RunError
-from repro.options import read, truth
+from repro.options import read, show, truth
+from repro.train.interruption import STATUS, Interrupted, interruptible
 
 DEFAULTS = {"runs": "runs", "out": "reports/latest", "fuse": "", "archive": "false"}
 
@@ -29,19 +30,27 @@ DEFAULTS = {"runs": "runs", "out": "reports/latest", "fuse": "", "archive": "fal
 def main() -> None:
     """The program."""
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(str(__doc__).strip())
+        show(str(__doc__).strip())
         sys.exit(0)
     try:
-        options = read(sys.argv[1:], DEFAULTS)
-        from repro.analysis.write import write
-
-        fuse = [members for members in options["fuse"].split(",") if members]
-        stores = [Path(folder) for folder in options["runs"].split(",")]
-        archive = truth("archive", options["archive"])
-        print(write(stores, Path(options["out"]), fuse, archive))
+        with interruptible():
+            _report(sys.argv[1:])
     except (RequestError, RunError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except (Interrupted, KeyboardInterrupt):
+        print("interrupted; the same command writes the report", file=sys.stderr)
+        sys.exit(STATUS)
+
+
+def _report(arguments: list[str]) -> None:
+    options = read(arguments, DEFAULTS)
+    archive = truth("archive", options["archive"])
+    from repro.analysis.write import write
+
+    fuse = [members for members in options["fuse"].split(",") if members]
+    stores = [Path(folder) for folder in options["runs"].split(",")]
+    show(write(stores, Path(options["out"]), fuse, archive))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from repro.data.split import Description
 from repro.errors import RequestError
 from repro.nets import init
 from repro.spec import layers, scales
-from repro.store import identity, runs, views
+from repro.store import checks, identity, runs, views
 from repro.store.files import nearest
 from repro.train.optimisers import OPTIMISERS
 from repro.train.schedule import SCHEDULES
@@ -203,7 +203,7 @@ def _check_choices(config: Config) -> None:
     _check_store(config.runs)
     for group in identity.GROUPS:
         name = getattr(config, group).name
-        if not NAME.fullmatch(identity.base(name)):
+        if not (NAME.fullmatch(identity.base(name)) and checks.NAME.fullmatch(name)):
             raise RequestError(
                 f"{group}.name={name}: expected a letter, then letters, digits, or any of . _ -"
             )

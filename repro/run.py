@@ -23,8 +23,9 @@ def main() -> None:
     arguments = sys.argv[1:]
     if {"-h", "--help"} & set(arguments):
         from repro.help import text
+        from repro.options import show
 
-        print(text(str(__doc__)))
+        show(text(str(__doc__)))
         sys.exit(0)
     from repro.command import command
 

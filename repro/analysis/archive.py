@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from repro.analysis.measured import Measured, seconds
+from repro.analysis.measured import Measured, kept, seconds
 from repro.analysis.settings import Comparison
 from repro.errors import RequestError
 from repro.spec.scales import PROTOCOLS, View, views
@@ -79,14 +79,14 @@ def _images(run: Run) -> Images | None:
     """The test images of a run, from one of its views or from the ranks that were kept of it."""
     for view in _views(run):
         try:
-            found = stored.read(run.folder, view)
+            found = stored.read(run.folder, view, run.tested)
         except stored.Absent:
             continue
         if found is not None:
             order = np.argsort(found.ids, kind="stable")
             return Images(found.ids[order], found.labels[order])
-    kept = ranks.read(run.folder.parent, [run.identity])
-    return None if kept is None else ranks.images(run.folder.parent, kept.images)
+    own = kept([run], run.folder.parent)
+    return None if own is None else ranks.images(run.folder.parent, own.images)
 
 
 def _seconds(run: Run) -> dict[str, float]:

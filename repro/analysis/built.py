@@ -255,12 +255,17 @@ def activations(runs: Iterable[Run]) -> pd.DataFrame:
 def noted_activations(run: Run) -> pd.DataFrame | None:
     """What a run noted of its activations, or None: columns net (`as run`), layer and rms."""
     try:
-        table = pd.read_csv(run.folder / ACTIVATIONS)
-    except (OSError, ValueError):
+        table = pd.read_csv(
+            run.folder / ACTIVATIONS, dtype={"net": str, "layer": str, "rms": float}
+        )
+        convs = table.layer.str.startswith("conv").groupby(table.net).any()
+        whole = bool(len(table) and table.net.isin(WIDTHS).all() and convs.all())
+    except (OSError, ValueError, AttributeError):
         return None
-    return table if {"net", "layer", "rms"} <= set(table.columns) and len(table) else None
+    return table if whole and table.layer.notna().all() else None
 
 
+WIDTHS = ("as run", "full width")
 DEPTHS = ("first convolution", "middle convolution", "last convolution", "FC8")
 
 

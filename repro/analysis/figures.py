@@ -58,5 +58,6 @@ def _picture(run: Run) -> NDArray[np.uint8] | None:
     try:
         with Image.open(run.folder / "crops.png") as file:
             return np.asarray(file.convert("RGB"))
-    except OSError:
+    except Exception:
+        # As with views, there are many ways to be damaged, or to be too large.
         return None

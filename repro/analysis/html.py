@@ -7,12 +7,29 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element
 
 from markdown import Markdown
+from markdown.treeprocessors import Treeprocessor
 
 from repro.analysis.verdicts import VERDICTS
 
 APPENDIX = "appendix.md"
+
+
+LINK = re.compile(r"https?://\S+|[\w./#%+=-]+")
+"""A link that the page may have: into the report or into the web, and no script."""
+PICTURE = re.compile(r"figures/[\w.+=-]+\.png")
+
+
+class _Checked(Treeprocessor):
+    """Takes from the page what no report writes: other links and pictures than its own."""
+
+    def run(self, root: Element) -> None:
+        for tag, key, allowed in (("a", "href", LINK), ("img", "src", PICTURE)):
+            for element in root.iter(tag):
+                if not allowed.fullmatch(element.get(key, "")):
+                    element.attrib.pop(key, None)
 
 
 def html(page: str, appendix: str, folder: Path) -> str:
@@ -52,6 +69,10 @@ def _converted(page: str, folder: Path) -> tuple[str, Sequence[dict[str, Any]]]:
         extension_configs={"toc": {"toc_depth": "1-2"}},
         output_format="html",
     )
+    # The report's Markdown holds no HTML: what looks like it is text.
+    converter.preprocessors.deregister("html_block")
+    converter.inlinePatterns.deregister("html")
+    converter.treeprocessors.register(_Checked(converter), "checked", 0)
     body = converter.convert(page)
 
     def inline(match: re.Match[str]) -> str:

@@ -27,6 +27,8 @@ from repro.analysis.tables import SCALES, in_order, scale_label
 from repro.config import choice
 from repro.store.runs import Run
 
+LOG = "log.csv"
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -126,13 +128,14 @@ def _by_epoch(stage: Stage, column: str) -> pd.DataFrame:
     return pd.concat(seeds, axis=1).sort_index().clip(lower=stage.floor)
 
 
-def _end(scale: str | None, stages: dict[str, Stage]) -> int:
+def _end(scale: str | None, stages: dict[str, Stage], after: tuple[str, ...] = ()) -> int:
     """The epochs until a stage ends, of the seed that was trained longest; None: no stage."""
-    if scale is None:
+    # Configurations written by hand may name each other as parents.
+    if scale is None or scale in after:
         return 0
     stage = stages.get(scale)
     if stage is not None:
-        return stage.epochs + _end(stage.parent, stages)
+        return stage.epochs + _end(stage.parent, stages, (*after, scale))
     # Its run is gone from the store: what it started from may still be there.
     return _end(choice("scale", scale).get("parent") if scale in SCALES else None, stages)
 
@@ -157,7 +160,9 @@ def read_log(run: Run) -> pd.DataFrame | None:
     """A run's log, a row an epoch, or None where no epoch was finished or it is damaged."""
     wanted = {"epoch", "train_error", "validation_error"}
     try:
-        log = pd.read_csv(run.folder / "log.csv")
-    except (OSError, ValueError):
+        log = pd.read_csv(run.folder / LOG).apply(pd.to_numeric)
+        counted = wanted <= set(log.columns) and log.epoch.tolist() == [*range(1, len(log) + 1)]
+    except (OSError, ValueError, TypeError):
         return None
-    return log if len(log) and wanted <= set(log.columns) else None
+    finite = not log.isin([float("inf"), float("-inf")]).to_numpy().any()
+    return log if len(log) and counted and finite else None

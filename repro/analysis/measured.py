@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,11 +15,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from repro.config import Init
+from repro.errors import RequestError, one_line
 from repro.paper import published
 from repro.spec.scales import PROTOCOLS, View, readings, views_at
 from repro.store import views as stored
 from repro.store.identity import base
-from repro.store.ranks import Ranks, read
+from repro.store.ranks import Kept, Ranks, read
 from repro.store.runs import Run
 from repro.store.views import Posteriors
 
@@ -104,7 +107,8 @@ def usual_init(runs: Sequence[Run]) -> Init:
 
 def members(net: str) -> list[str]:
     """The labels of an ensemble's members; the `+` of a changed name (`E+fc=...`) parts none."""
-    return re.split(r"\+(?![\w.]+=|[0-9a-f]{6}(?:-|$))", net)
+    # A net's name begins with a letter: that of `lr_factor=1e+30` parts none either.
+    return re.split(r"\+(?=[^\W\d_])(?![\w.]+=)", net)
 
 
 def net_label(run: Run, usual: Init) -> str:
@@ -134,8 +138,7 @@ def measure(runs: Sequence[Run], usual: Init | None = None) -> list[Measured]:
         runs: of one setting.
         usual: the setting's initialisation; None: that of most of these runs.
 
-    Raises:
-        RequestError: a stored view does not show the images of another; damaged ranks.
+    What contradicts itself is left out with a line on standard error.
     """
     usual = usual or usual_init(runs)
     found = []
@@ -156,9 +159,6 @@ def fuse(measured: Sequence[Measured], nets: Sequence[str], protocol: str) -> li
         measured: nets of one setting.
         nets: which, as in `D-jitter`.
         protocol: how each is tested, at the test scales of its own S.
-
-    Raises:
-        RequestError: the nets were tested on different images; damaged ranks.
     """
     seeds = sorted({one.seed for one in measured})
     fusions = []
@@ -181,24 +181,37 @@ def _ranks(runs: Sequence[Run], protocol: str, qs: Sequence[tuple[int, ...]]) ->
         parts = (_posteriors(run, protocol, q) for run, q in zip(runs, qs, strict=True))
         return Ranks.of(next(parts) if len(runs) == 1 else stored.mean(parts))
     except stored.Absent:
-        identities = [run.identity for run in runs]
-        stores = dict.fromkeys(run.folder.parent for run in runs)
-        every = (kept for store in stores if (kept := read(store, identities)) is not None)
-        return next((kept.ranks.get(f"{protocol}@{q_words(qs)}") for kept in every), None)
+        every = (kept(runs, store) for store in dict.fromkeys(run.folder.parent for run in runs))
+        key = f"{protocol}@{q_words(qs)}"
+        return next((one.ranks.get(key) for one in every if one is not None), None)
+    except (RequestError, ValueError) as error:
+        names = " + ".join(run.name for run in runs)
+        print(f"left out: {protocol} of {names}: {one_line(error)}", file=sys.stderr)
+        return None
 
 
 def _posteriors(run: Run, protocol: str, qs: tuple[int, ...]) -> Posteriors:
-    found = stored.mean_of(run.folder, views_at(protocol, qs, run.config.data.mirror))
+    wanted = views_at(protocol, qs, run.config.data.mirror)
+    found = stored.mean_of(run.folder, wanted, run.tested)
     if found is None:
         raise stored.Absent(f"{run.folder} holds no views for {protocol}")
     return found
 
 
+def kept(runs: Sequence[Run], store: Path) -> Kept | None:
+    """What a folder of runs keeps of a run or an ensemble; None also where that is damaged."""
+    try:
+        return read(store, [run.identity for run in runs], runs[0].tested)
+    except RequestError:
+        # It was said when the runs were admitted.
+        return None
+
+
 def seconds(run: Run, view: View) -> float | None:
     """What computing a view of all test images took; None where that is not known."""
     found = stored.seconds(run.folder, view)
-    if found is None and (kept := read(run.folder.parent, [run.identity])) is not None:
-        return kept.seconds.get(view.name)
+    if found is None and (ranks := kept([run], run.folder.parent)) is not None:
+        return ranks.seconds.get(view.name)
     return found
 
 

@@ -52,6 +52,9 @@ PICTURES = {3: "errors"}
 """The figure that stands under a table of Section 4, of all protocols."""
 SECTION_PICTURES = {"depth": "error-against-depth"}
 """The figure of an experiment that is drawn without asking for it."""
+SYNTAX = re.compile(r"[\\`*<|]|&(?=#?\w+;)|(?<=\])[(\[]|(?<![^\W_])_|_(?![^\W_])")
+"""What is HTML or Markdown within a line. Brackets are not unless others follow them."""
+ENTITIES = {"<": "&lt;", "&": "&amp;"}
 
 
 @dataclass
@@ -224,10 +227,15 @@ class Part:
 
 
 def table_markdown(frame: pd.DataFrame) -> str:
-    """A table as Markdown."""
+    """A table as Markdown; what its cells hold is text."""
     if frame.empty:
         return "*Nothing to show.*"
-    return str(frame.to_markdown(index=False, disable_numparse=True))
+    return str(frame.map(plain).to_markdown(index=False, disable_numparse=True))
+
+
+def plain(text: object) -> str:
+    """Text as Markdown that shows it as it is: no HTML, no link, no emphasis."""
+    return SYNTAX.sub(lambda found: ENTITIES.get(found[0], f"\\{found[0]}"), str(text))
 
 
 def environment(runs: Sequence[Run]) -> pd.DataFrame:
@@ -266,6 +274,7 @@ def markdown(parts: Sequence[Part], unfinished: list[tuple[str, str]]) -> tuple[
     loader = PackageLoader("repro.analysis", "templates")
     # It writes Markdown, where what HTML escapes is text.
     jinja = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
+    jinja.filters["plain"] = plain
     context = {
         "parts": [part.context() for part in parts],
         "scale_model": any(not _is_the_papers(part) for part in parts),

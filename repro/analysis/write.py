@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
 
+from repro.analysis.admitted import RUNS, admitted, folder_of_runs, shortened
 from repro.analysis.answer import answer
 from repro.analysis.archive import keep
 from repro.analysis.claims import COLUMNS as CLAIMS
@@ -20,10 +21,7 @@ from repro.analysis.page import Part, in_order, markdown, table_markdown
 from repro.analysis.settings import Comparison, by_setting
 from repro.errors import RequestError, RunError
 from repro.store import runs as store
-from repro.store.views import damaged
 
-RUNS = "runs"
-"""In a report: what was kept of the runs that it is made from."""
 CONTENT = {
     *("comparison.md", "comparison.html", APPENDIX),
     *("results.csv", "claims.csv", "tables", "figures", RUNS),
@@ -48,37 +46,27 @@ def write(
         What to tell the user: the summary and where the page lies.
 
     Raises:
-        RequestError: no store, no finished run, or `out` is a folder with something else in it.
+        RequestError: no store, no finished run, or `out` is a folder with something else in it
+            or cannot be written to.
         RunError: the report could not be written.
     """
+    stores = [folder_of_runs(folder) for folder in stores]
     out = Path(os.path.abspath(out))
     _check_out(out, archive)
-    stores = [_store(folder) for folder in stores]
-    comparisons = by_setting(_finished(stores), fuse)
-    _check_fuse(fuse, comparisons)
-    unfinished = [row for folder in stores for row in store.unfinished(folder)]
-    beside = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
-    try:
-        beside.mkdir(parents=True)
-        if archive:
-            keep(comparisons, beside / RUNS)
-            comparisons = by_setting(_finished([beside / RUNS]), fuse)
-            unfinished = []
-        parts = _parts(comparisons)
-        numbers = [row for one in comparisons for row in (*one.measured, *one.fused)]
-        results(numbers).to_csv(beside / "results.csv", index=False)
-        _claims(parts).to_csv(beside / "claims.csv", index=False)
-        for part in parts:
-            _write_part(part, beside)
-        page, appendix = markdown(parts, unfinished)
-        (beside / "comparison.md").write_text(page, encoding="utf-8")
-        (beside / APPENDIX).write_text(appendix, encoding="utf-8")
-        (beside / "comparison.html").write_text(html(page, appendix, beside), encoding="utf-8")
-        _put(beside, out)
-    except OSError as error:
-        raise RunError(f"cannot write {out}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with _beside(out) as beside:
+        comparisons = by_setting(admitted(stores), fuse)
+        _check_fuse(fuse, comparisons)
+        unfinished = [row for folder in stores for row in store.unfinished(folder)]
+        try:
+            if archive:
+                keep(comparisons, beside / RUNS)
+                comparisons = by_setting(admitted([beside / RUNS]), fuse)
+                unfinished = []
+            parts = _parts(comparisons)
+            _write_all(comparisons, parts, unfinished, beside)
+            _put(beside, out)
+        except OSError as error:
+            raise RunError(f"cannot write {out}: {error.strerror}") from error
     summaries = "\n\n".join(
         f"{part.setting}\n{_summary(part)}\n{answer(part.claims, part.comparison)}"
         for part in parts
@@ -86,19 +74,43 @@ def write(
     return f"{summaries}\n\n{(out / 'comparison.html').resolve()}"
 
 
-def _store(folder: Path) -> Path:
-    """The folder of runs that is meant: a report that holds what was kept of runs is one too."""
-    inside = folder / RUNS
-    return inside if (folder / "comparison.md").is_file() and inside.is_dir() else folder
-
-
 def _parts(comparisons: Sequence[Comparison]) -> list[Part]:
     several = len(comparisons) > 1
     return in_order([Part(one, f"{one.setting.slug}-" if several else "") for one in comparisons])
 
 
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """The folder in which a report is made; made before the work, for it may not be possible."""
+    beside = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    around: list[Path] = []
+    try:
+        try:
+            around = [folder for folder in out.parents if not folder.exists()]
+            beside.mkdir(parents=True)
+        except OSError as error:
+            raise RequestError(
+                f"out={shortened(out)} cannot be written to: {error.strerror}; name another folder"
+            ) from None
+        yield beside
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        for folder in around:
+            # It holds the report, unless there is none.
+            with suppress(OSError):
+                folder.rmdir()
+
+
 def _check_out(out: Path, archive: bool) -> None:
-    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    try:
+        held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+        other = out.exists() and not out.is_dir()
+    except OSError as error:
+        raise RequestError(
+            f"out={shortened(out)} cannot be read: {error.strerror}; name another folder"
+        ) from None
+    if other:
+        raise RequestError(f"out={out} is a file: name a folder")
     if RUNS in held and not archive:
         raise RequestError(
             f"out={out} holds {RUNS}/, what was kept of runs: archive=true keeps them, "
@@ -109,8 +121,6 @@ def _check_out(out: Path, archive: bool) -> None:
         raise RequestError(
             f"out={out} holds {foreign[0]}, which is not a report's: name another folder"
         )
-    if out.exists() and not out.is_dir():
-        raise RequestError(f"out={out} is a file: name a folder")
 
 
 def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
@@ -131,20 +141,21 @@ def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
             raise RequestError(f"fuse={ensemble}: these have no seed and no protocol in common")
 
 
-def _finished(stores: Sequence[Path]) -> list[store.Run]:
-    advice = "make runs first, as in: python -m repro.run -m arch=A,B,C,D,E"
-    runs: dict[str, store.Run] = {}
-    for folder in stores:
-        if not folder.is_dir():
-            raise RequestError(f"runs={folder} is missing: {advice}")
-        found = store.finished(folder)
-        if not found:
-            raise RequestError(f"runs={folder} holds no finished run: {advice}")
-        runs = {run.name: run for run in found} | runs
-    for run in runs.values():
-        for line in damaged(run.folder):
-            print(f"left out: {line}", file=sys.stderr)
-    return [runs[name] for name in sorted(runs)]
+def _write_all(
+    comparisons: Sequence[Comparison],
+    parts: Sequence[Part],
+    unfinished: list[tuple[str, str]],
+    folder: Path,
+) -> None:
+    numbers = [row for one in comparisons for row in (*one.measured, *one.fused)]
+    results(numbers).to_csv(folder / "results.csv", index=False)
+    _claims(parts).to_csv(folder / "claims.csv", index=False)
+    for part in parts:
+        _write_part(part, folder)
+    page, appendix = markdown(parts, unfinished)
+    (folder / "comparison.md").write_text(page, encoding="utf-8")
+    (folder / APPENDIX).write_text(appendix, encoding="utf-8")
+    (folder / "comparison.html").write_text(html(page, appendix, folder), encoding="utf-8")
 
 
 def _claims(parts: Sequence[Part]) -> pd.DataFrame:
@@ -177,13 +188,15 @@ def _summary(part: Part) -> str:
 
 def _put(beside: Path, out: Path) -> None:
     """Let the new report take the place of an older one."""
-    old = out.with_name(f".{out.name}.old-{secrets.token_hex(4)}")
+    # No longer than the name of `beside`, which the file system took.
+    old = out.with_name(f".{out.name}.old-{secrets.token_hex(2)}")
     if out.exists():
         out.rename(old)
     try:
         beside.rename(out)
-    except OSError:
-        if old.exists():
+    except BaseException:
+        # Interrupted, too, it puts back what was there.
+        if old.exists() and not out.exists():
             old.rename(out)
         raise
     shutil.rmtree(old, ignore_errors=True)

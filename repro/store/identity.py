@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from repro.config import CONF, Config, choice
@@ -71,6 +72,21 @@ def content(config: Config, group: str) -> str:
     for key in ("name", *NOT_IDENTITY.get(group, ())):
         del tree[key]
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def tell_apart(configs: Sequence[Config]) -> None:
+    """Give what has one name and differs, as after a file was edited, names of their own."""
+    for group in GROUPS:
+        contents: dict[str, set[str]] = {}
+        for config in configs:
+            name = getattr(config, group).name
+            contents.setdefault(name, set()).add(content(config, group))
+        for config in configs:
+            chosen = getattr(config, group)
+            if len(contents.get(chosen.name, ())) > 1:
+                # With a key, as in any changed name: `facade` alone is also what a net may be
+                # called.
+                chosen.name += f"{LABEL}content={content(config, group)}"
 
 
 def substance(config: Config, parents: dict[str, str], fingerprint: str) -> dict[str, Any]:

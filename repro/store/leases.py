@@ -88,6 +88,15 @@ def first_free(
         lease.release()
 
 
+def at_work(store: Path, name: str) -> bool:
+    """Whether a process holds a lease and refreshes it, or did until a minute ago."""
+    try:
+        refreshed = (store / ".locks" / f"{name}.lock").stat().st_mtime
+    except OSError:
+        return False
+    return time.time() - refreshed < LEASE_SECONDS
+
+
 def _lease(path: Path, lost: Callable[[], None]) -> SoftFileLease:
     return SoftFileLease(
         path,

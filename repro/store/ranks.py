@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -33,6 +35,7 @@ from repro.store.views import Posteriors
 FOLDER = "ranks"
 SECONDS = "seconds:"
 OWN = ("classes", "images")
+DIGEST = re.compile(r"[0-9a-f]{10}")
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ def images(store: Path, digest: str) -> Images | None:
         lines = file.read_text(encoding="utf-8").splitlines()[1:]
     except OSError:
         return None
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{file} is damaged: {one_line(error)}; remove it") from None
     rows = [line.rpartition(",") for line in lines]
     try:
         found = Images(
@@ -136,8 +141,13 @@ def write(store: Path, identities: Sequence[str], kept: Kept, images: Images) ->
     write_whole(file_of(store, identities), buffer.getvalue())
 
 
-def read(store: Path, identities: Sequence[str]) -> Kept | None:
+def read(store: Path, identities: Sequence[str], tested: tuple[int, int]) -> Kept | None:
     """What is kept of a run or an ensemble, or None where nothing is.
+
+    Args:
+        store: the folder of runs.
+        identities: of the run, or of the ensemble's.
+        tested: the numbers of images and of classes that the ranks must be of.
 
     Raises:
         RequestError: the file is damaged.
@@ -147,7 +157,14 @@ def read(store: Path, identities: Sequence[str]) -> Kept | None:
         state = file.stat()
     except OSError:
         return None
-    return _read(file, state.st_mtime_ns, state.st_size)
+    kept = _read(file, state.st_mtime_ns, state.st_size)
+    images, classes = tested
+    if kept.classes != classes or any(len(one.values) != images for one in kept.ranks.values()):
+        raise RequestError(
+            f"{file} is damaged: the run was tested on {images} images of {classes} classes, its "
+            "ranks are of others; remove it"
+        )
+    return kept
 
 
 @lru_cache(maxsize=1024)
@@ -166,14 +183,17 @@ def _read(file: Path, written: int, size: int) -> Kept:
             for one in ranks.values()
         ):
             raise ValueError("ranks are whole numbers from 0 to below the number of classes")
-        if len({len(one.values) for one in ranks.values()}) > 1:
-            raise ValueError("ranks of different numbers of images")
         seconds = {
             key.removeprefix(SECONDS): float(value)
             for key, value in found.items()
             if key.startswith(SECONDS)
         }
+        digest = str(found["images"])
+        if not DIGEST.fullmatch(digest):
+            raise ValueError("images is not the digest of a list")
+        if not all(map(math.isfinite, seconds.values())):
+            raise ValueError("seconds are not numbers")
     except Exception as error:
         # As with views, there are many ways to be damaged.
         raise RequestError(f"{file} is damaged: {one_line(error)}; remove it") from None
-    return Kept(classes, str(found["images"]), ranks, seconds)
+    return Kept(classes, digest, ranks, seconds)

@@ -9,6 +9,7 @@ Names that start with a dot (locks, caches, Hydra's folder) are not runs.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -20,10 +21,11 @@ from typing import Any
 import yaml
 
 from repro.config import Config, typed
-from repro.errors import RequestError, RunError, one_line
+from repro.errors import RequestError, RunError, flat, one_line
 from repro.store import identity as identities
+from repro.store.checks import LONGEST, NAME, check_config, check_result
 from repro.store.files import sweep, write_whole
-from repro.store.leases import first_free
+from repro.store.leases import at_work, first_free
 
 RECORD = "record"
 FAILED = "failed.json"
@@ -32,11 +34,6 @@ CHECKPOINTS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
 """Two generations, written in turn."""
 ACTIVATIONS = "activations.csv"
 """The size of activations through the depth before training, where it was asked for."""
-RESULT = (
-    *("identity", "outcome", "reason", "epochs", "validation_error", "seconds"),
-    *("images_per_second", "data", "environment"),
-)
-"""What others read of a `result.json`."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,12 @@ class Run:
     identity: str
     config: Config
     result: dict[str, Any]
+
+    @property
+    def tested(self) -> tuple[int, int]:
+        """How many test images its result counts, of how many classes."""
+        data = self.result["data"]
+        return data["test"], data["classes"]
 
 
 def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
@@ -62,6 +65,7 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
         record = tree.pop(RECORD)
         config = typed(tree)
+        check_config(config)
         expected = identities.identity(config, record["parents"], record["fingerprint"])
     except Exception as error:
         reason = one_line(error)
@@ -96,18 +100,18 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         RequestError: `result.json` is damaged.
     """
     path = folder / "result.json"
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if result["name"] != folder.name:
-            raise ValueError(f"it belongs to {result['name']}")
-        absent = [key for key in RESULT if key not in result]
-        if absent:
-            raise ValueError(f"it lacks {', '.join(absent)}")
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise RequestError(f"{path} is damaged: {error}; remove it to train again") from None
-    assert isinstance(result, dict)
+            raise ValueError(f"it belongs to {str(result['name'])[:LONGEST]}")
+        check_result(result)
+        if not folder.name.endswith(f"-{result['identity']}"):
+            raise ValueError("its identity is not the folder's")
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
+        reason = one_line(error)
+        raise RequestError(f"{path} is damaged: {reason}; remove it to train again") from None
     return result
 
 
@@ -133,19 +137,25 @@ def started(store: Path) -> list[Started]:
     return found
 
 
-def _folders(store: Path) -> list[Path]:
+def _folders(store: Path, named: bool = True) -> list[Path]:
+    """Those that hold a run's configuration, or, of these, those that no run is called."""
     if not store.is_dir():
         return []
     return sorted(
         path
         for path in store.iterdir()
-        if not path.name.startswith(".") and (path / "config.yaml").is_file()
+        if not path.name.startswith(".")
+        # Unlike `Path.is_file`, it is no error where a folder cannot be looked into.
+        and os.path.isfile(path / "config.yaml")
+        and bool(NAME.fullmatch(path.name)) == named
     )
 
 
 def finished(store: Path) -> list[Run]:
     """All finished runs, by name; what is damaged is left out with a line on standard error."""
     runs = []
+    for folder in _folders(store, named=False):
+        print(f"left out: {store}: no run is called {folder.name!a}", file=sys.stderr)
     for folder in _folders(store):
         try:
             result = read_result(folder)
@@ -154,30 +164,18 @@ def finished(store: Path) -> list[Run]:
                 runs.append(Run(folder, folder.name, result["identity"], config, result))
         except RequestError as error:
             print(f"left out: {error}", file=sys.stderr)
-    _tell_apart(runs)
+    identities.tell_apart([run.config for run in runs])
     return runs
-
-
-def _tell_apart(runs: list[Run]) -> None:
-    """Give what has one name and differs, as after a file was edited, names of their own."""
-    for group in identities.GROUPS:
-        contents: dict[str, set[str]] = {}
-        for run in runs:
-            content = identities.content(run.config, group)
-            contents.setdefault(getattr(run.config, group).name, set()).add(content)
-        for run in runs:
-            chosen = getattr(run.config, group)
-            if len(contents.get(chosen.name, ())) > 1:
-                chosen.name += f"+{identities.content(run.config, group)}"
 
 
 def unfinished(store: Path) -> list[tuple[str, str]]:
     """Names of the runs that are not finished, each with the reason known."""
     rows = []
     for folder in _folders(store):
-        if not (folder / "result.json").is_file():
+        if not os.path.isfile(folder / "result.json"):
             reason = failure(folder) or "interrupted: the same command goes on with it"
-            rows.append((folder.name, reason))
+            busy = at_work(store, folder.name)
+            rows.append((folder.name, "another process works on it" if busy else reason))
     return rows
 
 
@@ -185,9 +183,9 @@ def failure(folder: Path) -> str | None:
     """The line that a failed run left, or None."""
     try:
         reason = json.loads((folder / FAILED).read_text(encoding="utf-8"))["reason"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return str(reason)
+    return flat(str(reason))
 
 
 class Folder:

@@ -7,6 +7,7 @@ log-posteriors above, `labels` (N,), `ids` (N,) and the `seconds` that computing
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,8 @@ from repro.errors import RequestError, one_line
 from repro.spec.scales import View
 
 LOGARITHMS_ABOVE = 100
+SUM_TOLERANCE = 0.02
+"""How far from one a row's sum may be: halves of logarithms are off by up to 0.4% of a share."""
 
 
 class Absent(RequestError):
@@ -63,30 +66,49 @@ def encode(view: Posteriors) -> bytes:
     return buffer.getvalue()
 
 
-def read(folder: Path, view: View) -> Posteriors | None:
+def read(folder: Path, view: View, tested: tuple[int, int] | None = None) -> Posteriors | None:
     """A stored view of a run, or None where there is none.
 
+    Args:
+        folder: the run's.
+        view: which.
+        tested: the numbers of images and of classes that it must be of; None: any.
+
     Raises:
-        Damaged: the file cannot be read.
+        Damaged: the file cannot be read, or what it holds is not this.
     """
     file = path(folder, view)
-    if not file.is_file():
-        return None
+    return _read(file, tested) if file.is_file() else None
+
+
+def _read(file: Path, tested: tuple[int, int] | None) -> Posteriors:
     stored = _load(file)
-    if "log_posteriors" in stored:
-        values = np.exp(stored["log_posteriors"].astype(np.float32))
-    else:
-        values = stored["posteriors"]
-    seconds = float(stored["seconds"]) if "seconds" in stored else None
-    labels = stored["labels"].astype(np.int64)
-    return Posteriors(values.astype(np.float32), labels, stored["ids"], seconds)
+    try:
+        if "log_posteriors" in stored:
+            values = np.exp(stored["log_posteriors"].astype(np.float32))
+        else:
+            values = stored["posteriors"].astype(np.float32)
+        if tested is not None and values.shape != tested:
+            shapes = (values.shape, tested)
+            there, wanted = (f"{images} images of {classes} classes" for images, classes in shapes)
+            raise ValueError(f"it is of {there}, and the run was tested on {wanted}")
+        # Written so that what is not a number counts too.
+        if not ((values >= 0).all() and (abs(values.sum(axis=1) - 1) < SUM_TOLERANCE).all()):
+            raise ValueError("the posteriors of an image are not shares that sum to one")
+        seconds = float(stored["seconds"]) if "seconds" in stored else None
+    except (ValueError, TypeError) as error:
+        raise Damaged(
+            f"{file} is damaged: {one_line(error)}; remove it and give the run's command again"
+        ) from None
+    return Posteriors(values, stored["labels"].astype(np.int64), stored["ids"], seconds)
 
 
 def seconds(folder: Path, view: View) -> float | None:
     """What computing a stored view took; None where that is not known (nothing else is read)."""
     try:
         with np.load(path(folder, view), allow_pickle=False) as stored:
-            return float(stored["seconds"])
+            took = float(stored["seconds"])
+        return took if math.isfinite(took) else None
     except Exception:
         # As in `_load`: there are many ways to be damaged, and `read` says which.
         return None
@@ -99,11 +121,19 @@ def _load(file: Path) -> dict[str, NDArray[Any]]:
         values = found["log_posteriors" if "log_posteriors" in found else "posteriors"]
         if values.ndim != 2 or not len(values) == len(found["labels"]) == len(found["ids"]):
             raise ValueError("posteriors, labels and ids do not fit each other")
+        _check_images(found["labels"], found["ids"], values.shape[1])
     except Exception as error:
         # One bit is enough for zlib.error, NotImplementedError, a password that is asked for, ...
         reason = one_line(error)
         raise Damaged(f"{file} is damaged: {reason}; the run's command computes it again") from None
     return found
+
+
+def _check_images(labels: NDArray[Any], ids: NDArray[Any], classes: int) -> None:
+    if labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
+        raise ValueError(f"labels are whole numbers from 0 to below {classes}")
+    if ids.dtype.kind != "U" or ids.ndim != 1 or len(np.unique(ids)) < len(ids):
+        raise ValueError("the ids of images are texts, each once")
 
 
 def damage(file: Path) -> str | None:
@@ -125,10 +155,20 @@ def _damage(file: Path, written: int, size: int) -> str | None:
     return None
 
 
-def damaged(folder: Path) -> list[str]:
-    """A line for each stored view of a run that cannot be read."""
-    found = map(damage, sorted((folder / "views").glob("*.npz")))
-    return [line for line in found if line]
+def damaged(folder: Path, tested: tuple[int, int]) -> list[str]:
+    """A line for each stored view of a run that cannot be read, or is not of what was tested.
+
+    Args:
+        folder: the run's.
+        tested: the numbers of images and of classes.
+    """
+    found = []
+    for file in sorted((folder / "views").glob("*.npz")):
+        try:
+            _read(file, tested)
+        except Damaged as error:
+            found.append(str(error))
+    return found
 
 
 def missing(folder: Path, wanted: Sequence[View]) -> list[View]:
@@ -163,8 +203,15 @@ def mean(views: Iterable[Posteriors]) -> Posteriors:
     return Posteriors((total / count).astype(np.float32), labels, ids)
 
 
-def mean_of(folder: Path, wanted: Sequence[View]) -> Posteriors | None:
-    """The mean of stored views of a run, or None where one of them is `missing`.
+def mean_of(
+    folder: Path, wanted: Sequence[View], tested: tuple[int, int] | None = None
+) -> Posteriors | None:
+    """The mean of stored views of a run, or None where one of them is absent or damaged.
+
+    Args:
+        folder: the run's.
+        wanted: which views.
+        tested: the numbers of images and of classes that they must be of; None: any.
 
     Raises:
         RequestError: the views show different images.
@@ -172,7 +219,7 @@ def mean_of(folder: Path, wanted: Sequence[View]) -> Posteriors | None:
     if not all(path(folder, view).is_file() for view in wanted):
         return None
     try:
-        return mean(_there(folder, view) for view in wanted)
+        return mean(_there(folder, view, tested) for view in wanted)
     except Absent:
         return None
     except ValueError as error:
@@ -183,8 +230,8 @@ def mean_of(folder: Path, wanted: Sequence[View]) -> Posteriors | None:
         ) from error
 
 
-def _there(folder: Path, view: View) -> Posteriors:
-    found = read(folder, view)
+def _there(folder: Path, view: View, tested: tuple[int, int] | None) -> Posteriors:
+    found = read(folder, view, tested)
     if found is None:
         raise Absent(f"{path(folder, view)} is gone")
     return found

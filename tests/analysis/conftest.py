@@ -53,6 +53,7 @@ def posteriors(
     values[np.arange(images), labels] = 0.5
     rows = np.arange(wrong)
     values[rows, (labels[rows] + 1) % classes] = 0.9
+    values /= values.sum(axis=1, keepdims=True)
     ids = np.array([f"{index:05d}" for index in range(images)])
     return Posteriors(values, labels.astype(np.int64), ids, seconds)
 
@@ -117,6 +118,7 @@ def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
                 "log.csv", Place(rows=[row, row | {"epoch": 2, "validation_error": 5.0}]).log()
             )
             ended = result(request.config, request.record, request.name, **changes)
+            ended["data"] = data = ended["data"] | {"test": images}
             if ended["outcome"] != "diverged":
                 for protocol in PROTOCOLS:
                     for view in views_of(
@@ -124,8 +126,8 @@ def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
                     ):
                         errors = (wrong_of or {}).get(view.name, wrong)
                         took = (seconds_of or {}).get(view.name)
-                        content = views.encode(posteriors(errors, images, seconds=took))
-                        folder.write(f"views/{view.name}.npz", content)
+                        made = posteriors(errors, images, data["classes"], seconds=took)
+                        folder.write(f"views/{view.name}.npz", views.encode(made))
             folder.write_json("result.json", ended)
         return request.name
 

@@ -153,3 +153,17 @@ def test_what_is_damaged_is_left_out_of_the_finished(
     (tmp_path / ".locks").mkdir()
     assert runs.finished(tmp_path) == []
     assert "result.json is damaged: it lacks identity, outcome" in capsys.readouterr().err
+
+
+def test_a_run_that_another_process_works_on_is_not_interrupted(tmp_path: Path) -> None:
+    for name in ("A", "B", "C"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text("")
+    (tmp_path / "A" / "failed.json").write_text('{"reason": "earlier\\n  than\\u001b this"}')
+    with runs.hold(tmp_path, "A", lambda _: None):
+        (tmp_path / ".locks" / "B.lock").write_text("")
+        os.utime(tmp_path / ".locks" / "B.lock", times=(0, 0))
+        (a, b, c) = [reason for _, reason in runs.unfinished(tmp_path)]
+    assert a == "another process works on it"
+    assert b == c == "interrupted: the same command goes on with it"
+    assert runs.failure(tmp_path / "A") == "earlier than this"

@@ -44,6 +44,38 @@ def test_absent_and_damaged(tmp_path: Path) -> None:
             views.read(tmp_path, VIEW)
 
 
+GOOD = {"values": some().posteriors, "labels": some().labels, "ids": some().ids}
+NAN = np.where(np.arange(6)[:, None] == 3, np.nan, some().posteriors)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"labels": some().labels + 4}, "labels are whole numbers from 0 to below 4"),
+        ({"labels": some().labels - 4}, "labels are whole numbers from 0 to below 4"),
+        ({"labels": some().labels + 0.5}, "labels are whole numbers from 0 to below 4"),
+        ({"ids": np.array(["same"] * 6)}, "the ids of images are texts, each once"),
+        ({"ids": np.arange(6)}, "the ids of images are texts, each once"),
+        ({"values": NAN}, "the posteriors of an image are not shares that sum to one"),
+        ({"values": some().posteriors * 2}, "the posteriors of an image are not shares"),
+        ({"values": some(classes=5).posteriors}, "it is of 6 images of 5 classes, and the run was"),
+        ({key: value[:3] for key, value in GOOD.items()}, "it is of 3 images of 4 classes"),
+    ],
+)
+def test_what_is_not_of_the_images_that_were_tested_is_damaged(
+    tmp_path: Path, change: dict[str, np.ndarray], says: str
+) -> None:
+    (tmp_path / "views").mkdir()
+    parts = GOOD | change
+    view = Posteriors(parts["values"], parts["labels"], parts["ids"])
+    views.path(tmp_path, VIEW).write_bytes(views.encode(view))
+    with pytest.raises(views.Damaged, match=f"dense-Q256.npz is damaged: {says}"):
+        views.read(tmp_path, VIEW, (6, 4))
+    assert views.mean_of(tmp_path, [VIEW], (6, 4)) is None
+    (line,) = views.damaged(tmp_path, (6, 4))
+    assert says in line
+
+
 @pytest.mark.parametrize("classes", [4, 101])
 def test_no_bit_can_flip_unnoticed(tmp_path: Path, classes: int) -> None:
     (tmp_path / "views").mkdir()

@@ -1,0 +1,129 @@
+"""What the files of a run may say: any hand can write them, and what they say becomes a page.
+
+What is read is refused here where it is of another type or holds characters that a name has no use
+for, so that what is made of it needs no checks. Free text is escaped where it is shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from repro.config import Config, check_numbers
+from repro.store.identity import GROUPS
+
+NAME = re.compile(r"[^\W_][\w.+=,\[\]-]*")
+"""A run's folder, and what its groups are called. A cell that begins with = + - @ is a formula."""
+WORD = re.compile(r"(?:[^\W_][\w.+=,:/\[\]-]*)?")
+"""Any other string of a configuration, as in `conv3-64`, `maxpool2/2` or `cuda:0`."""
+IDENTITY = re.compile(r"[0-9a-f]{10}")
+PLACES = ("data.root", "runs")
+"""Folders of a machine, which may be called anything that a command line can say."""
+OUTCOMES = ("trained", "did not learn", "diverged")
+LARGEST = 10**12
+LONGEST = 200
+"""Characters of what an environment says."""
+
+Check = tuple[Callable[[Any], bool], str]
+
+
+def _number(low: float, high: float, *kinds: type) -> Callable[[Any], bool]:
+    # What is not a number is in no interval.
+    return lambda value: type(value) in kinds and low <= value <= high
+
+
+def _or_none(check: Check) -> Check:
+    return lambda value: value is None or check[0](value), f"{check[1]} or null"
+
+
+def _said(value: Any) -> bool:
+    if not isinstance(value, str):
+        return value is None or _number(-LARGEST, LARGEST, bool, int, float)(value)
+    whole = len(value) <= LONGEST and value.isprintable()
+    return whole and (not value or value[0].isalnum())
+
+
+NUMBER = (_number(0, LARGEST, int, float), "zero or a number above it")
+COUNT = (_number(0, LARGEST, int), "zero or a whole number above it")
+SOME = (_number(1, LARGEST, int), "a whole number above zero")
+PERCENT = (_number(0, 100, int, float), "a number from 0 to 100")
+TRUTH = (lambda value: isinstance(value, bool), "true or false")
+TEXT = (lambda value: isinstance(value, str), "text")
+TREE = (lambda value: isinstance(value, dict), "keys with values")
+SAID = (_said, f"null, a number or a line of {LONGEST} characters that begins with a letter")
+"""What is said of a machine: it may be called anything, but no formula."""
+
+RESULT: dict[str, Check] = {
+    "identity": (lambda v: isinstance(v, str) and bool(IDENTITY.fullmatch(v)), "ten hex digits"),
+    "outcome": (lambda value: value in OUTCOMES, f"one of {', '.join(OUTCOMES)}"),
+    "reason": TEXT,
+    "epochs": COUNT,
+    "validation_error": _or_none(PERCENT),
+    "seconds": NUMBER,
+    "images_per_second": _or_none(NUMBER),
+    "data": TREE,
+    "environment": TREE,
+}
+"""What others read of a `result.json`."""
+DATA: dict[str, Check] = {
+    **dict.fromkeys(("train", "validation", "test", "classes"), SOME),
+    "validation_is_test": TRUTH,
+}
+SINCE: dict[str, Check] = {"smallest_side": _or_none(COUNT), "left_out": COUNT}
+"""Of its data, what older runs do not say."""
+ENVIRONMENT: dict[str, Check] = {"git_dirty": _or_none(TRUTH)}
+
+
+def check_result(result: Mapping[str, Any]) -> None:
+    """Refuse a `result.json` that does not say what it should.
+
+    Raises:
+        ValueError: which key, and what it should be.
+    """
+    _check(result, RESULT)
+    data, environment = result["data"], result["environment"]
+    _check(data, DATA, "data.")
+    _check(data, {key: check for key, check in SINCE.items() if key in data}, "data.")
+    _check(environment, ENVIRONMENT, "environment.")
+    _check(environment, dict.fromkeys(environment, SAID), "environment.")
+
+
+def _check(tree: Mapping[str, Any], checks: Mapping[str, Check], path: str = "") -> None:
+    absent = [path + key for key in checks if key not in tree]
+    if absent:
+        raise ValueError(f"it lacks {', '.join(absent)}")
+    for key, (holds, words) in checks.items():
+        if not holds(tree[key]):
+            raise ValueError(f"{path}{key} is not {words}")
+
+
+def check_config(config: Config) -> None:
+    """Refuse a stored configuration with a number or a word that no run was ever started with.
+
+    Raises:
+        RequestError: a number that is out of its bounds.
+        ValueError: a string with other characters than names and words have.
+    """
+    check_numbers(config)
+    for group in GROUPS:
+        name = getattr(config, group).name
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{group}.name={name[:40]!a} is no name")
+    for path, text in _strings(asdict(config)):
+        # A back-tick ends what a page shows as a command.
+        fits = text.isprintable() and "`" not in text if path in PLACES else WORD.fullmatch(text)
+        if not fits:
+            raise ValueError(f"{path}={text[:40]!a} holds characters that it has no use for")
+
+
+def _strings(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(tree, str):
+        yield path, tree
+    elif isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _strings(value, f"{path}.{key}".strip("."))
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _strings(value, path)
