@@ -12,7 +12,7 @@ tables/*.{csv,md,tex} and figures/*.{png,svg}. It needs no net: everything follo
 posteriors. `fuse` adds ensembles to those of the paper, nets as ARCH-SCALE. `archive=true` puts
 into the report's folder runs/ what it follows from, small enough to be published: settings, logs,
 and the rank of the true class for each test image, net (or ensemble) and protocol.
-Exit status: 0 written; 2 the request was wrong; 75 interrupted, nothing was written.
+Exit status: 0 written; 2 the request was wrong; 75 interrupted.
 """
 
 from __future__ import annotations

@@ -237,7 +237,7 @@ def test_ensembles_are_the_mean_of_their_members_posteriors(
     tmp_path: Path, make_run: MakeRun
 ) -> None:
     # Each net is sure of a wrong class for its first images; the mean of two is as wrong as the
-    # sum of what they say: wrong only where both are, for they are sure by 0.61 against 0.85.
+    # sum of what they say: wrong only where both are, for they are sure by 0.51 against 0.55.
     make_run("arch=D", "scale=jitter", wrong=30)
     make_run("arch=E", "scale=jitter", wrong=10)
     write([tmp_path / "runs"], tmp_path / "out", ["D-jitter+E-jitter"])
@@ -247,7 +247,7 @@ def test_ensembles_are_the_mean_of_their_members_posteriors(
     assert fused.Q == "256,384,512+256,384,512"
     assert fused.run.count("+") == 1
     assert fused.paper == 24.0, "Table 6, two nets, dense"
-    # Images 10 to 29: D says 0.61 wrong and 0.34 right, E 0.02 and 0.85: right wins, 1.19 to 0.63.
+    # Images 10 to 29: D says 0.51 wrong and 0.1 right, E 0.05 and 0.55: right wins, 0.65 to 0.56.
     assert fused.value == 5.0
     assert {"fusion:single_scale", "fusion:centre"} <= set(rows.protocol)
     table6 = table(tmp_path / "out", "table6")
