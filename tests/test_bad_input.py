@@ -13,6 +13,8 @@ import yaml
 from PIL import Image
 
 from repro.command import _parse, command
+from repro.config import CONF
+from repro.plan import plan
 
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=64", "progress=false", "threads=1"]
 
@@ -198,6 +200,138 @@ def test_options_may_stand_anywhere(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "seed: 7" in capsys.readouterr().out
     # Hydra would take the first word after it for its own.
     assert _parse(["arch=B", "--info"])[1] == ["--info=all", "arch=B"]
+
+
+# --- Hydra's own settings ------------------------------------------------------------------------
+
+TARGET = "{_target_: pathlib.Path.touch, self: {_target_: pathlib.Path, _args_: ['PLANTED']}}"
+"""What makes a file, wherever Hydra makes an object of it."""
+FILES = {
+    "callback": "callbacks: {x: TARGET}",
+    "log": "job_logging: {version: 1, handlers: {x: {(): logging.FileHandler, filename: PLANTED}}}",
+    "hydra_log": "hydra_logging: {handlers: {x: {(): logging.FileHandler, filename: PLANTED}}}",
+    "environment": "job: {env_set: {PATH: PLANTED}}",
+    "copied": "job: {env_copy: [NOT_IN_ANY_ENVIRONMENT]}",
+    "launcher": "launcher: {_target_: pathlib.Path.cwd}",
+    "sweeper": "sweeper: {_target_: pathlib.Path.touch, params: TARGET}",
+    "params": "{mode: MULTIRUN, sweeper: {params: {seed: '0,1', _target_: pathlib.Path}}}",
+    "swept": "{mode: MULTIRUN, sweeper: {params: {+hydra.job.env_set.PATH: PLANTED}}}",
+    "folder": "output_subdir: PLANTED",
+}
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Path:
+    """A folder of someone's files, each of which would have Hydra do more than sweep."""
+    folder = tmp_path / "theirs"
+    (folder / "arch").mkdir(parents=True)
+    for name, text in FILES.items():
+        text = text.replace("TARGET", TARGET).replace("PLANTED", str(tmp_path / "planted"))
+        text = f"# @package _global_\nhydra: {text if text[0] == '{' else '{' + text + '}'}\n"
+        (folder / "arch" / f"{name}.yaml").write_text(text)
+    (folder / "hydra" / "callbacks").mkdir(parents=True)
+    (folder / "hydra" / "callbacks" / "x.yaml").write_text("x: {_target_: pathlib.Path}\n")
+    (folder / "experiments").mkdir()
+    (folder / "experiments" / "x.yaml").write_text(
+        "# @package _global_\ndefaults: [override /hydra/callbacks: x]\n"
+    )
+    (folder / "experiments" / "mine.yaml").write_text(
+        "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {arch: 'mine,B'}}}\n"
+    )
+    mine = (CONF / "arch" / "A.yaml").read_text().replace("name: A", "name: mine")
+    (folder / "arch" / "mine.yaml").write_text(mine)
+    return folder
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize("words", ["dry_run=true arch={}", "-m arch=A,{}", "--cfg hydra arch={}"])
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_has_hydra_call_and_set_nothing(
+    name: str, words: str, planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if words[0] != "d" and name in ("params", "swept"):
+        return  # Not of a job.
+    given = ["--config-dir", str(planted), *words.format(name).split()]
+    path = os.environ["PATH"]
+    text = refusal(capsys, tmp_path / "runs", *given)
+    assert text.startswith("hydra."), text
+    assert " cannot be set: of Hydra's own settings, a request has hydra.mode, hydra.run" in text
+    assert not (tmp_path / "planted").exists()
+    assert os.environ["PATH"] == path
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("+hydra.callbacks.x._target_=pathlib.Path", "hydra.callbacks.x._target_ cannot be set"),
+        ("+hydra.job.env_set.PATH=/tmp", "hydra.job.env_set.PATH cannot be set"),
+        ("hydra.job.env_set={PATH:x}", "Could not override 'hydra.job.env_set'"),
+        ("hydra.launcher._target_=pathlib.Path", "hydra.launcher._target_ cannot be set"),
+        ("-m +hydra.launcher.x._target_=a.b", "hydra.launcher.x._target_ cannot be set"),
+        ("+hydra.sweeper.params._target_=a.b", "words sweep by themselves, as in -m seed=0,1"),
+        ("~hydra.launcher._target_", "hydra.launcher._target_"),
+        ("hydra.verbose=true", "hydra.verbose cannot be set"),
+        ("hydra.searchpath=[pkg://this]", "--config-dir names a folder of your own files"),
+        ("--config-name x", "--config-path and --config-name are refused"),
+        ("--config-path /tmp", "--config-path and --config-name are refused"),
+        ("experiments=x", "hydra/callbacks=x is not the suite's own or Hydra's: leave it out"),
+        ("hydra/job_logging=../x", "hydra/job_logging"),
+        ("arch=../size/tiny", "arch=../size/tiny is not known: choose from A, A-BN"),
+        ("-m arch=A,../size/tiny", "arch=../size/tiny is not known: choose from A, A-BN"),
+    ],
+)
+def test_words_and_choices_have_hydra_call_and_set_nothing(
+    words: str, says: str, planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--config-dir", str(planted), "dry_run=true", *words.split()]
+    assert says in refusal(capsys, tmp_path / "runs", *given, lines=None)
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_what_an_interpolation_brings_is_no_target(
+    planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (planted / "arch" / "brought.yaml").write_text(
+        "# @package _global_\n"
+        "hydra: {sweeper: {params: \"${oc.create:'{_target_: pathlib.Path}'}\"}}\n"
+    )
+    text = refusal(capsys, tmp_path / "runs", "--config-dir", str(planted), "arch=brought")
+    assert text.startswith("hydra.sweeper.params._target_ cannot be set")
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_a_plan_has_hydra_call_nothing(
+    planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan(["--config-dir", str(planted), "arch=callback", "tflops=1"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("hydra.callbacks.x._target_ cannot be set")
+    assert not (tmp_path / "planted").exists()
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize(
+    "words",
+    [
+        "arch=mine",
+        "-m arch=mine hydra/launcher=joblib hydra.launcher.n_jobs=3",
+        "-m arch=mine hydra/launcher=joblib hydra.launcher.temp_folder=x",
+        "-m arch=mine hydra.sweep.dir=x hydra.sweep.subdir=y",
+        "arch=mine hydra.run.dir=x",
+        "arch=mine hydra.mode=MULTIRUN seed=0,1",
+        "experiments=mine",
+    ],
+)
+def test_a_folder_of_ones_own_files_and_a_sweeps_settings_are_taken(
+    words: str, planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "joblib" in words:
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    given = ["--config-dir", str(planted), "dry_run=true", *words.split()]
+    assert command([*LIGHT, f"runs={tmp_path / 'runs'}", *given]) == 0
+    assert "mine-S256-tiny" in capsys.readouterr().out
 
 
 # --- folders of images ---------------------------------------------------------------------------
