@@ -132,6 +132,9 @@ def _check_words(words: list[str]) -> None:
             raise RequestError(
                 f"{word} cannot be read: expected KEY=VALUE, as in arch=D or recipe.epochs=12"
             ) from None
+        except ValueError:
+            # Python reads no number of thousands of digits.
+            raise RequestError(f"{word[:40]}... cannot be read: the number is too long") from None
         group, value = override.key_or_group, override.value()
         if not group:
             raise RequestError(f"{word} names no key: expected KEY=VALUE, as in arch=D")
@@ -211,6 +214,9 @@ def compose(arguments: list[str], check: Callable[[Config], Request]) -> list[Re
         _hydra([*kept, *(f"{place}{folder}" for place in written)], collect)
     if errors:
         raise RequestError("\n".join(dict.fromkeys(errors)))
+    if not requests:
+        words = " ".join(word for word in arguments if "(" in word)
+        raise RequestError(f"{words}: there is no run in this sweep: a range or a glob is empty")
     return list({(request.name, request.views): request for request in requests}.values())
 
 

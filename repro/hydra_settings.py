@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from repro.config import CONF
-from repro.errors import RequestError
+from repro.errors import RequestError, one_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -27,6 +27,7 @@ WRITTEN = ("overrides", "runtime", "job.override_dirname")
 """What Hydra itself writes there: the words of the command, versions and folders."""
 MADE = ("launcher", "sweeper")
 """What Hydra makes objects of, with all its interpolations resolved: one may bring a target."""
+MOST_JOBS = 1024
 STEM = re.compile(r"\w[\w.+=-]*")
 
 
@@ -38,6 +39,7 @@ def checked() -> Iterator[None]:
         RequestError: with the setting, and those that can be set.
     """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra.core.utils import JobRuntime
 
     compose = ConfigLoaderImpl.load_configuration
 
@@ -50,7 +52,11 @@ def checked() -> Iterator[None]:
         except KeyError as error:
             # Hydra looks these names up while it composes.
             raise _refusal(f"hydra.job.env_copy=[{error.args[0]}]") from None
-        _check(config, functools.partial(_own, compose, config_name))
+        except ValueError as error:
+            # YAML reads no number of thousands of digits.
+            raise RequestError(f"a file of settings cannot be read: {one_line(error)}") from None
+        job = JobRuntime.instance().get("name")
+        _check(config, functools.partial(_own, compose, config_name, job))
         return config
 
     ConfigLoaderImpl.load_configuration = checks  # type: ignore[method-assign, assignment]
@@ -85,11 +91,22 @@ def _check(config: DictConfig, own: Callable[[Key], dict[Key, Any]]) -> None:
         same = key in found and key in expected and found[key] == expected[key]
         if not same and not _may_differ(key, expected):
             raise _refusal(".".join(("hydra", *key)))
+    jobs = found.get(("launcher", "n_jobs"), 1)
+    if isinstance(jobs, int) and (jobs == 0 or abs(jobs) > MOST_JOBS):
+        raise RequestError(
+            f"hydra.launcher.n_jobs={jobs}: expected how many runs at once, up to {MOST_JOBS}, "
+            "or -1: as many as there are cores"
+        )
 
 
 @functools.cache
-def _own(compose: Callable[..., DictConfig], config_name: str | None, words: Key) -> dict[Key, Any]:
-    """Hydra's settings by the suite's and Hydra's own files, with choices of theirs."""
+def _own(
+    compose: Callable[..., DictConfig], config_name: str | None, job: str, words: Key
+) -> dict[Key, Any]:
+    """Hydra's settings by the suite's and Hydra's own files, with choices of theirs.
+
+    `job` is one of these settings, which Hydra knows by itself.
+    """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra._internal.utils import create_config_search_path
     from hydra.types import RunMode

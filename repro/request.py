@@ -30,6 +30,8 @@ from repro.train.schedule import SCHEDULES
 PRECISIONS = ("float32", "tf32", "bf16", "float64")
 COMPILERS = (EAGER, "default", "reduce-overhead", "max-autotune")
 NAME = re.compile(r"[A-Za-z][\w.+-]*")
+LABELLED = re.compile(r"[\w.+=-]+")
+"""With what was changed."""
 LONGEST_NAME = 200
 """Of a folder, so that the files named after it stay below the 255 bytes of a file system."""
 
@@ -203,9 +205,9 @@ def _check_choices(config: Config) -> None:
     _check_store(config.runs)
     for group in identity.GROUPS:
         name = getattr(config, group).name
-        if not NAME.fullmatch(identity.base(name)):
+        if not (NAME.fullmatch(identity.base(name)) and LABELLED.fullmatch(name)):
             raise RequestError(
-                f"{group}.name={name}: expected a letter, then letters, digits, or any of . _ -"
+                f"{group}.name={name}: expected a letter, then letters, digits, or any of . _ - + ="
             )
     if config.finetune == "fc" and config.scale.parent is None:
         raise RequestError(

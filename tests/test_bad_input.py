@@ -99,6 +99,9 @@ def refusal(
         ("arch.name=../../x", "arch.name=../../x: expected a letter"),
         ("size.name=a/b", "size.name=a/b: expected a letter"),
         ("recipe.name=", "recipe.name=: expected a letter"),
+        ("arch.name=x+/../../out", "arch.name=x+/../../out: expected a letter, then letters"),
+        ("scale.parent=../arch/A", "scale=../arch/A is not known: choose from S224"),
+        ("init.copy_from=../size/tiny arch=B", "arch=../size/tiny is not known: choose from A"),
         # Types.
         ("seed=abc", "seed=abc: Value 'abc' of type 'str' could not be converted to Integer"),
         ("seed=null", "seed=null: field 'seed' is not Optional"),
@@ -122,6 +125,17 @@ def refusal(
         ("threads=0", "threads=0: expected a number above zero"),
         ("workers=-1", "workers=-1: expected zero or a number above it"),
         ("checkpoint_seconds=0", "checkpoint_seconds=0.0: expected a number above zero"),
+        ("threads=2147483648", "threads=2147483648: expected a number above zero, up to 1024"),
+        ("workers=500", "workers=500: expected zero or a number above it, up to 256"),
+        ("size.width=1e308", "size.width=1e+308: expected a number above zero, up to 8"),
+        ("size.crop=100000", "size.crop=100000: expected a number above zero, up to 1024"),
+        ("scale.smax=100000000", "scale.smax=100000000: expected a number above zero, up to 4096"),
+        ("scale.smin=0", "scale.smin=0: expected a number above zero, up to 4096"),
+        ("recipe.learning_rate=1e308", "recipe.learning_rate=1e+308: expected a number above"),
+        ("seed=" + "1" * 5000, f"seed={'1' * 35}... cannot be read: the number is too long"),
+        # Sweeps of nothing.
+        ("-m seed=range(0,0)", "seed=range(0,0): there is no run in this sweep: a range or a glob"),
+        ("-m arch=glob(Z*)", "arch=glob(Z*): there is no run in this sweep: a range or a glob is"),
         # Geometry.
         ("size.width=0.0001", "size.width=0.0001 leaves conv3-64 no channels"),
         (
@@ -181,13 +195,15 @@ def test_one_wrong_job_refuses_the_sweep(
 ) -> None:
     runs = tmp_path / "runs"
     text = refusal(capsys, runs, "-m", "arch=A,B,C", "recipe.batch=32,0")
-    assert text == "recipe.batch=0: expected a number above zero", "said once, not for each net"
+    assert text == "recipe.batch=0: expected a number above zero, up to 1000000", (
+        "said once, not for each net"
+    )
     text = refusal(capsys, runs, "-m", "arch=A,alexnet,B")
     assert text.startswith("arch=alexnet has no map left")
     text = refusal(capsys, runs, "-m", "arch=A,B", "recipe.epochs=0,1,-2", lines=2)
     assert text.splitlines() == [
-        "recipe.epochs=0: expected a number above zero",
-        "recipe.epochs=-2: expected a number above zero",
+        "recipe.epochs=0: expected a number above zero, up to 1000000",
+        "recipe.epochs=-2: expected a number above zero, up to 1000000",
     ]
 
 
@@ -298,6 +314,37 @@ def test_what_an_interpolation_brings_is_no_target(
     )
     text = refusal(capsys, tmp_path / "runs", "--config-dir", str(planted), "arch=brought")
     assert text.startswith("hydra.sweeper.params._target_ cannot be set")
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_a_file_with_a_number_that_is_too_long(
+    planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (planted / "arch" / "long.yaml").write_text(f"# @package _global_\nseed: {'1' * 5000}\n")
+    text = refusal(capsys, tmp_path / "runs", "--config-dir", str(planted), "arch=long")
+    assert text.startswith("a file of settings cannot be read: Exceeds the limit")
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize("jobs", [0, 100_000])
+def test_a_number_of_jobs_that_cannot_be(
+    jobs: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    words = ["-m", "seed=0,1", "hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
+    text = refusal(capsys, tmp_path / "runs", *words)
+    assert text.startswith(f"hydra.launcher.n_jobs={jobs}: expected how many runs at once")
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_torchruns_variables_that_are_no_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setenv("WORLD_SIZE", "x")
+    text = refusal(capsys, tmp_path / "runs")
+    assert text == "WORLD_SIZE=x in the environment: torchrun sets it to a number"
 
 
 @pytest.mark.usefixtures("nothing_is_done")
@@ -484,6 +531,6 @@ def test_the_program_ends_with_2(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    says = "recipe.epochs=0: expected a number above zero\n"
+    says = "recipe.epochs=0: expected a number above zero, up to 1000000\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", says)
     assert list(tmp_path.iterdir()) == []
