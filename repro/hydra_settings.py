@@ -69,9 +69,9 @@ def checked() -> Iterator[None]:
 def _check_words(words: list[str]) -> None:
     """Refuse what Hydra imports while it composes, or what makes it break off."""
     for word in words:
-        if word.lstrip("+~").startswith("hydra.searchpath"):
+        if word.lstrip(" +~").startswith("hydra.searchpath"):
             raise RequestError(f"{word} is refused: --config-dir names a folder of your own files")
-        if word.lstrip("+~").startswith("hydra.sweeper.params"):
+        if word.lstrip(" +~").startswith("hydra.sweeper.params"):
             raise RequestError(f"{word} is for files: words sweep by themselves, as in -m seed=0,1")
 
 
