@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from repro import launch
+from repro import hydra_settings, launch
 from repro.config import CONF, Config, register, typed, unknown_choice
 from repro.errors import RequestError, RunError
 from repro.refusals import guarded, is_configuration_error, message
@@ -80,6 +80,11 @@ def readable(arguments: list[str]) -> list[str] | None:
             "--experimental-rerun is refused: it unpickles a file, which may run anything; "
             "give the run's own command again"
         )
+    if options.config_path is not None or options.config_name is not None:
+        raise RequestError(
+            "--config-path and --config-name are refused: each run starts from conf/config.yaml; "
+            "--config-dir names a folder of your own files"
+        )
     if any(getattr(options, name) for name in SHOWING):
         try:
             _hydra(arguments, lambda config: None)
@@ -127,6 +132,9 @@ def _check_words(words: list[str]) -> None:
             raise RequestError(
                 f"{word} cannot be read: expected KEY=VALUE, as in arch=D or recipe.epochs=12"
             ) from None
+        except ValueError:
+            # Python reads no number of thousands of digits.
+            raise RequestError(f"{word[:40]}... cannot be read: the number is too long") from None
         group, value = override.key_or_group, override.value()
         if not group:
             raise RequestError(f"{word} names no key: expected KEY=VALUE, as in arch=D")
@@ -140,7 +148,7 @@ def _check_words(words: list[str]) -> None:
                 raise RequestError(
                     f"{word} names several choices for one run: a sweep is -m {group}={names}"
                 )
-            if isinstance(choice, int | float | None):
+            if isinstance(choice, int | float | None) or "/" in str(choice):
                 raise unknown_choice(group, choice)
 
 
@@ -163,7 +171,8 @@ def _hydra(arguments: list[str], function: Callable[[Any], None]) -> None:
     # It composes every job once more, to find out what the first pass here finds out.
     Sweeper.validate_batch_is_legal = lambda self, batch: None  # type: ignore[method-assign]
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(function)()
+        with hydra_settings.checked():
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(function)()
     finally:
         sys.argv, Sweeper.validate_batch_is_legal = before, checks  # type: ignore[method-assign]
 
@@ -205,6 +214,9 @@ def compose(arguments: list[str], check: Callable[[Config], Request]) -> list[Re
         _hydra([*kept, *(f"{place}{folder}" for place in written)], collect)
     if errors:
         raise RequestError("\n".join(dict.fromkeys(errors)))
+    if not requests:
+        words = " ".join(word for word in arguments if "(" in word)
+        raise RequestError(f"{words}: there is no run in this sweep: a range or a glob is empty")
     return list({(request.name, request.views): request for request in requests}.values())
 
 

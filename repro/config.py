@@ -8,7 +8,6 @@ What a number must be stands beside it; what values must satisfy together is che
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -37,8 +36,19 @@ class Bound:
     words: str
 
 
-ABOVE_ZERO = {"bound": Bound(lambda value: 0 < value < math.inf, "a number above zero")}
-NOT_NEGATIVE = {"bound": Bound(lambda value: 0 <= value < math.inf, "zero or a number above it")}
+def above_zero(most: float) -> dict[str, Any]:
+    """What stands beside a key whose number is above zero and not absurd."""
+    return {"bound": Bound(lambda value: 0 < value <= most, f"a number above zero, up to {most}")}
+
+
+def from_zero(most: float) -> dict[str, Any]:
+    """What stands beside a key whose number is zero or above, and not absurd."""
+    words = f"zero or a number above it, up to {most}"
+    return {"bound": Bound(lambda value: 0 <= value <= most, words)}
+
+
+MANY = 1_000_000_000
+"""More than this of anything that is counted is a slip of the keyboard."""
 HALVINGS = 5
 """How often each net of Table 1 halves its maps, once a block: 224 pixels become 7 cells."""
 HALVINGS_KEPT = {
@@ -67,11 +77,11 @@ class Scale:
     """Training scale S in paper pixels, drawn from [smin, smax] (Section 3.1)."""
 
     name: str
-    smin: int
-    smax: int
+    smin: int = field(metadata=above_zero(4096))
+    smax: int = field(metadata=above_zero(4096))
     parent: str | None = None
     """The scale whose finished net of the same configuration this one starts from."""
-    lr_factor: float = field(default=1.0, metadata=ABOVE_ZERO)
+    lr_factor: float = field(default=1.0, metadata=above_zero(1000))
     """Learning rate as a share of the recipe's."""
 
 
@@ -80,11 +90,11 @@ class Size:
     """How large the experiment is: the paper's (224, 5, 1) or a scale model of it."""
 
     name: str
-    crop: int = field(metadata=ABOVE_ZERO)
+    crop: int = field(metadata=above_zero(1024))
     """Side of the training crop in pixels."""
     poolings: int = field(metadata=HALVINGS_KEPT)
     """Of the net's five halvings, how many are kept; the first ones are left out."""
-    width: float = field(metadata=ABOVE_ZERO)
+    width: float = field(metadata=above_zero(8))
     """Multiplier of every layer's channels."""
 
 
@@ -103,11 +113,11 @@ class Data:
     """Folder that holds the data set, or that it is downloaded into."""
     holdout: float = 0.1
     """Share of the training images held out for each set that the data does not bring."""
-    split: int = field(default=0, metadata=NOT_NEGATIVE)
+    split: int = field(default=0, metadata=from_zero(MANY))
     """Which random split, where the data set has no official one."""
     verify: bool = False
     """Decode every image once before the first run on this folder."""
-    cache_side: int | None = field(default=None, metadata=ABOVE_ZERO)
+    cache_side: int | None = field(default=None, metadata=above_zero(8192))
     """Keep the training images decoded in the store, their smallest side at most so many pixels;
     None: decode the files in every epoch."""
     on_bad_image: str = "error"
@@ -120,25 +130,25 @@ class Recipe:
     """How a net is trained (Section 3.1)."""
 
     name: str
-    batch: int = field(metadata=ABOVE_ZERO)
-    epochs: int = field(metadata=ABOVE_ZERO)
+    batch: int = field(metadata=above_zero(1_000_000))
+    epochs: int = field(metadata=above_zero(1_000_000))
     optimiser: str
-    learning_rate: float = field(metadata=ABOVE_ZERO)
+    learning_rate: float = field(metadata=above_zero(1e30))
     momentum: float = field(metadata=SHARE)
-    weight_decay: float = field(metadata=NOT_NEGATIVE)
+    weight_decay: float = field(metadata=from_zero(1000))
     dropout: float = field(metadata=SHARE)
     schedule: str
-    patience: int = field(metadata=NOT_NEGATIVE)
+    patience: int = field(metadata=from_zero(1_000_000))
     """Plateau: epochs without a new best validation error before the rate is divided by ten."""
-    drops: int = field(metadata=NOT_NEGATIVE)
+    drops: int = field(metadata=from_zero(1000))
     """Plateau: how often the rate is divided by ten; one more plateau stops the training."""
-    warmup: int = field(metadata=NOT_NEGATIVE)
+    warmup: int = field(metadata=from_zero(MANY))
     """Iterations over which the learning rate rises linearly from zero."""
-    clip: float | None = field(metadata=ABOVE_ZERO)
+    clip: float | None = field(metadata=above_zero(MANY))
     """Largest norm of the gradient; None: not clipped."""
-    input_range: float = field(metadata=ABOVE_ZERO)
+    input_range: float = field(metadata=above_zero(65_535))
     """Largest input value before the mean is subtracted: 255 (the paper) or 1."""
-    colour_shift: float = field(metadata=NOT_NEGATIVE)
+    colour_shift: float = field(metadata=from_zero(1000))
     """Standard deviation of the PCA colour shift (0.1 in the paper; 0: none)."""
     init: str
     """The initialisation that this recipe was made with; `init` may choose another."""
@@ -148,9 +158,9 @@ class Recipe:
     """Whether the training set's mean colour is subtracted from the input."""
     test_each_epoch: bool = False
     """Whether the error on the test images is logged after each epoch; it steers nothing."""
-    train_images: int | None = field(default=None, metadata=ABOVE_ZERO)
+    train_images: int | None = field(default=None, metadata=above_zero(MANY))
     """Train on the first so many images only; None: on all."""
-    later_epochs: int | None = field(default=None, metadata=ABOVE_ZERO)
+    later_epochs: int | None = field(default=None, metadata=above_zero(1_000_000))
     """Epochs of a net that starts from that of another scale; None: `epochs`. (The paper does not
     say how long these stages are.)"""
 
@@ -182,11 +192,11 @@ class Config:
     test: list[str] = field(default_factory=lambda: ["single_scale", "multi_scale", "centre"])
     device: str = "auto"
     compile: str = EAGER
-    workers: int = field(default=0, metadata=NOT_NEGATIVE)
-    threads: int = field(default=2, metadata=ABOVE_ZERO)
+    workers: int = field(default=0, metadata=from_zero(256))
+    threads: int = field(default=2, metadata=above_zero(1024))
     progress: bool = True
-    checkpoint_seconds: float = field(default=60.0, metadata=ABOVE_ZERO)
-    test_batch: int = field(default=128, metadata=ABOVE_ZERO)
+    checkpoint_seconds: float = field(default=60.0, metadata=above_zero(MANY))
+    test_batch: int = field(default=128, metadata=above_zero(1_000_000))
     activations: bool = False
     runs: str = "runs"
     dry_run: bool = False
@@ -224,10 +234,11 @@ def choice(group: str, name: str) -> dict[str, Any]:
     Raises:
         RequestError: there is no such file.
     """
-    path = CONF / group / f"{name}.yaml"
-    if not path.is_file():
+    # Listed instead of looked for: `../arch/A` would be a file too.
+    files = {file.stem: file for file in (CONF / group).glob("*.yaml")}
+    if name not in files:
         raise unknown_choice(group, name)
-    tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    tree: dict[str, Any] = yaml.safe_load(files[name].read_text(encoding="utf-8"))
     base: dict[str, Any] = {}
     for parent in tree.pop("defaults", []):
         base |= choice(group, parent)

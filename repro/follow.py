@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from repro.config import Config
-from repro.errors import RunError
+from repro.errors import RequestError, RunError
 from repro.perform import work
 from repro.train.distributed import world
 from repro.train.interruption import Stop
@@ -23,6 +23,9 @@ def beside_others(command: Callable[[], int]) -> int:
         status = command() if world().leads else _follow()
     except SystemExit as end:
         status = int(end.code or 0)
+    except RequestError as error:
+        print(error, file=sys.stderr)
+        return 2
     except RunError as error:
         print(error, file=sys.stderr)
         return 1

@@ -205,7 +205,7 @@ def _check_choices(config: Config) -> None:
         name = getattr(config, group).name
         if not (NAME.fullmatch(identity.base(name)) and checks.NAME.fullmatch(name)):
             raise RequestError(
-                f"{group}.name={name}: expected a letter, then letters, digits, or any of . _ -"
+                f"{group}.name={name}: expected a letter, then letters, digits, or any of . _ - + ="
             )
     if config.finetune == "fc" and config.scale.parent is None:
         raise RequestError(

@@ -13,6 +13,8 @@ import yaml
 from PIL import Image
 
 from repro.command import _parse, command
+from repro.config import CONF
+from repro.plan import plan
 
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=64", "progress=false", "threads=1"]
 
@@ -97,6 +99,9 @@ def refusal(
         ("arch.name=../../x", "arch.name=../../x: expected a letter"),
         ("size.name=a/b", "size.name=a/b: expected a letter"),
         ("recipe.name=", "recipe.name=: expected a letter"),
+        ("arch.name=x+/../../out", "arch.name=x+/../../out: expected a letter, then letters"),
+        ("scale.parent=../arch/A", "scale=../arch/A is not known: choose from S224"),
+        ("init.copy_from=../size/tiny arch=B", "arch=../size/tiny is not known: choose from A"),
         # Types.
         ("seed=abc", "seed=abc: Value 'abc' of type 'str' could not be converted to Integer"),
         ("seed=null", "seed=null: field 'seed' is not Optional"),
@@ -120,6 +125,17 @@ def refusal(
         ("threads=0", "threads=0: expected a number above zero"),
         ("workers=-1", "workers=-1: expected zero or a number above it"),
         ("checkpoint_seconds=0", "checkpoint_seconds=0.0: expected a number above zero"),
+        ("threads=2147483648", "threads=2147483648: expected a number above zero, up to 1024"),
+        ("workers=500", "workers=500: expected zero or a number above it, up to 256"),
+        ("size.width=1e308", "size.width=1e+308: expected a number above zero, up to 8"),
+        ("size.crop=100000", "size.crop=100000: expected a number above zero, up to 1024"),
+        ("scale.smax=100000000", "scale.smax=100000000: expected a number above zero, up to 4096"),
+        ("scale.smin=0", "scale.smin=0: expected a number above zero, up to 4096"),
+        ("recipe.learning_rate=1e308", "recipe.learning_rate=1e+308: expected a number above"),
+        ("seed=" + "1" * 5000, f"seed={'1' * 35}... cannot be read: the number is too long"),
+        # Sweeps of nothing.
+        ("-m seed=range(0,0)", "seed=range(0,0): there is no run in this sweep: a range or a glob"),
+        ("-m arch=glob(Z*)", "arch=glob(Z*): there is no run in this sweep: a range or a glob is"),
         # Geometry.
         ("size.width=0.0001", "size.width=0.0001 leaves conv3-64 no channels"),
         (
@@ -179,13 +195,15 @@ def test_one_wrong_job_refuses_the_sweep(
 ) -> None:
     runs = tmp_path / "runs"
     text = refusal(capsys, runs, "-m", "arch=A,B,C", "recipe.batch=32,0")
-    assert text == "recipe.batch=0: expected a number above zero", "said once, not for each net"
+    assert text == "recipe.batch=0: expected a number above zero, up to 1000000", (
+        "said once, not for each net"
+    )
     text = refusal(capsys, runs, "-m", "arch=A,alexnet,B")
     assert text.startswith("arch=alexnet has no map left")
     text = refusal(capsys, runs, "-m", "arch=A,B", "recipe.epochs=0,1,-2", lines=2)
     assert text.splitlines() == [
-        "recipe.epochs=0: expected a number above zero",
-        "recipe.epochs=-2: expected a number above zero",
+        "recipe.epochs=0: expected a number above zero, up to 1000000",
+        "recipe.epochs=-2: expected a number above zero, up to 1000000",
     ]
 
 
@@ -198,6 +216,169 @@ def test_options_may_stand_anywhere(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "seed: 7" in capsys.readouterr().out
     # Hydra would take the first word after it for its own.
     assert _parse(["arch=B", "--info"])[1] == ["--info=all", "arch=B"]
+
+
+# --- Hydra's own settings ------------------------------------------------------------------------
+
+TARGET = "{_target_: pathlib.Path.touch, self: {_target_: pathlib.Path, _args_: ['PLANTED']}}"
+"""What makes a file, wherever Hydra makes an object of it."""
+FILES = {
+    "callback": "callbacks: {x: TARGET}",
+    "log": "job_logging: {version: 1, handlers: {x: {(): logging.FileHandler, filename: PLANTED}}}",
+    "hydra_log": "hydra_logging: {handlers: {x: {(): logging.FileHandler, filename: PLANTED}}}",
+    "environment": "job: {env_set: {PATH: PLANTED}}",
+    "copied": "job: {env_copy: [NOT_IN_ANY_ENVIRONMENT]}",
+    "launcher": "launcher: {_target_: pathlib.Path.cwd}",
+    "sweeper": "sweeper: {_target_: pathlib.Path.touch, params: TARGET}",
+    "params": "{mode: MULTIRUN, sweeper: {params: {seed: '0,1', _target_: pathlib.Path}}}",
+    "swept": "{mode: MULTIRUN, sweeper: {params: {+hydra.job.env_set.PATH: PLANTED}}}",
+    "folder": "output_subdir: PLANTED",
+}
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Path:
+    """A folder of someone's files, each of which would have Hydra do more than sweep."""
+    folder = tmp_path / "theirs"
+    (folder / "arch").mkdir(parents=True)
+    for name, text in FILES.items():
+        text = text.replace("TARGET", TARGET).replace("PLANTED", str(tmp_path / "planted"))
+        text = f"# @package _global_\nhydra: {text if text[0] == '{' else '{' + text + '}'}\n"
+        (folder / "arch" / f"{name}.yaml").write_text(text)
+    (folder / "hydra" / "callbacks").mkdir(parents=True)
+    (folder / "hydra" / "callbacks" / "x.yaml").write_text("x: {_target_: pathlib.Path}\n")
+    (folder / "experiments").mkdir()
+    (folder / "experiments" / "x.yaml").write_text(
+        "# @package _global_\ndefaults: [override /hydra/callbacks: x]\n"
+    )
+    (folder / "experiments" / "mine.yaml").write_text(
+        "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {arch: 'mine,B'}}}\n"
+    )
+    mine = (CONF / "arch" / "A.yaml").read_text().replace("name: A", "name: mine")
+    (folder / "arch" / "mine.yaml").write_text(mine)
+    return folder
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize("words", ["dry_run=true arch={}", "-m arch=A,{}", "--cfg hydra arch={}"])
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_has_hydra_call_and_set_nothing(
+    name: str, words: str, planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if words[0] != "d" and name in ("params", "swept"):
+        return  # Not of a job.
+    given = ["--config-dir", str(planted), *words.format(name).split()]
+    path = os.environ["PATH"]
+    text = refusal(capsys, tmp_path / "runs", *given)
+    assert text.startswith("hydra."), text
+    assert " cannot be set: of Hydra's own settings, a request has hydra.mode, hydra.run" in text
+    assert not (tmp_path / "planted").exists()
+    assert os.environ["PATH"] == path
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("+hydra.callbacks.x._target_=pathlib.Path", "hydra.callbacks.x._target_ cannot be set"),
+        ("+hydra.job.env_set.PATH=/tmp", "hydra.job.env_set.PATH cannot be set"),
+        ("hydra.job.env_set={PATH:x}", "Could not override 'hydra.job.env_set'"),
+        ("hydra.launcher._target_=pathlib.Path", "hydra.launcher._target_ cannot be set"),
+        ("-m +hydra.launcher.x._target_=a.b", "hydra.launcher.x._target_ cannot be set"),
+        ("+hydra.sweeper.params._target_=a.b", "words sweep by themselves, as in -m seed=0,1"),
+        ("~hydra.launcher._target_", "hydra.launcher._target_"),
+        ("hydra.verbose=true", "hydra.verbose cannot be set"),
+        ("hydra.searchpath=[pkg://this]", "--config-dir names a folder of your own files"),
+        ("--config-name x", "--config-path and --config-name are refused"),
+        ("--config-path /tmp", "--config-path and --config-name are refused"),
+        ("experiments=x", "hydra/callbacks=x is not the suite's own or Hydra's: leave it out"),
+        ("hydra/job_logging=../x", "hydra/job_logging"),
+        ("arch=../size/tiny", "arch=../size/tiny is not known: choose from A, A-BN"),
+        ("-m arch=A,../size/tiny", "arch=../size/tiny is not known: choose from A, A-BN"),
+    ],
+)
+def test_words_and_choices_have_hydra_call_and_set_nothing(
+    words: str, says: str, planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--config-dir", str(planted), "dry_run=true", *words.split()]
+    assert says in refusal(capsys, tmp_path / "runs", *given, lines=None)
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_what_an_interpolation_brings_is_no_target(
+    planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (planted / "arch" / "brought.yaml").write_text(
+        "# @package _global_\n"
+        "hydra: {sweeper: {params: \"${oc.create:'{_target_: pathlib.Path}'}\"}}\n"
+    )
+    text = refusal(capsys, tmp_path / "runs", "--config-dir", str(planted), "arch=brought")
+    assert text.startswith("hydra.sweeper.params._target_ cannot be set")
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_a_file_with_a_number_that_is_too_long(
+    planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (planted / "arch" / "long.yaml").write_text(f"# @package _global_\nseed: {'1' * 5000}\n")
+    text = refusal(capsys, tmp_path / "runs", "--config-dir", str(planted), "arch=long")
+    assert text.startswith("a file of settings cannot be read: Exceeds the limit")
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize("jobs", [0, 100_000])
+def test_a_number_of_jobs_that_cannot_be(
+    jobs: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    words = ["-m", "seed=0,1", "hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
+    text = refusal(capsys, tmp_path / "runs", *words)
+    assert text.startswith(f"hydra.launcher.n_jobs={jobs}: expected how many runs at once")
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_torchruns_variables_that_are_no_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setenv("WORLD_SIZE", "x")
+    text = refusal(capsys, tmp_path / "runs")
+    assert text == "WORLD_SIZE=x in the environment: torchrun sets it to a number"
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_a_plan_has_hydra_call_nothing(
+    planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan(["--config-dir", str(planted), "arch=callback", "tflops=1"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("hydra.callbacks.x._target_ cannot be set")
+    assert not (tmp_path / "planted").exists()
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize(
+    "words",
+    [
+        "arch=mine",
+        "-m arch=mine hydra/launcher=joblib hydra.launcher.n_jobs=3",
+        "-m arch=mine hydra/launcher=joblib hydra.launcher.temp_folder=x",
+        "-m arch=mine hydra.sweep.dir=x hydra.sweep.subdir=y",
+        "arch=mine hydra.run.dir=x",
+        "arch=mine hydra.mode=MULTIRUN seed=0,1",
+        "experiments=mine",
+    ],
+)
+def test_a_folder_of_ones_own_files_and_a_sweeps_settings_are_taken(
+    words: str, planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "joblib" in words:
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    given = ["--config-dir", str(planted), "dry_run=true", *words.split()]
+    assert command([*LIGHT, f"runs={tmp_path / 'runs'}", *given]) == 0
+    assert "mine-S256-tiny" in capsys.readouterr().out
 
 
 # --- folders of images ---------------------------------------------------------------------------
@@ -350,6 +531,6 @@ def test_the_program_ends_with_2(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    says = "recipe.epochs=0: expected a number above zero\n"
+    says = "recipe.epochs=0: expected a number above zero, up to 1000000\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", says)
     assert list(tmp_path.iterdir()) == []

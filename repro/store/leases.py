@@ -6,9 +6,11 @@ once on the same host. It relies on exclusive creation and renaming of files, no
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +113,21 @@ def _free(leases: list[SoftFileLease]) -> int | None:
         try:
             lease.acquire(timeout=0)
         except Timeout:
+            _let_go(Path(lease.lock_file))
             continue
         return index
     return None
+
+
+def _let_go(path: Path) -> None:
+    """Have an old empty file taken over, as a power cut leaves one.
+
+    filelock waits for it for ever, as older versions of it held locks by empty files, but takes
+    over what is not wholly written. To write into the file is safe where to remove it is not:
+    another process may have put its own in this place.
+    """
+    with suppress(OSError), path.open("r+b") as file:
+        found = os.fstat(file.fileno())
+        if not found.st_size and time.time() - found.st_mtime > LEASE_SECONDS:
+            file.write(b"?")
+            print(f"{path} is empty and old, as after a power cut: taken over", file=sys.stderr)

@@ -269,8 +269,11 @@ def hold(
     While this process waits, `check` is called again and again; it may raise.
 
     Raises:
-        RunError: the store cannot be written to. From the folder's methods: the lease was lost.
+        RunError: the store cannot be written to, or the name leads out of it. From the folder's
+            methods: the lease was lost.
     """
+    if name[:1] in ("", ".") or Path(name).name != name:
+        raise RunError(f"{name} is no name of a run: expected that of a folder directly in {store}")
     lost = threading.Event()
 
     def known() -> None:

@@ -231,10 +231,18 @@ ALONE = World()
 
 @functools.cache
 def world() -> World:
-    """The processes that torchrun started, joined; alone where it started no others."""
+    """The processes that torchrun started, joined; alone where it started no others.
+
+    Raises:
+        RequestError: the environment does not say which they are.
+    """
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     if "LOCAL_RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         return ALONE
+    for name in names:
+        value = os.environ.get(name, "")
+        if not value.isdecimal() or len(value) > 9:
+            raise RequestError(f"{name}={value} in the environment: torchrun sets it to a number")
     joined = World(*(int(os.environ[name]) for name in names))
     # Only gradients and what else lies on a device take NCCL.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"

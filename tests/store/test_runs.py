@@ -124,6 +124,39 @@ def test_a_lease_that_another_process_only_looks_at_is_kept(tmp_path: Path) -> N
     assert (tmp_path / "run" / "log.csv").read_bytes() == b"first"
 
 
+def test_a_name_that_leads_out_of_the_store_is_none(tmp_path: Path) -> None:
+    (tmp_path / "store" / ".locks" / "x+").mkdir(parents=True)
+    for name in ("x+/../../out", "..", ".locks", "a/b", "", str(tmp_path / "out")):
+        with (
+            pytest.raises(RunError, match="is no name of a run: expected that of a folder"),
+            runs.hold(tmp_path / "store", name, lambda _: None),
+        ):
+            pytest.fail("it is held")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_an_old_empty_lock_is_taken_over_and_a_new_one_is_another_processs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = tmp_path / ".locks" / "run.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    waited: list[int] = []
+
+    def check() -> None:
+        waited.append(1)
+        if len(waited) == 8:
+            assert not lock.read_bytes(), "it may be another's who writes now"
+            os.utime(lock, times=(0, 0))
+        assert len(waited) < 60
+
+    with runs.hold(tmp_path, "run", lambda _: None, check) as folder:
+        assert len(waited) > 8
+        folder.write("log.csv", b"first")
+    assert capsys.readouterr().err == f"{lock} is empty and old, as after a power cut: taken over\n"
+    assert not lock.exists()
+
+
 def test_a_folder_that_is_another_run_is_refused(tmp_path: Path, compose: Compose) -> None:
     request = resolve(compose(f"runs={tmp_path}"))
     with runs.hold(tmp_path, request.name, lambda _: None) as folder:
