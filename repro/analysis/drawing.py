@@ -249,8 +249,12 @@ def error_axis(figure: Figure, panels: Sequence[Axes], below: str, lowest: float
     highest = max(panel.dataLim.y1 for panel in panels)
     panels[0].set_yscale("log")
     panels[0].set_ylim(0.8 * lowest, min(1.2 * highest, 100))
+    low, high = panels[0].get_ylim()
+    ticks = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
+    if sum(low <= tick <= high for tick in ticks) < 3:
+        ticks = [*ticks[:7], 15, 20, 30, 40, 50, 60, 70, 80, 90, 100]
     for number, panel in enumerate(panels):
-        panel.yaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]))
+        panel.yaxis.set_major_locator(FixedLocator(ticks))
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         panel.yaxis.set_minor_formatter(NullFormatter())
         panel.tick_params(labelbottom=number + 3 >= len(panels))

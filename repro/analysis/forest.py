@@ -102,7 +102,8 @@ def _known(value: Any) -> bool:
 def _axis(axes: Axes, rows: Sequence[Row], height: float) -> None:
     ours = ("relative", "relative_low", "relative_high")
     paper = ("paper_relative", "paper_relative_other")
-    shown = [row for row in rows if _known(row["relative"])]
+    # Costs differ by far more than errors do: they are pointed at, so that errors can be read.
+    shown = [row for row in rows if _known(row["relative"]) and row["kind"] != "cheaper"]
     values = [float(row[key]) for row in shown for key in (*ours, *paper) if _known(row[key])]
     low = max(-FURTHEST, min([*values, -10.0]))
     high = min(FURTHEST, max([*values, 10.0]))
