@@ -19,6 +19,7 @@ from repro.store.identity import base, changes
 from repro.store.ranks import FOLDER as RANKS
 from repro.store.runs import Run
 
+Words = tuple[str, ...]
 INITS = tuple(sorted(file.stem for file in (CONF / "init").glob("*.yaml")))
 
 
@@ -172,19 +173,25 @@ class Comparison:
         return "" if starts_others or usual == self.config.recipe.init else usual
 
     def made(self) -> list[str]:
-        """The command lines that make all runs again, with all that was tested of them."""
-        groups: dict[tuple[tuple[int, ...], tuple[str, ...]], list[str]] = {}
-        for net, runs in self.nets.items():
-            seeds = tuple(sorted(run.config.seed for run in runs))
-            numbers = Counter(one.protocol for one in self.measured if one.runs[0] == runs[0])
-            scale = runs[0].config.scale
-            # A protocol of many numbers shares some of its views with others.
-            tests = tuple(name for name in PROTOCOLS if numbers[name] == len(readings(name, scale)))
-            groups.setdefault((seeds, tests), []).append(net)
-        lines = []
-        for (seeds, tests), nets in groups.items():
-            lines += self.commands(nets, tests, seeds)
-        return lines
+        """The command lines that make all runs again, with all that was tested of each."""
+        seeds_of: dict[tuple[str, Words, Words], list[int]] = {}
+        for run in self.runs:
+            key = (*_asked(run, self.label(run)), self._tested(run))
+            seeds_of.setdefault(key, []).append(run.config.seed)
+        nets_of: dict[tuple[tuple[int, ...], Words, Words], list[str]] = {}
+        for (net, changed, tests), seeds in seeds_of.items():
+            nets_of.setdefault((tuple(sorted(seeds)), changed, tests), []).append(net)
+        return [
+            shlex.join([*shlex.split(line), *changed])
+            for (seeds, changed, tests), nets in nets_of.items()
+            for line in self.commands(nets, tests, seeds)
+        ]
+
+    def _tested(self, run: Run) -> Words:
+        """The protocols of which a run has all numbers: those of many share views with others."""
+        numbers = Counter(one.protocol for one in self.measured if one.runs[0] is run)
+        scale = run.config.scale
+        return tuple(name for name in PROTOCOLS if numbers[name] == len(readings(name, scale)))
 
     def experiment_commands(
         self, name: str, nets: Sequence[str], tests: Sequence[str]
@@ -215,6 +222,16 @@ def by_setting(runs: Sequence[Run], asked: Sequence[str] = ()) -> list[Compariso
     for run in runs:
         groups.setdefault(setting(run.config), []).append(run)
     return [Comparison(shared, members, asked) for shared, members in sorted(groups.items())]
+
+
+def _asked(run: Run, label: str) -> tuple[str, Words]:
+    """A run's label without what was changed in its net and scale, and the words that change it."""
+    words: list[str] = []
+    for group in ("arch", "scale"):
+        name = getattr(run.config, group).name
+        label = label.replace(name, base(name))
+        words += [f"{group}.{key}={value}" for key, value in changes(run.config, group).items()]
+    return label, tuple(words)
 
 
 @lru_cache
