@@ -173,8 +173,8 @@ class Part:
             "experiments_open": [
                 (e.question, line)
                 for e in experiments()
-                for line in commands_of(e.name, comparison)
                 if asked and e.name not in there
+                for line in commands_of(e.name, comparison)
             ],
         }
 

@@ -147,12 +147,13 @@ def pool(contrast: Contrast, comparison: Comparison) -> Pooled | None:
     Seeds are those that all measured pairs have. Where there is none, some pairs are left out: of
     all seeds the one that most pairs have decides which stay (of several such, the lowest).
     """
-    found = {}
+    found, asked = {}, set()
     for wanted in contrast.pairs:
         for pair in _ways(wanted, comparison):
             left, right = (errors_of(side, comparison) for side in pair.sides)
             if seeds := set(left) & set(right):
                 found[pair] = {seed: (left[seed], right[seed]) for seed in seeds}
+                asked.add(wanted)
                 break
     if not found or (contrast.complete and len(found) < len(contrast.pairs)):
         return None
@@ -168,8 +169,7 @@ def pool(contrast: Contrast, comparison: Comparison) -> Pooled | None:
         seeds = set.intersection(*(set(by_seed) for by_seed in found.values()))
     tables = [[by_seed[seed] for seed in sorted(seeds)] for by_seed in found.values()]
     values = np.array(tables).mean(axis=0)  # (seeds, sides, images)
-    there = {way for pair in (*found, *apart) for way in _asked(pair, contrast, comparison)}
-    open_pairs = [pair for pair in contrast.pairs if pair not in there]
+    open_pairs = [pair for pair in contrast.pairs if pair not in asked]
     return Pooled(
         pairs=tuple(found),
         gaps=values[:, 0] - values[:, 1],
@@ -188,10 +188,6 @@ def _ways(pair: Pair, comparison: Comparison) -> tuple[Pair, ...]:
         return (pair,)
     own = comparison.config.recipe.init
     return pair, Pair(*(replace(side, net=f"{side.net}-{own}") for side in pair.sides))
-
-
-def _asked(pair: Pair, contrast: Contrast, comparison: Comparison) -> list[Pair]:
-    return [wanted for wanted in contrast.pairs if pair in _ways(wanted, comparison)]
 
 
 def pooled_words(
