@@ -30,9 +30,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from repro.config.words import read as options_of
+from repro.config.words import show
 from repro.errors import RequestError, RunError
-from repro.options import read as options_of
-from repro.options import show
 
 if TYPE_CHECKING:
     import torch
@@ -93,17 +93,18 @@ def bench(options: dict[str, str]) -> str:
         RequestError: the device is not here.
         RunError: the results could not be written, or a contestant failed.
     """
-    from repro import environment
     from repro.benchmark import measure, page, training
+    from repro.process.device import pick, torch_settings
+    from repro.process.environment import device_name
 
-    chosen, out = environment.device(options["device"]), Path(options["out"])
-    machine = page.machine(environment.device_name(chosen), options["threads"])
+    chosen, out = pick(options["device"]), Path(options["out"])
+    machine = page.machine(device_name(chosen), options["threads"])
     # Before any long work.
     page.kept(out, machine)
     settings = training.config("D", "eighth", "mnist5k")
     settings.threads = int(options["threads"])
     written = "nothing was measured"
-    with environment.torch_settings(settings):
+    with torch_settings(settings):
         for contest in _contests(options, chosen):
             rounds = measure.run(contest, int(options["rounds"]), progress=True)
             # After each, so that what breaks a later one takes nothing with it.

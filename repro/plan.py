@@ -28,8 +28,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from repro.config.words import show
 from repro.errors import RequestError
-from repro.options import show
 
 OWN = ("tflops", "images", "classes", "out")
 
@@ -58,14 +58,14 @@ def main() -> None:
 
 def plan(arguments: list[str]) -> int:
     """Print the plan of a command line; the exit status, 0 or 2."""
-    from repro.refusals import guarded
+    from repro.cli.refusals import guarded
 
     return guarded(lambda: _plan(arguments))
 
 
 def _plan(arguments: list[str]) -> int:
     options, rest = read(arguments)
-    from repro.command import compose, readable
+    from repro.cli.command import compose, readable
     from repro.forecast.page import page, write
     from repro.forecast.rows import Forecast
 

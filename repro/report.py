@@ -20,9 +20,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from repro.config.words import read, show, truth
 from repro.errors import RequestError, RunError
-from repro.options import read, show, truth
-from repro.train.interruption import STATUS, Interrupted, interruptible
+from repro.process.interruption import STATUS, Interrupted, interruptible
 
 DEFAULTS = {"runs": "runs", "out": "reports/latest", "fuse": "", "archive": "false"}
 

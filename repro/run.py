@@ -22,12 +22,12 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:]
     if {"-h", "--help"} & set(arguments):
-        from repro.help import text
-        from repro.options import show
+        from repro.config.help import text
+        from repro.config.words import show
 
         show(text(str(__doc__)))
         sys.exit(0)
-    from repro.command import command
+    from repro.cli.command import command
 
     sys.exit(command(arguments))
 

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import settings
 
-from repro.config import CONF, Config, register, typed
+from repro.cli.command import register
+from repro.config.choices import CONF
+from repro.config.schema import Config, typed
 
 # A busy machine is no failure.
 settings.register_profile("repro", deadline=None)

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from repro.command import _parse, command
-from repro.config import CONF
+from repro.cli.command import _parse, command
+from repro.config.choices import CONF
 from repro.plan import plan
-from repro.train.distributed import world
+from repro.process.distributed import world
 
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=64", "progress=false", "threads=1"]
 
@@ -25,7 +25,7 @@ def nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(*_: object) -> None:
         raise AssertionError("a run was started")
 
-    monkeypatch.setattr("repro.perform.perform", work)
+    monkeypatch.setattr("repro.experiment.finish.perform", work)
 
 
 def refusal(

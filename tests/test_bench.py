@@ -13,12 +13,13 @@ import torch
 from PIL import Image
 
 from repro.analysis.write import write
+from repro.arch import layers
+from repro.arch.cost import cost
 from repro.bench import bench, read
 from repro.benchmark import dense, jpeg, measure, page, startup, training
-from repro.config import Arch, choice
+from repro.config.choices import choice
+from repro.config.schema import Arch
 from repro.errors import RequestError, RunError
-from repro.spec import layers
-from repro.spec.cost import cost
 from repro.store.runs import finished
 
 

@@ -11,9 +11,9 @@ import pytest
 from repro.analysis.claims import claims
 from repro.analysis.experiments import experiments
 from repro.analysis.write import write
-from repro.command import command
-from repro.config import CONF
-from repro.spec.scales import EACH_Q
+from repro.cli.command import command
+from repro.config.choices import CONF
+from repro.protocol.protocols import EACH_Q
 
 NAMES = sorted(file.stem for file in (CONF / "experiments").glob("*.yaml"))
 # The blog's net is an eighth as wide as the paper's, whatever the size: a setting of its own.

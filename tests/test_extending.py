@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from repro.command import command
+from repro.cli.command import command
 from repro.store.runs import finished
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")

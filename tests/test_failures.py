@@ -22,8 +22,8 @@ from PIL import Image
 from repro.analysis.write import write
 from repro.data import sources
 from repro.errors import RunError
+from repro.process.interruption import Interrupted
 from repro.store import runs as store
-from repro.train.interruption import Interrupted
 from repro.train.loop import Outcome, Training
 from tests.data.conftest import fill, save
 from tests.test_run import folders, run

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 import repro.plan
-from repro.command import command
-from repro.config import Data, choice
+from repro.cli.command import command
+from repro.config.choices import choice
+from repro.config.schema import Data
 from repro.data import sources
 from repro.data.sizes import Assumed
 from repro.plan import plan

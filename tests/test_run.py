@@ -21,13 +21,14 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from repro import launch, perform
-from repro.command import command
-from repro.config import Config
+from repro.cli import launchers
+from repro.cli.command import command
+from repro.config.schema import Config
 from repro.errors import RunError
-from repro.perform import Performance
+from repro.experiment import finish
+from repro.experiment.finish import Performance
+from repro.process.interruption import Interrupted, Stop
 from repro.store import runs as store
-from repro.train.interruption import Interrupted, Stop
 from repro.train.loop import Training
 
 # Few layers, few images, one thread: a run in about a second.
@@ -342,7 +343,7 @@ def test_a_signal_after_the_last_step_still_ends_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(perform, "summary", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        patch.setattr(finish, "summary", lambda _: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(SystemExit) as ended:
             run(tmp_path, "-m", "arch=A,B", "test=[centre]")
     assert ended.value.code == 75
@@ -381,7 +382,7 @@ def test_an_interruption_before_any_run_leaves_no_traceback(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("repro.command.compose", interrupted)
+    monkeypatch.setattr("repro.cli.command.compose", interrupted)
     assert command([]) == 75
 
 
@@ -389,7 +390,7 @@ def test_an_interruption_before_any_run_leaves_no_traceback(
 def test_a_signal_before_any_run_or_between_two_is_status_75(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, typed, jobs = signal.getsignal(number), launch.typed, []
+    before, typed, jobs = signal.getsignal(number), launchers.typed, []
 
     def signalled(*_: object) -> None:
         os.kill(os.getpid(), number)
@@ -400,13 +401,13 @@ def test_a_signal_before_any_run_or_between_two_is_status_75(
             signalled()
         return typed(config)
 
-    monkeypatch.setattr(launch, "typed", begins)
+    monkeypatch.setattr(launchers, "typed", begins)
     with pytest.raises(SystemExit) as ended:
         run(tmp_path, "-m", "arch=A,B", "test=[centre]")
     assert ended.value.code == 75
     assert set(folders(tmp_path)) == {"A-S256"}
     assert (folders(tmp_path)["A-S256"] / "result.json").is_file()
-    monkeypatch.setattr("repro.command.compose", signalled)
+    monkeypatch.setattr("repro.cli.command.compose", signalled)
     with pytest.raises(SystemExit) as ended:
         command([])
     assert ended.value.code == 75
@@ -476,7 +477,7 @@ def test_two_processes_on_one_run_train_it_once(
         said.append(line)
         other.send_signal(signal.SIGCONT)
 
-    monkeypatch.setattr("repro.perform.say", say)
+    monkeypatch.setattr("repro.experiment.finish.say", say)
     assert run(tmp_path, *words) == 0
     text = other.communicate(timeout=120)[1]
     assert other.returncode == 0, text

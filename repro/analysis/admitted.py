@@ -11,7 +11,7 @@ from repro.analysis.deviations import deviations
 from repro.analysis.learning import LOG, read_log
 from repro.analysis.settings import Setting, setting
 from repro.errors import RequestError, one_line
-from repro.spec import scales
+from repro.protocol import protocols
 from repro.store import ranks, views
 from repro.store import runs as store
 from repro.store.runs import Run
@@ -72,7 +72,7 @@ def _describable(run: Run) -> bool:
     """Whether its configuration is that of a net, tested in ways that there are."""
     config = run.config
     try:
-        scales.check(config.scale, config.test, config.size.crop)
+        protocols.check(config.scale, config.test, config.size.crop)
         deviations(run)
     except (RequestError, ValueError, LookupError, ArithmeticError, TypeError) as error:
         print(f"left out: {run.folder / 'config.yaml'}: {one_line(error)}", file=sys.stderr)

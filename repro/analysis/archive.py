@@ -10,7 +10,7 @@ import numpy as np
 from repro.analysis.measured import Measured, kept, seconds
 from repro.analysis.settings import Comparison
 from repro.errors import RequestError
-from repro.spec.scales import PROTOCOLS, View, views
+from repro.protocol.protocols import PROTOCOLS, View, views
 from repro.store import ranks
 from repro.store import views as stored
 from repro.store.files import write_whole

@@ -7,19 +7,15 @@ from itertools import groupby
 
 import pandas as pd
 
-from repro.config import Arch, Config, choice
+from repro.arch import layers
+from repro.arch.cost import cost, multiply_adds, parameters, receptive_field
+from repro.arch.geometry import LRN_WINDOW, block_sides, geometry, lrn_channels, map_side
+from repro.arch.layers import Conv, Net
+from repro.config.choices import choice
+from repro.config.schema import Arch, Config
 from repro.paper import published
-from repro.spec import layers
-from repro.spec.cost import cost, multiply_adds, parameters, receptive_field
-from repro.spec.geometry import (
-    LRN_WINDOW,
-    block_sides,
-    geometry,
-    lrn_channels,
-    map_side,
-)
-from repro.spec.layers import Conv, Net
-from repro.spec.scales import EACH_Q, PAPER_CROP, pixels
+from repro.protocol.protocols import EACH_Q
+from repro.protocol.scales import PAPER_CROP, pixels
 from repro.store.runs import ACTIVATIONS, Run
 
 TABLE1 = ("A", "A-LRN", "B", "C", "D", "E")

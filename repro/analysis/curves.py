@@ -23,7 +23,7 @@ from repro.analysis.drawing import (
 from repro.analysis.experiments import Experiment, measured_nets
 from repro.analysis.settings import Comparison
 from repro.analysis.tables import scale_label
-from repro.spec.scales import EACH_Q
+from repro.protocol.protocols import EACH_Q
 
 HOW = {"each_scale": "dense", "crops_each_scale": "multi-crop"}
 Curve = dict[int, Point]

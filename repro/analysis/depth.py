@@ -8,16 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from repro.analysis.built import TABLE1, at_full_size
-from repro.analysis.drawing import (
-    COLOURS,
-    WIDTH,
-    Drawn,
-    Point,
-    drawn,
-    legend,
-    mark,
-    seed_marks,
-)
+from repro.analysis.drawing import COLOURS, WIDTH, Drawn, Point, drawn, legend, mark, seed_marks
 from repro.analysis.intervals import difference
 from repro.analysis.settings import Comparison
 from repro.paper import published

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from repro.analysis.built import TABLE1, as_run, at_full_size
-from repro.config import STATISTICS_IMAGES, Recipe, choice
+from repro.arch import layers
+from repro.arch.cost import receptive_field
+from repro.arch.geometry import LRN_WINDOW, block_sides, lrn_channels, map_side
+from repro.config.choices import choice
+from repro.config.schema import STATISTICS_IMAGES, Recipe
 from repro.paper import published
-from repro.spec import layers
-from repro.spec.cost import receptive_field
-from repro.spec.geometry import LRN_WINDOW, block_sides, lrn_channels, map_side
-from repro.spec.scales import PAPER_CROP, pixels, readings
+from repro.protocol.protocols import readings
+from repro.protocol.scales import PAPER_CROP, pixels
 from repro.store.identity import base, changes
 from repro.store.runs import Run
 

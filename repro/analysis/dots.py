@@ -30,7 +30,7 @@ from repro.analysis.measured import members
 from repro.analysis.settings import Comparison
 from repro.analysis.tables import OPEN, cell, net_title, ordered
 from repro.paper import published
-from repro.spec.scales import PROTOCOLS
+from repro.protocol.protocols import PROTOCOLS
 
 WORDS = {
     "single_scale": "dense, one Q",

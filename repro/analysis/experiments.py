@@ -14,9 +14,9 @@ from repro.analysis.claims import Claim, claims
 from repro.analysis.measured import members, spread
 from repro.analysis.settings import Comparison
 from repro.analysis.tables import cell, net_title, percent
-from repro.config import CONF, first_comment
+from repro.config.choices import CONF, first_comment
 from repro.paper import published
-from repro.spec.scales import EACH_Q, PROTOCOLS
+from repro.protocol.protocols import EACH_Q, PROTOCOLS
 
 ORDER = (
     *("depth", "lrn", "conv1x1", "filter_size", "scale", "test_scale", "test_crops", "fusion"),

@@ -14,7 +14,7 @@ from repro.analysis.dots import errors
 from repro.analysis.drawing import STYLE, WIDTH, Drawn, drawn
 from repro.analysis.learning import learning_curves
 from repro.analysis.settings import Comparison
-from repro.spec.scales import PICTURED
+from repro.protocol.scales import PICTURED
 from repro.store.runs import Run
 
 

@@ -16,7 +16,7 @@ from repro.analysis.obstacles import obstacle
 from repro.analysis.settings import Comparison
 from repro.analysis.sides import Contrast, Pair, errors_of, pool, pooled_words, side_words
 from repro.analysis.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Answer, Rule, decide
-from repro.spec.scales import views
+from repro.protocol.protocols import views
 from repro.store.runs import Run
 
 

@@ -14,10 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from repro.config import Init
+from repro.config.schema import Init
 from repro.errors import RequestError, one_line
 from repro.paper import published
-from repro.spec.scales import PROTOCOLS, View, readings, views_at
+from repro.protocol.protocols import PROTOCOLS, View, readings, views_at
 from repro.store import views as stored
 from repro.store.identity import base
 from repro.store.ranks import Kept, Ranks, read

@@ -8,10 +8,11 @@ from repro.analysis.built import as_run
 from repro.analysis.measured import members
 from repro.analysis.settings import Comparison
 from repro.analysis.sides import Pair, Side
-from repro.config import Config
-from repro.spec.geometry import LRN_WINDOW, geometry, lrn_channels
-from repro.spec.layers import at_full_size
-from repro.spec.scales import PROTOCOLS, pixels, readings
+from repro.arch.geometry import LRN_WINDOW, geometry, lrn_channels
+from repro.arch.layers import at_full_size
+from repro.config.schema import Config
+from repro.protocol.protocols import PROTOCOLS, readings
+from repro.protocol.scales import pixels
 from repro.store.runs import Run
 
 WHOLE_IMAGE = {"dense", "windows"}

@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 
 from repro.analysis.measured import Measured, fuse, measure, members, net_label, usual_init
-from repro.config import CONF, Config, choice
+from repro.config.choices import CONF, choice
+from repro.config.schema import Config
 from repro.paper import published
-from repro.spec.scales import ONE_NUMBER, PROTOCOLS, readings
+from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings
 from repro.store.identity import base, changes
 from repro.store.ranks import FOLDER as RANKS
 from repro.store.runs import Run

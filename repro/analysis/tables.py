@@ -11,10 +11,10 @@ from repro.analysis.built import TABLE1, as_run
 from repro.analysis.deviations import deviations
 from repro.analysis.measured import members, spread
 from repro.analysis.settings import Comparison
-from repro.config import CONF
+from repro.arch.cost import cost
+from repro.config.choices import CONF
 from repro.paper import published
-from repro.spec.cost import cost
-from repro.spec.scales import ONE_NUMBER
+from repro.protocol.protocols import ONE_NUMBER
 from repro.store.runs import Run
 
 OPEN = "not run"

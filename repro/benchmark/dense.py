@@ -20,7 +20,8 @@ from repro.data.split import Split
 from repro.evaluate.views import Prepare, compute
 from repro.nets.dense import Dense
 from repro.nets.vgg import VGG
-from repro.spec.scales import View, pixels
+from repro.protocol.protocols import View
+from repro.protocol.scales import pixels
 
 SCALES = (256, 384, 512)
 """Test scales Q, in the paper's pixels."""

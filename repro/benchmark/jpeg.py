@@ -20,7 +20,7 @@ from repro.data.loader import TrainingCrops, normalise
 from repro.data.prescaled import prescaled
 from repro.data.split import Split
 from repro.errors import RequestError
-from repro.spec.scales import PAPER_CROP
+from repro.protocol.scales import PAPER_CROP
 
 BATCH = 32
 SCALES = ((256, 256), (256, 512))

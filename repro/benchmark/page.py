@@ -14,8 +14,8 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from repro.analysis.drawing import COLOURS, STYLE, Drawn, drawn
 from repro.benchmark.measure import summary
-from repro.environment import cpu
 from repro.errors import RequestError, one_line
+from repro.process.environment import cpu
 from repro.store.files import write_whole
 
 COLUMNS = ["contest", "contestant", "round", "rate", "unit", "machine"]

@@ -12,8 +12,8 @@ import numpy as np
 
 from repro.benchmark.measure import Contest, check_ended
 from repro.benchmark.training import config
-from repro.request import resolve
-from repro.spec.scales import PROTOCOLS, views
+from repro.experiment.request import resolve
+from repro.protocol.protocols import PROTOCOLS, views
 from repro.store import views as stored
 from repro.store.runs import hold
 from repro.store.views import Posteriors

@@ -10,7 +10,8 @@ import torch
 
 from repro.benchmark.measure import Contest, check_ended
 from repro.benchmark.training import bare, config, digits
-from repro.config import Recipe, choice
+from repro.config.choices import choice
+from repro.config.schema import Recipe
 
 NETS = ("A", "B", "C", "D", "E")
 # Of about the same work.

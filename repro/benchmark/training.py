@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from repro.arch import layers
+from repro.arch import work as work_of
 from repro.benchmark.measure import Contest, Work
-from repro.config import Arch, Config, Data, Init, Recipe, Scale, Size, choice, typed
+from repro.config.choices import choice
+from repro.config.schema import Arch, Config, Data, Init, Recipe, Scale, Size, typed
 from repro.data.images import ArrayImages
 from repro.data.loader import TrainingCrops, normalise
 from repro.data.sources import load
@@ -25,13 +28,11 @@ from repro.data.split import Split
 from repro.data.statistics import Statistics, compute
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG
-from repro.spec import layers
-from repro.spec import work as work_of
-from repro.spec.scales import pixels
+from repro.process.interruption import Stop
+from repro.protocol.scales import pixels
 from repro.store.runs import Folder
 from repro.train import rate
 from repro.train.chance import Chance
-from repro.train.interruption import Stop
 from repro.train.loop import Training
 from repro.train.optimisers import OPTIMISERS
 

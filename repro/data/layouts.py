@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from repro.config import Data
+from repro.config.schema import Data
 from repro.data import folders
 from repro.data.folders import Files, held_out
 from repro.errors import RequestError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from repro.config import Data
+from repro.config.schema import Data
 from repro.data import sources
 from repro.data.split import Description
 from repro.errors import RequestError

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from repro.config import Data
+from repro.config.schema import Data
 from repro.data import folders, layouts
 from repro.data.downloads import fetched
 from repro.data.folders import Files, held_out

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from repro.config import STATISTICS_IMAGES
+from repro.config.schema import STATISTICS_IMAGES
 from repro.data.images import ArrayImages
 from repro.data.split import Split
 from repro.store.files import write_whole

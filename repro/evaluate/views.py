@@ -12,16 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from repro.arch.cost import receptive_field
+from repro.arch.geometry import score_map_side
 from repro.data.split import Split
 from repro.data.whole import WASTE, centre_crops, whole_images
 from repro.evaluate.memory import Fitting
 from repro.nets.dense import Dense, mixes_shapes
 from repro.nets.vgg import VGG
-from repro.spec.cost import receptive_field
-from repro.spec.geometry import score_map_side
-from repro.spec.scales import GRID, View, pixels
+from repro.process.distributed import ALONE, World
+from repro.protocol.protocols import GRID, View
+from repro.protocol.scales import pixels
 from repro.store.views import Posteriors
-from repro.train.distributed import ALONE, World
 
 Prepare = Callable[[Tensor], Tensor]
 """Takes grey levels (N, C, H, W) from the loader to the net's input, on its device."""

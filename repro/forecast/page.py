@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from repro.arch import memory
+from repro.arch.cost import cost
 from repro.errors import RequestError
 from repro.forecast.rows import Row
 from repro.paper.published import TRAINING_WEEKS
-from repro.spec import memory
-from repro.spec.cost import cost
 
 WEEK = 7 * 24
 """Hours."""

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from repro import environment
-from repro.config import Config
+from repro.arch import memory, work
+from repro.arch.cost import cost
+from repro.config.schema import Config
 from repro.data.sizes import Assumed, Counts
+from repro.experiment.request import Request, base_data, resolve
 from repro.forecast.speed import Rate, measured, said
-from repro.request import Request, base_data, resolve
-from repro.spec import memory, work
-from repro.spec.cost import cost
+from repro.process.device import pick
 from repro.store.runs import Started, started
 
 HOUR = 3600
@@ -80,7 +80,7 @@ class Forecast:
         for member in request.lineage():
             member.check_folder()
         if self.tflops is None:
-            environment.device(config.device)
+            pick(config.device)
         self._bar.update()
         return request
 

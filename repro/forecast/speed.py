@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from repro import environment
-from repro.config import Config
-from repro.request import Request
-from repro.spec import work
-from repro.spec.cost import cost
+from repro.arch import work
+from repro.arch.cost import cost
+from repro.config.schema import Config
+from repro.experiment.request import Request
+from repro.process.device import pick
+from repro.process.environment import speed
 from repro.store import identity
 from repro.store.runs import Started
 from repro.train import rate
@@ -50,7 +51,7 @@ def measured(requests: Sequence[Request], earlier: Sequence[Started]) -> dict[st
 def _by_runs(request: Request, earlier: Sequence[Started]) -> Rate | None:
     """By the training of the same net on this machine, the loading of images included."""
     config = request.config
-    here = environment.speed(config, environment.device(config.device))
+    here = speed(config, pick(config.device))
     speeds = [
         run.result["images_per_second"]
         for run in earlier
@@ -82,7 +83,7 @@ def _by_timing(request: Request, timed: dict[tuple[Any, ...], Rate]) -> Rate:
     for key in (size, own):
         if key in timed:
             return timed[key]
-    device = environment.device(config.device)
+    device = pick(config.device)
     where = f"{device.type}, {config.precision}"
     if device.type == "cpu":
         where += f", {config.threads} threads"

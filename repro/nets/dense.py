@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from repro.arch.layers import Conv, Net, Pool, output_side
 from repro.nets.vgg import VGG
-from repro.spec.layers import Conv, Net, Pool, output_side
 
 
 class Dense(nn.Module):

@@ -13,9 +13,9 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor, nn
 
+from repro.arch import layers as spec
 from repro.errors import RequestError
 from repro.nets.vgg import VGG
-from repro.spec import layers as spec
 
 Fill = Callable[[Tensor, float, Generator], object]
 """Fills a weight; the second argument is the root of full fan-in over its own."""

@@ -1,7 +1,7 @@
 """A configuration of Table 1 as a net (Section 2.1).
 
 The net is two plain sequences, `features` and `classifier`, built layer by layer from the list
-that `repro.spec.layers` reads from the YAML. For A, B, D and E the names of its weights are
+that `repro.arch.layers` reads from the YAML. For A, B, D and E the names of its weights are
 those of torchvision's vgg11, vgg13, vgg16 and vgg19, so that either loads the other's.
 """
 
@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from repro.arch import layers as spec
+from repro.arch.geometry import LRN_WINDOW
 from repro.nets.dropout import Dropout
-from repro.spec import layers as spec
-from repro.spec.geometry import LRN_WINDOW
 
 
 class VGG(nn.Module):

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from repro.config import Arch
+from repro.config.schema import Arch
 
 PROTOCOL_OF_TABLE = {3: "single_scale", 4: "multi_scale"}
 CLASSES = 1000
@@ -79,7 +79,7 @@ def error_of(protocol: str, net: str, metric: str) -> float | None:
     """The published error of a net or an ensemble (Tables 3 to 6), or None where there is none.
 
     Args:
-        protocol: how it was tested, as in `repro.spec.scales.PROTOCOLS`.
+        protocol: how it was tested, as in `repro.protocol.protocols.PROTOCOLS`.
         net: as in `D-jitter`; the nets of an ensemble joined by `+`, in any order.
         metric: `top1_error` or `top5_error`.
     """

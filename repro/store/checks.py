@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from repro.config import Config, check_numbers
+from repro.config.schema import Config, check_numbers
 from repro.store.identity import GROUPS
 
 NAME = re.compile(r"[^\W_][\w.+=,\[\]-]*")

@@ -12,7 +12,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from repro.config import CONF, Config, choice
+from repro.config.choices import CONF, choice
+from repro.config.schema import Config
 
 SCHEMA = 2
 """2: scale models keep the paper's maps, normal initialisations go by fan-in, centre crops are

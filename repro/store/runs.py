@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from repro.config import Config, typed
+from repro.config.schema import Config, typed
 from repro.errors import RequestError, RunError, flat, one_line
 from repro.store import identity as identities
 from repro.store.checks import LONGEST, NAME, check_config, check_result

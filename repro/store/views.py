@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.errors import RequestError, one_line
-from repro.spec.scales import View
+from repro.protocol.protocols import View
 
 LOGARITHMS_ABOVE = 100
 SUM_TOLERANCE = 0.02

@@ -23,15 +23,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from repro.config import EAGER, Config
+from repro.config.schema import EAGER, Config
 from repro.data.loader import TrainingCrops
 from repro.nets.dropout import seed, share
 from repro.nets.vgg import VGG
+from repro.process.distributed import ALONE, World
+from repro.process.interruption import Interrupted, Stop
 from repro.store.runs import Folder
 from repro.train.chance import Chance
 from repro.train.checkpoint import Pace, load_checkpoint, save_checkpoint
-from repro.train.distributed import ALONE, World
-from repro.train.interruption import Interrupted, Stop
 from repro.train.optimisers import OPTIMISERS
 from repro.train.place import Place
 from repro.train.schedule import Schedule, schedule

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import optim
 
-from repro.config import Recipe
+from repro.config.schema import Recipe
 
 OPTIMISERS: dict[str, Callable[[Any, Recipe], optim.Optimizer]] = {
     "sgd": lambda weights, recipe: optim.SGD(

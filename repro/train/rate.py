@@ -9,12 +9,12 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from repro import environment
-from repro.config import EAGER, Config
+from repro.arch import work
+from repro.arch.cost import cost
+from repro.arch.layers import Linear, Net
+from repro.config.schema import EAGER, Config
 from repro.nets.vgg import VGG
-from repro.spec import work
-from repro.spec.cost import cost
-from repro.spec.layers import Linear, Net
+from repro.process.device import torch_settings
 from repro.train.optimisers import OPTIMISERS
 
 LONG = 0.25
@@ -36,7 +36,7 @@ def measure(net: Net, config: Config, device: torch.device) -> tuple[float, int]
     """
     net = without_hidden(net) if cost(net).parameters > LARGE else net
     images, rate = 0, 0.0
-    with environment.torch_settings(config):
+    with torch_settings(config):
         trained = VGG(net, config.recipe.dropout).to(device)
         trained.to(memory_format=torch.channels_last)
         if config.precision == "float64":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
-from repro.config import Recipe
+from repro.config.schema import Recipe
 
 SCHEDULES = ("plateau", "linear", "constant")
 

@@ -12,10 +12,10 @@ import pytest
 
 from repro.analysis.claims import judge
 from repro.analysis.settings import by_setting
-from repro.config import Config
-from repro.request import resolve
-from repro.spec.scales import PROTOCOLS
-from repro.spec.scales import views as views_of
+from repro.config.schema import Config
+from repro.experiment.request import resolve
+from repro.protocol.protocols import PROTOCOLS
+from repro.protocol.protocols import views as views_of
 from repro.store import views
 from repro.store.runs import finished, hold
 from repro.store.views import Posteriors

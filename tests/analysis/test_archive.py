@@ -14,9 +14,9 @@ import pytest
 
 from repro.analysis.settings import by_setting
 from repro.analysis.write import write
-from repro.command import compose
+from repro.cli.command import compose
 from repro.errors import RequestError
-from repro.request import resolve
+from repro.experiment.request import resolve
 from repro.store import runs as store
 from tests.analysis.conftest import MakeRun
 from tests.analysis.test_golden import GOLDEN, texts

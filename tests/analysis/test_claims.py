@@ -10,7 +10,7 @@ import pytest
 
 from repro.analysis.claims import COLUMNS, claims, judge
 from repro.analysis.settings import by_setting
-from repro.config import CONF
+from repro.config.choices import CONF
 from repro.paper import published
 from repro.store.runs import finished
 from tests.analysis.conftest import LARGE, MakeRun, judged

@@ -18,8 +18,8 @@ import pytest
 from repro import report
 from repro.analysis import write as writing
 from repro.analysis.write import write
+from repro.config.words import show
 from repro.errors import RequestError
-from repro.options import show
 from repro.store import views
 from repro.store.ranks import Images, Kept, Ranks, file_of
 from repro.store.ranks import write as write_ranks

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from repro.analysis.deviations import deviations, not_covered
-from repro.config import Config
-from repro.request import resolve
+from repro.config.schema import Config
+from repro.experiment.request import resolve
 from repro.store.runs import Run
 from tests.analysis.conftest import result
 from tests.conftest import Compose

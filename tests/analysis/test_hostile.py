@@ -16,7 +16,7 @@ import yaml
 from repro.analysis.html import LINK
 from repro.analysis.page import plain
 from repro.analysis.write import write
-from repro.config import typed
+from repro.config.schema import typed
 from repro.store import identity
 from tests.analysis.conftest import MakeRun
 

@@ -14,8 +14,8 @@ from repro.analysis.measured import COLUMNS, members
 from repro.analysis.settings import command
 from repro.analysis.tables import net_title
 from repro.analysis.write import write
+from repro.config.words import read
 from repro.errors import RequestError
-from repro.options import read
 from repro.report import DEFAULTS
 from repro.store import views
 from repro.store.runs import finished

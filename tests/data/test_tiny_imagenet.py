@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from repro.config import Data, choice
+from repro.config.choices import choice
+from repro.config.schema import Data
 from repro.data import sources
 from repro.data.split import Source
 from repro.errors import RequestError

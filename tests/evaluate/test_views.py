@@ -11,15 +11,16 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import five_crop
 
-from repro.config import Arch
+from repro.arch.layers import read
+from repro.config.schema import Arch
 from repro.data.images import ArrayImages, FileImages
 from repro.data.rescale import rescale
 from repro.data.split import Split
 from repro.evaluate.views import centre_error, compute, grid
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG
-from repro.spec.layers import read
-from repro.spec.scales import View, pixels
+from repro.protocol.protocols import View
+from repro.protocol.scales import pixels
 from tests.nets.test_vgg import spec
 
 SHAPES = [(60, 40), (40, 60), (50, 50), (60, 40), (33, 97), (120, 80)]

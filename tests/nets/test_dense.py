@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from repro.config import Arch
+from repro.arch import layers
+from repro.config.schema import Arch
 from repro.nets.dense import Dense, mixes_shapes
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG
-from repro.spec import layers
 from tests.nets.test_vgg import spec
 
 

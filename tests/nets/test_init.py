@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 
-from repro.config import Arch, Size, choice
+from repro.arch import layers
+from repro.config.choices import choice
+from repro.config.schema import Arch, Size
 from repro.errors import RequestError
 from repro.nets.activations import rms
 from repro.nets.init import FILLS, copied, copy_layers, initialise
 from repro.nets.vgg import VGG
-from repro.spec import layers
 from tests.nets.test_vgg import spec
 
 

@@ -5,10 +5,11 @@ import torch
 import torchvision
 from torch import nn
 
-from repro.config import Arch, choice
+from repro.arch import layers
+from repro.arch.cost import cost
+from repro.config.choices import choice
+from repro.config.schema import Arch
 from repro.nets.vgg import VGG
-from repro.spec import layers
-from repro.spec.cost import cost
 
 THEIRS = {
     "A": "vgg11",

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from repro.analysis.built import at_full_size
-from repro.config import CONF, Arch, choice
+from repro.arch.cost import cost
+from repro.config.choices import CONF, choice
+from repro.config.schema import Arch
 from repro.paper import published
-from repro.spec.cost import cost
 
 
 def test_spot_checks_against_the_paper() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from repro.errors import RequestError
-from repro.request import resolve
+from repro.experiment.request import resolve
 from tests.conftest import Compose
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from repro.errors import RequestError, RunError
-from repro.request import resolve
+from repro.experiment.request import resolve
 from repro.store import files, runs
 from tests.conftest import Compose
 

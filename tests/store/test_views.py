@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro.errors import RequestError
-from repro.spec.scales import View
+from repro.protocol.protocols import View
 from repro.store import views
 from repro.store.views import Posteriors
 

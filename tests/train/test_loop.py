@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from repro.config import EAGER, Arch, Config
+from repro.arch import layers
+from repro.config.schema import EAGER, Arch, Config
 from repro.data.images import ArrayImages
 from repro.data.loader import TrainingCrops, normalise
 from repro.data.split import Split
 from repro.data.statistics import compute
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG
-from repro.spec import layers
+from repro.process.interruption import Interrupted, Stop
 from repro.store.runs import Folder
 from repro.train.chance import Chance, chance
-from repro.train.interruption import Interrupted, Stop
 from repro.train.loop import Outcome, Training
 from tests.conftest import Compose
 

@@ -1,0 +1,98 @@
+"""What training holds in memory at once, from the layer list: an estimate, nothing is allocated.
+
+What is kept for the backward pass, of each image of the batch: the input; what each convolution
+puts out once it is rectified (in place, so it is kept once; with batch normalisation what went
+into that too); four maps inside local response normalisation; what each pooling puts out, with
+the place of each maximum in 8 bytes; of each hidden FC layer what it puts out, the dropout's mask
+and the product of both; the soft-max. Left out: what libraries use while they compute a layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from repro.arch.cost import cost
+from repro.arch.layers import LRN, Conv, Layer, Linear, Net, Pool, output_side
+from repro.config.schema import Recipe
+
+ACTIVATION_BYTES = {"float32": 4, "tf32": 4, "bf16": 2, "float64": 8}
+PLACE_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that training holds at once."""
+
+    weights: int
+    """With bf16 the copies that are computed with too."""
+    gradients: int
+    optimiser: int
+    """Momentum, or Adam's two moments."""
+    activations: int
+    """Kept for the backward pass of one batch, the input included."""
+
+    @property
+    def state(self) -> int:
+        """All that does not depend on the batch."""
+        return self.weights + self.gradients + self.optimiser
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.state + self.activations
+
+
+def training(net: Net, recipe: Recipe, precision: str, finetune: str = "all") -> Memory:
+    """What training a net by a recipe holds in memory.
+
+    Args:
+        net: the layers.
+        recipe: its batch and its optimiser.
+        precision: of the run; weights are kept in float64 or float32.
+        finetune: `all`, or `fc`: only the FC layers have gradients.
+    """
+    number = 8 if precision == "float64" else 4
+    copies = 2 if precision == "bf16" else 0
+    every = cost(net).parameters
+    trained = every if finetune == "all" else _fc_parameters(net)
+    moments = 2 if recipe.optimiser == "adam" else int(recipe.momentum > 0)
+    return Memory(
+        weights=every * (number + copies),
+        gradients=trained * number,
+        optimiser=trained * number * moments,
+        activations=recipe.batch * _kept(net, ACTIVATION_BYTES[precision], finetune),
+    )
+
+
+def _fc_parameters(net: Net) -> int:
+    return sum((fc.in_channels * fc.side**2 + 1) * fc.out_features for fc in net.linears)
+
+
+def _kept(net: Net, number: int, finetune: str) -> int:
+    """Bytes kept for the backward pass of one image, `number` bytes to an activation."""
+    side, channels = net.crop, net.channels
+    total = number * channels * side**2 if finetune == "all" else 0
+    for layer in net.layers:
+        if isinstance(layer, Conv):
+            channels = layer.out_channels
+        if isinstance(layer, Linear) or finetune == "all":
+            total += _kept_by(layer, channels, output_side(layer, side), number)
+        elif layer is net.layers[-len(net.linears) - 1]:
+            # What the first FC layer takes in; no layer before it has a gradient.
+            total += number * channels * output_side(layer, side) ** 2
+        side = output_side(layer, side)
+    return total
+
+
+def _kept_by(layer: Layer, channels: int, side: int, number: int) -> int:
+    """Bytes that one layer keeps of one image; `channels` and `side` of what it puts out."""
+    match layer:
+        case Conv():
+            return number * channels * side**2 * (2 if layer.batch_norm else 1)
+        case LRN():
+            # The squares are padded by two channels on either side before they are summed.
+            return number * (4 * channels + 4) * side**2
+        case Pool():
+            return (number + PLACE_BYTES) * channels * side**2
+        case Linear():
+            return number * layer.out_features * (3 if layer.hidden else 1)

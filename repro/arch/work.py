@@ -1,0 +1,46 @@
+"""What training and testing a net compute, in floating point operations (two a multiply-add)."""
+
+from __future__ import annotations
+
+from repro.arch.cost import cost, multiply_adds
+from repro.arch.geometry import map_side, score_map_side
+from repro.arch.layers import Net
+from repro.protocol.protocols import GRID, View
+from repro.protocol.scales import pixels
+
+PASSES = 3
+"""Forward passes that a training step costs: its own, the gradients of the activations and those
+of the weights, each as many multiply-adds."""
+
+
+def training(net: Net, finetune: str = "all") -> int:
+    """Of a training step, for one image.
+
+    Args:
+        net: the layers.
+        finetune: `all`, or `fc`: the convolutions have no gradients and only pass forward.
+    """
+    if finetune == "all":
+        return PASSES * cost(net).flops
+    side, classifier = map_side(net, net.crop), 0
+    for layer in net.linears:
+        classifier += 2 * multiply_adds(layer, side)
+        side = 1
+    return cost(net).flops + (PASSES - 1) * classifier
+
+
+def view(net: Net, looked_at: View) -> int:
+    """Of one view of one test image (Section 3.2), a square of side Q where it is looked at whole.
+
+    A photograph is longer than that square by the ratio of its sides, and so is what it costs.
+    """
+    side = pixels(looked_at.q, net.crop)
+    match looked_at.kind:
+        case "dense":
+            return cost(net, side).flops
+        case "grid":
+            return GRID**2 * cost(net).flops
+        case "windows":
+            return score_map_side(net, side) ** 2 * cost(net).flops
+        case _:
+            return cost(net).flops

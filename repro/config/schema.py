@@ -1,0 +1,231 @@
+"""What can be configured: the typed schema behind `conf/`.
+
+Every key of every group is a field here, so that a value of the wrong type or an unknown key is
+refused while Hydra composes the configuration, and `32` means the same run however it was typed.
+What a number must be stands beside it; what values must satisfy together is checked in
+`repro.experiment.request`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+from repro.errors import RequestError
+
+EAGER = "none"
+"""The value of `compile` that compiles nothing."""
+
+STATISTICS_IMAGES = 10_000
+"""Of more image files than this, the mean and the principal colours are taken from as many."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a number must be."""
+
+    holds: Callable[[float], bool]
+    words: str
+
+
+def above_zero(most: float) -> dict[str, Any]:
+    """What stands beside a key whose number is above zero and not absurd."""
+    return {"bound": Bound(lambda value: 0 < value <= most, f"a number above zero, up to {most}")}
+
+
+def from_zero(most: float) -> dict[str, Any]:
+    """What stands beside a key whose number is zero or above, and not absurd."""
+    words = f"zero or a number above it, up to {most}"
+    return {"bound": Bound(lambda value: 0 <= value <= most, words)}
+
+
+MANY = 1_000_000_000
+"""More than this of anything that is counted is a slip of the keyboard."""
+HALVINGS = 5
+"""How often each net of Table 1 halves its maps, once a block: 224 pixels become 7 cells."""
+HALVINGS_KEPT = {
+    "bound": Bound(lambda value: 0 <= value <= HALVINGS, f"a number from 0 to {HALVINGS}")
+}
+SHARE = {"bound": Bound(lambda value: 0 <= value < 1, "zero or a number above it, below one")}
+SEED = {
+    "bound": Bound(lambda value: 0 <= value < 2**32, "zero or a number above it, below 4294967296")
+}
+
+
+@dataclass
+class Arch:
+    """A net as Table 1 writes it: blocks of layers, each ended by a pooling, then FC layers."""
+
+    name: str
+    blocks: list[list[str]]
+    pool: str = "maxpool2/2"
+    fc: list[str] = field(default_factory=lambda: ["FC-4096", "FC-4096", "FC-classes"])
+    batch_norm: bool = False
+    conv_bias: bool = True
+
+
+@dataclass
+class Scale:
+    """Training scale S in paper pixels, drawn from [smin, smax] (Section 3.1)."""
+
+    name: str
+    smin: int = field(metadata=above_zero(4096))
+    smax: int = field(metadata=above_zero(4096))
+    parent: str | None = None
+    """The scale whose finished net of the same configuration this one starts from."""
+    lr_factor: float = field(default=1.0, metadata=above_zero(1000))
+    """Learning rate as a share of the recipe's."""
+
+
+@dataclass
+class Size:
+    """How large the experiment is: the paper's (224, 5, 1) or a scale model of it."""
+
+    name: str
+    crop: int = field(metadata=above_zero(1024))
+    """Side of the training crop in pixels."""
+    poolings: int = field(metadata=HALVINGS_KEPT)
+    """Of the net's five halvings, how many are kept; the first ones are left out."""
+    width: float = field(metadata=above_zero(8))
+    """Multiplier of every layer's channels."""
+
+
+@dataclass
+class Data:
+    """Where images come from and how they are split."""
+
+    name: str
+    channels: int
+    mirror: bool
+    classes: int | None = None
+    """Number of classes of the whole data set, as a check; None: as many as the folder has."""
+    first_classes: int | None = None
+    """Take the images of the first so many classes only; None: of all."""
+    root: str = "data"
+    """Folder that holds the data set, or that it is downloaded into."""
+    holdout: float = 0.1
+    """Share of the training images held out for each set that the data does not bring."""
+    split: int = field(default=0, metadata=from_zero(MANY))
+    """Which random split, where the data set has no official one."""
+    verify: bool = False
+    """Decode every image once before the first run on this folder."""
+    cache_side: int | None = field(default=None, metadata=above_zero(8192))
+    """Keep the training images decoded in the store, their smallest side at most so many pixels;
+    None: decode the files in every epoch."""
+    on_bad_image: str = "error"
+    """What a file that cannot be decoded does: `error` refuses the folder or ends the run; `skip`
+    decodes all once before the first run, leaves the bad ones out, and says so in the report."""
+
+
+@dataclass
+class Recipe:
+    """How a net is trained (Section 3.1)."""
+
+    name: str
+    batch: int = field(metadata=above_zero(1_000_000))
+    epochs: int = field(metadata=above_zero(1_000_000))
+    optimiser: str
+    learning_rate: float = field(metadata=above_zero(1e30))
+    momentum: float = field(metadata=SHARE)
+    weight_decay: float = field(metadata=from_zero(1000))
+    dropout: float = field(metadata=SHARE)
+    schedule: str
+    patience: int = field(metadata=from_zero(1_000_000))
+    """Plateau: epochs without a new best validation error before the rate is divided by ten."""
+    drops: int = field(metadata=from_zero(1000))
+    """Plateau: how often the rate is divided by ten; one more plateau stops the training."""
+    warmup: int = field(metadata=from_zero(MANY))
+    """Iterations over which the learning rate rises linearly from zero."""
+    clip: float | None = field(metadata=above_zero(MANY))
+    """Largest norm of the gradient; None: not clipped."""
+    input_range: float = field(metadata=above_zero(65_535))
+    """Largest input value before the mean is subtracted: 255 (the paper) or 1."""
+    colour_shift: float = field(metadata=from_zero(1000))
+    """Standard deviation of the PCA colour shift (0.1 in the paper; 0: none)."""
+    init: str
+    """The initialisation that this recipe was made with; `init` may choose another."""
+    resize: str = "isotropic"
+    """How an image is rescaled to S or Q: `isotropic` (the paper) or `square`, the shape lost."""
+    subtract_mean: bool = True
+    """Whether the training set's mean colour is subtracted from the input."""
+    test_each_epoch: bool = False
+    """Whether the error on the test images is logged after each epoch; it steers nothing."""
+    train_images: int | None = field(default=None, metadata=above_zero(MANY))
+    """Train on the first so many images only; None: on all."""
+    later_epochs: int | None = field(default=None, metadata=above_zero(1_000_000))
+    """Epochs of a net that starts from that of another scale; None: `epochs`. (The paper does not
+    say how long these stages are.)"""
+
+
+@dataclass
+class Init:
+    """How weights start."""
+
+    name: str
+    between: str
+    """The distribution of the layers that are not copied from another net."""
+    copy_from: str | None = None
+    """The configuration whose layers are copied (`from_A`)."""
+
+
+@dataclass
+class Config:
+    """One run: everything in here that can change the result is part of the run's identity."""
+
+    arch: Arch
+    scale: Scale
+    size: Size
+    data: Data
+    recipe: Recipe
+    init: Init
+    seed: int = field(default=0, metadata=SEED)
+    finetune: str = "all"
+    precision: str = "float32"
+    test: list[str] = field(default_factory=lambda: ["single_scale", "multi_scale", "centre"])
+    device: str = "auto"
+    compile: str = EAGER
+    workers: int = field(default=0, metadata=from_zero(256))
+    threads: int = field(default=2, metadata=above_zero(1024))
+    progress: bool = True
+    checkpoint_seconds: float = field(default=60.0, metadata=above_zero(MANY))
+    test_batch: int = field(default=128, metadata=above_zero(1_000_000))
+    activations: bool = False
+    runs: str = "runs"
+    dry_run: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs this run has, at most."""
+        later = self.recipe.later_epochs
+        return self.recipe.epochs if self.scale.parent is None or later is None else later
+
+
+def check_numbers(section: Any, path: str = "") -> None:
+    """Refuse a number that is not what stands beside its key, in a section or below it.
+
+    Raises:
+        RequestError: with the key, its value and what is expected.
+    """
+    for key in fields(section):
+        value, bound = getattr(section, key.name), key.metadata.get("bound")
+        if is_dataclass(value):
+            check_numbers(value, f"{path}{key.name}.")
+        elif bound is not None and value is not None and not bound.holds(value):
+            raise RequestError(f"{path}{key.name}={value}: expected {bound.words}")
+
+
+def typed(tree: dict[str, Any]) -> Config:
+    """The plain tree of a composed or a stored configuration, as a `Config`.
+
+    Raises:
+        omegaconf.errors.OmegaConfBaseException: a key or a type that the schema does not have.
+    """
+    from omegaconf import OmegaConf
+
+    if OmegaConf.is_config(tree):
+        # A tree that came from the schema would bring keys that were added to it.
+        tree = OmegaConf.to_container(tree)  # type: ignore[assignment]
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), tree))
+    assert isinstance(config, Config)
+    return config

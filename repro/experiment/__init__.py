@@ -1,0 +1,1 @@
+"""One request, resolved once, and its way to a finished run."""

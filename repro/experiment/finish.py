@@ -1,0 +1,257 @@
+"""One request becomes one finished run: its parents, its training, its views."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from repro.arch.cost import cost
+from repro.config.schema import Config
+from repro.data.picture import crops_picture
+from repro.data.split import Split
+from repro.data.whole import centre_crops
+from repro.errors import RequestError, RunError
+from repro.evaluate.views import compute
+from repro.experiment.request import Request, resolve
+from repro.experiment.stage import Stage, say
+from repro.experiment.summary import summary
+from repro.nets.activations import rms
+from repro.nets.init import initialise
+from repro.nets.vgg import VGG
+from repro.nets.weights import load_weights, weights
+from repro.process import environment
+from repro.process.device import pick, reserved, torch_settings
+from repro.process.distributed import world
+from repro.process.interruption import Stop
+from repro.protocol.protocols import View
+from repro.protocol.scales import PICTURED, pixels, single_q
+from repro.store import views as stored
+from repro.store.files import DAY, sweep
+from repro.store.runs import (
+    ACTIVATIONS,
+    CHECKPOINTS,
+    FAILED,
+    WEIGHTS,
+    Folder,
+    Watched,
+    hold,
+    read_result,
+)
+from repro.train.chance import chance
+from repro.train.loop import Outcome, Training
+
+FORWARD = 4
+"""Images of the forward pass that measures activations."""
+
+
+def perform(request: Request, stop: Stop) -> None:
+    """Finish a run and, before it, the runs that it starts from.
+
+    A failure is recorded in the run's folder and ends only this run.
+
+    Raises:
+        repro.process.interruption.Interrupted: asked to stop; what was done is saved.
+    """
+    with stop.listening():
+        for member in request.lineage():
+            done = member.finished() or _finish(member, stop)
+            # Asked to stop after the last place where this run could.
+            stop.check()
+            if not done:
+                break
+    # Or between that and here.
+    stop.check()
+
+
+def work(config: Config, stop: Stop, folder: Folder | None = None) -> None:
+    """The part of one process in finishing a run; the one that leads has the folder."""
+    with torch_settings(config):
+        # Images that the first process of a host has found whole, the others need not decode.
+        request = world().host_first(lambda: resolve(config))
+        world().agree(request.identity)
+        with world().together():
+            chosen = pick(config.device, world())
+        with reserved(chosen, Path(config.runs), say, stop.check) as device:
+            Performance(request, folder or Watched(request.folder), stop, device).finish()
+
+
+def _finish(request: Request, stop: Stop) -> bool:
+    store = Path(request.config.runs)
+    try:
+        with hold(store, request.name, say, stop.check) as folder:
+            try:
+                request.check_folder()
+                folder.begin()
+                if not request.finished():
+                    with world().leading(request.config):
+                        work(request.config, stop, folder)
+                return True
+            except Exception as error:
+                _record_failure(folder, error)
+                raise
+    except (RunError, RequestError) as error:
+        say(f"{request.name} failed: {error}")
+    except Exception:
+        traceback.print_exc()
+    if world().amid:
+        # The others are somewhere in that run and can join no other.
+        raise SystemExit(1)
+    return False
+
+
+def _record_failure(folder: Folder, error: Exception) -> None:
+    known = isinstance(error, RunError | RequestError)
+    reason = str(error) if known else f"{type(error).__name__}: {error}"
+    try:
+        folder.write_json(FAILED, {"reason": reason.splitlines()[0] if reason else "?"})
+    except RunError:
+        # A full disk cannot take the record of its being full.
+        return
+
+
+class Performance(Stage):
+    """One run on its stage, from whatever is done of it to its end."""
+
+    def finish(self) -> None:
+        """Train where that is not done, then compute the views that are missing."""
+        result = self.world.led(self._begun)
+        if result is None:
+            result = self._train()
+        for name in CHECKPOINTS:
+            self.folder.remove(name)
+        missing = self.world.led(self.request.missing_views)
+        if result["outcome"] != "diverged" and missing:
+            self._view(missing)
+        with self.world.together():
+            if self.world.leads and self.request.lacks_activations():
+                self.folder.write(ACTIVATIONS, self._activations())
+        if self.world.leads:
+            print(summary(self.request))
+
+    def _begun(self) -> dict[str, Any] | None:
+        """How training ended, or None and the folder is ready for it."""
+        request = self.request
+        # Others may be writing there now.
+        sweep(self.cache, older=DAY)
+        result = read_result(request.folder)
+        if result is None:
+            if not request.has_checkpoint():
+                self.folder.forget()
+            self.folder.write_config(request.config, request.record)
+        return result
+
+    def _train(self) -> dict[str, Any]:
+        config, source = self.request.config, self.source
+        with self.world.together():
+            net = self.first_weights()
+        say(f"{self.request.name} trains")
+        if source.description.left_out:
+            say(f"{source.description.left_out} image files cannot be decoded and are left out")
+        crop = config.size.crop
+        scales = [(pixels(a, crop), pixels(b, crop)) for a, b in PICTURED]
+        with self.world.together():
+            if self.world.leads:
+                self.folder.write(
+                    "crops.png", crops_picture(source.train, scales, crop, self.square)
+                )
+        train = self.cached(source.train.first(config.recipe.train_images))
+        training = Training(
+            net,
+            self.batches(train),
+            config,
+            self.folder,
+            self.stop,
+            prepare=self.prepare,
+            validate=lambda: self.error(net, source.validation),
+            test=(lambda: self.error(net, source.test)) if config.recipe.test_each_epoch else None,
+            chance=chance(train.labels, len(source.validation.images)),
+            say=say,
+            world=self.world,
+        )
+        outcome = training.run()
+        result = self._result(outcome, training.chance.error)
+        with self.world.together():
+            if outcome.outcome != "diverged":
+                self.folder.write(WEIGHTS, weights(net))
+            self.folder.write_json("result.json", result)
+        return result
+
+    def _result(self, outcome: Outcome, chance_error: float) -> dict[str, Any]:
+        request, source, place = self.request, self.source, outcome.place
+        last = place.rows[-1] if place.rows else {}
+        return {
+            "schema": 1,
+            "name": request.name,
+            **request.record,
+            "outcome": outcome.outcome,
+            "reason": outcome.reason,
+            "epochs": place.epoch,
+            "iterations": place.iteration,
+            "validation_error": last.get("validation_error"),
+            "train_error": last.get("train_error"),
+            "train_loss": last.get("train_loss"),
+            "chance_error": chance_error,
+            "seconds": round(place.seconds, 2),
+            "images_per_second": last.get("images_per_second"),
+            "parameters": cost(request.net).parameters,
+            "data": {
+                "train": len(source.train.images),
+                "validation": len(source.validation.images),
+                "test": len(source.test.images),
+                "classes": request.net.classes,
+                "smallest_side": _smallest_side(source.test),
+                "mean": list(self.statistics.mean),
+                "validation_is_test": source.validation_is_test,
+                "left_out": source.description.left_out,
+            },
+            "environment": environment.describe(request.config, self.device, self.world),
+        }
+
+    def _activations(self) -> bytes:
+        """RMS after each layer before training: of this net, and of its kind at full width.
+
+        Layers copied from another net are known at this run's width only.
+        """
+        config = self.request.config
+        rows = ["net,layer,rms"]
+        nets = {"as run": self.first_weights()}
+        if config.init.copy_from is None:
+            nets["full width"] = VGG(self.full, config.recipe.dropout)
+            initialise(nets["full width"], config.init.between, self.full, config.seed)
+            self.placed(nets["full width"])
+        for name, net in nets.items():
+            side, crop = pixels(single_q(config.scale), net.spec.crop), net.spec.crop
+            few = self.source.train.first(FORWARD)
+            _, images = next(centre_crops(few, side, crop, FORWARD, square=self.square))
+            rows += [
+                f"{name},{layer},{value:.6g}" for layer, value in rms(net, self.prepare(images))
+            ]
+        return ("\n".join(rows) + "\n").encode()
+
+    def _view(self, missing: list[View]) -> None:
+        config, test = self.request.config, self.source.test
+        net = self.net().eval()
+        self.world.led(lambda: load_weights(net, self.request.folder))
+        self.world.level(net)
+        how: dict[str, Any] = {"batch": config.test_batch, "workers": config.workers}
+        how |= {"square": self.square, "world": self.world, "say": say}
+        how["check"] = self.stop.check
+        bar = tqdm(missing, unit="view", disable=not config.progress or None)
+        for view in bar:
+            bar.set_description(f"{config.arch.name} {view.name}")
+            if damage := stored.damage(stored.path(self.request.folder, view)):
+                say(damage)
+            self.world.check_stop(self.stop)
+            posteriors = compute(net, view, test, self.prepare, **how)
+            with self.world.together():
+                if self.world.leads:
+                    self.folder.write(f"views/{view.name}.npz", stored.encode(posteriors))
+
+
+def _smallest_side(test: Split) -> int:
+    """Median of the smaller sides of (at most a thousand of) the images, in pixels."""
+    return int(np.median(test.first(1000).images.sizes().min(axis=1)))

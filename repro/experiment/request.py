@@ -1,0 +1,280 @@
+"""From one composed configuration to a request: checked, named, with the runs it starts from.
+
+Everything that can be known before work starts is found out here, for each job of a sweep before
+the first one runs.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from repro.arch import layers
+from repro.config.choices import CONF, choice
+from repro.config.schema import EAGER, Config, Data, Init, Scale, check_numbers
+from repro.data import sources
+from repro.data.split import Description
+from repro.errors import RequestError
+from repro.nets import init
+from repro.protocol import protocols, scales
+from repro.store import checks, identity, runs, views
+from repro.store.files import nearest
+from repro.train.optimisers import OPTIMISERS
+from repro.train.schedule import SCHEDULES
+
+PRECISIONS = ("float32", "tf32", "bf16", "float64")
+COMPILERS = (EAGER, "default", "reduce-overhead", "max-autotune")
+NAME = re.compile(r"[A-Za-z][\w.+-]*")
+LONGEST_NAME = 200
+"""Of a folder, so that the files named after it stay below the 255 bytes of a file system."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run that is wanted, and the views of it."""
+
+    config: Config
+    net: layers.Net
+    description: Description
+    parents: dict[str, Request]
+    """The runs that this one starts from: `scale` or `init`."""
+    identity: str
+    views: tuple[protocols.View, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the run's folder."""
+        return identity.name(self.config, self.identity)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lies or will lie."""
+        return Path(self.config.runs) / self.name
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What stands beside the configuration in the run's `config.yaml`."""
+        return {
+            "identity": self.identity,
+            "parents": {role: parent.identity for role, parent in self.parents.items()},
+            "fingerprint": self.description.fingerprint,
+            "schema": identity.SCHEMA,
+        }
+
+    def missing_views(self) -> list[protocols.View]:
+        """The wanted views that are not stored, or that cannot be read."""
+        return views.missing(self.folder, self.views)
+
+    def finished(self) -> bool:
+        """Training has ended, every wanted view that the net can give is stored, all is tidy."""
+        try:
+            result = runs.read_result(self.folder)
+        except RequestError:
+            # `check_folder` says what is to be done about it.
+            return False
+        if result is None or self.lacks_activations() or self.has_checkpoint():
+            return False
+        return result["outcome"] == "diverged" or not self.missing_views()
+
+    def has_checkpoint(self) -> bool:
+        """Training can go on from somewhere, or has ended and a checkpoint was left."""
+        return any((self.folder / name).is_file() for name in runs.CHECKPOINTS)
+
+    def check_folder(self) -> None:
+        """Refuse what stands where the run belongs and is not that run, or is damaged.
+
+        Raises:
+            RequestError: with what is to be done about it.
+        """
+        if self.folder.exists():
+            runs.check_folder(self.folder)
+
+    def state(self) -> str:
+        """How far the run has come: `new`, `goes on`, `trained, views missing` or `finished`."""
+        if self.finished():
+            return "finished"
+        if self.has_checkpoint():
+            return "goes on"
+        return "trained, views missing" if (self.folder / "result.json").is_file() else "new"
+
+    def lacks_activations(self) -> bool:
+        """The size of activations at the start is wanted and not stored."""
+        return self.config.activations and not (self.folder / runs.ACTIVATIONS).is_file()
+
+    def lineage(self) -> Iterator[Request]:
+        """The runs to be done, parents first, this one last."""
+        for parent in self.parents.values():
+            yield from parent.lineage()
+        yield self
+
+
+def resolve(
+    config: Config, describe: Callable[[Data, Path, bool], Description] = sources.check
+) -> Request:
+    """Check a configuration and find what it asks for.
+
+    Args:
+        config: as it was composed.
+        describe: finds out what is known of a data set, as `sources.check` does by looking at it.
+
+    Raises:
+        RequestError: something in it cannot be done as written.
+    """
+    config = copy.deepcopy(config)
+    check_numbers(config)
+    _check_together(config)
+    _check_choices(config)
+    cache = Path(config.runs) / ".cache"
+    data = base_data(config.data)
+    if config.dry_run:
+        # Decoding every image is work.
+        data.verify = False
+    description = describe(data, cache, config.progress)
+    net = layers.at_size(
+        config.arch,
+        config.size,
+        channels=config.data.channels,
+        classes=description.classes,
+    )
+    protocols.check(config.scale, config.test, config.size.crop)
+    _check_cache(config)
+    _label(config, description.fingerprint)
+    parents = {role: resolve(parent, describe) for role, parent in _parents(config)}
+    if "init" in parents:
+        init.copied(net, parents["init"].net)
+    own = identity.identity(
+        config,
+        {role: parent.identity for role, parent in parents.items()},
+        description.fingerprint,
+    )
+    request = Request(config, net, description, parents, own, _wanted(config))
+    _check_name(request.name)
+    return request
+
+
+def _wanted(config: Config) -> tuple[protocols.View, ...]:
+    """The views of all protocols that are asked for, each once."""
+    wanted = (protocols.views(test, config.scale, config.data.mirror) for test in config.test)
+    return tuple(dict.fromkeys(view for views_of_test in wanted for view in views_of_test))
+
+
+def _check_name(name: str) -> None:
+    if len(name.encode()) > LONGEST_NAME:
+        raise RequestError(
+            f"{name}: too many values are changed for the name of a folder; "
+            "put them into a file of their own, as conf/recipe/mine.yaml, and take recipe=mine"
+        )
+
+
+def _check_together(config: Config) -> None:
+    recipe = config.recipe
+    step, crop = 2**config.size.poolings, config.size.crop
+    if crop % step:
+        raise RequestError(
+            f"size.crop={crop} is not a multiple of {step}, the step of "
+            f"size.poolings={config.size.poolings}: "
+            f"take {max(step, crop // step * step)} or {crop // step * step + step}"
+        )
+    if recipe.schedule == "plateau" and recipe.patience < 1:
+        raise RequestError(f"recipe.patience={recipe.patience}: a plateau lasts at least one epoch")
+
+
+def _check_choices(config: Config) -> None:
+    choices = {
+        "recipe.resize": (config.recipe.resize, ("isotropic", "square")),
+        "recipe.optimiser": (config.recipe.optimiser, tuple(OPTIMISERS)),
+        "recipe.schedule": (config.recipe.schedule, SCHEDULES),
+        "recipe.init": (config.recipe.init, tuple(init.FILLS)),
+        "init.between": (config.init.between, tuple(init.FILLS)),
+        "precision": (config.precision, PRECISIONS),
+        "finetune": (config.finetune, ("all", "fc")),
+        "compile": (config.compile, COMPILERS),
+    }
+    for key, (value, known) in choices.items():
+        if value not in known:
+            raise RequestError(f"{key}={value} is not known: choose from {', '.join(known)}")
+    if not config.runs.strip():
+        raise RequestError("runs= names no folder: say where runs are kept, as in runs=runs")
+    _check_store(config.runs)
+    for group in identity.GROUPS:
+        name = getattr(config, group).name
+        if not (NAME.fullmatch(identity.base(name)) and checks.NAME.fullmatch(name)):
+            raise RequestError(
+                f"{group}.name={name}: expected a letter, then letters, digits, or any of . _ - + ="
+            )
+    if config.finetune == "fc" and config.scale.parent is None:
+        raise RequestError(
+            f"finetune=fc needs a net to start from, and scale={config.scale.name} has no parent: "
+            "take scale=S384 or scale=jitter"
+        )
+    if config.init.copy_from is not None:
+        allowed = ("A-LRN", "B", "C", "D", "E")
+        if identity.base(config.arch.name) not in allowed:
+            raise RequestError(
+                f"init={config.init.name} is not defined for arch={config.arch.name}: "
+                f"its layers go to {', '.join(allowed)}"
+            )
+
+
+def _check_cache(config: Config) -> None:
+    side, largest = config.data.cache_side, scales.pixels(config.scale.smax, config.size.crop)
+    if side is not None and side < largest:
+        raise RequestError(
+            f"data.cache_side={side} is below S, which is up to {largest} pixels: "
+            f"take {largest} or more"
+        )
+
+
+def _check_store(folder: str) -> None:
+    try:
+        there = nearest(Path(folder))
+    except OSError as error:
+        raise RequestError(f"runs={folder} cannot be used: {error.strerror}") from None
+    if not there.is_dir():
+        raise RequestError(f"runs={folder}: {there} is a file, name a folder")
+
+
+def _label(config: Config, fingerprint: str) -> None:
+    """Let the name of each group say what was changed in it, so that no two settings share one."""
+    for group in identity.GROUPS:
+        chosen = getattr(config, group)
+        name = identity.base(chosen.name)
+        if not (CONF / group / f"{name}.yaml").is_file():
+            continue
+        changed = identity.changes(config, group)
+        words = [f"{key}={_short(value)}" for key, value in changed.items()]
+        if group == "data" and fingerprint:
+            words.append(fingerprint[:6])
+        chosen.name = identity.LABEL.join([name, *words])
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:6]
+    word = f"{value:g}" if isinstance(value, float) else str(value).lower()
+    return word.replace("/", "-")
+
+
+def _parents(config: Config) -> Iterator[tuple[str, Config]]:
+    parent = copy.deepcopy(config)
+    parent.finetune, parent.activations = "all", False
+    if config.scale.parent is not None:
+        parent.scale = Scale(**choice("scale", config.scale.parent))
+        yield "scale", parent
+    elif config.init.copy_from is not None:
+        parent.arch = dataclasses.replace(parent.arch, **choice("arch", config.init.copy_from))
+        parent.scale = Scale(**choice("scale", "S256"))
+        parent.init = Init(config.recipe.init, config.recipe.init)
+        yield "init", parent
+
+
+def base_data(data: Data) -> Data:
+    """The data as its file names it, without what the label adds."""
+    return dataclasses.replace(data, name=identity.base(data.name))

@@ -1,0 +1,1 @@
+"""Processes and machines: devices, the processes of torchrun, signals and interruption."""

@@ -1,0 +1,46 @@
+"""The processes of torchrun: the first does what the command asks for, the others follow it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+
+from repro.config.schema import Config
+from repro.errors import RequestError, RunError
+from repro.process.distributed import world
+from repro.process.interruption import Stop
+
+
+def beside_others(command: Callable[[], int], work: Callable[[Config, Stop], None]) -> int:
+    """Do the command in the first process, and in each other one its part of the runs.
+
+    Returns:
+        The first process's status, in all of them.
+    """
+    try:
+        status = command() if world().leads else _follow(work)
+    except SystemExit as end:
+        status = int(end.code or 0)
+    except RequestError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except RunError as error:
+        print(error, file=sys.stderr)
+        return 1
+    # To those that leave last torchrun sends a signal, which would become their status.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if world().leads:
+        world().dismiss(status)
+    return status
+
+
+def _follow(work: Callable[[Config, Stop], None]) -> int:
+    stop = Stop()
+
+    def follows(config: Config) -> None:
+        config.progress = False
+        work(config, stop)
+
+    with stop.listening():
+        return world().follow(follows)

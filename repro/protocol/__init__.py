@@ -1,0 +1,1 @@
+"""How nets are tested: scales in paper pixels, views, and the protocols that average them."""

@@ -1,0 +1,295 @@
+"""Several processes train the net that one would, and end together."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch import distributed, multiprocessing
+
+from repro.arch import layers
+from repro.cli.command import command
+from repro.config.choices import CONF, choice
+from repro.config.schema import Arch
+from repro.data.loader import normalise
+from repro.errors import RequestError
+from repro.process.device import pick
+from repro.process.distributed import World
+from repro.train.loop import Training
+from repro.train.upload import Upload
+from tests.conftest import composed
+from tests.train.test_loop import COLOURS, Trial
+
+LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=97", "recipe.batch=16", "threads=1"]
+LIGHT += ["device=cpu", "progress=false"]
+UNEVEN = ["recipe.batch=7", "recipe.epochs=5", "recipe.learning_rate=2e-5"]
+"""Of 22 images: batches of 7, 7, 7 and 1, so that one process has none of each epoch's last."""
+
+
+@given(st.integers(0, 300), st.integers(1, 9))
+def test_each_row_of_a_batch_belongs_to_one_process(total: int, size: int) -> None:
+    rows = [range(total)[World(rank, size).rows(total)] for rank in range(size)]
+    assert [row for own in rows for row in own] == list(range(total))
+    assert max(map(len, rows)) - min(map(len, rows)) <= 1
+
+
+def trial(path: Path, precision: str) -> Trial:
+    with composed() as compose:
+        made = Trial(compose, path, f"precision={precision}", *UNEVEN)
+    if precision == "float32":
+        made.net.float()
+    return made
+
+
+def training(trial: Trial, world: World) -> Training:
+    """The loop of a trial, in one process of `world`."""
+    kind = next(trial.net.parameters()).dtype
+    trial.batches.own = world.rows
+    made = trial.training()
+    made.world = world
+    made.prepare = lambda images, shift: normalise(images, COLOURS.mean, 255, shift).to(kind)
+    return made
+
+
+def results(world: World, path: Path) -> dict[str, Any]:
+    """Weights after 20 steps in float64, and the first step's gradients in float32."""
+    own = path / str(world.rank)
+    own.mkdir(parents=True)
+    whole = trial(own / "float64", "float64")
+    outcome = training(whole, world).run()
+    first = trial(own / "float32", "float32")
+    step = training(first, world)
+    step._step(Upload(step.batches.epoch(0), torch.device("cpu")))
+    return {
+        "iterations": outcome.place.iteration,
+        "weights": whole.weights(),
+        "losses": [row["train_loss"] for row in outcome.place.rows],
+        "errors": [row["train_error"] for row in outcome.place.rows],
+        "gradients": {name: w.grad for name, w in first.net.named_parameters()},
+    }
+
+
+def process(rank: int, size: int, path: Path) -> None:
+    torch.set_num_threads(1)
+    meeting = f"file://{path / 'meeting'}"
+    distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
+    world = World(rank, size)
+    torch.save(results(world, path), path / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
+    multiprocessing.spawn(process, (2, tmp_path), nprocs=2)
+    one = results(World(), tmp_path / "alone")
+    assert one["iterations"] == 20
+    moved = trial(tmp_path / "new", "float64").weights()
+    assert all(not torch.allclose(t, moved[name]) for name, t in one["weights"].items())
+    for rank in range(2):
+        two = torch.load(tmp_path / f"{rank}.pt")
+        assert two["iterations"] == 20
+        assert two["losses"] == pytest.approx(one["losses"], rel=1e-10)
+        assert two["errors"] == one["errors"]
+        for name, weight in one["weights"].items():
+            torch.testing.assert_close(two["weights"][name], weight, rtol=0, atol=1e-10)
+        for name, gradient in one["gradients"].items():
+            scale = gradient.abs().max()
+            torch.testing.assert_close(
+                two["gradients"][name] / scale, gradient / scale, rtol=0, atol=1e-5
+            )
+
+
+def torchrun(*words: str, script: Path | None = None) -> subprocess.Popen[str]:
+    program = [str(script)] if script else ["-m", "repro.run"]
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    return subprocess.Popen(
+        [*start, *program, *LIGHT, *words],
+        cwd=CONF.parent,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(CONF.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def only(runs: Path, start: str = "") -> Path:
+    (found,) = (path for path in runs.iterdir() if path.name[0] != "." and start in path.name[:12])
+    return found
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
+    words = ["precision=float64", "test=[single_scale,centre]"]
+    assert command([*LIGHT, *words, f"runs={tmp_path / 'one'}"]) == 0
+    two = torchrun(*words, f"runs={tmp_path / 'two'}")
+    said, errors = two.communicate(timeout=120)
+    assert two.returncode == 0, errors
+    assert said.count("1 of 1 runs finished") == errors.count(" trains\n") == 1
+    folders = [only(tmp_path / place) for place in ("one", "two")]
+    first, second = (load_file(folder / "weights.safetensors") for folder in folders)
+    for name, weight in first.items():
+        torch.testing.assert_close(second[name], weight, rtol=0, atol=1e-10)
+    results = [json.loads((folder / "result.json").read_text()) for folder in folders]
+    assert [result["environment"]["world_size"] for result in results] == [1, 2]
+    assert results[0]["identity"] == results[1]["identity"]
+    assert results[0]["validation_error"] == results[1]["validation_error"]
+    for view in (folders[0] / "views").iterdir():
+        rows = np.load(view)["posteriors"], np.load(folders[1] / "views" / view.name)["posteriors"]
+        np.testing.assert_allclose(*rows, rtol=0, atol=1e-6)
+
+
+BREAKS = """
+import os
+from repro.run import main
+from repro.train.loop import Training
+
+whole = Training.{method}
+
+def breaks(training, *rest):
+    if os.environ["RANK"] == "1" and training.config.arch.name == "A":
+        raise ValueError("photo.jpg ends early")
+    return whole(training, *rest)
+
+Training.{method} = breaks
+main()
+"""
+
+
+@pytest.mark.slow
+def test_what_fails_in_one_process_fails_in_all(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(BREAKS.format(method="_backward"))
+    started = torchrun(
+        "-m", "arch=A,B", "test=[centre]", f"runs={tmp_path / 'runs'}", script=script
+    )
+    _, errors = started.communicate(timeout=120)
+    assert started.returncode == 1
+    reason = json.loads((only(tmp_path / "runs", "A-") / "failed.json").read_text())["reason"]
+    assert reason == "ValueError: photo.jpg ends early (in process 1 of 2)"
+    assert f"failed: {reason}" in errors
+    assert "1 of 2 runs finished; the same command goes on" in errors
+    assert (only(tmp_path / "runs", "B-") / "result.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_process_that_is_lost_ends_the_others(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    # Where the processes do not ask each other: the other one waits for gradients.
+    script.write_text(BREAKS.format(method="_end_epoch"))
+    started = torchrun(
+        "-m", "arch=A,B", "test=[centre]", f"runs={tmp_path / 'runs'}", script=script
+    )
+    _, errors = started.communicate(timeout=120)
+    assert started.returncode == 1
+    assert "photo.jpg ends early" in errors
+    assert "another process of this run ended (" in errors
+    # Not into the next run, nor twice into this one.
+    assert not (only(tmp_path / "runs") / "result.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whom", ["first", "second", "torchrun"])
+def test_a_signal_to_any_process_saves_and_ends_all(whom: str, tmp_path: Path) -> None:
+    words = ["recipe.epochs=12", "precision=float64", "test=[centre]", "checkpoint_seconds=0.1"]
+    whole = torchrun(*words, f"runs={tmp_path / 'whole'}")
+    whole.communicate(timeout=300)
+    cut = torchrun(*words, f"runs={tmp_path / 'cut'}")
+    while not list((tmp_path / "cut").glob("*/checkpoint-*")):
+        assert cut.poll() is None
+        time.sleep(0.05)
+    listed = subprocess.run(["pgrep", "-P", str(cut.pid)], capture_output=True, text=True)
+    ranks = dict(zip(["first", "second"], map(int, listed.stdout.split()), strict=True))
+    os.kill(ranks.get(whom, cut.pid), signal.SIGTERM)
+    errors = cut.communicate(timeout=120)[1]
+    assert cut.returncode == 1, "torchrun's own"
+    assert errors.count("stops, saved; the same command goes on") == 1
+    if whom != "torchrun":
+        assert set(re.findall(r"exitcode *: (-?\d+)", errors)) == {"75"}
+    assert not (only(tmp_path / "cut") / "result.json").exists()
+    again = torchrun(*words, f"runs={tmp_path / 'cut'}")
+    errors = again.communicate(timeout=300)[1]
+    assert again.returncode == 0
+    assert errors.count("goes on at epoch") == 1
+    weights = [only(tmp_path / place) / "weights.safetensors" for place in ("whole", "cut")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+SIGNALLED = """
+import os, signal
+from repro.experiment.finish import Performance
+from repro.run import main
+
+whole = Performance.prepare
+
+def prepares(performance, images, shift=None):
+    if shift is None and os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGTERM)
+        Performance.prepare = whole
+    return whole(performance, images, shift)
+
+Performance.prepare = prepares
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_amid_a_validation_ends_all(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SIGNALLED)
+    # Of four batches the signalled process judges one, and then tells the other.
+    words = ["test=[centre]", f"runs={tmp_path / 'runs'}"]
+    errors = torchrun(*words, script=script).communicate(timeout=120)[1]
+    assert errors.count("stops, saved; the same command goes on") == 1
+    assert set(re.findall(r"exitcode *: (-?\d+)", errors)) == {"75"}
+    again = torchrun(*words)
+    errors = again.communicate(timeout=120)[1]
+    assert again.returncode == 0, errors
+    assert "goes on at epoch 1, after its last step" in errors
+
+
+def net(name: str) -> layers.Net:
+    return layers.read(Arch(**choice("arch", name)), width=1, crop=64, channels=1, classes=10)
+
+
+def test_a_net_that_normalises_by_the_batch_is_refused() -> None:
+    World(0, 1).check(net("A-BN"))
+    World(0, 2).check(net("A"))
+    with pytest.raises(RequestError, match="arch=A-BN normalises by the batch"):
+        World(0, 2).check(net("A-BN"))
+
+
+@pytest.mark.parametrize(
+    ("name", "devices", "expected"),
+    [
+        ("auto", 4, "cuda:1"),
+        ("cuda", 2, "cuda:1"),
+        ("auto", 0, "cpu"),
+        ("cpu", 4, "cpu"),
+        ("auto", 1, "2 processes are on this machine, but 1 CUDA devices"),
+        ("cuda", 0, "device=cuda is not on this machine"),
+        ("cuda:1", 4, "device=cuda:1 is one device, and there are 4 processes"),
+        ("mps", 0, "device=mps is one device"),
+    ],
+)
+def test_each_process_has_a_device_of_its_own(
+    name: str, devices: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    world = World(rank=3, size=4, local_rank=1, local_size=2)
+    if expected.startswith(("cuda:", "cpu")):
+        assert str(pick(name, world)) == expected
+    else:
+        with pytest.raises(RequestError, match=expected.replace("(", r"\(")):
+            pick(name, world)
