@@ -15,7 +15,6 @@ from PIL import Image
 from repro.cli.command import _parse, command
 from repro.config.choices import CONF
 from repro.plan import plan
-from repro.process.distributed import world
 
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=64", "progress=false", "threads=1"]
 
@@ -344,7 +343,6 @@ def test_torchruns_variables_that_are_no_numbers(
     for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         monkeypatch.setenv(name, "0")
     monkeypatch.setenv("WORLD_SIZE", "x")
-    world.cache_clear()
     text = refusal(capsys, tmp_path / "runs")
     assert text == "WORLD_SIZE=x in the environment: torchrun sets it to a number"
 

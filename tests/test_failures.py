@@ -275,7 +275,7 @@ def test_a_photograph_that_ends_early_is_hit_amid_an_epoch(
 ) -> None:
     words = [*photographs(tmp_path / "photos"), f"data.on_bad_image={choice}", "recipe.batch=2"]
     runs, victim = tmp_path / "runs", tmp_path / "photos" / "train" / "b" / "3.jpg"
-    whole, content, steps = Training._step, victim.read_bytes(), []
+    whole, content, steps = Training.step, victim.read_bytes(), []
 
     def damages(training: Training, *rest: Any) -> Any:
         steps.append(training)
@@ -283,7 +283,7 @@ def test_a_photograph_that_ends_early_is_hit_amid_an_epoch(
         return whole(training, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "_step", damages)
+        patch.setattr(Training, "step", damages)
         assert run(runs, *words, "recipe.epochs=1") == 1
     assert 0 < len(steps) < 8, "amid the epoch"
     said = capsys.readouterr().err

@@ -189,13 +189,12 @@ def _hydra(arguments: list[str], function: Callable[[Any], None]) -> None:
 def _checked(config: Config) -> Request:
     from repro.experiment.request import resolve
     from repro.process.device import pick
-    from repro.process.distributed import world
+    from repro.process.distributed import process_group
 
     request = resolve(config)
     for member in request.lineage():
         member.check_folder()
-    pick(request.config.device, world())
-    world().check(request.net)
+    pick(request.config.device, process_group())
     return request
 
 

@@ -190,6 +190,9 @@ class Config:
     progress: bool = True
     checkpoint_seconds: float = field(default=60.0, metadata=above_zero(MANY))
     test_batch: int = field(default=128, metadata=above_zero(1_000_000))
+    micro_batch: int | None = field(default=None, metadata=above_zero(1_000_000))
+    """Images of a training batch whose gradients a device computes at once; None: all of them."""
+    channels_last: str = "auto"
     activations: bool = False
     runs: str = "runs"
     dry_run: bool = False

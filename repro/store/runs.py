@@ -24,7 +24,7 @@ from repro.config.schema import Config, typed
 from repro.errors import RequestError, RunError, flat, one_line
 from repro.store import identity as identities
 from repro.store.checks import LONGEST, NAME, check_config, check_result
-from repro.store.files import sweep, write_whole
+from repro.store.files import remove_leftovers, write_whole
 from repro.store.leases import at_work, first_free
 
 RECORD = "record"
@@ -221,7 +221,7 @@ class Folder:
     def begin(self) -> None:
         """Remove what an earlier attempt left: why it failed, and files that it was writing."""
         self.remove(FAILED)
-        sweep(self.path)
+        remove_leftovers(self.path)
 
     def forget(self) -> None:
         """Remove what belongs to a net that is trained anew, so that no two are ever mixed.

@@ -72,12 +72,12 @@ def results(world: World, path: Path) -> dict[str, Any]:
     outcome = training(whole, world).run()
     first = trial(own / "float32", "float32")
     step = training(first, world)
-    step._step(Upload(step.batches.epoch(0), torch.device("cpu")))
+    step.step(Upload(step.batches.epoch(0), torch.device("cpu")))
     return {
-        "iterations": outcome.place.iteration,
+        "iterations": outcome.progress.iteration,
         "weights": whole.weights(),
-        "losses": [row["train_loss"] for row in outcome.place.rows],
-        "errors": [row["train_error"] for row in outcome.place.rows],
+        "losses": [row["train_loss"] for row in outcome.progress.rows],
+        "errors": [row["train_error"] for row in outcome.progress.rows],
         "gradients": {name: w.grad for name, w in first.net.named_parameters()},
     }
 
@@ -170,7 +170,7 @@ main()
 @pytest.mark.slow
 def test_what_fails_in_one_process_fails_in_all(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text(BREAKS.format(method="_backward"))
+    script.write_text(BREAKS.format(method="gradients"))
     started = torchrun(
         "-m", "arch=A,B", "test=[centre]", f"runs={tmp_path / 'runs'}", script=script
     )
@@ -228,18 +228,18 @@ def test_a_signal_to_any_process_saves_and_ends_all(whom: str, tmp_path: Path) -
 
 SIGNALLED = """
 import os, signal
-from repro.experiment.finish import Performance
+from repro.data.inputs import Inputs
 from repro.run import main
 
-whole = Performance.prepare
+whole = Inputs.__call__
 
-def prepares(performance, images, shift=None):
+def prepares(inputs, images, shift=None):
     if shift is None and os.environ["RANK"] == "1":
         os.kill(os.getpid(), signal.SIGTERM)
-        Performance.prepare = whole
-    return whole(performance, images, shift)
+        Inputs.__call__ = whole
+    return whole(inputs, images, shift)
 
-Performance.prepare = prepares
+Inputs.__call__ = prepares
 main()
 """
 

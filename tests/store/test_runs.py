@@ -58,12 +58,12 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     kept = [tmp_path / name for name in (".notes.txt", ".old.0123456", "weights.01234567")]
     for path in kept:
         path.write_text("mine")
-    files.sweep(tmp_path, older=files.DAY)
+    files.remove_leftovers(tmp_path, older=files.DAY)
     assert all(path.exists() for path in left), "it may be another's who writes now"
     os.utime(left[0], times=(0, 0))
-    files.sweep(tmp_path, older=files.DAY)
+    files.remove_leftovers(tmp_path, older=files.DAY)
     assert [path.exists() for path in left] == [False, True]
-    files.sweep(tmp_path)
+    files.remove_leftovers(tmp_path)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
 
 

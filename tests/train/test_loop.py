@@ -149,8 +149,8 @@ def test_two_epochs_are_those_of_the_formulas(
     outcome = trial.training().run()
     for name, weight in trial.weights().items():
         torch.testing.assert_close(weight, expected[name], rtol=1e-9, atol=1e-11)
-    assert len(outcome.place.rows) == 2
-    for row, by_formula in zip(outcome.place.rows, rows, strict=True):
+    assert len(outcome.progress.rows) == 2
+    for row, by_formula in zip(outcome.progress.rows, rows, strict=True):
         assert {key: row[key] for key in by_formula} == pytest.approx(by_formula, rel=1e-9)
         assert row["validation_error"] == 40.0
 
@@ -160,11 +160,11 @@ def test_a_plateau_of_validation_errors_lowers_the_rate(compose: Compose, tmp_pa
     trial = Trial(compose, tmp_path, "recipe.learning_rate=0.001", *words)
     errors = iter([60.0, 50.0, 50.0, 55.0, 49.0, 49.0, 49.0, 49.0, 49.0, 1.0])
     outcome = trial.training(lambda: next(errors)).run()
-    rates = [row["learning_rate"] for row in outcome.place.rows]
+    rates = [row["learning_rate"] for row in outcome.progress.rows]
     assert rates == pytest.approx([1e-3] * 4 + [1e-4] * 3 + [1e-5] * 2)
     assert outcome.outcome == "trained", "by the last error, 49%, against the threshold of 50%"
     header = (tmp_path / "log.csv").read_text().splitlines()[0]
-    assert header == ",".join(outcome.place.rows[0])
+    assert header == ",".join(outcome.progress.rows[0])
 
 
 def test_chance_is_the_commonest_class_and_luck_three_deviations_below() -> None:
@@ -192,7 +192,7 @@ def test_a_loss_that_is_not_finite_ends_training(compose: Compose, tmp_path: Pat
     ended = trial.training().run()
     assert ended.outcome == "diverged"
     assert ended.reason.startswith("the loss is not finite at epoch 1, iteration ")
-    assert ended.place.rows == []
+    assert ended.progress.rows == []
 
 
 def untimed(row: dict[str, float]) -> dict[str, float]:
@@ -217,17 +217,17 @@ def test_an_interrupted_training_goes_on_bit_for_bit(
     whole = Trial(compose, tmp_path / "whole")
     expected = whole.training().run()
     cut = Trial(compose, tmp_path / "cut")
-    step = Training._step
+    step = Training.step
 
     def stopping(training: Training, *batch: Tensor) -> None:
         step(training, *batch)
-        if training.place.iteration in stops:
+        if training.progress.iteration in stops:
             cut.stop._asked.add(signal.SIGTERM)
 
-    monkeypatch.setattr(Training, "_step", stopping)
+    monkeypatch.setattr(Training, "step", stopping)
     ended = _ends(cut, cut.training)
     assert all(torch.equal(t, cut.weights()[name]) for name, t in whole.weights().items())
-    for row, other in zip(expected.place.rows, ended.place.rows, strict=True):
+    for row, other in zip(expected.progress.rows, ended.progress.rows, strict=True):
         assert list(row) == list(other)
         assert untimed(row) == untimed(other)
     goes_on = [line for line in cut.said if "goes on at epoch" in line]
@@ -254,19 +254,19 @@ def test_checkpoints_come_by_the_clock_and_after_each_epoch_and_leave_time_to_tr
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    now, saved, step = [0.0], [], Training._step
+    now, saved, step = [0.0], [], Training.step
 
     def stepping(training: Training, *batch: Any) -> None:
         step(training, *batch)
         now[0] += 1
 
-    def save(folder: Folder, net: nn.Module, optimiser: object, place: Any, count: int) -> None:
-        saved.append((place["epoch"], place["step"]))
+    def save(folder: Folder, net: nn.Module, optimiser: object, progress: Any, count: int) -> None:
+        saved.append((progress["epoch"], progress["step"]))
         now[0] += duration
 
     monkeypatch.setattr("repro.train.checkpoint.time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr("repro.train.loop.save_checkpoint", save)
-    monkeypatch.setattr(Training, "_step", stepping)
+    monkeypatch.setattr(Training, "step", stepping)
     Trial(compose, tmp_path, f"checkpoint_seconds={seconds}").training().run()
     assert saved == expected
 
@@ -279,10 +279,10 @@ def test_a_validation_that_is_interrupted_loses_no_step(
     whole = Trial(compose, tmp_path / "whole", *words)
     expected = whole.training(test=lambda: 50.0).run()
     cut = Trial(compose, tmp_path / "cut", *words)
-    interruptions, steps, step = iter([True, False, True]), [], Training._step
+    interruptions, steps, step = iter([True, False, True]), [], Training.step
 
     def stepping(training: Training, *batch: Any) -> None:
-        steps.append(training.place.iteration)
+        steps.append(training.progress.iteration)
         step(training, *batch)
 
     def looks(name: str, error: float) -> float:
@@ -294,14 +294,14 @@ def test_a_validation_that_is_interrupted_loses_no_step(
     def training() -> Training:
         return cut.training(lambda: looks("validation", 40.0), lambda: looks("test", 50.0))
 
-    monkeypatch.setattr(Training, "_step", stepping)
+    monkeypatch.setattr(Training, "step", stepping)
     ended = _ends(cut, training)
     assert steps == list(range(6)), "each step is taken once"
     said = [line for line in cut.said if "goes on" in line and "stops" not in line]
     assert said == [f"cut goes on at epoch {n}, after its last step" for n in (1, 2)]
     assert all(torch.equal(t, cut.weights()[name]) for name, t in whole.weights().items())
-    assert len(expected.place.rows) == len(ended.place.rows) == 2
-    for row, other in zip(expected.place.rows, ended.place.rows, strict=True):
+    assert len(expected.progress.rows) == len(ended.progress.rows) == 2
+    for row, other in zip(expected.progress.rows, ended.progress.rows, strict=True):
         assert untimed(row) == untimed(other)
         assert row["test_error"] == 50.0
 
