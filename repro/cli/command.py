@@ -253,11 +253,11 @@ def _show(requests: list[Request]) -> None:
 
 def _outcome(requests: list[Request], words: list[str]) -> int:
     """Say what became of the request, from the store; the exit status."""
-    from repro.store.runs import failure
+    from repro.store.runs import why_unfinished
 
     failed = [request for request in requests if not request.finished()]
     for request in failed:
-        reasons = (failure(member.folder) for member in request.lineage())
+        reasons = (why_unfinished(member.folder) for member in request.lineage())
         reason = next((reason for reason in reasons if reason), "it did not finish")
         print(f"failed: {request.name}: {reason}", file=sys.stderr)
     done = f"{len(requests) - len(failed)} of {len(requests)} runs finished"

@@ -110,7 +110,9 @@ class Forecast:
             ", ".join(names[parent.name] for parent in request.parents.values()),
             images,
             epochs * -(-train // config.recipe.batch),
-            memory.training(net, config.recipe, config.precision, config.finetune),
+            memory.training(
+                net, config.recipe, config.precision, config.finetune, config.micro_batch
+            ),
             epochs * epoch,
             images.test * sum(work.view(net, view) for view in views),
             rate,

@@ -173,10 +173,24 @@ def unfinished(store: Path) -> list[tuple[str, str]]:
     rows = []
     for folder in _folders(store):
         if not os.path.isfile(folder / "result.json"):
-            reason = failure(folder) or "interrupted: the same command goes on with it"
-            busy = at_work(store, folder.name)
-            rows.append((folder.name, "another process works on it" if busy else reason))
+            reason = why_unfinished(folder) or "interrupted: the same command goes on with it"
+            rows.append((folder.name, reason))
     return rows
+
+
+def why_unfinished(folder: Path) -> str | None:
+    """What is known of a run that is not finished: who works on it, or why it failed; or None."""
+    if at_work(folder.parent, folder.name):
+        return "another process works on it"
+    return failure(folder)
+
+
+def without_weights(folder: Path) -> str:
+    """Why a run whose training has ended has no weights, and what to do about it."""
+    result = read_result(folder)
+    if result is not None and result["outcome"] == "diverged":
+        return f"{folder.name} diverged and has no weights to start from: try another seed"
+    return f"{folder / WEIGHTS} is missing: put it back, or remove its folder to train again"
 
 
 def failure(folder: Path) -> str | None:

@@ -22,8 +22,10 @@ from repro.data.images import ArrayImages
 from repro.data.loader import TrainingCrops, normalise
 from repro.data.split import Split
 from repro.data.statistics import compute
+from repro.errors import RunError
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG
+from repro.process.distributed import ALONE, World
 from repro.process.interruption import Interrupted, Stop
 from repro.store.runs import Folder
 from repro.train.chance import Chance, chance
@@ -76,6 +78,7 @@ class Trial:
         self,
         validate: Callable[[], float] = lambda: 40.0,
         test: Callable[[], float] | None = None,
+        world: World = ALONE,
     ) -> Training:
         return Training(
             self.net,
@@ -88,6 +91,7 @@ class Trial:
             test=test,
             chance=SURE,
             say=self.said.append,
+            world=world,
         )
 
     def weights(self) -> dict[str, Tensor]:
@@ -153,6 +157,60 @@ def test_two_epochs_are_those_of_the_formulas(
     for row, by_formula in zip(outcome.progress.rows, rows, strict=True):
         assert {key: row[key] for key in by_formula} == pytest.approx(by_formula, rel=1e-9)
         assert row["validation_error"] == 40.0
+
+
+@pytest.mark.parametrize("images", [1, 3, 8, 100])
+def test_gradients_of_micro_batches_are_those_of_the_batch(
+    images: int, compose: Compose, tmp_path: Path
+) -> None:
+    # 22 images in batches of 8: the last has 6. Half of the FC layer is dropped.
+    whole = Trial(compose, tmp_path / "whole", "recipe.clip=0.5")
+    parts = Trial(compose, tmp_path / "parts", "recipe.clip=0.5", f"micro_batch={images}")
+    sizes: list[int] = []
+    parts.net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    rows = [trial.training().run().progress.rows for trial in (whole, parts)]
+    assert max(sizes) == min(images, 8)
+    assert sum(sizes) == 2 * 22
+    for name, weight in whole.weights().items():
+        torch.testing.assert_close(parts.weights()[name], weight, rtol=0, atol=1e-10)
+    for one, other in zip(*rows, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-10)
+        assert one["train_error"] == other["train_error"]
+
+
+MEMORY = [
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "micro_batch=2"),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "micro_batch=2"),
+    (MemoryError(), "micro_batch=2"),
+    (RuntimeError("MPS backend out of memory"), "micro_batch=1"),
+    (torch.OutOfMemoryError("CUDA out of memory."), "take a smaller size"),
+]
+
+
+@pytest.mark.parametrize(("error", "way_out"), MEMORY)
+def test_training_out_of_memory_says_what_takes_less(
+    error: BaseException, way_out: str, compose: Compose, tmp_path: Path
+) -> None:
+    at_once = {"micro_batch=2": 4, "micro_batch=1": 2, "take a smaller size": 1}[way_out]
+    trial = Trial(compose, tmp_path, f"micro_batch={at_once}")
+
+    def full(_: nn.Module, inputs: object) -> None:
+        raise error
+
+    trial.net.register_forward_pre_hook(full)
+    with pytest.raises(RunError) as raised:
+        trial.training().run()
+    said = f"out of memory with {at_once} training images of {trial.config.size.crop}x"
+    assert str(raised.value).startswith(said)
+    assert "(recipe.batch=8)" in str(raised.value)
+    assert way_out in str(raised.value)
+
+
+def test_another_error_of_a_step_is_not_hidden(compose: Compose, tmp_path: Path) -> None:
+    trial = Trial(compose, tmp_path)
+    trial.net.classifier = nn.Sequential(nn.Linear(3, 3)).double()
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        trial.training().run()
 
 
 def test_a_plateau_of_validation_errors_lowers_the_rate(compose: Compose, tmp_path: Path) -> None:
