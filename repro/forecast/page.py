@@ -110,7 +110,7 @@ def _micro_batches(rows: Sequence[Row]) -> Iterator[str]:
         return
     largest = max(rows, key=lambda row: row.memory.total)
     config, batch = largest.request.config, largest.request.config.recipe.batch
-    words = []
+    words: list[str] = []
     for card in CARDS:
         most = memory.largest_micro_batch(
             largest.request.net, config.recipe, config.precision, config.finetune, card * GB

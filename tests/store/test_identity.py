@@ -14,7 +14,15 @@ def identity(compose: Compose, *overrides: str) -> str:
 @pytest.mark.parametrize(
     "override",
     [
-        *("device=cpu", "workers=3", "threads=1", "progress=false", "test=[centre]"),
+        *(
+            "device=cpu",
+            "workers=3",
+            "micro_batch=4",
+            "channels_last=false",
+            "threads=1",
+            "progress=false",
+            "test=[centre]",
+        ),
         *("test_batch=7", "compile=default"),
     ],
 )
