@@ -20,6 +20,7 @@ from repro.cli import launchers
 from repro.cli.command import command
 from repro.config.choices import CONF
 from repro.errors import RequestError
+from repro.process.device import reserved
 from repro.process.interruption import Interrupted, Stop
 from tests.test_run import LIGHT, folders, run, same
 
