@@ -158,7 +158,8 @@ def test_a_run_of_two_processes_is_that_of_one(kind: list[str], tmp_path: Path) 
     folders = [only(tmp_path / place) for place in ("one", "two")]
     first, second = (load_file(folder / "weights.safetensors") for folder in folders)
     for name, weight in first.items():
-        torch.testing.assert_close(second[name], weight, rtol=0, atol=1e-10)
+        # Running variances are those of grey levels: thousands.
+        torch.testing.assert_close(second[name], weight, rtol=1e-12, atol=1e-10)
     results = [json.loads((folder / "result.json").read_text()) for folder in folders]
     assert [result["environment"]["world_size"] for result in results] == [1, 2]
     assert results[0]["identity"] == results[1]["identity"]
