@@ -12,6 +12,7 @@ from repro.analysis.drawing import COLOURS, WIDTH, Drawn, Point, drawn, legend, 
 from repro.analysis.intervals import difference
 from repro.analysis.settings import Comparison
 from repro.paper import published
+from repro.protocol.protocols import TABLE3
 
 FURTHEST = 200.0
 """Percent; what lies beyond is pointed at."""
@@ -48,9 +49,9 @@ def error_against_depth(comparison: Comparison) -> Drawn | None:
 
 
 def _caption(comparison: Comparison, points: dict[str, Point]) -> str:
-    a = comparison.cells("A-S256", "single_scale")
+    a = comparison.cells("A-S256", TABLE3)
     error = float(np.mean([100 * one.wrong.mean() for one in a]))
-    paper = published.error_of("single_scale", "A-S256", "top1_error")
+    paper = published.error_of(TABLE3, "A-S256", "top1_error")
     seeds = ", ".join(f"{net} {len(point.seeds)}" for net, point in points.items())
     return (
         "Top-1 error against depth at S=256 and one test scale (dense), relative to net A "
@@ -64,7 +65,7 @@ def _caption(comparison: Comparison, points: dict[str, Point]) -> str:
 def _relative(comparison: Comparison, net: str) -> Point | None:
     """The error less A's in percent of A's, paired by seed and image."""
     found = [
-        {one.seed: one.wrong for one in comparison.cells(f"{name}-S256", "single_scale")}
+        {one.seed: one.wrong for one in comparison.cells(f"{name}-S256", TABLE3)}
         for name in (net, TABLE1[0])
     ]
     theirs, of_a = found
@@ -80,8 +81,8 @@ def _relative(comparison: Comparison, net: str) -> Point | None:
 
 
 def _paper(net: str) -> float | None:
-    of_a = published.error_of("single_scale", "A-S256", "top1_error")
-    value = published.error_of("single_scale", f"{net}-S256", "top1_error")
+    of_a = published.error_of(TABLE3, "A-S256", "top1_error")
+    value = published.error_of(TABLE3, f"{net}-S256", "top1_error")
     return None if value is None or of_a is None else 100 * (value / of_a - 1)
 
 

@@ -11,12 +11,9 @@ from repro.analysis.sides import Pair, Side
 from repro.arch.geometry import LRN_WINDOW, geometry, lrn_channels
 from repro.arch.layers import at_full_size
 from repro.config.schema import Config
-from repro.protocol.protocols import PROTOCOLS, readings
+from repro.protocol.protocols import KINDS, PROTOCOLS, readings
 from repro.protocol.scales import pixels
 from repro.store.runs import Run
-
-WHOLE_IMAGE = {"dense", "windows"}
-"""Kinds of views whose windows lie where the score map's cells do."""
 
 
 def obstacle(pairs: Iterable[Pair], comparison: Comparison) -> str:
@@ -52,7 +49,7 @@ def _scales(side: Side, config: Config) -> set[int]:
 
 def overhang(side: Side, comparison: Comparison) -> str:
     """Windows that hang over the image by a larger share of the crop than the paper's."""
-    if not WHOLE_IMAGE & set(PROTOCOLS[side.test].kinds):
+    if not any(KINDS[kind].on_score_map for kind in PROTOCOLS[side.test].kinds):
         return ""
     for config in (run.config for run in _runs(side, comparison)):
         here = as_run(config, comparison.classes)

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown.extensions.toc import slugify
 
 from repro.analysis import answer, built, tables
-from repro.analysis.ablations import figure_of
+from repro.analysis.ablations import figures_of
 from repro.analysis.claims import claims, judge
 from repro.analysis.deviations import not_covered, open_choices
 from repro.analysis.drawing import Drawn
@@ -50,8 +50,6 @@ SPREAD = (
 )
 PICTURES = {3: "errors"}
 """The figure that stands under a table of Section 4, of all protocols."""
-SECTION_PICTURES = {"depth": "error-against-depth"}
-"""The figure of an experiment that is drawn without asking for it."""
 SYNTAX = re.compile(r"[\\`*<|]|&(?=#?\w+;)|(?<=\])[(\[]|(?<![^\W_])_|_(?![^\W_])")
 """What is HTML or Markdown within a line. Brackets are not unless others follow them."""
 ENTITIES = {"<": "&lt;", "&": "&amp;"}
@@ -88,7 +86,7 @@ class Part:
             Section(
                 experiment,
                 experiment_table(experiment, comparison),
-                figure_of(experiment, comparison),
+                figures_of(experiment, comparison),
                 self.claims[self.claims.experiment == experiment.name],
             )
             for experiment in experiments()
@@ -202,7 +200,7 @@ class Part:
     def _section(self, section: Section) -> dict[str, Any]:
         name, table = section.experiment.name, table_markdown(section.table)
         shown = [drawn.name for drawn in section.drawn]
-        shown += sorted(self._drawn_names & {SECTION_PICTURES.get(name, name)})
+        shown += [one for one in section.experiment.figures if one in self._drawn_names - {*shown}]
         if section.table.empty:
             fills = "` and `".join(commands_of(name, self.comparison))
             table = f"Measured so far is only what these claims compare; the rest is `{fills}`."

@@ -12,9 +12,9 @@ from repro.analysis.deviations import deviations
 from repro.analysis.measured import members, spread
 from repro.analysis.settings import Comparison
 from repro.arch.cost import cost
-from repro.config.choices import CONF
+from repro.config.choices import names
 from repro.paper import published
-from repro.protocol.protocols import ONE_NUMBER
+from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, TABLE3, summarised
 from repro.store.runs import Run
 
 OPEN = "not run"
@@ -24,8 +24,11 @@ def depth(comparison: Comparison) -> pd.DataFrame:
     """The nets in one look, by one test scale: those at S=256, or all where none is."""
     nets, every = comparison.nets, ordered(comparison)
     at_256 = [net for net in every if net == f"{nets[net][0].config.arch.name}-S256"]
-    tests = {"centre": "test error, centre crop (%)", "single_scale": "test error, dense (%)"}
-    tests = {test: title for test, title in tests.items() if comparison.tested(test)}
+    tests = {
+        one.name: f"test error, {one.method} (%)"
+        for one in summarised()
+        if one.scales == "one" and comparison.tested(one.name)
+    }
     rows = []
     for net in at_256 or every:
         built = as_run(nets[net][0].config, comparison.classes)
@@ -39,7 +42,7 @@ def depth(comparison: Comparison) -> pd.DataFrame:
         }
         row |= {title: cell(comparison, net, test) for test, title in tests.items()}
         if comparison.has_papers_nets:
-            theirs = published.error_of("single_scale", net, "top1_error")
+            theirs = published.error_of(TABLE3, net, "top1_error")
             row["paper, ImageNet, 1000 classes (%)"] = percent(theirs)
         rows.append(row)
     return pd.DataFrame(rows)
@@ -88,7 +91,7 @@ def errors(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[str]
             continue
         row["top-1 paper (%)"] = percent(theirs["top1_error"])
         row["top-5 paper (%)"] = percent(theirs["top5_error"])
-        rows.append({"method": METHODS[protocol]} | row if number == 5 else row)
+        rows.append({"method": PROTOCOLS[protocol].method} | row if number == 5 else row)
     return pd.DataFrame(rows), _commands(missing, comparison)
 
 
@@ -107,13 +110,6 @@ def _row(comparison: Comparison, net: str, protocol: str, q: str) -> dict[str, s
         top5 = [error for one in cells if (error := one.error("top5_error")) is not None]
         row["top-5 here (%)"] = f"{sum(top5) / len(top5):.1f}" if top5 else here
     return row | {"seeds": str(len(cells)) if cells else "-"}
-
-
-METHODS = {
-    "multi_scale": "dense",
-    "multi_crop": "multi-crop",
-    "multi_crop_dense": "multi-crop & dense",
-}
 
 
 def ensembles(comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
@@ -140,7 +136,7 @@ def ensembles(comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
             {
                 "ensemble": theirs.get("system", "asked for"),
                 "members": " + ".join(members(ensemble)),
-                "method": METHODS.get(protocol, protocol.replace("_", " ")),
+                "method": _method(protocol),
                 "top-1 here (%)": str(spread(cells)) if cells else "a member diverged",
                 "seeds": str(len(cells)) if cells else "-",
                 "top-1 paper (%)": percent(theirs.get("top1_error")),
@@ -150,28 +146,25 @@ def ensembles(comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
     return pd.DataFrame(rows), _commands(missing, comparison)
 
 
+def _method(protocol: str) -> str:
+    """As Table 6 names it; a protocol that averages no test scales by its own name."""
+    asked = PROTOCOLS[protocol]
+    return asked.method if asked.scales == "several" else asked.legend
+
+
 def percent(error: float | None) -> str:
     """An error in percent as the paper writes it, or a dash."""
     return "-" if error is None else f"{error:.1f}"
-
-
-MEASURED_OF_TABLE7 = {
-    "VGG, 2 nets, multi-crop & dense": ("D-jitter+E-jitter", "multi_crop_dense"),
-    "VGG, 1 net, multi-crop & dense": ("E-jitter", "multi_crop_dense"),
-    "VGG, 7 nets (submission), dense": (published.rows(6)[0]["members"], "multi_scale"),
-    "Krizhevsky et al., 1 net": ("alexnet-S256", "single_scale"),
-}
 
 
 def others(comparison: Comparison) -> pd.DataFrame:
     """Table 7: other systems as the paper gives them, and which of them were measured here."""
     rows = []
     for theirs in published.rows(7):
-        net, protocol = MEASURED_OF_TABLE7.get(theirs["system"], (None, ""))
         here = "published only"
-        if net is not None:
-            here = cell(comparison, net, protocol)
-            here += f" ({protocol.replace('_', ' ')})" if here != OPEN else ""
+        if theirs["members"] is not None:
+            here = cell(comparison, theirs["members"], theirs["protocol"])
+            here += f" ({PROTOCOLS[theirs['protocol']].title})" if here != OPEN else ""
         rows.append(
             {
                 "system": theirs["system"],
@@ -202,7 +195,7 @@ def scale_label(scale: str) -> str:
 def split(net: str) -> tuple[str, str]:
     """A net's label as (what it is, S as the paper writes it)."""
     words, notes = net.split("-"), []
-    while len(words) > 2 and (words[-1] == "fc" or (CONF / "init" / f"{words[-1]}.yaml").is_file()):
+    while len(words) > 2 and words[-1] in ("fc", *names("init")):
         notes.append("FC layers tuned" if words[-1] == "fc" else f"init {words[-1]}")
         words.pop()
     return ", ".join(["-".join(words[:-1]), *reversed(notes)]), scale_label(words[-1])
@@ -265,6 +258,6 @@ def protocols(comparison: Comparison) -> pd.DataFrame:
     for net in ordered(comparison):
         arch, scale = split(net)
         row = {"net": arch, "S": scale}
-        row |= {f"{name.replace('_', ' ')} (%)": cell(comparison, net, name) for name in names}
+        row |= {f"{PROTOCOLS[name].title} (%)": cell(comparison, net, name) for name in names}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -1,7 +1,8 @@
 """The published numbers: errors in percent on the ILSVRC-2012 validation set, 1000 classes.
 
 Each table of the paper that is measured here is one CSV beside this file, rows in the paper's own
-order. `scale` is S: `S256`, `S384` or `jitter` for [256; 512].
+order. `scale` is S: `S256`, `S384` or `jitter` for [256; 512]; `protocol` is a way of testing
+(`repro.protocol.protocols`); `members` are the nets of an ensemble, joined by `+`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import yaml
 
 from repro.config.schema import Arch
 
-PROTOCOL_OF_TABLE = {3: "single_scale", 4: "multi_scale"}
 CLASSES = 1000
 TRAINING_WEEKS = (2, 3)
 """What one net took on four Titan Black, by its depth (Section 3.3)."""
@@ -96,7 +96,7 @@ def _cells(number: int) -> tuple[dict[str, Any], ...]:
     found = []
     for row in rows(number):
         label = row["members"] if number == 6 else f"{row['net']}-{row['scale']}"
-        found.append({"protocol": PROTOCOL_OF_TABLE.get(number), "label": label} | row)
+        found.append({"label": label} | row)
     return tuple(found)
 
 
