@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 import pandas as pd
 
@@ -12,7 +13,7 @@ from repro.analysis.deviations import deviations
 from repro.analysis.measured import members, spread
 from repro.analysis.settings import Comparison
 from repro.arch.cost import cost
-from repro.config.choices import names
+from repro.config.choices import choice, names
 from repro.paper import published
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, TABLE3, summarised
 from repro.store.runs import Run
@@ -177,19 +178,22 @@ def others(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-SCALES = {
-    "S256": "256",
-    "S384": "384",
-    "jitter": "[256; 512]",
-    "S256_on": "256, trained on",
-    "S384_on": "384, trained on",
-    "S224": "224",
-}
-
-
 def scale_label(scale: str) -> str:
-    """S as the paper writes it."""
-    return SCALES.get(scale, scale)
+    """S as the paper writes it; a scale that is no file of `conf/scale/` by its name."""
+    return _scale_labels().get(scale, scale)
+
+
+@lru_cache
+def _scale_labels() -> dict[str, str]:
+    files = {name: choice("scale", name) for name in names("scale")}
+    found = {}
+    for name, own in files.items():
+        ends = own["smin"], own["smax"]
+        found[name] = str(ends[0]) if ends[0] == ends[1] else f"[{ends[0]}; {ends[1]}]"
+        before = files.get(str(own.get("parent")))
+        if before is not None and ends == (before["smin"], before["smax"]):
+            found[name] += ", trained on"
+    return found
 
 
 def split(net: str) -> tuple[str, str]:
@@ -206,7 +210,7 @@ def net_title(net: str) -> str:
     if len(members(net)) > 1:
         return " + ".join(members(net))
     arch, scale = split(net)
-    return f"{arch}, S={scale}" if scale in SCALES.values() else f"{arch}, {scale}"
+    return f"{arch}, S={scale}" if scale in _scale_labels().values() else f"{arch}, {scale}"
 
 
 def what_ran(runs: Sequence[Run]) -> pd.DataFrame:

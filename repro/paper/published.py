@@ -74,6 +74,21 @@ def is_table1(arch: Arch) -> bool:
     )
 
 
+def nets() -> tuple[str, ...]:
+    """The paper's nets, by their names in `conf/arch/`: Table 1's, then those of its text only."""
+    return tuple(row["net"] for row in rows(2))
+
+
+def is_papers(arch: Arch) -> bool:
+    """Whether a net is the paper's: a column of Table 1, or one that only the text describes."""
+    return is_table1(arch) or arch.name in set(nets()) - table1().keys()
+
+
+def scales() -> set[str]:
+    """The paper's training scales, by their names in `conf/scale/` (Table 3)."""
+    return {row["scale"] for row in rows(3)}
+
+
 @lru_cache(maxsize=1024)
 def error_of(protocol: str, net: str, metric: str) -> float | None:
     """The published error of a net or an ensemble (Tables 3 to 6), or None where there is none.
