@@ -40,14 +40,14 @@ def figures_of(experiment: Experiment, comparison: Comparison) -> list[Drawn]:
 
 
 def compared(experiment: Experiment, comparison: Comparison) -> Drawn | None:
-    """Each net of an experiment by each of its protocols; the paper's values beside."""
+    """A row of dots for each net of an experiment and each of its protocols, beside the paper's."""
     shown = lines(comparison, compared_nets(experiment, comparison), experiment.tests)
     name = f"experiment-{experiment.name}"
     return dot_plot(name, experiment.question, comparison, shown, paper=True)
 
 
 def activations(experiment: Experiment, comparison: Comparison) -> Drawn | None:
-    """Root mean square after each layer before training, for each initialisation."""
+    """The size of activations after each layer before training, a line an initialisation."""
     found: dict[str, dict[str, pd.DataFrame]] = {}
     for net in measured_nets(experiment, comparison):
         for run in comparison.nets[comparison.plain(net)]:

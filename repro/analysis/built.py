@@ -66,7 +66,7 @@ def _short(words: Iterable[str]) -> str:
 
 
 def counted(runs: Sequence[Run]) -> pd.DataFrame:
-    """Table 2: parameters at the paper's size, counted here, beside the paper's, and as run."""
+    """Table 2: the parameters of each net, counted at the paper's size and at that of the runs."""
     run, rows = runs[0], []
     for paper in published.rows(2):
         full = at_full_size(paper["net"])
@@ -116,7 +116,7 @@ def stacks(channels: int = 256, side: int = 56) -> pd.DataFrame:
 
 
 def conv1() -> pd.DataFrame:
-    """Section 2.3: what the 1x1 layers of C add to B, and what 3x3 layers in their place (D)."""
+    """Section 2.3: B, C with three 1x1 layers more, and D with 3x3 layers in their place."""
     rows = []
     for name in dict.fromkeys([*ADDED_TO.values(), *ADDED_TO]):
         net = at_full_size(name)

@@ -49,7 +49,7 @@ class Line:
 
 
 def lines(comparison: Comparison, nets: Sequence[str], tests: Sequence[str]) -> list[Line]:
-    """What there is of some nets by some protocols, net by net."""
+    """The lines of a figure: each net by each protocol that it was tested by, net by net."""
     found = []
     for net, test in itertools.product(nets, tests):
         cells = comparison.cells(net, test)
@@ -61,7 +61,7 @@ def lines(comparison: Comparison, nets: Sequence[str], tests: Sequence[str]) -> 
 
 
 def errors(comparison: Comparison) -> Drawn | None:
-    """Tables 3 and 4: each net at one test scale, dense and by centre crop, and at several.
+    """The figure of Tables 3 and 4: each net by the protocols of the summary.
 
     Nets of an ablation only are in its own figure.
     """

@@ -50,7 +50,7 @@ class Experiment:
 
     @property
     def curve(self) -> bool:
-        """It looks at each of many test scales."""
+        """Whether a protocol of the experiment gives a number for each of many test scales."""
         return any(not PROTOCOLS[test].one_number for test in self.tests)
 
 
@@ -126,18 +126,20 @@ def commands_of(name: str, comparison: Comparison) -> list[str]:
 
 
 def measured_nets(experiment: Experiment, comparison: Comparison) -> list[str]:
-    """The experiment's nets that a setting has runs of."""
+    """The nets of an experiment that were run in a setting."""
     return [net for net in experiment.nets if comparison.plain(net) in comparison.nets]
 
 
 def compared_nets(experiment: Experiment, comparison: Comparison) -> list[str]:
-    """The experiment's nets and, where it is about them, their ensembles."""
+    """The nets of an experiment and, where it is about ensembles, those of its setting."""
     fused = comparison.fused if experiment.ensembles else []
     return [*experiment.nets, *dict.fromkeys(one.net for one in fused)]
 
 
-def present(experiment: Experiment, comparison: Comparison, judged: pd.DataFrame) -> bool:
-    """Whether there is something to compare: a claim, or most of the experiment's nets.
+def is_shown(experiment: Experiment, comparison: Comparison, judged: pd.DataFrame) -> bool:
+    """Whether the report has a section about an experiment.
+
+    It does where a claim of the experiment was judged, or where most of its nets were measured.
 
     Args:
         experiment: the experiment.
@@ -189,7 +191,7 @@ def _curve_table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame
 
 
 def claim_table(judged: pd.DataFrame, short: bool = False) -> pd.DataFrame:
-    """The claims for readers: both differences in points, intervals, n, verdict.
+    """A table of claims for readers: the paper's difference and ours, its interval, n, the verdict.
 
     Args:
         judged: a row for each claim, as in `claims.csv`.

@@ -35,7 +35,7 @@ class Setting:
 
     @property
     def slug(self) -> str:
-        """For names of files."""
+        """The setting in letters that the name of a file may have."""
         words = (self.data, self.size, self.recipe, self.precision)
         return "-".join(words).replace("=", "-").replace("+", "-").replace(".", "_")
 
@@ -89,7 +89,7 @@ class Comparison:
         return int(self.runs[0].result["data"]["classes"])
 
     @property
-    def thousand(self) -> bool:
+    def has_1000_classes(self) -> bool:
         """As many classes as the paper: only then its top-5 errors stand beside ours."""
         return self.classes == published.CLASSES
 
@@ -110,7 +110,7 @@ class Comparison:
         return found
 
     def cells(self, net: str, protocol: str, q: str | None = None) -> list[Measured]:
-        """What one net or ensemble gave by one protocol, a seed each.
+        """The measurements of one net or ensemble by one protocol, one for each seed.
 
         Args:
             net: a label, or several joined by `+`.
@@ -232,7 +232,7 @@ def _asked(run: Run, label: str) -> tuple[str, Words]:
 
 
 def command(run: Run, wanted: Sequence[str], tests: Sequence[str] = ()) -> str:
-    """The command line that makes what is wanted in the setting and the store of a run.
+    """The command line that runs something in the setting and the store of a run.
 
     Args:
         run: a run of that setting.

@@ -9,20 +9,18 @@ from functools import lru_cache
 import pandas as pd
 
 from repro.analysis.built import TABLE1, as_run
-from repro.analysis.deviations import deviations
 from repro.analysis.measured import members, spread
 from repro.analysis.settings import Comparison
 from repro.arch.cost import cost
 from repro.config.choices import choice, names
 from repro.paper import published
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, TABLE3, summarised
-from repro.store.runs import Run
 
 OPEN = "not run"
 
 
 def depth(comparison: Comparison) -> pd.DataFrame:
-    """The nets in one look, by one test scale: those at S=256, or all where none is."""
+    """The summary of the nets at one test scale: those trained at S=256, or all where none was."""
     nets, every = comparison.nets, ordered(comparison)
     at_256 = [net for net in every if net == f"{nets[net][0].config.arch.name}-S256"]
     tests = {
@@ -50,7 +48,7 @@ def depth(comparison: Comparison) -> pd.DataFrame:
 
 
 def cell(comparison: Comparison, net: str, protocol: str) -> str:
-    """An error, and which of the net's runs did not train: a mean must not hide them."""
+    """The words of a cell: the error of a net, and how many of its runs did not train."""
     cells = comparison.cells(net, protocol)
     runs = comparison.nets.get(comparison.plain(net), [])
     ended = Counter(str(run.result["outcome"]) for run in runs)
@@ -61,7 +59,7 @@ def cell(comparison: Comparison, net: str, protocol: str) -> str:
 
 
 def in_order(arch: str) -> tuple[int, str]:
-    """Sorts configurations as Table 1 does, others after them by name."""
+    """The place of a configuration for sorting: as in Table 1, all others after it by name."""
     return (TABLE1.index(arch) if arch in TABLE1 else len(TABLE1), arch)
 
 
@@ -107,7 +105,7 @@ def _row(comparison: Comparison, net: str, protocol: str, q: str) -> dict[str, s
     here = cell(comparison, net, protocol)
     arch, s = split(net)
     row = {"net": arch, "S": s, "Q": q, "top-1 here (%)": here}
-    if comparison.thousand:
+    if comparison.has_1000_classes:
         top5 = [error for one in cells if (error := one.error("top5_error")) is not None]
         row["top-5 here (%)"] = f"{sum(top5) / len(top5):.1f}" if top5 else here
     return row | {"seeds": str(len(cells)) if cells else "-"}
@@ -197,7 +195,7 @@ def _scale_labels() -> dict[str, str]:
 
 
 def split(net: str) -> tuple[str, str]:
-    """A net's label as (what it is, S as the paper writes it)."""
+    """A net's label in two parts for tables: what it is, and S as the paper writes it."""
     words, notes = net.split("-"), []
     while len(words) > 2 and words[-1] in ("fc", *names("init")):
         notes.append("FC layers tuned" if words[-1] == "fc" else f"init {words[-1]}")
@@ -211,46 +209,6 @@ def net_title(net: str) -> str:
         return " + ".join(members(net))
     arch, scale = split(net)
     return f"{arch}, S={scale}" if scale in _scale_labels().values() else f"{arch}, {scale}"
-
-
-def what_ran(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row for each run: how it ended, how long it took, where it lies."""
-    rows = []
-    for run in runs:
-        result = run.result
-        speed, error = result["images_per_second"], result["validation_error"]
-        rows.append(
-            {
-                "run": run.name,
-                "outcome": result["outcome"],
-                "epochs": str(result["epochs"]),
-                "validation error (%)": "-" if error is None else f"{error:.1f}",
-                "time (s)": f"{result['seconds']:.0f}",
-                "images/s": "-" if speed is None else f"{speed:.0f}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def departures(comparison: Comparison) -> pd.DataFrame:
-    """What departs from the paper, a row each, with the runs that it holds for."""
-    found: dict[tuple[str, str, str], list[str]] = {}
-    for run in comparison.runs:
-        label = net_title(comparison.label(run))
-        for row in deviations(run):
-            found.setdefault(row, []).append(label)
-    rows = [
-        {
-            "section": section,
-            "here": here,
-            "the paper": paper,
-            "runs": "all"
-            if len(set(labels)) == len(comparison.nets)
-            else ", ".join(dict.fromkeys(labels)),
-        }
-        for (section, here, paper), labels in found.items()
-    ]
-    return pd.DataFrame(rows)
 
 
 def protocols(comparison: Comparison) -> pd.DataFrame:
