@@ -21,9 +21,10 @@ from PIL import Image
 from repro.config.choices import CONF, choice
 from repro.config.schema import Data
 from repro.data import sources
+from repro.data.datasets import DATASETS
 from repro.data.folders import held_out
 from repro.data.images import ArrayImages, FileImages
-from repro.data.sources import KINDS, check
+from repro.data.sources import check
 from repro.data.split import Source, Split
 from repro.errors import RequestError, RunError
 from tests.data.conftest import fill, save
@@ -51,7 +52,7 @@ def disjoint(*parts: Split) -> bool:
 
 def test_there_is_a_file_for_each_data_set_and_it_holds_only_known_keys() -> None:
     names = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
-    assert names == sorted(KINDS)
+    assert names == sorted(DATASETS)
     for name in names:
         assert data(name).name == name
         assert (CONF / "data" / f"{name}.yaml").read_text(encoding="utf-8").startswith("# ")
