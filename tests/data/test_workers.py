@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from repro.data import workers
 from repro.data.workers import loaded, single
@@ -81,6 +81,23 @@ def test_a_worker_loads_on_where_a_run_is_asked_to_stop(name: str) -> None:
     made = loaded(Signalled(signal.Signals[name]), 2, SIX, 6, single)
     assert list(made) == list(range(6))
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+@pytest.mark.parametrize(("asked", "batches", "started"), [(500, 2, 2), (2, 6, 2), (3, 0, 0)])
+def test_no_more_workers_than_there_are_batches(
+    monkeypatch: pytest.MonkeyPatch, asked: int, batches: int, started: int
+) -> None:
+    seen: list[int] = []
+
+    class Noted(DataLoader[int]):
+        def __init__(self, *words: object, num_workers: int, **how: object) -> None:
+            seen.append(num_workers)
+            super().__init__(*words, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(workers, "DataLoader", Noted)
+    made = loaded(Signalled(signal.SIGINT), asked, SIX[2 : 2 + batches], batches, single)
+    assert len(list(made)) == min(batches, 4)
+    assert seen == [started]
 
 
 def test_a_worker_heeds_no_ctrl_c_where_senders_cannot_be_told(
