@@ -51,10 +51,12 @@ def test_a_file_that_is_replaced_meets_no_old_mean(
     assert len(names) == 1, "names and sizes are what they were"
     assert run(runs, *words, "seed=2", "data.contents=true") == 0
     assert len({one.fingerprint for one in started(runs)}) == 2
-    # One bit flips in what is kept.
+    # A digit changes in what is kept.
     for path in (runs / ".cache").glob("statistics-*.json"):
-        path.write_text(path.read_text().replace("200.", "201."))
+        tree = json.loads(path.read_text())
+        tree["found"]["mean"][0] += 1
+        path.write_text(json.dumps(tree))
     capsys.readouterr()
     assert run(runs, *words, "seed=3") == 0
-    assert means(runs) == {100, 200}
     assert capsys.readouterr().err.count("is damaged: it is made anew") == 1
+    assert 200 in means(runs), "the one that was read"
