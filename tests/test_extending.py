@@ -9,11 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from repro.cli.command import command
 from repro.config.choices import CONF, PACKAGE
+from repro.data import datasets
 from repro.store.runs import finished
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -24,6 +27,7 @@ ENTRY = re.compile(
     r"^`(repro/[\w/.]+)`, at the end(?: of `(\w+)`)?:\n\n```\w*\n(.*?)^```",
     re.MULTILINE | re.DOTALL,
 )
+DATASET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FAST = ["recipe.epochs=1", "recipe.train_images=64", "data.holdout=0.02", "test=[centre]"]
 
 
@@ -37,10 +41,28 @@ def own(tmp_path: Path) -> Path:
     return tmp_path / "own"
 
 
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The images that the page's data sets are of, and the entry that reads the second one."""
+    random = np.random.default_rng(0)
+    for place in ("pets/train/cat/", "pets/train/dog/", "shapes/circle_", "shapes/square_"):
+        for number in range(40):
+            path = tmp_path / "data" / f"{place}{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(path)
+    monkeypatch.chdir(tmp_path)
+    known = dict(datasets.DATASETS)
+    (entry,) = DATASET.findall(PAGE)
+    exec(entry, dict(vars(datasets)))
+    for name in datasets.DATASETS.keys() - known.keys():
+        monkeypatch.setitem(datasets.DATASETS, name, datasets.DATASETS.pop(name))
+
+
 def test_the_page_has_examples() -> None:
     assert len(FILE.findall(PAGE)) == len(COMMAND.findall(PAGE)) >= 4
 
 
+@pytest.mark.usefixtures("images")
 @pytest.mark.parametrize("words", COMMAND.findall(PAGE))
 def test_its_commands_run(own: Path, tmp_path: Path, words: str) -> None:
     store = tmp_path / "runs"

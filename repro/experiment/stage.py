@@ -80,9 +80,9 @@ class Stage:
 
     @property
     def _key(self) -> str:
-        """All that decides which images the ids of the data are."""
-        data = base_data(self.request.config.data)
-        return f"{data.name}-{data.channels}-{self.request.description.fingerprint}"
+        """All that decides which images the ids of the data are, and when they were modified."""
+        data, found = base_data(self.request.config.data), self.source.description
+        return f"{data.name}-{data.channels}-{found.fingerprint}{found.times[:16]}"
 
     @property
     def full(self) -> layers.Net:

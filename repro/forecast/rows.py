@@ -13,7 +13,8 @@ from tqdm import tqdm
 from repro.arch import memory, work
 from repro.arch.cost import cost
 from repro.config.schema import Config
-from repro.data.sizes import Assumed, Counts
+from repro.data.sizes import Assumed
+from repro.data.split import Counts
 from repro.experiment.request import Request, base_data, resolve
 from repro.forecast.speed import Rate, measured, said
 from repro.process.device import pick
