@@ -170,6 +170,13 @@ class Init:
 
 
 @dataclass
+class Track:
+    """Which viewer's live curves are written (see `repro.track`)."""
+
+    name: str = "none"
+
+
+@dataclass
 class Config:
     """One run: everything in here that can change the result is part of the run's identity."""
 
@@ -191,6 +198,7 @@ class Config:
     checkpoint_seconds: float = field(default=60.0, metadata=above_zero(MANY))
     test_batch: int = field(default=128, metadata=above_zero(1_000_000))
     activations: bool = False
+    track: Track = field(default_factory=Track)
     runs: str = "runs"
     dry_run: bool = False
 

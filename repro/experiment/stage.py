@@ -27,6 +27,8 @@ from repro.process.distributed import world
 from repro.process.interruption import Stop
 from repro.protocol.scales import pixels, single_q
 from repro.store.runs import Folder
+from repro.track.curves import Curves
+from repro.track.trackers import NONE
 
 
 def say(line: str) -> None:
@@ -56,6 +58,7 @@ class Stage:
             self._check_source()
         self.statistics = self.world.led(self._statistics)
         self.square = config.recipe.resize == "square"
+        self.curves = Curves(config.track.name if self.world.leads else NONE, self.folder, say)
 
     def _check_source(self) -> None:
         """The run is named by what was known of its data when the command was given."""
