@@ -15,6 +15,7 @@ import pytest
 from repro.analysis.measured import measure, results
 from repro.cli.command import command
 from repro.config.choices import CONF
+from repro.process.interruption import Interrupted
 from repro.store.runs import CHECKPOINTS, Folder, finished
 from repro.track import trackers
 from repro.track.curves import Curves
@@ -24,22 +25,6 @@ Curve = list[tuple[int, float]]
 WORDS = [*LIGHT, "recipe.epochs=3", "test=[single_scale,centre]"]
 TESTED = ("test_error_single_scale", "test_error_centre")
 LOG = "epoch,train_loss,seconds\n1,2.5,0.5\n2,1.25,0.5\n"
-KILLED = """
-import os, signal, sys
-from repro.cli.command import command
-from repro.track.curves import Curves
-
-follow, calls = Curves.follow, []
-
-def then_die(curves):
-    follow(curves)
-    calls.append(1)
-    if len(calls) == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-Curves.follow = then_die
-command(sys.argv[1:])
-"""
 
 
 def log(folder: Path) -> dict[str, Curve]:
@@ -135,9 +120,24 @@ def test_the_curves_are_the_log_and_the_test_errors_and_the_run_is_the_same(
     agree(added, log(folder))
 
 
-def test_a_run_that_was_killed_has_each_epoch_once(tmp_path: Path, tracker: str) -> None:
+def test_a_run_that_was_killed_has_each_epoch_once(
+    tmp_path: Path, tracker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = [*WORDS, "recipe.epochs=4", f"runs={tmp_path}", f"track={tracker}"]
-    subprocess.run([sys.executable, "-c", KILLED, *words], check=False)
+    follow, calls = Curves.follow, []
+
+    def then_end(curves: Curves) -> None:
+        follow(curves)
+        calls.append(1)
+        if len(calls) == 3:
+            raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Curves, "follow", then_end)
+        # A process that is killed says nothing more to its tracker.
+        patch.setattr(Curves, "__exit__", lambda *_: None)
+        with pytest.raises(Interrupted):
+            command(words)
     (folder,) = folders(tmp_path).values()
     agree(READERS[tracker](folder), log(folder))
     assert len(log(folder)["train_loss"]) == 3
@@ -216,7 +216,7 @@ def test_a_missing_package_is_refused_before_any_work(
     monkeypatch.delitem(sys.modules, name, raising=False)
     # A folder of that name is no package.
     (tmp_path / name).mkdir()
-    without = [path for path in sys.path if "site-packages" not in path]
+    without = [path for path in sys.path if "-packages" not in path]
     monkeypatch.setattr(sys, "path", [str(tmp_path), *without])
     assert command([*LIGHT, f"runs={tmp_path / 'runs'}", "-m", f"track=none,{name}"]) == 2
     said = capsys.readouterr().err
@@ -229,7 +229,11 @@ def test_a_tracker_that_there_is_not(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err.endswith("choose from none, tensorboard, mlflow\n")
 
 
-def test_each_tracker_has_its_choice_and_its_extra() -> None:
+def test_each_tracker_has_its_choice_its_extra_and_its_line_of_help() -> None:
+    command = [sys.executable, "-m", "repro.run", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert all(f"vgg-repro[{name}]" in shown for name in trackers.TRACKERS)
+    assert "  * none" in shown
     assert {file.stem for file in (CONF / "track").glob("*.yaml")} == set(trackers.CHOICES)
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert set(trackers.TRACKERS) <= set(project["optional-dependencies"])
