@@ -160,6 +160,8 @@ def test_a_net_that_is_trained_anew_keeps_nothing_of_the_old_one(
     assert run(tmp_path, "test=[centre,single_scale]", "activations=true") == 0
     (folder,) = folders(tmp_path).values()
     (folder / "result.json").unlink()
+    (folder / "track").mkdir()
+    (folder / "track" / "events.out").touch()
 
     def interrupted(_: Training) -> None:
         raise Interrupted

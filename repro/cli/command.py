@@ -190,8 +190,10 @@ def _checked(config: Config) -> Request:
     from repro.experiment.request import resolve
     from repro.process.device import pick
     from repro.process.distributed import process_group
+    from repro.track import trackers
 
     request = resolve(config)
+    trackers.check(config.track.name)
     for member in request.lineage():
         member.check_folder()
     pick(request.config.device, process_group())

@@ -175,6 +175,13 @@ class Init:
 
 
 @dataclass
+class Track:
+    """Which viewer's live curves are written (see `repro.track`)."""
+
+    name: str = "none"
+
+
+@dataclass
 class Config:
     """One run: everything in here that can change the result is part of the run's identity."""
 
@@ -199,6 +206,7 @@ class Config:
     """Images of a training batch whose gradients a device computes at once; None: all of them."""
     channels_last: str = "auto"
     activations: bool = False
+    track: Track = field(default_factory=Track)
     runs: str = "runs"
     dry_run: bool = False
 

@@ -18,7 +18,7 @@ from repro.errors import RequestError, RunError
 from repro.evaluate.views import compute
 from repro.experiment.request import Request, resolve
 from repro.experiment.stage import Stage, say
-from repro.experiment.summary import summary
+from repro.experiment.summary import summary, test_errors
 from repro.nets.activations import rms
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG
@@ -118,6 +118,10 @@ class Performance(Stage):
 
     def finish(self) -> None:
         """Train where that is not done, then compute the views that are missing."""
+        with self.curves:
+            self._finish()
+
+    def _finish(self) -> None:
         result = self.world.decided_by_first(self._begun)
         if result is None:
             result = self._train()
@@ -130,6 +134,8 @@ class Performance(Stage):
             if self.world.is_first and self.request.lacks_activations():
                 self.folder.write(ACTIVATIONS, self._activations())
         if self.world.is_first:
+            errors = test_errors(self.request)
+            self.curves.test({protocol: error for protocol, (_, error, _) in errors.items()})
             print(summary(self.request))
 
     def _begun(self) -> dict[str, Any] | None:
@@ -170,6 +176,7 @@ class Performance(Stage):
             test=(lambda: self.error(net, source.test)) if config.recipe.test_each_epoch else None,
             chance=chance(train.labels, len(source.validation.images)),
             say=say,
+            note=self.curves.follow,
             world=self.world,
         )
         outcome = training.run()

@@ -26,6 +26,7 @@ from repro.nets import init
 from repro.protocol import protocols, scales
 from repro.store import checks, identity, runs, views
 from repro.store.files import nearest
+from repro.track import trackers
 from repro.train.optimisers import OPTIMISERS
 from repro.train.schedule import SCHEDULES
 
@@ -213,6 +214,7 @@ def _check_choices(config: Config) -> None:
         "finetune": (config.finetune, ("all", "fc")),
         "compile": (config.compile, COMPILERS),
         "channels_last": (config.channels_last.lower(), ("auto", "true", "false")),
+        "track.name": (config.track.name, trackers.CHOICES),
     }
     for key, (value, known) in choices.items():
         if value not in known:

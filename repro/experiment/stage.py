@@ -28,6 +28,8 @@ from repro.process.distributed import process_group
 from repro.process.interruption import Stop
 from repro.protocol.scales import pixels, single_q
 from repro.store.runs import Folder
+from repro.track.curves import Curves
+from repro.track.trackers import NONE
 
 
 def say(line: str) -> None:
@@ -57,6 +59,7 @@ class Stage:
             self._check_source()
         self.statistics = self.world.decided_by_first(self._statistics)
         self.square = config.recipe.resize == "square"
+        self.curves = Curves(config.track.name if self.world.is_first else NONE, self.folder, say)
 
     def _check_source(self) -> None:
         """The run is named by what was known of its data when the command was given."""

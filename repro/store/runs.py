@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +31,9 @@ from repro.store.leases import at_work, first_free
 RECORD = "record"
 FAILED = "failed.json"
 WEIGHTS = "weights.safetensors"
+LOG = "log.csv"
+TRACK = "track"
+"""A folder of live curves, where they were asked for; the suite itself reads none."""
 CHECKPOINTS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
 """Two generations, written in turn."""
 ACTIVATIONS = "activations.csv"
@@ -243,10 +247,11 @@ class Folder:
         Raises:
             RunError: something cannot be removed.
         """
-        for name in (WEIGHTS, ACTIVATIONS, "log.csv"):
+        for name in (WEIGHTS, ACTIVATIONS, LOG):
             self.remove(name)
         for path in (self.path / "views").glob("*.npz"):
             self.remove(f"views/{path.name}")
+        self.clear(TRACK)
 
     def remove(self, name: str) -> None:
         """Remove a file of the folder, if it is there.
@@ -260,6 +265,21 @@ class Folder:
         except OSError as error:
             raise RunError(f"cannot remove {self.path / name}: {error.strerror}") from error
 
+    def clear(self, name: str) -> None:
+        """Remove a folder of the folder with all that it holds, if it is there.
+
+        Raises:
+            RunError: it cannot be removed.
+        """
+        self._allowed()
+        try:
+            shutil.rmtree(self.path / name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            reason = error.strerror or error
+            raise RunError(f"cannot remove {self.path / name}: {reason}") from error
+
 
 class Watched(Folder):
     """The folder of a run that another process holds and this one helps with: it writes nothing."""
@@ -271,6 +291,9 @@ class Watched(Folder):
         """Leave it to the holder."""
 
     def remove(self, name: str) -> None:
+        """Leave it to the holder."""
+
+    def clear(self, name: str) -> None:
         """Leave it to the holder."""
 
 

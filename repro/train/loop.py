@@ -71,6 +71,7 @@ class Training:
         chance: Chance,
         say: Callable[[str], None],
         test: Callable[[], float] | None = None,
+        note: Callable[[], None] = lambda: None,
         world: World = ALONE,
     ) -> None:
         """
@@ -87,11 +88,13 @@ class Training:
             chance: the error that a net has which learned nothing.
             say: prints a line without disturbing the progress bar.
             test: likewise on the test images, to be logged after each epoch; None: not looked at.
+            note: called after each epoch, when its row of the log is written.
             world: the processes that train this net, each with its own `Training`.
         """
         self.net, self.batches, self.config, self.folder = net, batches, config, folder
         self.stop, self.prepare, self.say = stop, prepare, say
         self.validate, self.test, self.chance, self.world = validate, test, chance, world
+        self.note = note
         recipe = config.recipe
         if config.finetune == "fc":
             net.features.requires_grad_(False)
@@ -241,6 +244,7 @@ class Training:
         with self.world.all_or_none():
             self.folder.write("log.csv", progress.log())
         self._save()
+        self.note()
         if line := display.epoch_line(self.config, progress):
             self.say(line)
 

@@ -23,7 +23,7 @@ def identity(compose: Compose, *overrides: str) -> str:
             "progress=false",
             "test=[centre]",
         ),
-        *("test_batch=7", "compile=default"),
+        *("test_batch=7", "compile=default", "track=tensorboard"),
     ],
 )
 def test_how_it_is_computed_does_not_change_what_it_is(compose: Compose, override: str) -> None:
