@@ -52,14 +52,15 @@ def read(path: Path) -> Found:
 
 def _check_archive(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
-        names = [entry.filename for entry in archive.infolist()]
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise RequestError("it is a compressed archive: torch stores its tensors as they are")
+        entries = archive.infolist()
+    names = [entry.filename for entry in entries]
     if any(name.endswith("constants.pkl") for name in names):
         raise RequestError("it is a TorchScript program, not weights: save the net's state_dict()")
     if not any(name.endswith("data.pkl") for name in names):
         some = ", ".join(names[:3])
         raise RequestError(f"it is an archive of {some} ...: expected torch's state dict")
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise RequestError("it is a compressed archive: torch stores its tensors as they are")
 
 
 def _tensors(content: Any) -> Mapping[str, Tensor]:

@@ -34,9 +34,10 @@ def torchvisions(letter: str = "D", norm: bool = False, crop: int = CROP) -> nn.
     """torchvision's net, narrower; scores that differ from class to class."""
     torch.manual_seed(3)
     cfg = [v if v == "M" else int(v * WIDTH) for v in torchvision.models.vgg.cfgs[letter]]
-    net = torchvision.models.VGG(
-        torchvision.models.vgg.make_layers(cfg, norm), CLASSES, init_weights=False
-    )
+    features = torchvision.models.vgg.make_layers(cfg, norm)
+    # Its own classifier is of full width.
+    with torch.device("meta"):
+        net = torchvision.models.VGG(features, CLASSES, init_weights=False)
     side, hidden = crop // 32, int(4096 * WIDTH)
     net.avgpool = nn.Identity()
     net.classifier = nn.Sequential(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
+# It writes a file of settings there as it is imported.
+os.environ.setdefault("KERAS_HOME", tempfile.gettempdir())
 os.environ.setdefault("KERAS_HOME", os.devnull)
 keras = pytest.importorskip("keras")
 h5py = pytest.importorskip("h5py")

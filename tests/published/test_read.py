@@ -24,8 +24,6 @@ def test_torchvisions_state_dict(letter: str, norm: bool, prefix: str, tmp_path:
     net = files.spec(f"{letter}-BN" if norm else letter)
     tensors = {prefix + name: values for name, values in theirs.state_dict().items()}
     torch.save({"state_dict": tensors, "epoch": 3} if prefix else tensors, tmp_path / "x")
-    if prefix:
-        torch.save({"state_dict": tensors}, tmp_path / "x")
     found = read(tmp_path / "x", net)
     images = files.photographs()
     with torch.inference_mode():
@@ -105,7 +103,10 @@ def test_timm(norm: bool, tmp_path: Path) -> None:
     width = files.WIDTH
     cfg = [v if v == "M" else int(v * width) for v in vgg.cfgs["vgg16"]]
     layer = nn.BatchNorm2d if norm else None
-    theirs = vgg.VGG(cfg, files.CLASSES, num_features=int(4096 * width), norm_layer=layer).eval()
+    theirs = vgg.VGG(cfg, files.CLASSES, norm_layer=layer).eval()
+    hidden = int(4096 * width)
+    theirs.pre_logits = vgg.ConvMlp(int(512 * width), hidden, 7).eval()
+    theirs.head = vgg.ClassifierHead(hidden, files.CLASSES).eval()
     for values in theirs.parameters():
         nn.init.normal_(values, std=0.1 if values.dim() > 1 else 0.01)
     net = files.spec("D-BN" if norm else "D", crop=224)
