@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,7 @@ class Found:
 
 
 def tensor(array: NDArray[Any]) -> Tensor:
-    """An array of a file as a tensor; it shares its memory where that may be written to.
+    """An array of a file as a tensor; it shares its memory.
 
     Raises:
         RequestError: its numbers are no floating-point numbers.
@@ -60,8 +61,10 @@ def tensor(array: NDArray[Any]) -> Tensor:
     if array.dtype.kind != "f":
         raise RequestError(f"its weights are of type {array.dtype}: expected floating-point ones")
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    # torch warns of read-only arrays.
-    return torch.from_numpy(native if native.flags.writeable else native.copy())
+    with warnings.catch_warnings():
+        # That a view of a file may not be written to: a net copies it when it loads it.
+        warnings.simplefilter("ignore")
+        return torch.from_numpy(native)
 
 
 def library(name: str, package: str, extra: str) -> Any:

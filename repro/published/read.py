@@ -6,7 +6,6 @@ executed, nor is anything read that lies outside of it.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +52,8 @@ class PublishedWeights:
     """A published net, ready for `VGG.load_state_dict`."""
 
     tensors: Mapping[str, Tensor]
-    """Under our net's names, in its shapes, float32; all finite."""
+    """Under our net's names, in its shapes, float32; all finite. They may be views of the file: copy
+    before writing into them, as `load_state_dict` does."""
     convention: Convention
     """The input that it wants; it is not folded into the weights."""
     classes: tuple[str, ...] | None
@@ -124,9 +124,7 @@ def _reader(path: Path, net: Net) -> Callable[[Path], Found]:
 
 def _found(path: Path, reader: Callable[[Path], Found]) -> Found:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return reader(path)
+        return reader(path)
     except RequestError:
         raise
     except Exception as error:
