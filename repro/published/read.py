@@ -52,8 +52,8 @@ class PublishedWeights:
     """A published net, ready for `VGG.load_state_dict`."""
 
     tensors: Mapping[str, Tensor]
-    """Under our net's names, in its shapes, float32; all finite. They may be views of the file: copy
-    before writing into them, as `load_state_dict` does."""
+    """Under our net's names, in its shapes, float32; all finite. They may be views of the file:
+    copy before writing into them, as `load_state_dict` does."""
     convention: Convention
     """The input that it wants; it is not folded into the weights."""
     classes: tuple[str, ...] | None
