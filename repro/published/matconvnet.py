@@ -1,0 +1,116 @@
+"""MatConvNet's `.mat` (`imagenet-vgg-verydeep-16.mat`), with its own mean and its class names.
+
+`layers` is a row of structs, of which those of type `conv` have weights (h, w, in, out): FC layers
+too. Its first layer takes RGB, as do its mean and its grey levels 0-255.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import loadmat
+
+from repro.errors import RequestError
+from repro.published.convention import Convention
+from repro.published.found import Found, Layer, tensor
+
+HEADER = 128
+"""Bytes before a MATLAB 5 file's first element."""
+COMPRESSED = 15
+"""The type of an element that is compressed."""
+EXPANSION = 4
+"""Weights take at most so many times the bytes of their compressed form."""
+
+
+def read(path: Path) -> Found:
+    """The layers of type `conv`, in order, the mean image's colour and the classes' names.
+
+    Raises:
+        RequestError: the file expands to more than weights do, or is no net of MatConvNet's.
+        Exception: scipy's own, where the file is damaged.
+    """
+    _check_expansion(path)
+    names = ["layers", "meta", "normalization", "classes"]
+    file = loadmat(path, appendmat=False, struct_as_record=False, variable_names=names)
+    if "layers" not in file:
+        raise RequestError("it has no layers: expected a net of MatConvNet's SimpleNN")
+    layers = [_layer(part) for part in _structs(file["layers"]) if _has_weights(part)]
+    meta = next(_structs(file["meta"])) if "meta" in file else None
+    normalization = _part(file, meta, "normalization")
+    if normalization is None or not hasattr(normalization, "averageImage"):
+        raise RequestError("it has no mean image (normalization.averageImage)")
+    return Found("MatConvNet", tuple(layers), _convention(normalization), _classes(file, meta))
+
+
+def _check_expansion(path: Path) -> None:
+    """Refuse a file that is much larger than it looks, before anything is kept of it."""
+    left = EXPANSION * path.stat().st_size + 2**24
+    with path.open("rb") as file:
+        order = "<" if file.read(HEADER)[-2:] == b"IM" else ">"
+        while len(tag := file.read(8)) == 8:
+            kind, size = struct.unpack(f"{order}II", tag)
+            if kind != COMPRESSED:
+                file.seek(size, 1)
+                continue
+            inflate, rest = zlib.decompressobj(), size
+            while rest and (part := file.read(min(rest, 2**20))):
+                rest -= len(part)
+                while part:
+                    left -= len(inflate.decompress(part, 2**20))
+                    part = inflate.unconsumed_tail
+                    if left < 0:
+                        raise RequestError("it expands to far more than the weights of a net")
+
+
+def _structs(cell: Any) -> Iterator[Any]:
+    """The structs of a MATLAB cell or of an array of structs."""
+    for value in np.ravel(cell):
+        yield from _structs(value) if isinstance(value, np.ndarray) else (value,)
+
+
+def _part(file: dict[str, Any], meta: Any, name: str) -> Any:
+    """A struct that newer files keep in `meta` and older ones beside `layers`."""
+    value = getattr(meta, name, file.get(name))
+    return None if value is None else next(_structs(value), None)
+
+
+def _has_weights(part: Any) -> bool:
+    weights = getattr(part, "weights", None)
+    return hasattr(part, "filters") or (weights is not None and weights.size > 0)
+
+
+def _layer(part: Any) -> Layer:
+    name, kind = _word(part.name), _word(part.type)
+    if kind != "conv":
+        raise RequestError(f"its layer {name} has weights and is of type {kind}: expected conv")
+    if hasattr(part, "filters"):
+        kernel, bias = part.filters, part.biases
+    else:
+        kernel, bias = np.ravel(part.weights)
+    # MATLAB drops axes of length one at the end.
+    kernel = kernel.reshape(kernel.shape + (1,) * (4 - kernel.ndim))
+    return Layer(name, tensor(kernel).permute(3, 2, 0, 1), tensor(bias).flatten())
+
+
+def _convention(normalization: Any) -> Convention:
+    image = np.asarray(normalization.averageImage, np.float64)
+    if image.size % 3 or not image.size:
+        raise RequestError(f"its mean image has the shape {image.shape}: expected three channels")
+    # Some have one colour, some a picture.
+    mean = image.reshape(-1, 3).mean(axis=0) if image.size > 3 else image.ravel()
+    return Convention("RGB", 255.0, tuple(mean.tolist()), (1.0, 1.0, 1.0))
+
+
+def _classes(file: dict[str, Any], meta: Any) -> tuple[str, ...] | None:
+    classes = _part(file, meta, "classes")
+    described = getattr(classes, "description", None)
+    return None if described is None else tuple(_word(name) for name in np.ravel(described))
+
+
+def _word(value: Any) -> str:
+    return str(np.ravel(value)[0]) if np.size(value) else ""

@@ -1,0 +1,55 @@
+"""safetensors: our own runs' weights, exported ones, and timm's from its hub."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors import safe_open
+
+from repro.errors import RequestError
+from repro.published import convention, state_dict
+from repro.published.convention import METADATA, Convention
+from repro.published.found import Found
+from repro.store.runs import read_config, read_result
+
+
+def read(path: Path) -> Found:
+    """The layers that the tensors' names tell.
+
+    The input convention is what the file's metadata say (`vgg_repro.input`), or the run's in whose
+    folder it lies. timm's names tell timm's; torchvision's are ours too and tell nothing.
+
+    Raises:
+        RequestError: the names are of no net like these, or the metadata are no convention.
+        Exception: safetensors' own, where the file is damaged.
+    """
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+        found = state_dict.layers({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    if METADATA in metadata:
+        try:
+            return replace(
+                found, format="safetensors", convention=convention.parse(metadata[METADATA])
+            )
+        except ValueError as error:
+            raise RequestError(f"its {METADATA} is none: {error}") from None
+    if found.format == "torchvision":
+        return replace(found, format="safetensors", convention=_of_run(path.parent))
+    return found
+
+
+def _of_run(folder: Path) -> Convention | None:
+    """The convention of the finished run in a folder, or None where there is none."""
+    if not (folder / "config.yaml").is_file():
+        return None
+    config, _ = read_config(folder)
+    result = read_result(folder)
+    if result is None:
+        return None
+    levels = config.recipe.input_range
+    mean = result["data"]["mean"]
+    scaled = [value * levels / 255 if config.recipe.subtract_mean else 0.0 for value in mean]
+    return Convention(
+        "grey" if len(mean) == 1 else "RGB", levels, tuple(scaled), (1.0,) * len(mean)
+    )
