@@ -154,6 +154,20 @@ def load(
     return kind.load(data, cache).of_classes(data.first_classes)
 
 
+def classes_there(data: Data, cache: Path) -> tuple[str, ...] | None:
+    """What the classes are called; None where the data set would have to be downloaded first.
+
+    Raises:
+        RequestError: a folder is not as expected.
+        RunError: it cannot be read.
+    """
+    kind = _kind(data)
+    lies = kind.there(data) or (Path(data.root) / kind.inside).is_dir()
+    if kind.fetch is not None and not lies:
+        return None
+    return kind.load(data, cache).of_classes(data.first_classes).classes
+
+
 def _kind(data: Data) -> Kind:
     if data.name not in KINDS:
         raise RequestError(f"data={data.name} is not known: choose from {', '.join(KINDS)}")
