@@ -70,8 +70,8 @@ def input_lines(run: Run) -> tuple[str, str]:
     kind = "RGB" if config.data.channels == 3 else "grey"
     sentence = (
         f"Float32 (N, {config.data.channels}, {crop}, {crop}): grey levels 0-255 of {kind} images, "
-        f"minus {said}{share}. This is not torchvision's convention (0-1, ImageNet's mean and standard "
-        "deviation): its transforms give other errors with this net.\n"
+        f"minus {said}{share}. This is not torchvision's convention (0-1, ImageNet's mean and "
+        "standard deviation): its transforms give other errors with this net.\n"
     )
     code = (
         f"mean = torch.tensor({list(mean)!r}).view(1, -1, 1, 1)\n"

@@ -99,7 +99,8 @@ def picture(trained: Trained, image: Tensor, label: int, name: str) -> bytes:
     from matplotlib.figure import Figure
 
     qs: Sequence[int] = several_q(trained.run.config.scale)
-    figure = Figure(figsize=(INCHES * (len(qs) + 1) + 0.6, INCHES + 0.9), layout="constrained")
+    tall = INCHES * min(2.0, image.shape[-2] / image.shape[-1])
+    figure = Figure(figsize=(INCHES * (len(qs) + 1) + 0.6, tall + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(qs) + 1)
     axes[0].imshow(_shown(image), cmap="gray", vmin=0, vmax=255)
