@@ -109,7 +109,7 @@ def picture(trained: Trained, image: Tensor, label: int, name: str) -> bytes:
         scaled, cells = score_map(trained, image, q)
         height, width = scaled.shape[-2:]
         rows, columns = cells.shape[1:]
-        axis.imshow(scaled.float().mean(dim=0), cmap="gray", vmin=0, vmax=255,
+        axis.imshow(scaled.float().mean(dim=0).numpy(), cmap="gray", vmin=0, vmax=255,
                     extent=(0, width, height, 0))  # fmt: skip
         heat = {"cmap": "inferno", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
         drawn = axis.imshow(cells[label], alpha=0.6, extent=extent(trained, rows, columns), **heat)
