@@ -13,7 +13,8 @@ Formats:
 
 The card (FILE.md) says what input the net wants, how the file is loaded, the data, the recipe, the
 errors with their n and interval, and where the run departs from the paper; the licence is for you
-to fill in. overwrite=true replaces files that are there.
+to fill in. overwrite=true replaces files that are there. data.root=F says where the run's data lies
+here, for the names of classes if the run lacks them.
 Exit status: 0 written; 2 the request was wrong; 75 interrupted.
 """
 
@@ -25,7 +26,7 @@ from pathlib import Path
 from repro.config.words import read, show, truth
 from repro.release.command import required, way_in
 
-DEFAULTS = {"run": "", "format": "", "out": "", "overwrite": "false"}
+DEFAULTS = {"run": "", "format": "", "out": "", "overwrite": "false", "data.root": ""}
 EXAMPLES = {"run": "runs/NAME", "format": "torchvision", "out": "vgg16.pth"}
 
 
@@ -40,7 +41,8 @@ def _export(arguments: list[str]) -> int:
     overwrite = truth("overwrite", options["overwrite"])
     from repro.release.files import export
 
-    lines = export(Path(options["run"]), options["format"], Path(options["out"]), overwrite)
+    run, out, root = Path(options["run"]), Path(options["out"]), options["data.root"] or None
+    lines = export(run, options["format"], out, overwrite, root)
     show("\n".join(lines))
     return 0
 

@@ -8,7 +8,6 @@ from repro.analysis.deviations import deviations, open_choices
 from repro.errors import flat
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings, views
 from repro.protocol.scales import pixels, single_q
-from repro.release.classes import class_names
 from repro.release.trained import input_mean
 from repro.store import views as stored
 from repro.store.runs import Run
@@ -18,7 +17,7 @@ TO_FILL = "TO BE FILLED IN: the licence of these weights; that of the images may
 TOP = 5
 
 
-def card(run: Run, file: str, loading: str, wants: str) -> str:
+def card(run: Run, file: str, loading: str, wants: str, classes: Sequence[str]) -> str:
     """A model card in Markdown, whose parts all follow from the run.
 
     Args:
@@ -26,6 +25,7 @@ def card(run: Run, file: str, loading: str, wants: str) -> str:
         file: the name of the exported file.
         loading: how the file is loaded, as Markdown.
         wants: what the net takes as input and gives, as Markdown.
+        classes: what they are called, in the order of the net's outputs.
 
     Raises:
         RequestError: its views show different images.
@@ -40,7 +40,7 @@ def card(run: Run, file: str, loading: str, wants: str) -> str:
         f"## Training\n\n{_training(run)}",
         f"## Errors\n\n{_errors(run)}",
         f"## Where it departs from the paper\n\n{_deviations(run)}",
-        f"## Classes\n\n{_classes(run)}",
+        f"## Classes\n\n{_classes(classes)}",
         f"## Licence\n\n{TO_FILL}.\n",
     ]
     return "\n".join(parts)
@@ -170,8 +170,7 @@ def _deviations(run: Run) -> str:
     return f"{table}\nWhat the paper leaves open:\n\n{chosen}\n"
 
 
-def _classes(run: Run) -> str:
-    names = class_names(run)
+def _classes(names: Sequence[str]) -> str:
     listed = "; ".join(f"{number} {_cell(name)}" for number, name in enumerate(names))
     return f"In the order of the net's outputs: {listed}.\n"
 

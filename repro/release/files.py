@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,8 @@ class Format:
     """A kind of file: how its name ends, and what it holds."""
 
     endings: tuple[str, ...]
-    make: Callable[[Run, VGG, Path], Made]
+    make: Callable[[Run, VGG, Path, Sequence[str]], Made]
+    """From the run, its net in float32, the file and the names of the classes."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ class Made:
     """For the user: what takes the file, or how it was checked."""
 
 
-def export(folder: Path, kind: str, out: Path, overwrite: bool) -> list[str]:
+def export(
+    folder: Path, kind: str, out: Path, overwrite: bool, root: str | None = None
+) -> list[str]:
     """Write the net of a finished run to a file, and a model card beside it; what to say.
 
     Args:
@@ -52,6 +55,7 @@ def export(folder: Path, kind: str, out: Path, overwrite: bool) -> list[str]:
         kind: a key of `FORMATS`.
         out: the file; the card has its name with `.md` behind it.
         overwrite: whether files that are there may be replaced.
+        root: where the run's data lies here, for the names of classes; None: where it says.
 
     Raises:
         RequestError: no such run or format, or a file is in the way.
@@ -73,9 +77,10 @@ def export(folder: Path, kind: str, out: Path, overwrite: bool) -> list[str]:
     run = finished_run(folder)
     if kind == "onnx":
         graph.check_installed()
+    classes = class_names(run, root)
     with opened(run, torch.device("cpu")) as trained:
-        made = chosen.make(run, trained.net.float(), out)
-        said = card(run, out.name, made.loading, made.wants)
+        made = chosen.make(run, trained.net.float(), out, classes)
+        said = card(run, out.name, made.loading, made.wants, classes)
     fresh = not beside.exists()
     write_whole(beside, said.encode())
     try:
@@ -99,14 +104,14 @@ def _state(net: VGG) -> dict[str, Tensor]:
     return {name: t.detach().contiguous() for name, t in net.state_dict().items()}
 
 
-def _torchvision(run: Run, net: VGG, out: Path) -> Made:
+def _torchvision(run: Run, net: VGG, out: Path, classes: Sequence[str]) -> Made:
     buffer = io.BytesIO()
     torch.save(_state(net), buffer)
     return _weights(run, net, buffer.getvalue(), f"torch.load({_quoted(out)}, weights_only=True)")
 
 
-def _safetensors(run: Run, net: VGG, out: Path) -> Made:
-    content = save(_state(net), {key: _text(value) for key, value in says(run).items()})
+def _safetensors(run: Run, net: VGG, out: Path, classes: Sequence[str]) -> Made:
+    content = save(_state(net), {key: _text(value) for key, value in says(run, classes).items()})
     imports = "from safetensors.torch import load_file\n"
     return _weights(run, net, content, f"load_file({_quoted(out)})", imports)
 
@@ -124,9 +129,9 @@ def _weights(run: Run, net: VGG, content: bytes, read: str, imports: str = "") -
     return Made(content, loading, wants + resizing(run), line)
 
 
-def _onnx(run: Run, net: VGG, out: Path) -> Made:
+def _onnx(run: Run, net: VGG, out: Path, classes: Sequence[str]) -> Made:
     mean, scale = input_mean(run), run.config.recipe.input_range
-    content, difference = graph.graph(net, mean, scale, says(run))
+    content, difference = graph.graph(net, mean, scale, says(run, classes))
     crop, channels = net.spec.crop, net.spec.channels
     loading = (
         "```python\nimport onnxruntime\n\n"
@@ -153,7 +158,7 @@ FORMATS = {
 }
 
 
-def says(run: Run) -> dict[str, object]:
+def says(run: Run, classes: Sequence[str]) -> dict[str, object]:
     """What a file that has room for it says of itself."""
     config = run.config
     return {
@@ -163,7 +168,7 @@ def says(run: Run) -> dict[str, object]:
         "channels": "RGB" if config.data.channels == 3 else "grey",
         "mean": list(input_mean(run)),
         "input_range": config.recipe.input_range,
-        "classes": list(class_names(run)),
+        "classes": list(classes),
     }
 
 
