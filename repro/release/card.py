@@ -48,10 +48,11 @@ def card(run: Run, file: str, loading: str, wants: str, classes: Sequence[str]) 
 
 def _summary(run: Run, file: str) -> str:
     size = run.config.size
+    width = "" if size.width == 1 else f", {size.width:g} of the width"
     return (
         f"Configuration {_name(run.config.arch.name)} of Simonyan and Zisserman's "
         f"{PAPER}(https://arxiv.org/abs/1409.1556) at size {_name(size.name)} (crop of {size.crop} "
-        f"pixels, {size.width:g} of the width), {run.result.get('parameters', 0):,} parameters, "
+        f"pixels{width}), {run.result.get('parameters', 0):,} parameters, "
         f"trained anew by this suite; not the authors' weights. `{flat(file)}` holds the net.\n"
     )
 

@@ -137,8 +137,8 @@ def _onnx(run: Run, net: VGG, out: Path, classes: Sequence[str]) -> Made:
         "```python\nimport onnxruntime\n\n"
         f"session = onnxruntime.InferenceSession({_quoted(out)})\n"
         'posteriors, score_map = session.run(None, {"images": images})\n```\n\n'
-        f"onnxruntime's posteriors were at most {difference:.1e} from torch's on made-up images of "
-        "two shapes when the file was written.\n"
+        f"onnxruntime's posteriors and scores were at most {difference:.1e} from torch's on "
+        "made-up images of two shapes when the file was written.\n"
     )
     wants = (
         f"`images`: uint8 (N, {channels}, H, W), {'RGB' if channels == 3 else 'grey'} images as "

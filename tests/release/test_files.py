@@ -218,7 +218,7 @@ def test_a_graph_that_says_something_else_is_not_written(
     words = [f"run={folder}", "format=onnx", f"out={tmp_path / 'net.onnx'}"]
     status, _, error = way_in(repro.export, *words)
     assert status == 2
-    assert "onnxruntime's posteriors are" in error
+    assert "onnxruntime's answers are" in error
     assert list(tmp_path.iterdir()) == []
 
 
