@@ -139,6 +139,19 @@ def load(
     return kind.load(data, cache).of_classes(data.first_classes)
 
 
+def classes_there(data: Data, cache: Path) -> tuple[str, ...] | None:
+    """What the classes are called; None where the data set would have to be downloaded first.
+
+    Raises:
+        RequestError: a folder is not as expected.
+        RunError: it cannot be read.
+    """
+    kind = kind_of(data)
+    if kind.fetch is not None and not kind.fetch.is_there(data):
+        return None
+    return kind.load(data, cache).of_classes(data.first_classes).classes
+
+
 def kind_of(data: Data) -> Kind:
     """The entry of `repro.data.datasets` that reads a data set.
 

@@ -210,6 +210,7 @@ class Performance(Stage):
                 "validation": len(source.validation.images),
                 "test": len(source.test.images),
                 "classes": request.net.classes,
+                "class_names": list(source.classes),
                 "smallest_side": _smallest_side(source.test),
                 "mean": list(self.statistics.mean),
                 "validation_is_test": source.validation_is_test,
