@@ -22,6 +22,7 @@ IDENTITY = re.compile(r"[0-9a-f]{10}")
 PLACES = ("data.root", "runs")
 """Folders of a machine, which may be called anything that a command line can say."""
 OUTCOMES = ("trained", "did not learn", "diverged")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 LARGEST = 10**12
 LONGEST = 200
 """Characters of what an environment says."""
@@ -73,6 +74,9 @@ DATA: dict[str, Check] = {
 }
 SINCE: dict[str, Check] = {"smallest_side": _or_none(COUNT), "left_out": COUNT}
 """Of its data, what older runs do not say."""
+SHA256: Check = (lambda v: isinstance(v, str) and bool(DIGEST.fullmatch(v)), "64 hex digits")
+DIGESTS: dict[str, Check] = {"test_images": SHA256, "weights": SHA256}
+"""Of its digests: older runs have none, and one that diverged has no weights."""
 ENVIRONMENT: dict[str, Check] = {"git_dirty": _or_none(TRUTH)}
 
 
@@ -86,6 +90,11 @@ def check_result(result: Mapping[str, Any]) -> None:
     data, environment = result["data"], result["environment"]
     _check(data, DATA, "data.")
     _check(data, {key: check for key, check in SINCE.items() if key in data}, "data.")
+    if "digests" in result:
+        _check(result, {"digests": TREE})
+        digests = result["digests"]
+        known = {key: check for key, check in DIGESTS.items() if key in digests}
+        _check(digests, known, "digests.")
     _check(environment, ENVIRONMENT, "environment.")
     _check(environment, dict.fromkeys(environment, SAID), "environment.")
 

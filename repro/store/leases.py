@@ -18,6 +18,8 @@ from filelock import SoftFileLease, Timeout
 
 from repro.errors import RunError
 
+LOCKS = ".locks"
+"""The folder of leases in a store."""
 LEASE_SECONDS = 60.0
 LOOKS, BETWEEN = 5, 0.1
 """How often, and with how many seconds between, a file that does not name its holder is looked at:
@@ -70,7 +72,7 @@ def first_free(
     Raises:
         RunError: the store cannot be written to.
     """
-    locks = store / ".locks"
+    locks = store / LOCKS
     try:
         locks.mkdir(parents=True, exist_ok=True)
         leases = [_lease(locks / f"{name}.lock", lost) for name in names]
@@ -93,7 +95,7 @@ def first_free(
 def at_work(store: Path, name: str) -> bool:
     """Whether a process holds a lease and refreshes it, or did until a minute ago."""
     try:
-        refreshed = (store / ".locks" / f"{name}.lock").stat().st_mtime
+        refreshed = (store / LOCKS / f"{name}.lock").stat().st_mtime
     except OSError:
         return False
     return time.time() - refreshed < LEASE_SECONDS

@@ -24,12 +24,18 @@ from repro.config.schema import Config, typed
 from repro.errors import RequestError, RunError, flat, one_line
 from repro.store import identity as identities
 from repro.store.checks import LONGEST, NAME, check_config, check_result
+from repro.store.expected import Expected, sha256
 from repro.store.files import sweep, write_whole
-from repro.store.leases import at_work, first_free
+from repro.store.leases import LOCKS, at_work, first_free
 
+CONFIG = "config.yaml"
 RECORD = "record"
-FAILED = "failed.json"
+"""In that file, beside the configuration."""
+LOG = "log.csv"
 WEIGHTS = "weights.safetensors"
+CROPS = "crops.png"
+RESULT = "result.json"
+FAILED = "failed.json"
 CHECKPOINTS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
 """Two generations, written in turn."""
 ACTIVATIONS = "activations.csv"
@@ -47,10 +53,9 @@ class Run:
     result: dict[str, Any]
 
     @property
-    def tested(self) -> tuple[int, int]:
-        """How many test images its result counts, of how many classes."""
-        data = self.result["data"]
-        return data["test"], data["classes"]
+    def tested(self) -> Expected:
+        """What its views must be of."""
+        return Expected.of(self.result)
 
 
 def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
@@ -60,7 +65,7 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
         RequestError: it cannot be read, or it is not the configuration that the folder is named
             after.
     """
-    path = folder / "config.yaml"
+    path = folder / CONFIG
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
         record = tree.pop(RECORD)
@@ -86,11 +91,11 @@ def check_folder(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise RequestError(f"{folder} is a file where the folder of a run belongs: move it away")
-    if (folder / "config.yaml").exists():
+    if (folder / CONFIG).exists():
         read_config(folder)
         read_result(folder)
     elif any(path.name[0] != "." and path.name != FAILED for path in folder.iterdir()):
-        raise RequestError(f"{folder} holds files but no config.yaml: move the folder away")
+        raise RequestError(f"{folder} holds files but no {CONFIG}: move the folder away")
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -99,7 +104,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     Raises:
         RequestError: `result.json` is damaged.
     """
-    path = folder / "result.json"
+    path = folder / RESULT
     if not os.path.isfile(path):
         return None
     try:
@@ -113,6 +118,29 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         reason = one_line(error)
         raise RequestError(f"{path} is damaged: {reason}; remove it to train again") from None
     return result
+
+
+def read_weights(folder: Path) -> bytes | None:
+    """The content of a finished run's weights; None where it has none.
+
+    Raises:
+        RequestError: `result.json` is damaged.
+        RunError: the weights cannot be read, or are not those that training ended with.
+    """
+    path, result = folder / WEIGHTS, read_result(folder)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+    known = None if result is None else Expected.of(result).weights
+    if known is not None and sha256(content) != known:
+        raise RunError(
+            f"{path} is damaged: its digest is not the one in {RESULT}; remove the folder "
+            f"{folder} to train again"
+        )
+    return content
 
 
 @dataclass(frozen=True)
@@ -146,7 +174,7 @@ def _folders(store: Path, named: bool = True) -> list[Path]:
         for path in store.iterdir()
         if not path.name.startswith(".")
         # Unlike `Path.is_file`, it is no error where a folder cannot be looked into.
-        and os.path.isfile(path / "config.yaml")
+        and os.path.isfile(path / CONFIG)
         and bool(NAME.fullmatch(path.name)) == named
     )
 
@@ -172,7 +200,7 @@ def unfinished(store: Path) -> list[tuple[str, str]]:
     """Names of the runs that are not finished, each with the reason known."""
     rows = []
     for folder in _folders(store):
-        if not os.path.isfile(folder / "result.json"):
+        if not os.path.isfile(folder / RESULT):
             reason = failure(folder) or "interrupted: the same command goes on with it"
             busy = at_work(store, folder.name)
             rows.append((folder.name, "another process works on it" if busy else reason))
@@ -205,6 +233,8 @@ class Folder:
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file into the folder, whole (see `write_whole`)."""
+        # Before, too: what is gone is not made anew on the disk below where it was mounted.
+        self._allowed()
         write_whole(self.path / name, content, self._allowed)
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
@@ -214,9 +244,7 @@ class Folder:
     def write_config(self, config: Config, record: dict[str, Any]) -> None:
         """Say what the run is: the first file of a folder."""
         tree = asdict(config) | {RECORD: record}
-        self.write(
-            "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode()
-        )
+        self.write(CONFIG, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode())
 
     def begin(self) -> None:
         """Remove what an earlier attempt left: why it failed, and files that it was writing."""
@@ -229,7 +257,7 @@ class Folder:
         Raises:
             RunError: something cannot be removed.
         """
-        for name in (WEIGHTS, ACTIVATIONS, "log.csv"):
+        for name in (WEIGHTS, ACTIVATIONS, LOG):
             self.remove(name)
         for path in (self.path / "views").glob("*.npz"):
             self.remove(f"views/{path.name}")
@@ -277,8 +305,14 @@ def hold(
     lost = threading.Event()
 
     def known() -> None:
-        if lost.is_set():
-            raise RunError(f"{name} was taken over by another process while this one stood still")
+        if not lost.is_set():
+            return
+        if not (store / LOCKS).is_dir():
+            raise RunError(
+                f"runs={store} is gone: it was deleted, renamed or unmounted while {name} was "
+                "under way; bring it back and give the command again"
+            )
+        raise RunError(f"{name} was taken over by another process while this one stood still")
 
     def allowed() -> None:
         if not held.kept():

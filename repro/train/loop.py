@@ -29,7 +29,7 @@ from repro.nets.dropout import seed, share
 from repro.nets.vgg import VGG
 from repro.process.distributed import ALONE, World
 from repro.process.interruption import Interrupted, Stop
-from repro.store.runs import Folder
+from repro.store.runs import LOG, Folder
 from repro.train.chance import Chance
 from repro.train.checkpoint import Pace, load_checkpoint, save_checkpoint
 from repro.train.optimisers import OPTIMISERS
@@ -191,7 +191,7 @@ class Training:
         place.end_epoch(rate, speed, error, tested)
         self.schedule.epoch_ended(error)
         with self.world.together():
-            self.folder.write("log.csv", place.log())
+            self.folder.write(LOG, place.log())
         self._save()
         if self.config.progress and not sys.stderr.isatty():
             # A file that takes the output wants a line now and then, not a bar.
