@@ -15,8 +15,8 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import NoReturn
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -250,9 +250,17 @@ class Training:
         with self.world.together():
             raise Interrupted
 
+    def _check_place(self, place: dict[str, Any]) -> None:
+        """Refuse, with an error, a place that this training never comes to."""
+        place = dict(place)
+        replace(self.schedule).load(place.pop("schedule"))
+        Place(**place).check(self.config.epochs, len(self.batches))
+
     def _resume(self) -> None:
         loaded = self.world.led(
-            lambda: load_checkpoint(self.folder.path, self.net, self.optimiser, self.say)
+            lambda: load_checkpoint(
+                self.folder.path, self.net, self.optimiser, self.say, self._check_place
+            )
         )
         self.world.level(self.net, self.optimiser)
         if loaded is None:
