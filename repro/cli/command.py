@@ -23,6 +23,7 @@ from repro.config.schema import Config, typed
 from repro.errors import RequestError, RunError
 from repro.process.interruption import Interrupted
 from repro.store.files import check_writable
+from repro.store.leases import LOCKS
 
 if TYPE_CHECKING:
     from repro.experiment.request import Request
@@ -156,7 +157,8 @@ def _check_words(words: list[str]) -> None:
 
 def _make_stores(folders: set[str]) -> None:
     for folder in folders:
-        check_writable(Path(folder))
+        for place in (Path(folder), Path(folder) / LOCKS):
+            check_writable(place)
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:

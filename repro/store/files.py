@@ -29,7 +29,7 @@ def write_whole(path: Path, content: bytes, allowed: Callable[[], None] = lambda
     Raises:
         RunError: the disk is full or the folder cannot be written to; `path` is as it was.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    beside = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as file:
@@ -46,6 +46,10 @@ def write_whole(path: Path, content: bytes, allowed: Callable[[], None] = lambda
         # What keeps it from being removed was said above.
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
 def _flush_folder(folder: Path) -> None:
@@ -94,5 +98,31 @@ def check_writable(folder: Path) -> None:
     Raises:
         RequestError: with the folder's name.
     """
-    if not os.access(nearest(folder), os.W_OK | os.X_OK):
+    if unwritable(folder):
         raise RequestError(f"{folder} cannot be written to: name a place of your own with runs=")
+
+
+def unwritable(folder: Path) -> str | None:
+    """Why this process cannot make files in a folder, or make the folder; None where it can.
+
+    Nothing is written to find out, so that a disk that is full is not noticed.
+    """
+    try:
+        there = nearest(folder)
+    except OSError as error:
+        return error.strerror
+    if not there.is_dir():
+        return f"{there} is a file"
+    return None if os.access(there, os.W_OK | os.X_OK) else f"{there} is not yours to write to"
+
+
+def unwritable_file(path: Path) -> str | None:
+    """Why `write_whole` cannot put a file at `path`; None where it can (see `unwritable`)."""
+    try:
+        # The longest name that is needed: that of the file while it is written.
+        _beside(path).exists()
+        if path.is_dir():
+            return "it is a folder"
+    except OSError as error:
+        return error.strerror
+    return unwritable(path.parent)

@@ -229,13 +229,21 @@ class Folder:
             allowed: finds out, before each write; None: as `check`.
         """
         self.path, self.check = path, check
+        self._stood = path.is_dir()
         self._allowed = allowed or check
 
     def write(self, name: str, content: bytes) -> None:
-        """Put a file into the folder, whole (see `write_whole`)."""
+        """Put a file into the folder, whole (see `write_whole`).
+
+        Raises:
+            RunError: it cannot be written, or the folder is gone or another process's by now.
+        """
         # Before, too: what is gone is not made anew on the disk below where it was mounted.
         self._allowed()
+        if self._stood and not self.path.is_dir():
+            raise RunError(f"{self.path} is gone: it was deleted or moved while the run worked")
         write_whole(self.path / name, content, self._allowed)
+        self._stood = True
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Put a JSON file into the folder, whole."""
