@@ -207,6 +207,11 @@ def unfinished(store: Path) -> list[tuple[str, str]]:
     return rows
 
 
+def names(store: Path) -> set[str]:
+    """Names of the runs whose training has ended, whole or damaged."""
+    return {folder.name for folder in _folders(store) if os.path.isfile(folder / RESULT)}
+
+
 def failure(folder: Path) -> str | None:
     """The line that a failed run left, or None."""
     try:
