@@ -189,6 +189,7 @@ def _hydra(arguments: list[str], function: Callable[[Any], None]) -> None:
 
 
 def _checked(config: Config) -> Request:
+    from repro.experiment import machine
     from repro.experiment.request import resolve
     from repro.process.device import pick
     from repro.process.distributed import world
@@ -196,7 +197,7 @@ def _checked(config: Config) -> Request:
     request = resolve(config)
     for member in request.lineage():
         member.check_folder()
-    pick(request.config.device, world())
+    machine.check(request, pick(request.config.device, world()))
     world().check(request.net)
     return request
 
