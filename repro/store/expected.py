@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,16 @@ class Images:
     def short(self) -> str:
         """The beginning of the digest, as it stands in a file's name."""
         return self.digest[:SHORT]
+
+
+def listed(ids: NDArray[np.str_], labels: NDArray[Any]) -> str:
+    """The digest of test images that come in any order; of one list it is computed once."""
+    return _listed(ids.tobytes(), ids.dtype.str, labels.astype(np.int64).tobytes())
+
+
+@lru_cache(maxsize=8)
+def _listed(ids: bytes, kind: str, labels: bytes) -> str:
+    return Images.of(np.frombuffer(ids, kind), np.frombuffer(labels, np.int64)).digest
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,8 @@ LONG = "x" * 5000
         ([f"out={'x' * 250}"], "cannot be written to: "),
         (["out=file/report"], "file/report cannot be"),
         (["runs=file"], "runs=file is missing"),
+        (["runs=nowhere"], "runs=nowhere is missing"),
+        (["runs=runs,nowhere"], "runs=nowhere is missing"),
     ],
 )
 def test_what_cannot_be_is_said_before_the_work(
@@ -174,6 +176,22 @@ def test_help_may_be_read_in_part(program: str) -> None:
     done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, check=False)
     os.close(writes)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+@pytest.mark.parametrize("program", ["report", "plan", "bench"])
+def test_what_cannot_be_printed_is_said(program: str) -> None:
+    command = [sys.executable, "-m", f"repro.{program}", "--help"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, text=True)
+    said = "standard output cannot be written to: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_without_a_standard_output_nothing_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # So Python has it where the shell closed it, with >&-.
+    monkeypatch.setattr(sys, "stdout", None)
+    show("all of it")
 
 
 def test_what_is_shown_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
