@@ -1,4 +1,7 @@
-"""Files that appear whole or not at all: written beside, flushed to the disk, then renamed."""
+"""Files that appear whole or not at all.
+
+A file is written under another name beside its place, flushed to the disk, and then renamed.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,17 @@ from pathlib import Path
 from repro.errors import RequestError, RunError
 
 BESIDE = re.compile(r"\..+\.[0-9a-f]{8}")
-"""The name of a file while it is written; a writer that is killed leaves it."""
+"""The name that a file has while it is written. A writer that is killed leaves such a file."""
 DAY = 24 * 3600.0
 
 
 def write_whole(path: Path, content: bytes, allowed: Callable[[], None] = lambda: None) -> None:
-    """Put `content` at `path`; another reader sees the old file or the new one, nothing between.
+    """Put `content` at `path`. A reader sees the old file or the new one, never a part.
 
     Args:
-        path: where; its folder is made.
-        content: all of the file.
-        allowed: called just before the rename; raises where the file is no longer ours to write.
+        path: where the file belongs. Its folder is made.
+        content: the whole file.
+        allowed: called just before the rename. It raises if this process may no longer write.
 
     Raises:
         RunError: the disk is full or the folder cannot be written to; `path` is as it was.
@@ -66,11 +69,12 @@ def _flush_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path, older: float = 0.0) -> None:
-    """Remove what writers that were killed left in a folder and the folders in it.
+    """Remove what killed writers left in a folder and in the folders below it.
 
     Args:
-        folder: where no other process writes now; or one for all, and then see `older`.
-        older: seconds that such a file has not been written to, for where its writer may live.
+        folder: where to look.
+        older: only files that nobody has written to for so many seconds are removed. Zero is for a
+            folder in which no other process writes now.
     """
     # The clock of the disk's host may be another.
     before = time.time() - older if older else float("inf")

@@ -1,15 +1,16 @@
-"""Ranks on disk: what is kept of posteriors that are too many to be published.
+"""Ranks on disk: what is published in place of posteriors, which are too large.
 
-The rank of an image is how many other classes its net prefers to the true one: below 1 top-1 is
-right, below 5 top-5 is. A folder of runs may hold, beside them,
+The rank of an image is the number of other classes that the net prefers to the true one. Where it
+is below 1, the net's first guess is right; where it is below 5, one of its first five is. All
+errors follow from ranks. A folder of runs may hold, beside the runs,
 
     ranks/IDENTITY.npz             of one run
     ranks/IDENTITY+IDENTITY.npz    of an ensemble
     ranks/images-DIGEST.csv        the test images in the order of the ranks: id, label
 
-Each `.npz` holds an array for each number that was measured, named `PROTOCOL@Q` as in
-`multi_scale@224,256,288`: ranks (N,), the smallest unsigned integers that suffice. Beside these
-stand `classes`, `images` (the digest) and, as `seconds:VIEW`, what computing each view took.
+A `.npz` holds the ranks (N,) for each number that was measured, as the smallest unsigned integers
+that suffice. An array is named `PROTOCOL@Q`, as in `multi_scale@224,256,288`. The file also holds
+`classes`, `images` (the digest of the list) and `seconds:VIEW`, the time that each view took.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Kept:
     ranks: Mapping[str, Ranks] = field(default_factory=dict)
     """By `PROTOCOL@Q`."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """By view: what computing it of all test images took."""
+    """For each view, the time that computing it for all test images took."""
 
 
 def file_of(store: Path, identities: Sequence[str]) -> Path:

@@ -1,9 +1,12 @@
-"""The store: a folder of runs, each a folder of files, whole or absent.
+"""The store: a folder of runs. Each run is a folder of files, and each file is whole or absent.
 
-A run's folder holds `config.yaml`, `log.csv`, `weights.safetensors`, `views/*.npz` and, written
-last, `result.json`: where that stands, training is finished and is never done again. While a run
-is unfinished it holds `checkpoint-*`; a run that failed leaves `failed.json`.
-Names that start with a dot (locks, caches, Hydra's folder) are not runs.
+A run's folder holds `config.yaml`, `log.csv`, `crops.png` and `weights.safetensors`. `result.json`
+is written when training has ended; a run that has it is never trained again, and the file is never
+changed. `views/*.npz` follow. During training there are `checkpoint-*`. A run that failed leaves
+`failed.json`. Folders whose names begin with a dot (locks, caches, Hydra's own) are not runs.
+
+`result.json` also holds the digests of the weights and of the list of test images. Who reads the
+weights or a view compares it with these (see `read_weights` and `repro.store.views`).
 """
 
 from __future__ import annotations
@@ -30,16 +33,16 @@ from repro.store.leases import LOCKS, at_work, first_free
 
 CONFIG = "config.yaml"
 RECORD = "record"
-"""In that file, beside the configuration."""
+"""The key of that file that holds the run's identity, its parents and its data's fingerprint."""
 LOG = "log.csv"
 WEIGHTS = "weights.safetensors"
 CROPS = "crops.png"
 RESULT = "result.json"
 FAILED = "failed.json"
 CHECKPOINTS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
-"""Two generations, written in turn."""
+"""They are written in turn, so that one is whole while the other is written."""
 ACTIVATIONS = "activations.csv"
-"""The size of activations through the depth before training, where it was asked for."""
+"""How large activations are after each layer before training. Written with `activations=true`."""
 
 
 @dataclass(frozen=True)
@@ -145,11 +148,11 @@ def read_weights(folder: Path) -> bytes | None:
 
 @dataclass(frozen=True)
 class Started:
-    """A run as far as it has come."""
+    """A run, finished or not."""
 
     config: Config
     fingerprint: str
-    """Of the data folder that it was started on; empty where the data has none."""
+    """The fingerprint of the data folder; empty for data that has none."""
     result: dict[str, Any] | None
 
 
