@@ -82,22 +82,18 @@ def test_what_is_kept_is_not_lost(kept: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_that_stands_in_several_stores_counts_once(kept: Path, tmp_path: Path) -> None:
-    golden, copied = GOLDEN / "runs", tmp_path / "copied"
-    shutil.copytree(golden, copied)
-    left = next(path for path in sorted(copied.iterdir()) if path.name.startswith("B-"))
-    (left / "result.json").unlink()
-    unfinished = copied / left.name.replace("B-", "E-", 1)
-    left.rename(unfinished)
-    for stores in ([golden, golden], [kept, golden], [golden, copied, copied]):
-        write(stores, tmp_path / "report", [FUSED])
-        assert texts(tmp_path / "report")["results.csv"] == texts(kept)["results.csv"]
-        assert texts(tmp_path / "report")["claims.csv"] == texts(kept)["claims.csv"]
-    # What one store has not finished is said once, and not where another one has.
+    copied = shutil.copytree(GOLDEN / "runs", tmp_path / "copied")
+    first, second, *_ = sorted(path for path in copied.iterdir() if path.name.startswith("B-"))
+    for folder in (first, second):
+        (folder / "result.json").unlink()
+    unfinished = first.rename(copied / first.name.replace("B-", "E-", 1))
+    write([kept, GOLDEN / "runs", copied, copied], tmp_path / "report", [FUSED])
+    for name in ("results.csv", "claims.csv"):
+        assert (tmp_path / "report" / name).read_bytes() == (kept / name).read_bytes()
+    # What no store has finished is said once; what another one has finished is not said.
     page = (tmp_path / "report" / "comparison.md").read_text()
-    assert page.count(f"`{unfinished.name}`") == 1
-    unfinished.rename(left)
-    write([golden, copied], tmp_path / "report", [FUSED])
-    assert (tmp_path / "report" / "comparison.md").read_text().count("interrupted:") == 0
+    assert page.count(unfinished.name) == 1
+    assert page.count("interrupted: the same command") == 1
 
 
 def test_each_view_is_checked_once(
