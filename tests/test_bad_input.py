@@ -451,6 +451,11 @@ def test_a_store_that_cannot_be(
     assert file.read_text() == "mine"
     text = refusal(capsys, tmp_path, f"runs={tmp_path}/{'x' * 300}")
     assert text.endswith("cannot be used: File name too long")
+    # Without leases no run can be worked on.
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / ".locks").write_text("mine")
+    text = refusal(capsys, tmp_path / "runs")
+    assert text.startswith(f"{tmp_path}/runs/.locks cannot be written to: name a place of your own")
     # Root may write anywhere, so that permissions cannot be tried.
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     text = refusal(capsys, tmp_path)

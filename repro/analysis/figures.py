@@ -15,7 +15,7 @@ from repro.analysis.drawing import STYLE, WIDTH, Drawn, drawn
 from repro.analysis.learning import learning_curves
 from repro.analysis.settings import Comparison
 from repro.protocol.scales import PICTURED
-from repro.store.runs import Run
+from repro.store.runs import CROPS, Run
 
 
 def figures(comparison: Comparison) -> list[Drawn]:
@@ -54,7 +54,7 @@ def _picture(run: Run) -> NDArray[np.uint8] | None:
     from PIL import Image
 
     try:
-        with Image.open(run.folder / "crops.png") as file:
+        with Image.open(run.folder / CROPS) as file:
             return np.asarray(file.convert("RGB"))
     except Exception:
         # As with views, there are many ways to be damaged, or to be too large.

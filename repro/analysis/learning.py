@@ -25,9 +25,7 @@ from repro.analysis.drawing import (
 from repro.analysis.settings import Comparison
 from repro.analysis.tables import in_order, scale_label
 from repro.config.choices import choice, names
-from repro.store.runs import Run
-
-LOG = "log.csv"
+from repro.store.runs import LOG, Run
 
 
 @dataclass(frozen=True)

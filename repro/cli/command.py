@@ -23,6 +23,7 @@ from repro.config.schema import Config, typed
 from repro.errors import RequestError, RunError
 from repro.process.interruption import Interrupted
 from repro.store.files import check_writable
+from repro.store.leases import LOCKS
 
 if TYPE_CHECKING:
     from repro.experiment.request import Request
@@ -156,7 +157,8 @@ def _check_words(words: list[str]) -> None:
 
 def _make_stores(folders: set[str]) -> None:
     for folder in folders:
-        check_writable(Path(folder))
+        for place in (Path(folder), Path(folder) / LOCKS):
+            check_writable(place)
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -187,6 +189,7 @@ def _hydra(arguments: list[str], function: Callable[[Any], None]) -> None:
 
 
 def _checked(config: Config) -> Request:
+    from repro.experiment import machine
     from repro.experiment.request import resolve
     from repro.process.device import pick
     from repro.process.distributed import process_group
@@ -196,7 +199,7 @@ def _checked(config: Config) -> Request:
     trackers.check(config.track.name)
     for member in request.lineage():
         member.check_folder()
-    pick(request.config.device, process_group())
+    machine.check(request, pick(request.config.device, process_group()))
     return request
 
 

@@ -30,11 +30,14 @@ from repro.process.interruption import Stop
 from repro.protocol.protocols import View
 from repro.protocol.scales import PICTURED, pixels, single_q
 from repro.store import views as stored
+from repro.store.expected import Expected, Images, sha256
 from repro.store.files import DAY, remove_leftovers
 from repro.store.runs import (
     ACTIVATIONS,
     CHECKPOINTS,
+    CROPS,
     FAILED,
+    RESULT,
     WEIGHTS,
     Folder,
     Watched,
@@ -127,9 +130,10 @@ class Performance(Stage):
             result = self._train()
         for name in CHECKPOINTS:
             self.folder.remove(name)
-        missing = self.world.decided_by_first(self.request.missing_views)
+        tested = self._tested(result)
+        missing = self.world.decided_by_first(lambda: self.request.missing_views(tested))
         if result["outcome"] != "diverged" and missing:
-            self._view(missing)
+            self._view(missing, tested)
         with self.world.all_or_none():
             if self.world.is_first and self.request.lacks_activations():
                 self.folder.write(ACTIVATIONS, self._activations())
@@ -161,9 +165,7 @@ class Performance(Stage):
         scales = [(pixels(a, crop), pixels(b, crop)) for a, b in PICTURED]
         with self.world.all_or_none():
             if self.world.is_first:
-                self.folder.write(
-                    "crops.png", crops_picture(source.train, scales, crop, self.square)
-                )
+                self.folder.write(CROPS, crops_picture(source.train, scales, crop, self.square))
         train = self.cached(source.train.first(config.recipe.train_images))
         training = Training(
             net,
@@ -180,14 +182,28 @@ class Performance(Stage):
             world=self.world,
         )
         outcome = training.run()
-        result = self._result(outcome, training.chance.error)
+        content = weights(net) if outcome.outcome != "diverged" else None
+        result = self._result(outcome, training.chance.error, content)
         with self.world.all_or_none():
-            if outcome.outcome != "diverged":
-                self.folder.write(WEIGHTS, weights(net))
-            self.folder.write_json("result.json", result)
+            if content is not None:
+                self.folder.write(WEIGHTS, content)
+            self.folder.write_json(RESULT, result)
         return result
 
-    def _result(self, outcome: Outcome, chance_error: float) -> dict[str, Any]:
+    def _tested(self, result: dict[str, Any]) -> Expected:
+        """What the views must be of, by the data at hand and the weights that training left."""
+        test, known = self.source.test, Expected.of(result)
+        listed = Images.of(test.ids, test.labels).digest
+        if known.listed not in (None, listed):
+            raise RunError(
+                f"{self.request.folder / RESULT} was written beside other test images than "
+                f"data={self.request.config.data.name} has now: move the run's folder away"
+            )
+        return Expected(len(test.ids), self.request.net.classes, listed, known.weights)
+
+    def _result(
+        self, outcome: Outcome, chance_error: float, content: bytes | None
+    ) -> dict[str, Any]:
         request, source, progress = self.request, self.source, outcome.progress
         last = progress.rows[-1] if progress.rows else {}
         return {
@@ -205,6 +221,8 @@ class Performance(Stage):
             "seconds": round(progress.seconds, 2),
             "images_per_second": last.get("images_per_second"),
             "parameters": cost(request.net).parameters,
+            "digests": {"test_images": Images.of(source.test.ids, source.test.labels).digest}
+            | ({} if content is None else {"weights": sha256(content)}),
             "data": {
                 "train": len(source.train.images),
                 "validation": len(source.validation.images),
@@ -240,7 +258,7 @@ class Performance(Stage):
             ]
         return ("\n".join(rows) + "\n").encode()
 
-    def _view(self, missing: list[View]) -> None:
+    def _view(self, missing: list[View], tested: Expected) -> None:
         config, test = self.request.config, self.source.test
         net = self.net().eval()
         self.world.decided_by_first(lambda: load_weights(net, self.request.folder))
@@ -248,13 +266,14 @@ class Performance(Stage):
         bar = tqdm(missing, unit="view", disable=not config.progress or None)
         for view in bar:
             bar.set_description(f"{config.arch.name} {view.name}")
-            if damage := stored.damage(stored.path(self.request.folder, view)):
+            if damage := stored.damage(stored.path(self.request.folder, view), tested):
                 say(damage)
             self.world.check_stop(self.stop)
             posteriors = compute(net, view, test, self.prepare, self.evaluation)
             with self.world.all_or_none():
                 if self.world.is_first:
-                    self.folder.write(f"views/{view.name}.npz", stored.encode(posteriors))
+                    content = stored.encode(posteriors, tested.weights)
+                    self.folder.write(f"views/{view.name}.npz", content)
 
 
 def _smallest_side(test: Split) -> int:

@@ -25,6 +25,7 @@ from repro.errors import RequestError
 from repro.nets import init
 from repro.protocol import protocols, scales
 from repro.store import checks, identity, runs, views
+from repro.store.expected import Expected
 from repro.store.files import nearest
 from repro.track import trackers
 from repro.train.optimisers import OPTIMISERS
@@ -69,9 +70,15 @@ class Request:
             "schema": identity.SCHEMA,
         }
 
-    def missing_views(self) -> list[protocols.View]:
-        """The wanted views that are not stored, or that cannot be read."""
-        return views.missing(self.folder, self.views)
+    def missing_views(self, tested: Expected | None = None) -> list[protocols.View]:
+        """The wanted views that are not stored, or that cannot be used.
+
+        Args:
+            tested: what they must be of; None: what `result.json` says, where there is one.
+        """
+        if tested is None and (result := runs.read_result(self.folder)) is not None:
+            tested = Expected.of(result)
+        return views.missing(self.folder, self.views, tested)
 
     def finished(self) -> bool:
         """Training has ended, every wanted view that the net can give is stored, all is tidy."""
@@ -103,7 +110,7 @@ class Request:
             return "finished"
         if self.has_checkpoint():
             return "goes on"
-        return "trained, views missing" if (self.folder / "result.json").is_file() else "new"
+        return "trained, views missing" if (self.folder / runs.RESULT).is_file() else "new"
 
     def lacks_activations(self) -> bool:
         """The size of activations at the start is wanted and not stored."""

@@ -9,9 +9,10 @@ import pandas as pd
 
 from repro.arch import memory
 from repro.arch.cost import cost
-from repro.errors import RequestError
+from repro.errors import RequestError, RunError
 from repro.forecast.rows import Row
 from repro.paper.published import TRAINING_WEEKS
+from repro.store.files import write_whole
 
 WEEK = 7 * 24
 """Hours."""
@@ -180,10 +181,9 @@ def write(rows: Sequence[Row], out: Path) -> None:
         RequestError: it cannot be written there.
     """
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        table(rows).to_csv(out, index=False)
-    except OSError as error:
-        raise RequestError(f"out={out} cannot be written: {error.strerror}") from None
+        write_whole(out, table(rows).to_csv(index=False).encode())
+    except RunError as error:
+        raise RequestError(f"out={out}: {error}") from None
 
 
 def table(rows: Sequence[Row]) -> pd.DataFrame:

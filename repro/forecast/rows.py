@@ -18,7 +18,7 @@ from repro.data.split import Counts
 from repro.experiment.request import Request, base_data, resolve
 from repro.forecast.speed import Rate, measured, said
 from repro.process.device import pick
-from repro.store.runs import Started, started
+from repro.store.runs import LOG, Started, started
 
 HOUR = 3600
 
@@ -141,7 +141,7 @@ def epochs_left(request: Request) -> int:
         case "new":
             return request.config.epochs
         case "goes on":
-            log = request.folder / "log.csv"
+            log = request.folder / LOG
             done = len(log.read_text(encoding="utf-8").splitlines()) - 1 if log.is_file() else 0
             return max(0, request.config.epochs - done)
         case _:

@@ -1,9 +1,12 @@
-"""The store: a folder of runs, each a folder of files, whole or absent.
+"""The store: a folder of runs. Each run is a folder of files, and each file is whole or absent.
 
-A run's folder holds `config.yaml`, `log.csv`, `weights.safetensors`, `views/*.npz` and, written
-last, `result.json`: where that stands, training is finished and is never done again. While a run
-is unfinished it holds `checkpoint-*`; a run that failed leaves `failed.json`.
-Names that start with a dot (locks, caches, Hydra's folder) are not runs.
+A run's folder holds `config.yaml`, `log.csv`, `crops.png` and `weights.safetensors`. `result.json`
+is written when training has ended; a run that has it is never trained again, and the file is never
+changed. `views/*.npz` follow. During training there are `checkpoint-*`. A run that failed leaves
+`failed.json`. Folders whose names begin with a dot (locks, caches, Hydra's own) are not runs.
+
+`result.json` also holds the digests of the weights and of the list of test images. Who reads the
+weights or a view compares it with these (see `read_weights` and `repro.store.views`).
 """
 
 from __future__ import annotations
@@ -25,19 +28,24 @@ from repro.config.schema import Config, typed
 from repro.errors import RequestError, RunError, flat, one_line
 from repro.store import identity as identities
 from repro.store.checks import LONGEST, NAME, check_config, check_result
+from repro.store.expected import Expected, sha256
 from repro.store.files import remove_leftovers, write_whole
-from repro.store.leases import at_work, first_free
+from repro.store.leases import LOCKS, at_work, first_free
 
+CONFIG = "config.yaml"
 RECORD = "record"
-FAILED = "failed.json"
-WEIGHTS = "weights.safetensors"
+"""The key of that file that holds the run's identity, its parents and its data's fingerprint."""
 LOG = "log.csv"
+WEIGHTS = "weights.safetensors"
+CROPS = "crops.png"
+RESULT = "result.json"
+FAILED = "failed.json"
 TRACK = "track"
 """A folder of live curves, where they were asked for; the suite itself reads none."""
 CHECKPOINTS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
-"""Two generations, written in turn."""
+"""They are written in turn, so that one is whole while the other is written."""
 ACTIVATIONS = "activations.csv"
-"""The size of activations through the depth before training, where it was asked for."""
+"""How large activations are after each layer before training. Written with `activations=true`."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +59,9 @@ class Run:
     result: dict[str, Any]
 
     @property
-    def tested(self) -> tuple[int, int]:
-        """How many test images its result counts, of how many classes."""
-        data = self.result["data"]
-        return data["test"], data["classes"]
+    def tested(self) -> Expected:
+        """What its views must be of."""
+        return Expected.of(self.result)
 
 
 def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
@@ -64,7 +71,7 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
         RequestError: it cannot be read, or it is not the configuration that the folder is named
             after.
     """
-    path = folder / "config.yaml"
+    path = folder / CONFIG
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
         record = tree.pop(RECORD)
@@ -90,11 +97,11 @@ def check_folder(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise RequestError(f"{folder} is a file where the folder of a run belongs: move it away")
-    if (folder / "config.yaml").exists():
+    if (folder / CONFIG).exists():
         read_config(folder)
         read_result(folder)
     elif any(path.name[0] != "." and path.name != FAILED for path in folder.iterdir()):
-        raise RequestError(f"{folder} holds files but no config.yaml: move the folder away")
+        raise RequestError(f"{folder} holds files but no {CONFIG}: move the folder away")
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -103,7 +110,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     Raises:
         RequestError: `result.json` is damaged.
     """
-    path = folder / "result.json"
+    path = folder / RESULT
     if not os.path.isfile(path):
         return None
     try:
@@ -119,13 +126,36 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return result
 
 
+def read_weights(folder: Path) -> bytes | None:
+    """The content of a finished run's weights; None where it has none.
+
+    Raises:
+        RequestError: `result.json` is damaged.
+        RunError: the weights cannot be read, or are not those that training ended with.
+    """
+    path, result = folder / WEIGHTS, read_result(folder)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+    known = None if result is None else Expected.of(result).weights
+    if known is not None and sha256(content) != known:
+        raise RunError(
+            f"{path} is damaged: its digest is not the one in {RESULT}; remove the folder "
+            f"{folder} to train again"
+        )
+    return content
+
+
 @dataclass(frozen=True)
 class Started:
-    """A run as far as it has come."""
+    """A run, finished or not."""
 
     config: Config
     fingerprint: str
-    """Of the data folder that it was started on; empty where the data has none."""
+    """The fingerprint of the data folder; empty for data that has none."""
     result: dict[str, Any] | None
 
 
@@ -150,7 +180,7 @@ def _folders(store: Path, named: bool = True) -> list[Path]:
         for path in store.iterdir()
         if not path.name.startswith(".")
         # Unlike `Path.is_file`, it is no error where a folder cannot be looked into.
-        and os.path.isfile(path / "config.yaml")
+        and os.path.isfile(path / CONFIG)
         and bool(NAME.fullmatch(path.name)) == named
     )
 
@@ -176,10 +206,15 @@ def unfinished(store: Path) -> list[tuple[str, str]]:
     """Names of the runs that are not finished, each with the reason known."""
     rows = []
     for folder in _folders(store):
-        if not os.path.isfile(folder / "result.json"):
+        if not os.path.isfile(folder / RESULT):
             reason = why_unfinished(folder) or "interrupted: the same command goes on with it"
             rows.append((folder.name, reason))
     return rows
+
+
+def names(store: Path) -> set[str]:
+    """Names of the runs whose training has ended, whole or damaged."""
+    return {folder.name for folder in _folders(store) if os.path.isfile(folder / RESULT)}
 
 
 def why_unfinished(folder: Path) -> str | None:
@@ -219,11 +254,21 @@ class Folder:
             allowed: finds out, before each write; None: as `check`.
         """
         self.path, self.check = path, check
+        self._stood = path.is_dir()
         self._allowed = allowed or check
 
     def write(self, name: str, content: bytes) -> None:
-        """Put a file into the folder, whole (see `write_whole`)."""
+        """Put a file into the folder, whole (see `write_whole`).
+
+        Raises:
+            RunError: it cannot be written, or the folder is gone or another process's by now.
+        """
+        # Before, too: what is gone is not made anew on the disk below where it was mounted.
+        self._allowed()
+        if self._stood and not self.path.is_dir():
+            raise RunError(f"{self.path} is gone: it was deleted or moved while the run worked")
         write_whole(self.path / name, content, self._allowed)
+        self._stood = True
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Put a JSON file into the folder, whole."""
@@ -232,9 +277,7 @@ class Folder:
     def write_config(self, config: Config, record: dict[str, Any]) -> None:
         """Say what the run is: the first file of a folder."""
         tree = asdict(config) | {RECORD: record}
-        self.write(
-            "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode()
-        )
+        self.write(CONFIG, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode())
 
     def begin(self) -> None:
         """Remove what an earlier attempt left: why it failed, and files that it was writing."""
@@ -314,8 +357,14 @@ def hold(
     lost = threading.Event()
 
     def known() -> None:
-        if lost.is_set():
-            raise RunError(f"{name} was taken over by another process while this one stood still")
+        if not lost.is_set():
+            return
+        if not (store / LOCKS).is_dir():
+            raise RunError(
+                f"runs={store} is gone: it was deleted, renamed or unmounted while {name} was "
+                "under way; bring it back and give the command again"
+            )
+        raise RunError(f"{name} was taken over by another process while this one stood still")
 
     def allowed() -> None:
         if not held.kept():

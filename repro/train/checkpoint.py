@@ -97,9 +97,20 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_checkpoint(
-    folder: Path, net: nn.Module, optimiser: optim.Optimizer, say: Callable[[str], None]
+    folder: Path,
+    net: nn.Module,
+    optimiser: optim.Optimizer,
+    say: Callable[[str], None],
+    check: Callable[[dict[str, Any]], None] = lambda place: None,
 ) -> tuple[dict[str, Any], int] | None:
     """Load the newest whole checkpoint into `net` and `optimiser`.
+
+    Args:
+        folder: the run's.
+        net: as training begins; unchanged where there is no checkpoint.
+        optimiser: likewise.
+        say: takes a line about a checkpoint that is not used.
+        check: raises ValueError, TypeError or LookupError where training has no such place.
 
     Returns:
         The progress of training and the number of the next checkpoint; None where there is no
@@ -109,17 +120,37 @@ def load_checkpoint(
     for generation, name in enumerate(CHECKPOINTS):
         try:
             tensors, progress = _read(folder / name)
+            order = (progress["epoch"], progress["iteration"])
+            _check_fit(tensors, net, optimiser)
+            check(progress)
         except FileNotFoundError:
             continue
-        except (SafetensorError, ValueError, KeyError, OSError) as error:
+        except (SafetensorError, ValueError, TypeError, LookupError, OSError) as error:
             say(f"{folder / name} is damaged ({error}): not used")
             continue
-        found.append(((progress["epoch"], progress["iteration"]), generation, tensors, progress))
+        found.append((order, generation, tensors, progress))
     if not found:
         return None
     _, generation, tensors, progress = max(found, key=lambda row: row[0])
     _restore(tensors, net, optimiser)
     return progress, generation + 1
+
+
+def _check_fit(tensors: dict[str, Tensor], net: nn.Module, optimiser: optim.Optimizer) -> None:
+    """Refuse, with a ValueError, the tensors of another net or of another optimiser."""
+    # What has no dimensions is kept with one.
+    shapes = {f"net.{name}": tuple(t.shape) or (1,) for name, t in net.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in tensors.items() if name.startswith("net.")}
+    if found != shapes:
+        raise ValueError("it is of another net")
+    parameters = [weight for group in optimiser.param_groups for weight in group["params"]]
+    for name in tensors.keys() - shapes.keys():
+        kind, index, _ = name.split(".", 2)
+        if kind != "optimiser" or int(index) < 0:
+            raise ValueError(f"it holds {name}")
+        tensor, weight = tensors[name], parameters[int(index)]
+        if tensor.numel() != 1 and tensor.shape != weight.shape:
+            raise ValueError("it is of another optimiser")
 
 
 def _restore(tensors: dict[str, Tensor], net: nn.Module, optimiser: optim.Optimizer) -> None:

@@ -19,8 +19,8 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
-from typing import NoReturn
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ from repro.nets.vgg import VGG
 from repro.process.device import is_out_of_memory
 from repro.process.distributed import ALONE, World
 from repro.process.interruption import Interrupted, Stop
-from repro.store.runs import Folder
+from repro.store.runs import LOG, Folder
 from repro.train import display
 from repro.train.chance import Chance
 from repro.train.checkpoint import CheckpointTimer, load_checkpoint, save_checkpoint
@@ -242,7 +242,7 @@ class Training:
         progress.end_epoch(rate, speed, error, tested)
         self.schedule.epoch_ended(error)
         with self.world.all_or_none():
-            self.folder.write("log.csv", progress.log())
+            self.folder.write(LOG, progress.log())
         self._save()
         self.note()
         if line := display.epoch_line(self.config, progress):
@@ -283,9 +283,17 @@ class Training:
         with self.world.all_or_none():
             raise Interrupted
 
+    def _check_progress(self, progress: dict[str, Any]) -> None:
+        """Refuse, with an error, a place that this training never comes to."""
+        progress = dict(progress)
+        replace(self.schedule).load(progress.pop("schedule"))
+        Progress(**progress).check(self.config.epochs, len(self.batches))
+
     def _resume(self) -> None:
         loaded = self.world.decided_by_first(
-            lambda: load_checkpoint(self.folder.path, self.net, self.optimiser, self.say)
+            lambda: load_checkpoint(
+                self.folder.path, self.net, self.optimiser, self.say, self._check_progress
+            )
         )
         self.world.broadcast_state(self.net, self.optimiser)
         if loaded is None:

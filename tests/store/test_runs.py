@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -111,6 +112,45 @@ def test_whose_lease_was_taken_over_writes_and_removes_nothing(tmp_path: Path) -
     assert (tmp_path / "run" / "log.csv").read_bytes() == b"first"
     assert os.listdir(tmp_path / "run") == ["log.csv"]
     assert "0" * 32 in lock.read_text(), "the other's lease is left to it"
+
+
+@pytest.mark.parametrize("gone", [".", ".locks"])
+def test_a_store_that_is_gone_is_not_taken_over_and_nothing_is_made_in_its_place(
+    gone: str, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    with runs.hold(store, "run", lambda _: None) as folder:
+        folder.write("config.yaml", b"first")
+        # An unmounted disk leaves the empty folder that it was mounted on, or nothing.
+        store.rename(tmp_path / "elsewhere")
+        if gone == ".locks":
+            store.mkdir()
+        for act in (lambda: folder.write("log.csv", b""), folder.check):
+            with pytest.raises(RunError) as caught:
+                act()
+            assert str(caught.value).startswith(f"runs={store} is gone: it was deleted, renamed or")
+        assert not [*store.rglob("*")]
+    assert (tmp_path / "elsewhere" / "run" / "config.yaml").read_bytes() == b"first"
+
+
+def test_a_run_whose_folder_is_gone_is_not_begun_anew_in_the_middle(tmp_path: Path) -> None:
+    with runs.hold(tmp_path, "run", lambda _: None) as folder:
+        folder.write("config.yaml", b"")
+        shutil.rmtree(tmp_path / "run")
+        with pytest.raises(RunError, match="run is gone: it was deleted or moved while the run"):
+            folder.write("log.csv", b"")
+    assert os.listdir(tmp_path) == [".locks"]
+
+
+def test_a_place_that_cannot_be_written_to_is_known_before(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert files.unwritable(tmp_path / "a" / "b") is None
+    assert files.unwritable(tmp_path / "file" / "a") == f"{tmp_path / 'file'} is a file"
+    assert files.unwritable(tmp_path / ("x" * 300)) == os.strerror(errno.ENAMETOOLONG)
+    assert files.unwritable_file(tmp_path / "a" / "plan.csv") is None
+    assert files.unwritable_file(tmp_path) == "it is a folder"
+    assert files.unwritable_file(tmp_path / ("x" * 250)) == os.strerror(errno.ENAMETOOLONG)
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_a_lease_that_another_process_only_looks_at_is_kept(tmp_path: Path) -> None:
