@@ -1,44 +1,147 @@
-"""The files of `conf/`: where they lie, which choices a group has, and what each holds."""
+"""The files of `conf/`: where they lie, which choices a group has, and what each holds.
+
+Nothing else opens a file there, so that all read a list of defaults alike: the files that a file
+builds on, `_self_` for its own place among them, and the choices of other groups that it overrides.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from repro.config import files
 from repro.errors import RequestError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # The wheel carries conf/ inside the package; a checkout has it at its root.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
 
+ITSELF = "_self_"
+HERE = "@_here_"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `conf/GROUP/NAME.yaml` holds, with the files that it builds on."""
+
+    comment: str
+    """What the file says that it is."""
+    values: dict[str, Any]
+    chosen: dict[str, str | None]
+    """By group the choices that it makes, or changes, in other groups."""
+
+    @property
+    def swept(self) -> dict[str, list[str]]:
+        """What an experiment varies: by key, its values as words."""
+        params = self.values.get("hydra", {}).get("sweeper", {}).get("params", {})
+        return {
+            key: [word.strip() for word in str(words).split(",")] for key, words in params.items()
+        }
+
+
+def names(group: str) -> tuple[str, ...]:
+    """The choices of a group."""
+    return tuple(sorted(file.stem for file in (CONF / group).glob("*.yaml")))
+
 
 def unknown_choice(group: str, name: object) -> RequestError:
     """The refusal of a choice that there is not, with those that there are."""
-    known = ", ".join(sorted(file.stem for file in (CONF / group).glob("*.yaml")))
-    return RequestError(f"{group}={name} is not known: choose from {known}")
+    return RequestError(f"{group}={name} is not known: choose from {', '.join(names(group))}")
 
 
 def choice(group: str, name: str) -> dict[str, Any]:
-    """The content of `conf/GROUP/NAME.yaml`, with the file that it builds on.
+    """The values of `conf/GROUP/NAME.yaml`, with those of the files that it builds on.
 
     Raises:
-        RequestError: there is no such file.
+        RequestError: there is no such file, or it cannot be read.
+    """
+    return read(group, name).values
+
+
+def read(group: str, name: str) -> Choice:
+    """A file of a group, with the files that it builds on.
+
+    Raises:
+        RequestError: there is no such file, or it cannot be read.
     """
     # Listed instead of looked for: `../arch/A` would be a file too.
-    files = {file.stem: file for file in (CONF / group).glob("*.yaml")}
-    if name not in files:
+    if name not in names(group):
         raise unknown_choice(group, name)
-    tree: dict[str, Any] = yaml.safe_load(files[name].read_text(encoding="utf-8"))
-    base: dict[str, Any] = {}
-    for parent in tree.pop("defaults", []):
-        base |= choice(group, parent)
-    return base | tree
+    return _read(CONF / group / f"{name}.yaml", ())
+
+
+def config() -> Choice:
+    """`conf/config.yaml`: the scalars, and the default of each group."""
+    return _read(CONF / "config.yaml", ())
+
+
+def scalar_lines() -> list[str]:
+    """The lines of `config.yaml` with the scalars and what is said of them."""
+    lines = files.text(CONF / "config.yaml").splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("seed:"))
+    end = next(index for index, line in enumerate(lines) if line.startswith("hydra:"))
+    return lines[start:end]
 
 
 def first_comment(file: Path) -> str:
     """What a file of `conf/` says that it is: its first line of comment that is not Hydra's."""
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = files.text(file).splitlines()
     comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
     return next((comment for comment in comments if not comment.startswith("@package")), "")
+
+
+def _read(file: Path, above: tuple[Path, ...]) -> Choice:
+    if file in above:
+        raise RequestError(f"{file} builds on itself: see its list of defaults")
+    tree = files.tree(file)
+    values: dict[str, Any] = {}
+    chosen: dict[str, str | None] = {}
+    defaults = tree.pop("defaults", None) or []
+    if not isinstance(defaults, list):
+        raise RequestError(f"{file}: its defaults are no list, as in defaults: [quick, {ITSELF}]")
+    if ITSELF not in defaults:
+        # What a file says itself holds against what it builds on.
+        defaults = [*defaults, ITSELF]
+    for entry in defaults:
+        if entry == ITSELF:
+            values = _merged(values, tree)
+        elif isinstance(entry, dict) and not any(key.endswith(HERE) for key in entry):
+            for group, name in entry.items():
+                chosen[_group(group)] = None if name is None else str(name)
+        elif (base := _base(file, entry)) is not None:
+            found = _read(base, (*above, file))
+            values, chosen = _merged(values, found.values), chosen | found.chosen
+    return Choice(first_comment(file), values, chosen)
+
+
+def _base(file: Path, entry: str | dict[str, str]) -> Path | None:
+    """The file that an entry builds on; None for the schema, which is code.
+
+    As in `quick`, of the same group, `/recipe/quick@_here_` or `{/recipe@_here_: quick}`.
+    """
+    if isinstance(entry, dict):
+        entry = "/".join((_group(next(iter(entry))), next(iter(entry.values()))))
+        place = f"/{entry}"
+    else:
+        place = str(entry).partition("@")[0]
+    base = (CONF if place.startswith("/") else file.parent) / f"{place.lstrip('/')}.yaml"
+    if file.parent == CONF and not base.is_file():
+        return None
+    if base.stem not in names(base.parent.relative_to(CONF).as_posix()):
+        raise RequestError(f"{file} builds on {entry}, which is not there")
+    return base
+
+
+def _group(key: str) -> str:
+    return key.removeprefix("override ").partition("@")[0].strip().lstrip("/")
+
+
+def _merged(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, value in others.items():
+        before = merged.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            value = _merged(before, value)
+        merged[key] = value
+    return merged
