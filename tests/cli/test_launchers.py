@@ -20,6 +20,7 @@ from repro.cli import launchers
 from repro.cli.command import command
 from repro.config.choices import CONF
 from repro.errors import RequestError
+from repro.process.device import reserved
 from repro.process.interruption import Interrupted, Stop
 from tests.test_run import LIGHT, folders, run, same
 
@@ -212,17 +213,17 @@ def test_a_job_takes_the_first_free_device(tmp_path: Path, monkeypatch: pytest.M
     def stop() -> None:
         raise Interrupted
 
-    def reserved(name: str) -> AbstractContextManager[torch.device]:
+    def take(name: str) -> AbstractContextManager[torch.device]:
         return reserved(torch.device(name), tmp_path, said.append, stop)
 
-    with reserved("cuda") as first:
-        with reserved("cuda") as second:
+    with take("cuda") as first:
+        with take("cuda") as second:
             assert (str(first), str(second)) == ("cuda:0", "cuda:1")
-            with pytest.raises(Interrupted), reserved("cuda"):
+            with pytest.raises(Interrupted), take("cuda"):
                 pytest.fail("a third job has a device")
             assert said == ["all 2 CUDA devices are taken; waiting (device=cuda:0 would share one)"]
-            with reserved("cuda:0") as shared, reserved("cpu") as other:
+            with take("cuda:0") as shared, take("cpu") as other:
                 assert (str(shared), str(other)) == ("cuda:0", "cpu")
-        with reserved("cuda") as second:
+        with take("cuda") as second:
             assert str(second) == "cuda:1"
     assert taken[:2] == [0, 1]
