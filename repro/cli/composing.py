@@ -56,13 +56,14 @@ class OwnFiles(ConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         """A file of the folder."""
-        text = files.text(self._place(self._normalize_file_name(config_path)))
-        return ConfigResult(
-            provider=self.provider,
-            path=self.full_path(),
-            config=OmegaConf.load(io.StringIO(text)),
-            header=self._get_header_dict(text[:512]),
-        )
+        path = self._place(self._normalize_file_name(config_path))
+        text = files.text(path)
+        try:
+            config = OmegaConf.load(io.StringIO(text))
+            header = self._get_header_dict(text[:512])
+        except (yaml.YAMLError, ValueError) as error:
+            raise files.refusal(path, one_line(error)) from None
+        return ConfigResult(self.provider, self.full_path(), config, header)
 
     def available(self) -> bool:
         """Whether the folder is there."""

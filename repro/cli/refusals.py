@@ -39,7 +39,8 @@ def said(error: BaseException, words: Sequence[str] = ()) -> str:
 
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         return _unknown(error.missing_cfg_file, error.options, words)
-    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    below = error.__cause__ or error.__context__
+    cause = error if isinstance(error, OmegaConfBaseException) else below
     if not isinstance(cause, OmegaConfBaseException):
         return _first_line(error)
     section, key = cause.object_type, str(cause.full_key or "")
@@ -52,7 +53,10 @@ def said(error: BaseException, words: Sequence[str] = ()) -> str:
     given = next((word for word in words if word.lstrip("+~").partition("=")[0] == key), None)
     if given is not None:
         return f"{given}: {what}"
-    return what if error is cause else f"{_first_line(error)}: {what}"
+    if error is cause:
+        return what
+    # Of a file, which Hydra names.
+    return f"{_first_line(error)}: {key}: {what}" if key else f"{_first_line(error)}: {what}"
 
 
 def _unknown(missing: str, options: Sequence[str], words: Sequence[str]) -> str:

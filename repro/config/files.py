@@ -51,7 +51,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
     except OSError as error:
         raise RequestError(f"{path} cannot be read: {error.strerror}") from None
     if len(content) > LARGEST:
-        raise _refusal(path, f"it has more than {LARGEST:,} bytes")
+        raise refusal(path, f"it has more than {LARGEST:,} bytes")
     try:
         text = content.decode()
         loader = Loader(text)
@@ -59,20 +59,21 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         if node is None:
             return text, {}
         if not isinstance(node, MappingNode):
-            raise _refusal(path, "expected lines of KEY: VALUE")
+            raise refusal(path, "expected lines of KEY: VALUE")
         if _count(node, {}, DEEPEST) > MOST_VALUES:
-            raise _refusal(path, f"its aliases stand for more than {MOST_VALUES:,} values")
+            raise refusal(path, f"its aliases stand for more than {MOST_VALUES:,} values")
         tree: dict[str, Any] = loader.construct_document(node)
     except UnicodeDecodeError:
-        raise _refusal(path, "it is not written in UTF-8") from None
+        raise refusal(path, "it is not written in UTF-8") from None
     except RecursionError:
-        raise _refusal(path, f"it is nested more than {DEEPEST} deep, or names itself") from None
+        raise refusal(path, f"it is nested more than {DEEPEST} deep, or names itself") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise _refusal(path, one_line(error)) from None
+        raise refusal(path, one_line(error)) from None
     return text, tree
 
 
-def _refusal(path: Path, why: str) -> RequestError:
+def refusal(path: Path, why: str) -> RequestError:
+    """The refusal of a file that cannot be read."""
     return RequestError(f"{path} cannot be read as settings: {why}")
 
 
