@@ -8,13 +8,12 @@ from functools import lru_cache
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from repro.analysis.claims import Claim, claims
 from repro.analysis.measured import members, spread
 from repro.analysis.settings import Comparison
 from repro.analysis.tables import cell, net_title, percent
-from repro.config.choices import CONF, first_comment
+from repro.config import choices
 from repro.paper import published
 from repro.protocol.protocols import EACH_Q, PROTOCOLS
 
@@ -50,20 +49,18 @@ def experiments() -> tuple[Experiment, ...]:
 
 
 def _read(name: str) -> Experiment:
-    file = CONF / "experiments" / f"{name}.yaml"
-    tree: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    swept = {key: value.split(",") for key, value in tree["hydra"]["sweeper"]["params"].items()}
-    overrides = {k: v for row in tree.get("defaults", []) for k, v in row.items()}
-    scales = swept.get("scale", [overrides.get("override /scale", "S256")])
+    file = choices.read("experiments", name)
+    swept = file.swept
+    scales = swept.get("scale", [file.chosen.get("scale") or "S256"])
     nets = swept.get("net") or [
         f"{arch}-{scale}" for arch, scale in itertools.product(swept["arch"], scales)
     ]
-    tests = tree.get("test", ["single_scale"])
+    tests = file.values.get("test", ["single_scale"])
     if name == "test_scale":
         tests = ["each_scale"]
     if name == "fusion":
         tests = ["multi_scale", "multi_crop", "multi_crop_dense"]
-    return Experiment(name, first_comment(file), tuple(nets), tuple(tests))
+    return Experiment(name, file.comment, tuple(nets), tuple(tests))
 
 
 def commands_of(name: str, comparison: Comparison) -> list[str]:

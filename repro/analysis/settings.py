@@ -7,12 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any
-
-import yaml
 
 from repro.analysis.measured import Measured, fuse, measure, members, net_label, usual_init
-from repro.config.choices import CONF, choice
+from repro.config import choices
+from repro.config.choices import choice
 from repro.config.schema import Config
 from repro.paper import published
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings
@@ -21,7 +19,7 @@ from repro.store.ranks import FOLDER as RANKS
 from repro.store.runs import Run
 
 Words = tuple[str, ...]
-INITS = tuple(sorted(file.stem for file in (CONF / "init").glob("*.yaml")))
+INITS = choices.names("init")
 
 
 @dataclass(frozen=True, order=True)
@@ -236,17 +234,8 @@ def _asked(run: Run, label: str) -> tuple[str, Words]:
 
 
 @lru_cache
-def _config() -> dict[str, Any]:
-    tree: dict[str, Any] = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))
-    return tree
-
-
-def _defaults() -> dict[str, str]:
-    groups: dict[str, str] = {}
-    for row in _config()["defaults"]:
-        if isinstance(row, dict):
-            groups |= row
-    return groups
+def _config() -> choices.Choice:
+    return choices.config()
 
 
 def command(run: Run, wanted: Sequence[str], tests: Sequence[str] = ()) -> str:
@@ -257,7 +246,7 @@ def command(run: Run, wanted: Sequence[str], tests: Sequence[str] = ()) -> str:
         wanted: words such as `net=D-jitter` or `experiments=depth`.
         tests: the protocols wanted.
     """
-    defaults, like = _defaults(), run.config
+    defaults, like = _config().chosen, run.config
     words = ["python", "-m", "repro.run", *wanted]
     for group in ("size", "data", "recipe"):
         name = base(getattr(like, group).name)
@@ -269,7 +258,7 @@ def command(run: Run, wanted: Sequence[str], tests: Sequence[str] = ()) -> str:
         words.append(f"data.root={like.data.root}")
     if like.precision != "float32":
         words.append(f"precision={like.precision}")
-    if set(tests) - set(_config()["test"]):
+    if set(tests) - set(_config().values["test"]):
         words.append(f"test=[{','.join(tests)}]")
     store = run.folder.parent
     # What a report keeps of runs is no store to train in.

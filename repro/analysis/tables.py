@@ -12,7 +12,7 @@ from repro.analysis.deviations import deviations
 from repro.analysis.measured import members, spread
 from repro.analysis.settings import Comparison
 from repro.arch.cost import cost
-from repro.config.choices import CONF
+from repro.config.choices import names
 from repro.paper import published
 from repro.protocol.protocols import ONE_NUMBER
 from repro.store.runs import Run
@@ -202,7 +202,7 @@ def scale_label(scale: str) -> str:
 def split(net: str) -> tuple[str, str]:
     """A net's label as (what it is, S as the paper writes it)."""
     words, notes = net.split("-"), []
-    while len(words) > 2 and (words[-1] == "fc" or (CONF / "init" / f"{words[-1]}.yaml").is_file()):
+    while len(words) > 2 and (words[-1] == "fc" or words[-1] in names("init")):
         notes.append("FC layers tuned" if words[-1] == "fc" else f"init {words[-1]}")
         words.pop()
     return ", ".join(["-".join(words[:-1]), *reversed(notes)]), scale_label(words[-1])

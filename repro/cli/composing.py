@@ -57,7 +57,7 @@ class OwnFiles(ConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         """A file of the folder."""
         path = self._place(self._normalize_file_name(config_path))
-        text = files.text(path)
+        text, _ = files.read(path)
         try:
             config = OmegaConf.load(io.StringIO(text))
             header = self._get_header_dict(text[:512])

@@ -18,7 +18,6 @@ PACKAGE = Path(__file__).resolve().parents[1]
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
 
 ITSELF = "_self_"
-HERE = "@_here_"
 
 
 @dataclass(frozen=True)
@@ -84,9 +83,13 @@ def scalar_lines() -> list[str]:
     return lines[start:end]
 
 
-def first_comment(file: Path) -> str:
-    """What a file of `conf/` says that it is: its first line of comment that is not Hydra's."""
-    lines = files.text(file).splitlines()
+def first_comment(group: str, name: str) -> str:
+    """What a file says that it is: its first line of comment that is not Hydra's."""
+    return _comment(files.text(CONF / group / f"{name}.yaml"))
+
+
+def _comment(text: str) -> str:
+    lines = text.splitlines()
     comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
     return next((comment for comment in comments if not comment.startswith("@package")), "")
 
@@ -94,7 +97,7 @@ def first_comment(file: Path) -> str:
 def _read(file: Path, above: tuple[Path, ...]) -> Choice:
     if file in above:
         raise RequestError(f"{file} builds on itself: see its list of defaults")
-    tree = files.tree(file)
+    text, tree = files.read(file)
     values: dict[str, Any] = {}
     chosen: dict[str, str | None] = {}
     defaults = tree.pop("defaults", None) or []
@@ -106,29 +109,25 @@ def _read(file: Path, above: tuple[Path, ...]) -> Choice:
     for entry in defaults:
         if entry == ITSELF:
             values = _merged(values, tree)
-        elif isinstance(entry, dict) and not any(key.endswith(HERE) for key in entry):
+        elif isinstance(entry, dict):
             for group, name in entry.items():
-                chosen[_group(group)] = None if name is None else str(name)
-        elif (base := _base(file, entry)) is not None:
+                chosen[_group(str(group))] = None if name is None else str(name)
+        elif (base := _base(file, str(entry))) is not None:
             found = _read(base, (*above, file))
             values, chosen = _merged(values, found.values), chosen | found.chosen
-    return Choice(first_comment(file), values, chosen)
+    return Choice(_comment(text), values, chosen)
 
 
-def _base(file: Path, entry: str | dict[str, str]) -> Path | None:
+def _base(file: Path, entry: str) -> Path | None:
     """The file that an entry builds on; None for the schema, which is code.
 
-    As in `quick`, of the same group, `/recipe/quick@_here_` or `{/recipe@_here_: quick}`.
+    It is of the same group, as `quick`, or said in full, as `/recipe/quick@_here_`.
     """
-    if isinstance(entry, dict):
-        entry = "/".join((_group(next(iter(entry))), next(iter(entry.values()))))
-        place = f"/{entry}"
-    else:
-        place = str(entry).partition("@")[0]
+    place = entry.partition("@")[0]
     base = (CONF if place.startswith("/") else file.parent) / f"{place.lstrip('/')}.yaml"
     if file.parent == CONF and not base.is_file():
         return None
-    if base.stem not in names(base.parent.relative_to(CONF).as_posix()):
+    if ".." in base.parts or base.stem not in names(base.parent.relative_to(CONF).as_posix()):
         raise RequestError(f"{file} builds on {entry}, which is not there")
     return base
 

@@ -27,24 +27,11 @@ Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+012345678
 
 
 def text(path: Path) -> str:
-    """What a file of settings holds.
+    """What a file of settings says.
 
     Raises:
-        RequestError: it cannot be read, or is none.
+        RequestError: it cannot be read.
     """
-    return _read(path)[0]
-
-
-def tree(path: Path) -> dict[str, Any]:
-    """The keys and values of a file of settings; none where it holds comments only.
-
-    Raises:
-        RequestError: it cannot be read, or is none.
-    """
-    return _read(path)[1]
-
-
-def _read(path: Path) -> tuple[str, dict[str, Any]]:
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
@@ -53,23 +40,33 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
     if len(content) > LARGEST:
         raise refusal(path, f"it has more than {LARGEST:,} bytes")
     try:
-        text = content.decode()
-        loader = Loader(text)
+        return content.decode()
+    except UnicodeDecodeError:
+        raise refusal(path, "it is not written in UTF-8") from None
+
+
+def read(path: Path) -> tuple[str, dict[str, Any]]:
+    """What a file of settings says, and its keys and values; none where it has only comments.
+
+    Raises:
+        RequestError: it cannot be read, or is none.
+    """
+    content = text(path)
+    try:
+        loader = Loader(content)
         node = loader.get_single_node()
         if node is None:
-            return text, {}
+            return content, {}
         if not isinstance(node, MappingNode):
             raise refusal(path, "expected lines of KEY: VALUE")
         if _count(node, {}, DEEPEST) > MOST_VALUES:
             raise refusal(path, f"its aliases stand for more than {MOST_VALUES:,} values")
         tree: dict[str, Any] = loader.construct_document(node)
-    except UnicodeDecodeError:
-        raise refusal(path, "it is not written in UTF-8") from None
     except RecursionError:
         raise refusal(path, f"it is nested more than {DEEPEST} deep, or names itself") from None
     except (yaml.YAMLError, ValueError) as error:
         raise refusal(path, one_line(error)) from None
-    return text, tree
+    return content, tree
 
 
 def refusal(path: Path, why: str) -> RequestError:

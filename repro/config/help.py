@@ -17,7 +17,7 @@ def text(introduction: str) -> str:
         width = max(len(name) for name in names)
         for name in names:
             mark = "*" if name == default else " "
-            comment = choices.first_comment(choices.CONF / group / f"{name}.yaml")
+            comment = choices.first_comment(group, name)
             parts.append(f"  {mark} {name:<{width}}  {comment}")
     parts += ["", "Scalars, as KEY=VALUE:", ""]
     parts += [f"    {line}" if line else "" for line in choices.scalar_lines()]

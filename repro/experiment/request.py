@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.arch import layers
-from repro.config.choices import CONF, choice
+from repro.config.choices import choice, names
 from repro.config.schema import EAGER, Config, Data, Init, Scale, check_numbers
 from repro.data import sources
 from repro.data.split import Description
@@ -264,7 +264,7 @@ def _label(config: Config, fingerprint: str) -> None:
     for group in identity.GROUPS:
         chosen = getattr(config, group)
         name = identity.base(chosen.name)
-        if not (CONF / group / f"{name}.yaml").is_file():
+        if name not in names(group):
             continue
         changed = identity.changes(config, group)
         words = [f"{key}={_short(value)}" for key, value in changed.items()]
