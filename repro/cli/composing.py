@@ -12,7 +12,7 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,9 @@ from repro.config import files
 from repro.config.choices import CONF
 from repro.config.schema import Config
 from repro.errors import RequestError, one_line
+from repro.store import identity
 
+SCALARS = {key.name for key in fields(Config) if key.name not in identity.GROUPS}
 JOB = "run"
 """What Hydra calls the program."""
 
@@ -70,8 +72,8 @@ class OwnFiles(ConfigSource):
         return self.is_group("")
 
     def is_group(self, config_path: str) -> bool:
-        """Whether a path is a folder."""
-        return self._place(config_path).is_dir()
+        """Whether a path is a folder of files, and not one such as `runs/`, named as a scalar."""
+        return config_path not in SCALARS and self._place(config_path).is_dir()
 
     def is_config(self, config_path: str) -> bool:
         """Whether a path without its `.yaml` is a file."""

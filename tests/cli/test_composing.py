@@ -80,7 +80,7 @@ def test_a_glob_finds_ones_own_files_too(tmp_path: Path) -> None:
     (tmp_path / "size").mkdir()
     (tmp_path / "size" / "tiny2.yaml").write_text("defaults: [tiny, _self_]\nwidth: 0.02\n")
     jobs = composed("--config-dir", str(tmp_path), "-m", "size=glob(tiny*)")
-    assert [job.config.size.width for job in jobs] == [0.015625, 0.02]
+    assert [job.config.size.width for job in jobs] == [0.0625, 0.02]
 
 
 @pytest.fixture
