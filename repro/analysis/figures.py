@@ -20,10 +20,8 @@ from repro.store.runs import Run
 
 def figures(comparison: Comparison) -> list[Drawn]:
     """The figures of a setting that it has something for."""
-    drawers: list[Callable[[Comparison], Drawn | None]]
-    drawers = [error_against_depth, errors, learning_curves, training_crops]
     with mpl.rc_context(STYLE):
-        found = [drawer(comparison) for drawer in drawers]
+        found = [drawer(comparison) for drawer in OF_SETTING.values()]
     return [figure for figure in found if figure is not None]
 
 
@@ -61,3 +59,12 @@ def _picture(run: Run) -> NDArray[np.uint8] | None:
     except Exception:
         # As with views, there are many ways to be damaged, or to be too large.
         return None
+
+
+OF_SETTING: dict[str, Callable[[Comparison], Drawn | None]] = {
+    "error-against-depth": error_against_depth,
+    "errors": errors,
+    "learning-curves": learning_curves,
+    "training-crops": training_crops,
+}
+"""What is drawn of every setting, by the figure's name."""

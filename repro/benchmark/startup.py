@@ -17,7 +17,7 @@ from repro.protocol.protocols import PROTOCOLS, views
 from repro.store import views as stored
 from repro.store.runs import hold
 from repro.store.views import Posteriors
-from repro.train.place import Place
+from repro.train.progress import Progress
 
 NETS = ("A", "A-LRN", "B", "C", "D")
 
@@ -77,7 +77,7 @@ def fifty_runs(folder: Path) -> None:
                 request.folder.mkdir()
                 held.write_config(request.config, request.record)
                 row = {"epoch": 1.0, "train_error": 9.0, "validation_error": 9.0}
-                held.write("log.csv", Place(rows=[row]).log())
+                held.write("log.csv", Progress(rows=[row]).log())
                 wanted = {v for p in PROTOCOLS for v in views(p, settings.scale, mirror=False)}
                 for view in wanted:
                     values = random.dirichlet(np.ones(10), 500).astype(np.float32)

@@ -112,16 +112,17 @@ def _checked() -> Callable[[Config], Request]:
     """What checks a configuration before any work; a run that several start from, once."""
     from repro.experiment.request import resolve
     from repro.process.device import pick
-    from repro.process.distributed import world
+    from repro.process.distributed import process_group
+    from repro.track import trackers
 
     known: dict[str, Request] = {}
 
     def checked(config: Config) -> Request:
         request = resolve(config, known=known)
+        trackers.check(config.track.name)
         for member in request.lineage():
             member.check_folder()
-        pick(request.config.device, world())
-        world().check(request.net)
+        pick(request.config.device, process_group())
         return request
 
     return checked
@@ -174,11 +175,11 @@ def _show(requests: list[Request]) -> None:
 
 def _outcome(requests: list[Request], options: Options) -> int:
     """Say what became of the request, from the store; the exit status."""
-    from repro.store.runs import failure
+    from repro.store.runs import why_unfinished
 
     failed = [request for request in requests if not request.finished()]
     for request in failed:
-        reasons = (failure(member.folder) for member in request.lineage())
+        reasons = (why_unfinished(member.folder) for member in request.lineage())
         reason = next((reason for reason in reasons if reason), "it did not finish")
         print(f"failed: {request.name}: {reason}", file=sys.stderr)
     done = f"{len(requests) - len(failed)} of {len(requests)} runs finished"

@@ -12,9 +12,9 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -37,9 +37,8 @@ from repro.config import files
 from repro.config.choices import CONF
 from repro.config.schema import Config
 from repro.errors import RequestError, one_line
-from repro.store import identity
 
-SCALARS = {key.name for key in fields(Config) if key.name not in identity.GROUPS}
+SCALARS = {key for key, kind in get_type_hints(Config).items() if not is_dataclass(kind)}
 JOB = "run"
 """What Hydra calls the program."""
 

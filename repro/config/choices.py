@@ -7,6 +7,7 @@ builds on, `_self_` for its own place among them, and the choices of other group
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ def read(group: str, name: str) -> Choice:
     return _read(CONF / group / f"{name}.yaml", ())
 
 
+@lru_cache
 def config() -> Choice:
     """`conf/config.yaml`: the scalars, and the default of each group."""
     return _read(CONF / "config.yaml", ())
@@ -85,13 +87,25 @@ def scalar_lines() -> list[str]:
 
 def first_comment(group: str, name: str) -> str:
     """What a file says that it is: its first line of comment that is not Hydra's."""
-    return _comment(files.text(CONF / group / f"{name}.yaml"))
+    return _first(files.text(CONF / group / f"{name}.yaml"))
 
 
-def _comment(text: str) -> str:
-    lines = text.splitlines()
-    comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
-    return next((comment for comment in comments if not comment.startswith("@package")), "")
+def note(group: str, name: str, key: str) -> str:
+    """What a comment `# KEY: ...` of a file says, for keys that are no part of a configuration.
+
+    Empty where the file has no such comment.
+    """
+    text = files.text(CONF / group / f"{name}.yaml")
+    found = (line.partition(":") for line in _comments(text))
+    return next((said.strip() for word, _, said in found if word == key), "")
+
+
+def _first(text: str) -> str:
+    return next((line for line in _comments(text) if not line.startswith("@package")), "")
+
+
+def _comments(text: str) -> list[str]:
+    return [line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#")]
 
 
 def _read(file: Path, above: tuple[Path, ...]) -> Choice:
@@ -115,7 +129,7 @@ def _read(file: Path, above: tuple[Path, ...]) -> Choice:
         elif (base := _base(file, str(entry))) is not None:
             found = _read(base, (*above, file))
             values, chosen = _merged(values, found.values), chosen | found.chosen
-    return Choice(_comment(text), values, chosen)
+    return Choice(_first(text), values, chosen)
 
 
 def _base(file: Path, entry: str) -> Path | None:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from repro.config import choices
 
 
-def text(introduction: str) -> str:
-    """The help: what the command does, every group with its choices, every scalar."""
+def text(introduction: str, protocols: list[str]) -> str:
+    """The help: what the command does, every group with its choices, every scalar.
+
+    Args:
+        introduction: what the command does.
+        protocols: a line for each choice of `test`.
+    """
     parts = [introduction.strip(), "", "Groups, as GROUP=CHOICE (* the default):"]
     groups = {"hydra/launcher": "basic"}
     for group, default in (choices.config().chosen | groups).items():
@@ -21,6 +26,7 @@ def text(introduction: str) -> str:
             parts.append(f"  {mark} {name:<{width}}  {comment}")
     parts += ["", "Scalars, as KEY=VALUE:", ""]
     parts += [f"    {line}" if line else "" for line in choices.scalar_lines()]
+    parts += ["Protocols, as test=[NAME,NAME]:", "", *(f"    {line}" for line in protocols), ""]
     parts += [
         "Any value of a group can be changed too, as in recipe.epochs=12 or size.width=0.5.",
         "With -m a comma makes a sweep: seed=0,1,2.",

@@ -19,19 +19,19 @@ from repro.errors import RequestError, RunError
 from repro.evaluate.views import compute
 from repro.experiment.request import Request, resolve
 from repro.experiment.stage import Stage, say
-from repro.experiment.summary import summary
+from repro.experiment.summary import summary, test_errors
 from repro.nets.activations import rms
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG
 from repro.nets.weights import load_weights, weights
 from repro.process import environment
 from repro.process.device import pick, reserved, torch_settings
-from repro.process.distributed import world
+from repro.process.distributed import process_group
 from repro.process.interruption import Stop
 from repro.protocol.protocols import View
 from repro.protocol.scales import PICTURED, pixels, single_q
 from repro.store import views as stored
-from repro.store.files import DAY, sweep
+from repro.store.files import DAY, remove_leftovers
 from repro.store.runs import (
     ACTIVATIONS,
     CHECKPOINTS,
@@ -69,7 +69,7 @@ def perform(request: Request, stop: Stop) -> None:
 
 
 def work(config: Config, stop: Stop) -> None:
-    """The part of a process that does not lead in finishing a run."""
+    """The part in finishing a run of a process that is not the first one."""
     _work(config, lambda: resolve(config), lambda request: Watched(request.folder), stop)
 
 
@@ -81,10 +81,10 @@ def _work(
 ) -> None:
     with torch_settings(config):
         # Images that the first process of a host has found whole, the others need not decode.
-        request = world().host_first(resolved)
-        world().agree(request.identity)
-        with world().together():
-            chosen = pick(config.device, world())
+        request = process_group().host_first(resolved)
+        process_group().check_same_run(request.identity)
+        with process_group().all_or_none():
+            chosen = pick(config.device, process_group())
         with reserved(chosen, Path(config.runs), say, stop.check) as device:
             Performance(request, folder(request), stop, device).finish()
 
@@ -97,7 +97,7 @@ def _finish(request: Request, stop: Stop) -> bool:
                 request.check_folder()
                 folder.begin()
                 if not request.finished():
-                    with world().leading(request.config):
+                    with process_group().run_with_others(request.config):
                         _work(request.config, lambda: request, lambda _: folder, stop)
                 return True
             except Exception as error:
@@ -107,7 +107,7 @@ def _finish(request: Request, stop: Stop) -> bool:
         say(f"{request.name} failed: {error}")
     except Exception:
         traceback.print_exc()
-    if world().amid:
+    if process_group().in_run:
         # The others are somewhere in that run and can join no other.
         raise SystemExit(1)
     return False
@@ -128,25 +128,31 @@ class Performance(Stage):
 
     def finish(self) -> None:
         """Train where that is not done, then compute the views that are missing."""
-        result = self.world.led(self._begun)
+        with self.curves:
+            self._finish()
+
+    def _finish(self) -> None:
+        result = self.world.decided_by_first(self._begun)
         if result is None:
             result = self._train()
         for name in CHECKPOINTS:
             self.folder.remove(name)
-        missing = self.world.led(self.request.missing_views)
+        missing = self.world.decided_by_first(self.request.missing_views)
         if result["outcome"] != "diverged" and missing:
             self._view(missing)
-        with self.world.together():
-            if self.world.leads and self.request.lacks_activations():
+        with self.world.all_or_none():
+            if self.world.is_first and self.request.lacks_activations():
                 self.folder.write(ACTIVATIONS, self._activations())
-        if self.world.leads:
+        if self.world.is_first:
+            errors = test_errors(self.request)
+            self.curves.test({protocol: error for protocol, (_, error, _) in errors.items()})
             print(summary(self.request))
 
     def _begun(self) -> dict[str, Any] | None:
         """How training ended, or None and the folder is ready for it."""
         request = self.request
         # Others may be writing there now.
-        sweep(self.cache, older=DAY)
+        remove_leftovers(self.cache, older=DAY)
         result = read_result(request.folder)
         if result is None:
             if not request.has_checkpoint():
@@ -156,15 +162,15 @@ class Performance(Stage):
 
     def _train(self) -> dict[str, Any]:
         config, source = self.request.config, self.source
-        with self.world.together():
+        with self.world.all_or_none():
             net = self.first_weights()
         say(f"{self.request.name} trains")
         if source.description.left_out:
             say(f"{source.description.left_out} image files cannot be decoded and are left out")
         crop = config.size.crop
         scales = [(pixels(a, crop), pixels(b, crop)) for a, b in PICTURED]
-        with self.world.together():
-            if self.world.leads:
+        with self.world.all_or_none():
+            if self.world.is_first:
                 self.folder.write(
                     "crops.png", crops_picture(source.train, scales, crop, self.square)
                 )
@@ -180,32 +186,33 @@ class Performance(Stage):
             test=(lambda: self.error(net, source.test)) if config.recipe.test_each_epoch else None,
             chance=chance(train.labels, len(source.validation.images)),
             say=say,
+            note=self.curves.follow,
             world=self.world,
         )
         outcome = training.run()
         result = self._result(outcome, training.chance.error)
-        with self.world.together():
+        with self.world.all_or_none():
             if outcome.outcome != "diverged":
                 self.folder.write(WEIGHTS, weights(net))
             self.folder.write_json("result.json", result)
         return result
 
     def _result(self, outcome: Outcome, chance_error: float) -> dict[str, Any]:
-        request, source, place = self.request, self.source, outcome.place
-        last = place.rows[-1] if place.rows else {}
+        request, source, progress = self.request, self.source, outcome.progress
+        last = progress.rows[-1] if progress.rows else {}
         return {
             "schema": 1,
             "name": request.name,
             **request.record,
             "outcome": outcome.outcome,
             "reason": outcome.reason,
-            "epochs": place.epoch,
-            "iterations": place.iteration,
+            "epochs": progress.epoch,
+            "iterations": progress.iteration,
             "validation_error": last.get("validation_error"),
             "train_error": last.get("train_error"),
             "train_loss": last.get("train_loss"),
             "chance_error": chance_error,
-            "seconds": round(place.seconds, 2),
+            "seconds": round(progress.seconds, 2),
             "images_per_second": last.get("images_per_second"),
             "parameters": cost(request.net).parameters,
             "data": {
@@ -245,20 +252,17 @@ class Performance(Stage):
     def _view(self, missing: list[View]) -> None:
         config, test = self.request.config, self.source.test
         net = self.net().eval()
-        self.world.led(lambda: load_weights(net, self.request.folder))
-        self.world.level(net)
-        how: dict[str, Any] = {"batch": config.test_batch, "workers": config.workers}
-        how |= {"square": self.square, "world": self.world, "say": say}
-        how["check"] = self.stop.check
+        self.world.decided_by_first(lambda: load_weights(net, self.request.folder))
+        self.world.broadcast_state(net)
         bar = tqdm(missing, unit="view", disable=not config.progress or None)
         for view in bar:
             bar.set_description(f"{config.arch.name} {view.name}")
             if damage := stored.damage(stored.path(self.request.folder, view)):
                 say(damage)
             self.world.check_stop(self.stop)
-            posteriors = compute(net, view, test, self.prepare, **how)
-            with self.world.together():
-                if self.world.leads:
+            posteriors = compute(net, view, test, self.prepare, self.evaluation)
+            with self.world.all_or_none():
+                if self.world.is_first:
                     self.folder.write(f"views/{view.name}.npz", stored.encode(posteriors))
 
 

@@ -26,6 +26,7 @@ from repro.nets import init
 from repro.protocol import protocols, scales
 from repro.store import checks, identity, runs, views
 from repro.store.files import nearest
+from repro.track import trackers
 from repro.train.optimisers import OPTIMISERS
 from repro.train.schedule import SCHEDULES
 
@@ -200,8 +201,24 @@ def _check_together(config: Config) -> None:
             f"size.poolings={config.size.poolings}: "
             f"take {max(step, crop // step * step)} or {crop // step * step + step}"
         )
+    if config.micro_batch is not None:
+        _check_micro_batch(config)
     if recipe.schedule == "plateau" and recipe.patience < 1:
         raise RequestError(f"recipe.patience={recipe.patience}: a plateau lasts at least one epoch")
+
+
+def _check_micro_batch(config: Config) -> None:
+    if config.arch.batch_norm:
+        raise RequestError(
+            f"micro_batch={config.micro_batch}: arch={config.arch.name} normalises by the batch, "
+            "and part of it gives another result: take micro_batch=null"
+        )
+    if config.compile in ("reduce-overhead", "max-autotune"):
+        # CUDA graphs keep gradients where the next part overwrites them.
+        raise RequestError(
+            f"micro_batch={config.micro_batch} does not go with compile={config.compile}, which "
+            "keeps gradients in one place: take compile=default or compile=none"
+        )
 
 
 def _check_choices(config: Config) -> None:
@@ -214,6 +231,8 @@ def _check_choices(config: Config) -> None:
         "precision": (config.precision, PRECISIONS),
         "finetune": (config.finetune, ("all", "fc")),
         "compile": (config.compile, COMPILERS),
+        "channels_last": (config.channels_last.lower(), ("auto", "true", "false")),
+        "track.name": (config.track.name, trackers.CHOICES),
     }
     for key, (value, known) in choices.items():
         if value not in known:

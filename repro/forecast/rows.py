@@ -13,7 +13,8 @@ from tqdm import tqdm
 from repro.arch import memory, work
 from repro.arch.cost import cost
 from repro.config.schema import Config
-from repro.data.sizes import Assumed, Counts
+from repro.data.sizes import Assumed
+from repro.data.split import Counts
 from repro.experiment.request import Request, base_data, resolve
 from repro.forecast.speed import Rate, measured, said
 from repro.process.device import pick
@@ -111,7 +112,9 @@ class Forecast:
             ", ".join(names[parent.name] for parent in request.parents.values()),
             images,
             epochs * -(-train // config.recipe.batch),
-            memory.training(net, config.recipe, config.precision, config.finetune),
+            memory.training(
+                net, config.recipe, config.precision, config.finetune, config.micro_batch
+            ),
             epochs * epoch,
             images.test * sum(work.view(net, view) for view in views),
             rate,

@@ -9,6 +9,7 @@ from safetensors.torch import load, save
 
 from repro.errors import RunError
 from repro.nets.vgg import VGG
+from repro.store.runs import without_weights
 
 
 def weights(net: VGG) -> bytes:
@@ -20,15 +21,13 @@ def load_weights(net: VGG, folder: Path) -> None:
     """Load a finished run's weights into a net of the same shape.
 
     Raises:
-        RunError: the run has none (it diverged), or the file is damaged.
+        RunError: the run has none, since it diverged or the file was removed; or it is damaged.
     """
     path = folder / "weights.safetensors"
     try:
         net.load_state_dict(load(path.read_bytes()))
     except FileNotFoundError:
-        raise RunError(
-            f"{folder.name} diverged and has no weights to start from: try another seed"
-        ) from None
+        raise RunError(without_weights(folder)) from None
     except (SafetensorError, RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise RunError(f"{path} is damaged: {reason}; remove its folder to train again") from None

@@ -61,7 +61,7 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def sweep(folder: Path, older: float = 0.0) -> None:
+def remove_leftovers(folder: Path, older: float = 0.0) -> None:
     """Remove what writers that were killed left in a folder and the folders in it.
 
     Args:

@@ -30,6 +30,8 @@ INTRODUCED: dict[tuple[str, str], Any] = {
     ("data", "on_bad_image"): "error",
     ("data", "cache_side"): None,
     ("data", "first_classes"): None,
+    ("data", "source"): None,
+    ("data", "contents"): False,
 }
 
 GROUPS = ("arch", "scale", "size", "data", "recipe", "init")

@@ -7,6 +7,7 @@ once on the same host. It relies on exclusive creation and renaming of files, no
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -91,12 +92,30 @@ def first_free(
 
 
 def at_work(store: Path, name: str) -> bool:
-    """Whether a process holds a lease and refreshes it, or did until a minute ago."""
+    """Whether a process holds a lease: on this host it lives, on another it renewed the lease."""
+    path = store / ".locks" / f"{name}.lock"
     try:
-        refreshed = (store / ".locks" / f"{name}.lock").stat().st_mtime
+        renewed, lines = path.stat().st_mtime, path.read_text(errors="replace").splitlines()
     except OSError:
         return False
-    return time.time() - refreshed < LEASE_SECONDS
+    holder = dict(line.partition("=")[::2] for line in lines)
+    if holder.get("host") == socket.gethostname() and not _lives(holder.get("pid", "")):
+        return False
+    return time.time() - renewed < LEASE_SECONDS
+
+
+def _lives(pid: str) -> bool:
+    """Whether a process of this host has this number; true where that cannot be known."""
+    if os.name == "nt" or not pid.isdecimal():
+        # There the signal 0 ends a process.
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def _lease(path: Path, lost: Callable[[], None]) -> SoftFileLease:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -24,12 +25,15 @@ from repro.config.schema import Config, typed
 from repro.errors import RequestError, RunError, flat, one_line
 from repro.store import identity as identities
 from repro.store.checks import LONGEST, NAME, check_config, check_result
-from repro.store.files import sweep, write_whole
+from repro.store.files import remove_leftovers, write_whole
 from repro.store.leases import at_work, first_free
 
 RECORD = "record"
 FAILED = "failed.json"
 WEIGHTS = "weights.safetensors"
+LOG = "log.csv"
+TRACK = "track"
+"""A folder of live curves, where they were asked for; the suite itself reads none."""
 CHECKPOINTS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
 """Two generations, written in turn."""
 ACTIVATIONS = "activations.csv"
@@ -173,10 +177,24 @@ def unfinished(store: Path) -> list[tuple[str, str]]:
     rows = []
     for folder in _folders(store):
         if not os.path.isfile(folder / "result.json"):
-            reason = failure(folder) or "interrupted: the same command goes on with it"
-            busy = at_work(store, folder.name)
-            rows.append((folder.name, "another process works on it" if busy else reason))
+            reason = why_unfinished(folder) or "interrupted: the same command goes on with it"
+            rows.append((folder.name, reason))
     return rows
+
+
+def why_unfinished(folder: Path) -> str | None:
+    """What is known of a run that is not finished: who works on it, or why it failed; or None."""
+    if at_work(folder.parent, folder.name):
+        return "another process works on it"
+    return failure(folder)
+
+
+def without_weights(folder: Path) -> str:
+    """Why a run whose training has ended has no weights, and what to do about it."""
+    result = read_result(folder)
+    if result is not None and result["outcome"] == "diverged":
+        return f"{folder.name} diverged and has no weights to start from: try another seed"
+    return f"{folder / WEIGHTS} is missing: put it back, or remove its folder to train again"
 
 
 def failure(folder: Path) -> str | None:
@@ -221,7 +239,7 @@ class Folder:
     def begin(self) -> None:
         """Remove what an earlier attempt left: why it failed, and files that it was writing."""
         self.remove(FAILED)
-        sweep(self.path)
+        remove_leftovers(self.path)
 
     def forget(self) -> None:
         """Remove what belongs to a net that is trained anew, so that no two are ever mixed.
@@ -229,10 +247,11 @@ class Folder:
         Raises:
             RunError: something cannot be removed.
         """
-        for name in (WEIGHTS, ACTIVATIONS, "log.csv"):
+        for name in (WEIGHTS, ACTIVATIONS, LOG):
             self.remove(name)
         for path in (self.path / "views").glob("*.npz"):
             self.remove(f"views/{path.name}")
+        self.clear(TRACK)
 
     def remove(self, name: str) -> None:
         """Remove a file of the folder, if it is there.
@@ -246,6 +265,21 @@ class Folder:
         except OSError as error:
             raise RunError(f"cannot remove {self.path / name}: {error.strerror}") from error
 
+    def clear(self, name: str) -> None:
+        """Remove a folder of the folder with all that it holds, if it is there.
+
+        Raises:
+            RunError: it cannot be removed.
+        """
+        self._allowed()
+        try:
+            shutil.rmtree(self.path / name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            reason = error.strerror or error
+            raise RunError(f"cannot remove {self.path / name}: {reason}") from error
+
 
 class Watched(Folder):
     """The folder of a run that another process holds and this one helps with: it writes nothing."""
@@ -257,6 +291,9 @@ class Watched(Folder):
         """Leave it to the holder."""
 
     def remove(self, name: str) -> None:
+        """Leave it to the holder."""
+
+    def clear(self, name: str) -> None:
         """Leave it to the holder."""
 
 

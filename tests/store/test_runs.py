@@ -58,12 +58,12 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     kept = [tmp_path / name for name in (".notes.txt", ".old.0123456", "weights.01234567")]
     for path in kept:
         path.write_text("mine")
-    files.sweep(tmp_path, older=files.DAY)
+    files.remove_leftovers(tmp_path, older=files.DAY)
     assert all(path.exists() for path in left), "it may be another's who writes now"
     os.utime(left[0], times=(0, 0))
-    files.sweep(tmp_path, older=files.DAY)
+    files.remove_leftovers(tmp_path, older=files.DAY)
     assert [path.exists() for path in left] == [False, True]
-    files.sweep(tmp_path)
+    files.remove_leftovers(tmp_path)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
 
 
@@ -200,3 +200,26 @@ def test_a_run_that_another_process_works_on_is_not_interrupted(tmp_path: Path) 
     assert a == "another process works on it"
     assert b == c == "interrupted: the same command goes on with it"
     assert runs.failure(tmp_path / "A") == "earlier than this"
+    assert runs.why_unfinished(tmp_path / "A") == "earlier than this"
+
+
+def test_who_died_on_this_host_works_on_nothing(tmp_path: Path) -> None:
+    with runs.hold(tmp_path, "A", lambda _: None):
+        lock = tmp_path / ".locks" / "A.lock"
+        held = lock.read_text()
+        assert runs.why_unfinished(tmp_path / "A") == "another process works on it"
+        # No process has so large a number.
+        lock.write_text(held.replace(f"pid={os.getpid()}", f"pid={2**31 - 1}"))
+        assert runs.why_unfinished(tmp_path / "A") is None
+        lock.write_text(held)
+
+
+@pytest.mark.parametrize(("outcome", "says"), [("diverged", "diverged and has"), (None, "missing")])
+def test_weights_that_are_not_there_are_told_from_those_that_never_were(
+    outcome: str | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "read_result", lambda _: {"outcome": outcome or "trained"})
+    said = runs.without_weights(tmp_path / "A")
+    assert says in said
+    assert ("try another seed" in said) == (outcome == "diverged")
+    assert ("put it back" in said) == (outcome is None)

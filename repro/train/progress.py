@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Place:
+class Progress:
     """Where training is: with weights and the optimiser's state, all that a checkpoint holds."""
 
     epoch: int = 0
@@ -28,6 +28,14 @@ class Place:
     def epoch_seconds(self) -> float:
         """Spent in this epoch so far."""
         return self.seconds - sum(row["seconds"] for row in self.rows)
+
+    def add_step(self, loss_sum: float, wrong: int, images: int) -> None:
+        """Count a step: the sum of its images' losses, and how many of them are wrong."""
+        self.loss_sum += loss_sum
+        self.wrong += wrong
+        self.seen += images
+        self.step += 1
+        self.iteration += 1
 
     def end_epoch(self, rate: float, speed: float, error: float, tested: float | None) -> None:
         """Log the epoch and begin the next one.
