@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.config.words import show, whole
@@ -69,17 +69,18 @@ def plan(arguments: list[str]) -> int:
 
 def _plan(arguments: list[str]) -> int:
     options, rest = read(arguments)
-    from repro.cli.command import compose, readable
+    from repro.cli.command import compose
+    from repro.cli.composing import shown
+    from repro.cli.options import read as read_options
     from repro.forecast.page import page, write
     from repro.forecast.rows import Forecast
 
-    words = readable(rest)
-    if words is None:
+    given = read_options(rest)
+    if given.cfg is not None:
+        show(shown(given))
         return 0
-    if not {"-m", "--multirun"} & set(words):
-        words = ["--multirun", *words]
     forecast = Forecast(options.tflops, options.images, options.classes)
-    rows = forecast.rows(compose(words, forecast.check))
+    rows = forecast.rows(compose(replace(given, multirun=True), forecast.check))
     said = page(rows)
     if options.out is not None:
         write(rows, options.out)

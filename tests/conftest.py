@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import settings
 
-from repro.cli.command import register
+from repro.cli.composing import register
 from repro.config.choices import CONF
 from repro.config.schema import Config, typed
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from repro.cli.command import _parse, command
+from repro.cli.command import command
 from repro.config.choices import CONF
 from repro.plan import plan
 
@@ -60,7 +60,21 @@ def refusal(
         ("~arch", "missing mandatory value: arch"),
         ("--frobnicate", "unrecognized arguments: --frobnicate; --help says what there is"),
         ("--experimental-rerun x", "--experimental-rerun is refused: it unpickles a file"),
-        ("--cfg job -m", "Only one of --run, --multirun, --cfg"),
+        ("--info", "unrecognized arguments: --info; --help says what there is"),
+        ("--cfg job -m", "--cfg prints the configuration of one run: leave out -m"),
+        ("--cfg job seed=0,1", "seed=0,1 are several values: --cfg prints one"),
+        ("--resolve", "--package and --resolve say what --cfg prints: add --cfg job"),
+        ("--cfg job --package x", "--package x: there is no such part"),
+        ("--config-dir nowhere", "--config-dir nowhere: there is no such folder"),
+        ("hydra=null", "hydra cannot be set: of Hydra's own settings, a request has hydra.mode"),
+        ("runs=~/x", 'runs=~/x: the shell leaves ~ there as it is; write runs="$HOME"/x'),
+        ("data.root=/d/a(b)", "as plain text it is quoted twice: \"data.root='/d/a(b)'\""),
+        ("data=imagefolder data.root=/d/ключ", "data.root=/d/ключ is missing: expected a folder"),
+        ("arch=Ä", "arch=Ä is not known: choose from A, A-BN"),
+        ("hydra/launcher=joblob", "hydra/launcher=joblob is not known: choose from basic, joblib"),
+        ("-m hydra/launcher=basic,joblib", "Hydra's own settings are those of the whole command"),
+        ("-m seed=interval(0,1)", "expected values to run one after the other, as in seed=1,2"),
+        ("-m seed=range(0,1000000000)", "a sweep of more than 10,000 runs: divide it"),
         # Choices.
         (
             "scale=256",
@@ -175,13 +189,13 @@ def test_refused_in_one_line(
 
 
 @pytest.mark.usefixtures("nothing_is_done")
-@pytest.mark.parametrize("words", [["arch=Z"], ["-m", "arch=A,Z"], ["arch="]])
+@pytest.mark.parametrize("words", [["arch=Z"], ["-m", "arch=A,Z"], ["arch="], ["-m", "arch=Z,A"]])
 def test_unknown_choices_get_the_list(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = refusal(capsys, tmp_path / "runs", *words, lines=None).splitlines()
-    assert lines[0].startswith("In 'config': Could not find 'arch/")
-    assert {"A", "A-LRN", "E", "alexnet"} <= {line.strip() for line in lines}
+    name = "" if words == ["arch="] else "Z"
+    text = refusal(capsys, tmp_path / "runs", *words)
+    assert text.startswith(f"arch={name} is not known: choose from A, A-BN, A-LRN, B, ")
 
 
 @pytest.mark.usefixtures("nothing_is_done")
@@ -218,8 +232,6 @@ def test_options_may_stand_anywhere(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "4 runs in" in capsys.readouterr().out
     assert command(["arch=B", "--cfg", "job", "seed=7"]) == 0
     assert "seed: 7" in capsys.readouterr().out
-    # Hydra would take the first word after it for its own.
-    assert _parse(["arch=B", "--info"])[1] == ["--info=all", "arch=B"]
 
 
 # --- Hydra's own settings ------------------------------------------------------------------------
@@ -326,7 +338,7 @@ def test_a_file_with_a_number_that_is_too_long(
 ) -> None:
     (planted / "arch" / "long.yaml").write_text(f"# @package _global_\nseed: {'1' * 5000}\n")
     text = refusal(capsys, tmp_path / "runs", "--config-dir", str(planted), "arch=long")
-    assert text.startswith("a file of settings cannot be read: Exceeds the limit")
+    assert text.startswith(f"{planted / 'arch' / 'long.yaml'} cannot be read as settings: Exceeds")
 
 
 @pytest.mark.usefixtures("nothing_is_done")

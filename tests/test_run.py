@@ -21,12 +21,11 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from repro.cli import launchers
 from repro.cli.command import command
-from repro.config.schema import Config
 from repro.errors import RunError
 from repro.experiment import finish
 from repro.experiment.finish import Performance
+from repro.experiment.request import Request
 from repro.process.interruption import Interrupted, Stop
 from repro.store import runs as store
 from repro.train.loop import Training
@@ -382,7 +381,7 @@ def test_an_interruption_before_any_run_leaves_no_traceback(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("repro.cli.command.compose", interrupted)
+    monkeypatch.setattr("repro.cli.command.resolved", interrupted)
     assert command([]) == 75
 
 
@@ -390,24 +389,24 @@ def test_an_interruption_before_any_run_leaves_no_traceback(
 def test_a_signal_before_any_run_or_between_two_is_status_75(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, typed, jobs = signal.getsignal(number), launchers.typed, []
+    before, perform, jobs = signal.getsignal(number), finish.perform, []
 
     def signalled(*_: object) -> None:
         os.kill(os.getpid(), number)
 
-    def begins(config: Any) -> Config:
-        jobs.append(config)
+    def begins(request: Request, stop: Stop) -> None:
+        jobs.append(request)
         if len(jobs) == 2:
             signalled()
-        return typed(config)
+        perform(request, stop)
 
-    monkeypatch.setattr(launchers, "typed", begins)
+    monkeypatch.setattr(finish, "perform", begins)
     with pytest.raises(SystemExit) as ended:
         run(tmp_path, "-m", "arch=A,B", "test=[centre]")
     assert ended.value.code == 75
     assert set(folders(tmp_path)) == {"A-S256"}
     assert (folders(tmp_path)["A-S256"] / "result.json").is_file()
-    monkeypatch.setattr("repro.cli.command.compose", signalled)
+    monkeypatch.setattr("repro.cli.command.resolved", signalled)
     with pytest.raises(SystemExit) as ended:
         command([])
     assert ended.value.code == 75

@@ -13,25 +13,23 @@ import io
 import multiprocessing
 import os
 import re
-import shlex
 import signal
 import sys
 import threading
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
-import yaml
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
 
-from repro.config.choices import CONF
+from repro.cli.composing import Job, Sweep
 from repro.config.schema import typed
 from repro.errors import RequestError
 from repro.process.interruption import STATUS, Interrupted, Stop
 from repro.process.signals import AHEAD, URGENT
 
-GROUP = "hydra/launcher"
 BASIC = "basic"
 PLUGINS = {
     "joblib": ("joblib", "hydra_joblib_launcher"),
@@ -41,29 +39,19 @@ PLUGINS = {
 }
 """By launcher: the extra that brings its plugin, and the plugin's package."""
 
-# A preset has its plugin's name, so that Hydra completes it by the plugin's schema: as is meant.
-warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
-
 _home = False
 """Whether this is the process that was given the command, and not one of a launcher's."""
 _stop: Stop | None = None
 
 
-def check(words: list[str]) -> str:
-    """The launcher of a command; `basic`, Hydra's own, where nothing names another.
-
-    The command's words may name it, or the experiment that they choose, or config.yaml.
+def check(name: str) -> None:
+    """Refuse a launcher that cannot be used, or not here.
 
     Raises:
-        RequestError: it cannot be used, or not here.
+        RequestError: with what would make it work.
     """
-    chosen = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
-    name = chosen.get(GROUP) or _overridden(chosen.get("experiments")) or BASIC
     if name == BASIC:
-        return name
-    if name not in PLUGINS:
-        known = ", ".join((BASIC, *PLUGINS))
-        raise RequestError(f"hydra/launcher={name} is not known: choose from {known}")
+        return
     extra, package = PLUGINS[name]
     if not _installed(f"hydra_plugins.{package}"):
         raise RequestError(
@@ -74,18 +62,6 @@ def check(words: list[str]) -> str:
             f"torchrun trains one net in several processes, hydra/launcher={name} several nets: "
             "take one of them"
         )
-    return name
-
-
-def _overridden(experiment: str | None) -> str | None:
-    """The launcher in the list of defaults of an experiment, or else of config.yaml."""
-    files = [file for file in (CONF / "experiments").glob("*.yaml") if file.stem == experiment]
-    for file in [*files, CONF / "config.yaml"]:
-        for entry in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("defaults", []):
-            for key, value in entry.items() if isinstance(entry, dict) else ():
-                if key.removeprefix("override").strip().lstrip("/") == GROUP:
-                    return str(value)
-    return None
 
 
 def out_of_sight(launcher: str) -> bool:
@@ -100,23 +76,26 @@ def _installed(module: str) -> bool:
         return False
 
 
-@contextmanager
-def nowhere_else() -> Iterator[None]:
-    """Hydra's own launcher works in place of the one that is chosen, whose settings are read."""
-    from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-    from hydra.core.plugins import Plugins
+class NoCallbacks:
+    """In place of what Hydra calls before and after each job."""
 
-    def basic(self: Plugins, **how: Any) -> BasicLauncher:
-        launcher = BasicLauncher()
-        launcher.setup(**how)
-        return launcher
+    def on_job_start(self, **_: Any) -> None:
+        """Nothing is called."""
 
-    chosen = Plugins.instantiate_launcher
-    Plugins.instantiate_launcher = basic  # type: ignore[method-assign, assignment]
-    try:
-        yield
-    finally:
-        Plugins.instantiate_launcher = chosen  # type: ignore[method-assign]
+    def on_job_end(self, **_: Any) -> None:
+        """Nothing is called."""
+
+
+def launch(sweep: Sweep, jobs: Sequence[Job]) -> None:
+    """Have the sweep's launcher do its jobs, each of which a process of it composes once more."""
+    # Hydra has no other door to a launcher than the one that its sweepers take.
+    launcher = Plugins.instance().instantiate_launcher(
+        HydraContext(sweep.loader, cast(Any, NoCallbacks())), job, sweep.config
+    )
+    with _started(sweep.launcher):
+        for done in launcher.launch([job.words for job in jobs], initial_job_idx=0):
+            # Raises what the job raised.
+            _ = done.return_value
 
 
 def job(config: Any) -> None:
@@ -176,7 +155,7 @@ class _Plain(io.TextIOWrapper):
 
 
 @contextmanager
-def started(launcher: str) -> Iterator[None]:
+def _started(launcher: str) -> Iterator[None]:
     """While a launcher works: signals reach its processes on this host, which save and end.
 
     Raises:
@@ -186,7 +165,7 @@ def started(launcher: str) -> Iterator[None]:
     """
     global _home
     _home = True
-    if launcher == BASIC or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     asked = threading.Event()
@@ -213,20 +192,10 @@ def started(launcher: str) -> Iterator[None]:
             raise Interrupted
 
 
-def ended(launcher: str, error: Exception, arguments: list[str]) -> str:
+def ended(launcher: str, error: Exception) -> str:
     """What to say where a launcher gave up, as when the system killed one of its processes."""
     first = re.split(r"\.\s|\n", str(error).strip(), maxsplit=1)[0]
     return (
         f"hydra/launcher={launcher} ended before its time, and the sweep with it: "
-        f"{type(error).__name__}: {first}\n"
-        f"what is finished stays; {goes_on(arguments)}"
+        f"{type(error).__name__}: {first}"
     )
-
-
-def goes_on(arguments: list[str]) -> str:
-    """What to say where a command did not finish all that it asks for."""
-    says = "the same command goes on"
-    if "LOCAL_RANK" in os.environ:
-        # torchrun's own words are not known here.
-        return says
-    return f"{says}: {shlex.join(['python', '-m', 'repro.run', *arguments])}"

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-import yaml
-
-from repro.errors import RequestError, one_line
+from repro.errors import RequestError
 from repro.process.interruption import STATUS, interruptible
 
 
@@ -20,60 +16,59 @@ def guarded(work: Callable[[], int]) -> int:
     Raises:
         repro.process.interruption.Interrupted: asked to stop; carries status 75.
     """
-    # Hydra then raises instead of printing and leaving with its own status.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         with interruptible():
             return work()
     except RequestError as error:
-        return _refuse(str(error))
+        print(error, file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         # No run was under way: one that is takes the signal itself and saves what it has.
         return STATUS
-    except yaml.YAMLError as error:
-        return _refuse(f"a file of conf/ cannot be read: {one_line(error)}")
-    except Exception as error:
-        if is_configuration_error(error):
-            return _refuse(message(error))
-        raise
 
 
-def _refuse(line: str) -> int:
-    print(line, file=sys.stderr)
-    return 2
+def said(error: BaseException, words: Sequence[str] = ()) -> str:
+    """What is wrong, in one line, by what Hydra or OmegaConf raised while composing.
+
+    Args:
+        error: as they raised it.
+        words: what was composed, so that the word in question is shown as it was given.
+    """
+    from hydra.errors import MissingConfigException
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        return _unknown(error.missing_cfg_file, error.options, words)
+    below = error.__cause__ or error.__context__
+    cause = error if isinstance(error, OmegaConfBaseException) else below
+    if not isinstance(cause, OmegaConfBaseException):
+        return _first_line(error)
+    section, key = cause.object_type, str(cause.full_key or "")
+    known = dataclasses.fields(section) if dataclasses.is_dataclass(section) else ()
+    if isinstance(cause, ConfigKeyError | ConfigAttributeError) and known:
+        return f"{key} is not known: choose from {', '.join(field.name for field in known)}"
+    what = _first_line(cause)
+    if any(field.name == key and str(field.type).startswith("list") for field in known):
+        what = f"expected a list, as in {key}=[single_scale,centre]"
+    given = next((word for word in words if word.lstrip("+~").partition("=")[0] == key), None)
+    if given is not None:
+        return f"{given}: {what}"
+    if error is cause:
+        return what
+    # Of a file, which Hydra names.
+    return f"{_first_line(error)}: {key}: {what}" if key else f"{_first_line(error)}: {what}"
 
 
-def is_configuration_error(error: BaseException) -> bool:
-    """Whether Hydra or its configuration raised it."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
+def _unknown(missing: str, options: Sequence[str], words: Sequence[str]) -> str:
+    group, _, name = missing.rpartition("/")
+    known = f"choose from {', '.join(options)}"
+    given = {tuple(word.lstrip("+").replace("'", "").split("=", 1)) for word in words}
+    if (group, name) in given:
+        return f"{group}={name} is not known: {known}"
+    return f"{missing}, which a list of defaults names, is not there: {known}"
 
-    return isinstance(error, HydraException | OmegaConfBaseException)
 
-
-def message(error: BaseException) -> str:
-    """One line that says what is wrong, or Hydra's list of choices; nothing for its developers."""
-    from omegaconf.errors import ConfigAttributeError, ConfigKeyError
-
-    text = str(error).strip()
-    if several := re.match(r"Ambiguous value for argument '(.*)'", text):
-        return f"{several[1]} are several values: add -m for a sweep"
-    cause = error.__cause__
-    for known in (error, cause):
-        if isinstance(known, ConfigKeyError | ConfigAttributeError):
-            section = known.object_type
-            if section is not None and dataclasses.is_dataclass(section):
-                keys = ", ".join(field.name for field in dataclasses.fields(section))
-                return f"{known.full_key} is not known: choose from {keys}"
-    if cause is not None and str(cause).strip() not in text:
-        text += f"\n{str(cause).strip()}"
-    text = text.partition("Config search path:")[0].removeprefix("Error merging override ")
-    if "Available options" in text:
-        return text.rstrip()
-    developers = ("full_key:", "object_type=", "reference_type=", "See https:")
-    lines = [line.strip().rstrip(".:") for line in text.splitlines()]
-    line = ": ".join(line for line in lines if line and not line.startswith(developers))
-    return line.replace(
-        "Invalid value assigned: str is not a ListConfig, list or tuple",
-        "expected a list, as in test=[single_scale,centre]",
-    )
+def _first_line(error: BaseException) -> str:
+    """Without what follows for Hydra's developers."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].strip().rstrip(".:")

@@ -1,4 +1,8 @@
-"""The files of `conf/`: where they lie, which choices a group has, and what each holds."""
+"""The files of `conf/`: where they lie, which choices a group has, and what each holds.
+
+Nothing else opens a file there, so that all read a list of defaults alike: the files that a file
+builds on, `_self_` for its own place among them, and the choices of other groups that it overrides.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from repro.config import files
 from repro.errors import RequestError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # The wheel carries conf/ inside the package; a checkout has it at its root.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
+
+ITSELF = "_self_"
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def choice(group: str, name: str) -> dict[str, Any]:
     """The values of `conf/GROUP/NAME.yaml`, with those of the files that it builds on.
 
     Raises:
-        RequestError: there is no such file.
+        RequestError: there is no such file, or it cannot be read.
     """
     return read(group, name).values
 
@@ -58,36 +63,31 @@ def read(group: str, name: str) -> Choice:
     """A file of a group, with the files that it builds on.
 
     Raises:
-        RequestError: there is no such file.
+        RequestError: there is no such file, or it cannot be read.
     """
     # Listed instead of looked for: `../arch/A` would be a file too.
     if name not in names(group):
         raise unknown_choice(group, name)
-    return _read(CONF / group / f"{name}.yaml")
+    return _read(CONF / group / f"{name}.yaml", ())
 
 
 @lru_cache
 def config() -> Choice:
     """`conf/config.yaml`: the scalars, and the default of each group."""
-    return _read(CONF / "config.yaml")
+    return _read(CONF / "config.yaml", ())
 
 
-def _read(file: Path) -> Choice:
-    tree: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    base: dict[str, Any] = {}
-    chosen: dict[str, str | None] = {}
-    for entry in tree.pop("defaults", []):
-        if isinstance(entry, dict):
-            chosen |= {k.removeprefix("override ").lstrip("/"): v for k, v in entry.items()}
-        elif file.parent != CONF:
-            base |= choice(file.parent.name, entry)
-    return Choice(first_comment(file), base | tree, chosen)
+def scalar_lines() -> list[str]:
+    """The lines of `config.yaml` with the scalars and what is said of them."""
+    lines = files.text(CONF / "config.yaml").splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("seed:"))
+    end = next(index for index, line in enumerate(lines) if line.startswith("hydra:"))
+    return lines[start:end]
 
 
-def first_comment(file: Path) -> str:
-    """What a file of `conf/` says that it is: its first line of comment that is not Hydra's."""
-    found = (comment for comment in comments(file) if not comment.startswith("@package"))
-    return next(found, "")
+def first_comment(group: str, name: str) -> str:
+    """What a file says that it is: its first line of comment that is not Hydra's."""
+    return _first(files.text(CONF / group / f"{name}.yaml"))
 
 
 def note(group: str, name: str, key: str) -> str:
@@ -95,11 +95,66 @@ def note(group: str, name: str, key: str) -> str:
 
     Empty where the file has no such comment.
     """
-    found = (line.partition(":") for line in comments(CONF / group / f"{name}.yaml"))
-    return next((text.strip() for word, _, text in found if word == key), "")
+    text = files.text(CONF / group / f"{name}.yaml")
+    found = (line.partition(":") for line in _comments(text))
+    return next((said.strip() for word, _, said in found if word == key), "")
 
 
-def comments(file: Path) -> list[str]:
-    """The lines of comment of a file of `conf/`."""
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
+def _first(text: str) -> str:
+    return next((line for line in _comments(text) if not line.startswith("@package")), "")
+
+
+def _comments(text: str) -> list[str]:
+    return [line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#")]
+
+
+def _read(file: Path, above: tuple[Path, ...]) -> Choice:
+    if file in above:
+        raise RequestError(f"{file} builds on itself: see its list of defaults")
+    text, tree = files.read(file)
+    values: dict[str, Any] = {}
+    chosen: dict[str, str | None] = {}
+    defaults = tree.pop("defaults", None) or []
+    if not isinstance(defaults, list):
+        raise RequestError(f"{file}: its defaults are no list, as in defaults: [quick, {ITSELF}]")
+    if ITSELF not in defaults:
+        # What a file says itself holds against what it builds on.
+        defaults = [*defaults, ITSELF]
+    for entry in defaults:
+        if entry == ITSELF:
+            values = _merged(values, tree)
+        elif isinstance(entry, dict):
+            for group, name in entry.items():
+                chosen[_group(str(group))] = None if name is None else str(name)
+        elif (base := _base(file, str(entry))) is not None:
+            found = _read(base, (*above, file))
+            values, chosen = _merged(values, found.values), chosen | found.chosen
+    return Choice(_first(text), values, chosen)
+
+
+def _base(file: Path, entry: str) -> Path | None:
+    """The file that an entry builds on; None for the schema, which is code.
+
+    It is of the same group, as `quick`, or said in full, as `/recipe/quick@_here_`.
+    """
+    place = entry.partition("@")[0]
+    base = (CONF if place.startswith("/") else file.parent) / f"{place.lstrip('/')}.yaml"
+    if file.parent == CONF and not base.is_file():
+        return None
+    if ".." in base.parts or base.stem not in names(base.parent.relative_to(CONF).as_posix()):
+        raise RequestError(f"{file} builds on {entry}, which is not there")
+    return base
+
+
+def _group(key: str) -> str:
+    return key.removeprefix("override ").partition("@")[0].strip().lstrip("/")
+
+
+def _merged(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, value in others.items():
+        before = merged.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            value = _merged(before, value)
+        merged[key] = value
+    return merged

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from repro.config.choices import CONF, first_comment
+from repro.config import choices
 
 
 def text(introduction: str, protocols: list[str]) -> str:
@@ -13,32 +13,32 @@ def text(introduction: str, protocols: list[str]) -> str:
         protocols: a line for each choice of `test`.
     """
     parts = [introduction.strip(), "", "Groups, as GROUP=CHOICE (* the default):"]
-    lines = (CONF / "config.yaml").read_text(encoding="utf-8").splitlines()
-    for group, default in [*_defaults(lines), ("hydra/launcher", "basic")]:
+    groups = {"hydra/launcher": "basic"}
+    for group, default in (choices.config().chosen | groups).items():
+        if group.startswith("hydra/") and group not in groups:
+            continue
         parts += ["", f"  {group}"]
-        files = sorted((CONF / group).glob("*.yaml"))
-        width = max(len(file.stem) for file in files)
-        for file in files:
-            mark = "*" if file.stem == default else " "
-            parts.append(f"  {mark} {file.stem:<{width}}  {first_comment(file)}")
+        names = choices.names(group)
+        width = max(len(name) for name in names)
+        for name in names:
+            mark = "*" if name == default else " "
+            comment = choices.first_comment(group, name)
+            parts.append(f"  {mark} {name:<{width}}  {comment}")
     parts += ["", "Scalars, as KEY=VALUE:", ""]
-    parts += [f"    {line}" if line else "" for line in _scalars(lines)]
+    parts += [f"    {line}" if line else "" for line in choices.scalar_lines()]
     parts += ["Protocols, as test=[NAME,NAME]:", "", *(f"    {line}" for line in protocols), ""]
     parts += [
-        "Any value of a group can be changed too, as in recipe.epochs=12 or size.width=0.5;",
-        "`--cfg job` prints the whole configuration. With -m a comma makes a sweep: seed=0,1,2.",
+        "Any value of a group can be changed too, as in recipe.epochs=12 or size.width=0.5.",
+        "With -m a comma makes a sweep: seed=0,1,2.",
+        "",
+        "Options:",
+        "",
+        "    -m, --multirun      a sweep: a run for each combination of the values given",
+        "    --cfg job           print the configuration and stop (Hydra's own: hydra; both: all)",
+        "    --package KEY       of it only the part below KEY",
+        "    --resolve           with what ${...} stands for",
+        "    --config-dir DIR    a folder of your own files, laid out as conf/",
         "",
         "Then: python -m repro.report",
     ]
     return "\n".join(parts)
-
-
-def _defaults(lines: list[str]) -> list[tuple[str, str]]:
-    pairs = [line.strip(" -").split(": ") for line in lines if line.startswith("  - ")]
-    return [(pair[0], pair[1]) for pair in pairs if len(pair) == 2 and "override" not in pair[0]]
-
-
-def _scalars(lines: list[str]) -> list[str]:
-    start = next(index for index, line in enumerate(lines) if line.startswith("seed:"))
-    end = next(index for index, line in enumerate(lines) if line.startswith("hydra:"))
-    return lines[start:end]

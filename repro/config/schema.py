@@ -8,7 +8,7 @@ What a number must be stands beside it; what values must satisfy together is che
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -231,7 +231,7 @@ def check_numbers(section: Any, path: str = "") -> None:
             raise RequestError(f"{path}{key.name}={value}: expected {bound.words}")
 
 
-def typed(tree: dict[str, Any]) -> Config:
+def typed(tree: Mapping[Any, Any]) -> Config:
     """The plain tree of a composed or a stored configuration, as a `Config`.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +71,25 @@ def perform(request: Request, stop: Stop) -> None:
     stop.check()
 
 
-def work(config: Config, stop: Stop, folder: Folder | None = None) -> None:
-    """The part of one process in finishing a run; the first one has the folder."""
+def work(config: Config, stop: Stop) -> None:
+    """The part in finishing a run of a process that is not the first one."""
+    _work(config, lambda: resolve(config), lambda request: Watched(request.folder), stop)
+
+
+def _work(
+    config: Config,
+    resolved: Callable[[], Request],
+    folder: Callable[[Request], Folder],
+    stop: Stop,
+) -> None:
     with torch_settings(config):
         # Images that the first process of a host has found whole, the others need not decode.
-        request = process_group().host_first(lambda: resolve(config))
+        request = process_group().host_first(resolved)
         process_group().check_same_run(request.identity)
         with process_group().all_or_none():
             chosen = pick(config.device, process_group())
         with reserved(chosen, Path(config.runs), say, stop.check) as device:
-            Performance(request, folder or Watched(request.folder), stop, device).finish()
+            Performance(request, folder(request), stop, device).finish()
 
 
 def _finish(request: Request, stop: Stop) -> bool:
@@ -91,7 +101,7 @@ def _finish(request: Request, stop: Stop) -> bool:
                 folder.begin()
                 if not request.finished():
                     with process_group().run_with_others(request.config):
-                        work(request.config, stop, folder)
+                        _work(request.config, lambda: request, lambda _: folder, stop)
                 return True
             except Exception as error:
                 _record_failure(folder, error)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.arch import layers
-from repro.config.choices import CONF, choice
+from repro.config.choices import choice, names
 from repro.config.schema import EAGER, Config, Data, Init, Scale, check_numbers
 from repro.data import sources
 from repro.data.split import Description
@@ -124,17 +124,35 @@ class Request:
 
 
 def resolve(
-    config: Config, describe: Callable[[Data, Path, bool], Description] = sources.check
+    config: Config,
+    describe: Callable[[Data, Path, bool], Description] = sources.check,
+    known: dict[str, Request] | None = None,
 ) -> Request:
     """Check a configuration and find what it asks for.
 
     Args:
         config: as it was composed.
         describe: finds out what is known of a data set, as `sources.check` does by looking at it.
+        known: what was resolved before, by configuration; runs that several start from are
+            resolved once.
 
     Raises:
         RequestError: something in it cannot be done as written.
     """
+    known = {} if known is None else known
+    key = repr(config)
+    if key not in known:
+        known[key] = _resolved(config, describe, known)
+    return known[key]
+
+
+def _resolved(
+    config: Config,
+    describe: Callable[[Data, Path, bool], Description],
+    known: dict[str, Request],
+) -> Request:
+    # As it was composed: so are the runs that it starts from.
+    composed = config
     config = copy.deepcopy(config)
     check_numbers(config)
     _check_together(config)
@@ -154,7 +172,7 @@ def resolve(
     protocols.check(config.scale, config.test, config.size.crop)
     _check_cache(config)
     _label(config, description.fingerprint)
-    parents = {role: resolve(parent, describe) for role, parent in _parents(config)}
+    parents = {role: resolve(parent, describe, known) for role, parent in _parents(composed)}
     if "init" in parents:
         init.copied(net, parents["init"].net)
     own = identity.identity(
@@ -272,7 +290,7 @@ def _label(config: Config, fingerprint: str) -> None:
     for group in identity.GROUPS:
         chosen = getattr(config, group)
         name = identity.base(chosen.name)
-        if not (CONF / group / f"{name}.yaml").is_file():
+        if name not in names(group):
             continue
         changed = identity.changes(config, group)
         words = [f"{key}={_short(value)}" for key, value in changed.items()]

@@ -69,6 +69,7 @@ class Forecast:
         self.tflops, self.classes = tflops, classes
         self.images = None if images is None else Counts(*images)
         self._stores: dict[str, list[Started]] = {}
+        self._known: dict[str, Request] = {}
         self._bar = tqdm(desc="reading configurations", unit="run", leave=False, disable=None)
 
     def check(self, config: Config) -> Request:
@@ -77,7 +78,7 @@ class Forecast:
         Raises:
             RequestError: it cannot be done as written, or not here, where it is to be timed.
         """
-        request = resolve(config, self._assumed(config).describe)
+        request = resolve(config, self._assumed(config).describe, self._known)
         for member in request.lineage():
             member.check_folder()
         if self.tflops is None:

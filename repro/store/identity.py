@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from repro.config.choices import CONF, choice
+from repro.config.choices import choice, names
 from repro.config.schema import Config
 
 SCHEMA = 2
@@ -51,7 +51,7 @@ def changes(config: Config, group: str) -> dict[str, Any]:
     """
     chosen = getattr(config, group)
     name = base(chosen.name)
-    if not (CONF / group / f"{name}.yaml").is_file():
+    if name not in names(group):
         return {}
     file, found = choice(group, name), {}
     for field in dataclasses.fields(chosen):

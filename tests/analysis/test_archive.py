@@ -16,6 +16,7 @@ import pytest
 from repro.analysis.settings import by_setting
 from repro.analysis.write import write
 from repro.cli.command import compose
+from repro.cli.options import read
 from repro.errors import RequestError
 from repro.experiment.request import resolve
 from repro.store import runs as store
@@ -131,7 +132,7 @@ def test_the_commands_that_made_it_make_the_same_runs(kept: Path) -> None:
     for line in (kept / "runs" / "commands.txt").read_text().splitlines():
         words = shlex.split(line)
         assert words[:4] == ["python", "-m", "repro.run", "-m"]
-        for request in compose(words[3:], resolve):
+        for request in compose(read(words[3:]), resolve):
             names |= {member.name for member in request.lineage()}
     assert names == {run.name for run in store.finished(GOLDEN / "runs")}
 

@@ -169,32 +169,29 @@ def test_a_launcher_that_is_not_installed_is_refused_in_a_line(
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_unknown_launcher_and_one_beside_torchrun_are_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with pytest.raises(RequestError, match="joblob is not known: choose from basic, joblib, ray"):
-        launchers.check(["arch=A", "hydra/launcher=joblob"])
+def test_a_launcher_beside_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setattr(launchers, "_installed", lambda module: True)
-    assert launchers.check(["arch=A"]) == launchers.check(["hydra/launcher=basic"]) == "basic"
+    launchers.check("basic")
     with pytest.raises(RequestError, match="torchrun trains one net in several processes"):
-        launchers.check(["hydra/launcher=joblib"])
+        launchers.check("joblib")
 
 
 def test_a_launcher_named_in_a_file_is_known_before_the_sweep(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "config.yaml").write_text("defaults: [_self_, arch: A]\n")
     mine = tmp_path / "experiments" / "mine.yaml"
-    mine.write_text("defaults:\n  - override /recipe: paper\n  - override /hydra/launcher: ray\n")
-    monkeypatch.setattr(launchers, "CONF", tmp_path)
-    monkeypatch.setattr(launchers, "_installed", lambda module: True)
-    assert launchers.check(["arch=A"]) == "basic"
-    assert launchers.check(["arch=A", "experiments=mine"]) == "ray"
-    assert launchers.check(["experiments=mine", "hydra/launcher=joblib"]) == "joblib"
-    (tmp_path / "config.yaml").write_text("defaults: [_self_, override hydra/launcher: joblib]\n")
-    assert launchers.check(["arch=A"]) == "joblib"
+    mine.parent.mkdir()
+    mine.write_text(
+        "# @package _global_\ndefaults: [override /recipe: smoke, override /hydra/launcher: ray]\n"
+    )
+    monkeypatch.setattr(launchers, "_installed", lambda module: False)
+    words = ["--config-dir", str(tmp_path), "dry_run=true", "-m", "arch=A"]
+    assert command(words) == 0
+    for said, name in (([], "ray"), (["hydra/launcher=joblib"], "joblib")):
+        capsys.readouterr()
+        assert command([*words, "experiments=mine", *said]) == 2
+        assert capsys.readouterr().err.startswith(f"hydra/launcher={name} needs a plugin: ")
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -1,0 +1,94 @@
+"""Reading one file of settings: YAML of a size, a depth and an encoding that settings have."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from repro.errors import RequestError, one_line
+
+LARGEST = 1_000_000
+"""Bytes."""
+DEEPEST = 20
+MOST_VALUES = 100_000
+"""With every alias written out: a few lines of aliases of aliases may stand for billions."""
+FLOAT = re.compile(r"[-+]?\d[\d_]*(\.[\d_]*)?[eE][-+]?\d+")
+
+
+class Loader(yaml.SafeLoader):
+    """YAML's plain types; 1e-3 is a number here, as it is for Hydra."""
+
+
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789"))
+
+
+def text(path: Path) -> str:
+    """What a file of settings says.
+
+    Raises:
+        RequestError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > LARGEST:
+        raise refusal(path, f"it has more than {LARGEST:,} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise refusal(path, "it is not written in UTF-8") from None
+
+
+def read(path: Path) -> tuple[str, dict[str, Any]]:
+    """What a file of settings says, and its keys and values; none where it has only comments.
+
+    Raises:
+        RequestError: it cannot be read, or is none.
+    """
+    content = text(path)
+    try:
+        loader = Loader(content)
+        node = loader.get_single_node()
+        if node is None:
+            return content, {}
+        if not isinstance(node, MappingNode):
+            raise refusal(path, "expected lines of KEY: VALUE")
+        if _count(node, {}, DEEPEST) > MOST_VALUES:
+            raise refusal(path, f"its aliases stand for more than {MOST_VALUES:,} values")
+        tree: dict[str, Any] = loader.construct_document(node)
+    except RecursionError:
+        raise refusal(path, f"it is nested more than {DEEPEST} deep, or names itself") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise refusal(path, one_line(error)) from None
+    return content, tree
+
+
+def refusal(path: Path, why: str) -> RequestError:
+    """The refusal of a file that cannot be read."""
+    return RequestError(f"{path} cannot be read as settings: {why}")
+
+
+def _count(node: Node, known: dict[int, int], deep: int) -> int:
+    """How many values a node stands for.
+
+    Raises:
+        RecursionError: it is too deep, as one is that holds an alias of itself.
+    """
+    if deep < 0:
+        raise RecursionError
+    if isinstance(node, ScalarNode):
+        return 1
+    if id(node) not in known:
+        below: list[Node] = []
+        if isinstance(node, SequenceNode):
+            below = node.value
+        elif isinstance(node, MappingNode):
+            below = [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_count(part, known, deep - 1) for part in below)
+    return known[id(node)]
