@@ -9,10 +9,14 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from repro.errors import RequestError
@@ -26,6 +30,12 @@ COMPRESSED = 15
 EXPANSION = 4
 """Weights take at most so many times the bytes of their compressed form."""
 
+Array = NDArray[Any]
+Weights = tuple[str, Array, Array]
+"""Name, kernel (h, w, in, out), bias."""
+Parsed = tuple[list[Weights], tuple[float, ...], tuple[str, ...] | None]
+"""The layers, the mean colour, the classes' names."""
+
 
 def read(path: Path) -> Found:
     """The layers of type `conv`, in order, the mean image's colour and the classes' names.
@@ -35,16 +45,27 @@ def read(path: Path) -> Found:
         Exception: scipy's own, where the file is damaged.
     """
     _check_expansion(path)
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            weights, mean, classes = pool.submit(_parsed, path).result()
+    except BrokenProcessPool:
+        raise RequestError("it is damaged: scipy's reader breaks down over it") from None
+    convention = Convention("RGB", 255.0, mean, (1.0, 1.0, 1.0))
+    return Found("MatConvNet", tuple(_layer(*each) for each in weights), convention, classes)
+
+
+def _parsed(path: Path) -> Parsed:
+    """What the file holds; in a process of its own, since scipy's reader may crash on damage."""
     names = ["layers", "meta", "normalization", "classes"]
     file = loadmat(path, appendmat=False, struct_as_record=False, variable_names=names)
     if "layers" not in file:
         raise RequestError("it has no layers: expected a net of MatConvNet's SimpleNN")
-    layers = [_layer(part) for part in _structs(file["layers"]) if _has_weights(part)]
+    weights = [_weights(part) for part in _structs(file["layers"]) if _has_weights(part)]
     meta = next(_structs(file["meta"])) if "meta" in file else None
     normalization = _part(file, meta, "normalization")
     if normalization is None or not hasattr(normalization, "averageImage"):
         raise RequestError("it has no mean image (normalization.averageImage)")
-    return Found("MatConvNet", tuple(layers), _convention(normalization), _classes(file, meta))
+    return weights, _mean(normalization), _classes(file, meta)
 
 
 def _check_expansion(path: Path) -> None:
@@ -84,26 +105,29 @@ def _has_weights(part: Any) -> bool:
     return hasattr(part, "filters") or (weights is not None and weights.size > 0)
 
 
-def _layer(part: Any) -> Layer:
+def _weights(part: Any) -> Weights:
     name, kind = _word(part.name), _word(part.type)
     if kind != "conv":
         raise RequestError(f"its layer {name} has weights and is of type {kind}: expected conv")
     if hasattr(part, "filters"):
-        kernel, bias = part.filters, part.biases
-    else:
-        kernel, bias = np.ravel(part.weights)
+        return name, part.filters, part.biases
+    kernel, bias = np.ravel(part.weights)
+    return name, kernel, bias
+
+
+def _layer(name: str, kernel: Array, bias: Array) -> Layer:
     # MATLAB drops axes of length one at the end.
     kernel = kernel.reshape(kernel.shape + (1,) * (4 - kernel.ndim))
     return Layer(name, tensor(kernel).permute(3, 2, 0, 1), tensor(bias).flatten())
 
 
-def _convention(normalization: Any) -> Convention:
+def _mean(normalization: Any) -> tuple[float, ...]:
     image = np.asarray(normalization.averageImage, np.float64)
     if image.size % 3 or not image.size:
         raise RequestError(f"its mean image has the shape {image.shape}: expected three channels")
     # Some have one colour, some a picture.
     mean = image.reshape(-1, 3).mean(axis=0) if image.size > 3 else image.ravel()
-    return Convention("RGB", 255.0, tuple(mean.tolist()), (1.0, 1.0, 1.0))
+    return tuple(mean.tolist())
 
 
 def _classes(file: dict[str, Any], meta: Any) -> tuple[str, ...] | None:
