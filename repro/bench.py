@@ -19,7 +19,7 @@ and the ratio of the first contestant to each other one: rates.csv (every round)
 summary.md and a figure, in reports/bench-latest unless out= says where. What that folder has of
 other contests, taken on the same machine, stays. Rates hold for that machine; ratios carry
 further.
-Exit status: 0 written; 2 the request was wrong.
+Exit status: 0 written; 2 the request was wrong; 75 interrupted.
 """
 
 from __future__ import annotations
@@ -31,14 +31,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.config.words import read as options_of
-from repro.config.words import show
+from repro.config.words import show, whole
 from repro.errors import RequestError, RunError
+from repro.process.interruption import STATUS, Interrupted, interruptible
+from repro.store.files import unwritable_file
 
 if TYPE_CHECKING:
     import torch
 
     from repro.benchmark.measure import Contest
 
+LONGEST = 200
+"""Characters of a folder's name that are said of one that cannot be."""
 CONTESTS = ("training", "jpeg", "dense", "sweep", "startup")
 DEFAULTS = {
     "only": "",
@@ -59,10 +63,14 @@ def main() -> None:
         sys.exit(0)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        print(bench(read(sys.argv[1:])))
+        with interruptible():
+            show(bench(read(sys.argv[1:])))
     except (RequestError, RunError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except (Interrupted, KeyboardInterrupt):
+        print("interrupted; contests that had ended are written", file=sys.stderr)
+        sys.exit(STATUS)
 
 
 def read(arguments: list[str]) -> dict[str, str]:
@@ -72,18 +80,34 @@ def read(arguments: list[str]) -> dict[str, str]:
         RequestError: a word that is none, an unknown key, or a value that cannot be.
     """
     options = options_of(arguments, DEFAULTS)
-    for key in ("rounds", "images", "threads"):
-        if not options[key].isdigit() or int(options[key]) < 1:
-            raise RequestError(f"{key}={options[key]}: expected a whole number above zero")
+    for key, most in (("rounds", 1000), ("images", 1_000_000), ("threads", 1024)):
+        whole(key, options[key], most)
     for key in ("photos", "shapes"):
-        if options[key] and not Path(options[key]).is_dir():
-            raise RequestError(f"{key}={options[key]} is not there: expected a folder of images")
+        _check_images(key, options[key])
+    if reason := unwritable_file(Path(options["out"]) / "rates.csv"):
+        out = options["out"][:LONGEST]
+        raise RequestError(f"out={out} cannot be written to: {reason}; name another folder")
     for name in _wanted(options):
         if name not in CONTESTS:
-            raise RequestError(f"only={name} is not known: choose from {','.join(CONTESTS)}")
+            raise RequestError(
+                f"only={name[:LONGEST]} is not known: choose from {','.join(CONTESTS)}"
+            )
     if "jpeg" in options["only"] and not options["photos"]:
         raise RequestError("only=jpeg needs photographs: photos=FOLDER says where they are")
     return options
+
+
+def _check_images(key: str, folder: str) -> None:
+    try:
+        there = not folder or Path(folder).is_dir()
+        if folder and there:
+            next(Path(folder).iterdir(), None)
+    except OSError as error:
+        raise RequestError(
+            f"{key}={folder[:LONGEST]} cannot be read: {error.strerror}; name a folder of images"
+        ) from None
+    if not there:
+        raise RequestError(f"{key}={folder} is not there: expected a folder of images")
 
 
 def bench(options: dict[str, str]) -> str:

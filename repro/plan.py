@@ -17,7 +17,7 @@ that training and testing take. No data folder is looked at, and none needs to b
 
 Operations are counted by the paper's own net (two a multiply-add). D trained on ImageNet for 74
 epochs is 8.8e18 of them, so that the paper's two to three weeks are tflops=7.3 to tflops=4.9.
-Exit status: 0 planned; 2 the request was wrong.
+Exit status: 0 planned; 2 the request was wrong; 75 interrupted.
 """
 
 from __future__ import annotations
@@ -28,9 +28,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from repro.config.words import show
+from repro.config.words import show, whole
 from repro.errors import RequestError
+from repro.store.files import unwritable_file
 
+LONGEST = 200
+"""Characters of a value that are said of one that cannot be."""
+MANY, MOST_CLASSES = 1_000_000_000, 1_000_000
 OWN = ("tflops", "images", "classes", "out")
 
 
@@ -76,10 +80,11 @@ def _plan(arguments: list[str]) -> int:
         words = ["--multirun", *words]
     forecast = Forecast(options.tflops, options.images, options.classes)
     rows = forecast.rows(compose(words, forecast.check))
-    print(page(rows))
+    said = page(rows)
     if options.out is not None:
         write(rows, options.out)
-        print(f"written to {options.out}")
+        said += f"\nwritten to {options.out}"
+    show(said)
     return 0
 
 
@@ -98,8 +103,8 @@ def read(arguments: list[str]) -> tuple[Options, list[str]]:
         else:
             rest.append(word)
     out = own.get("out")
-    if out is not None and (not out.endswith(".csv") or Path(out).is_dir()):
-        raise RequestError(f"out={out}: expected a file, as in out=plan.csv")
+    if out is not None:
+        _check_out(out)
     options = Options(
         _tflops(own["tflops"]) if "tflops" in own else None,
         _images(own["images"]) if "images" in own else None,
@@ -109,30 +114,44 @@ def read(arguments: list[str]) -> tuple[Options, list[str]]:
     return options, rest
 
 
+def _check_out(out: str) -> None:
+    if not out.endswith(".csv"):
+        raise RequestError(f"out={out[:LONGEST]}: expected a file, as in out=plan.csv")
+    if reason := unwritable_file(Path(out)):
+        raise RequestError(
+            f"out={out[:LONGEST]} cannot be written: {reason}; expected a file, as in out=plan.csv"
+        )
+
+
 def _tflops(value: str) -> float:
     try:
         number = float(value)
     except ValueError:
         number = math.nan
     if not 0 < number < math.inf:
-        raise RequestError(f"tflops={value}: expected a number above zero, as in tflops=6")
+        raise RequestError(
+            f"tflops={value[:LONGEST]}: expected a number above zero, as in tflops=6"
+        )
     return number
 
 
 def _images(value: str) -> tuple[int, int, int]:
     parts = value.split(",")
-    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+    try:
+        train, validation, test = (whole("images", part.strip(), MANY) for part in parts)
+    except (RequestError, ValueError):
         raise RequestError(
-            f"images={value}: expected TRAINING,VALIDATION,TEST, as in images=9000,500,500"
-        )
-    train, validation, test = (int(part) for part in parts)
+            f"images={value[:LONGEST]}: expected TRAINING,VALIDATION,TEST, as in "
+            "images=9000,500,500"
+        ) from None
     return train, validation, test
 
 
 def _classes(value: str) -> int:
-    if not value.isdecimal() or int(value) < 2:
-        raise RequestError(f"classes={value}: a classifier needs at least two classes")
-    return int(value)
+    try:
+        return whole("classes", value, MOST_CLASSES, least=2)
+    except RequestError as error:
+        raise RequestError(f"{error}; a classifier needs at least two classes") from None
 
 
 if __name__ == "__main__":

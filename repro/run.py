@@ -24,8 +24,9 @@ def main() -> None:
     if {"-h", "--help"} & set(arguments):
         from repro.config.help import text
         from repro.config.words import show
+        from repro.protocol.protocols import described
 
-        show(text(str(__doc__)))
+        show(text(str(__doc__), described()))
         sys.exit(0)
     from repro.cli.command import command
 

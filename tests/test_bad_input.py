@@ -15,7 +15,6 @@ from PIL import Image
 from repro.cli.command import _parse, command
 from repro.config.choices import CONF
 from repro.plan import plan
-from repro.process.distributed import world
 
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=64", "progress=false", "threads=1"]
 
@@ -96,6 +95,10 @@ def refusal(
         ("compile=fast", "compile=fast is not known: choose from none, default, reduce-overhead"),
         ("recipe.optimiser=lion", "recipe.optimiser=lion is not known: choose from sgd, adam"),
         ("recipe.schedule=cosine", "recipe.schedule=cosine is not known: choose from plateau"),
+        ("micro_batch=0", "micro_batch=0: expected a number above zero, up to 1000000"),
+        ("micro_batch=4 arch=A-BN", "micro_batch=4: arch=A-BN normalises by the batch"),
+        ("micro_batch=4 compile=max-autotune", "micro_batch=4 does not go with compile="),
+        ("channels_last=maybe", "channels_last=maybe is not known: choose from auto, true, false"),
         ("finetune=some", "finetune=some is not known: choose from all, fc"),
         ("arch.name=../../x", "arch.name=../../x: expected a letter"),
         ("size.name=a/b", "size.name=a/b: expected a letter"),
@@ -344,7 +347,6 @@ def test_torchruns_variables_that_are_no_numbers(
     for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         monkeypatch.setenv(name, "0")
     monkeypatch.setenv("WORLD_SIZE", "x")
-    world.cache_clear()
     text = refusal(capsys, tmp_path / "runs")
     assert text == "WORLD_SIZE=x in the environment: torchrun sets it to a number"
 
@@ -449,6 +451,11 @@ def test_a_store_that_cannot_be(
     assert file.read_text() == "mine"
     text = refusal(capsys, tmp_path, f"runs={tmp_path}/{'x' * 300}")
     assert text.endswith("cannot be used: File name too long")
+    # Without leases no run can be worked on.
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / ".locks").write_text("mine")
+    text = refusal(capsys, tmp_path / "runs")
+    assert text.startswith(f"{tmp_path}/runs/.locks cannot be written to: name a place of your own")
     # Root may write anywhere, so that permissions cannot be tried.
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     text = refusal(capsys, tmp_path)
@@ -536,3 +543,47 @@ def test_the_program_ends_with_2(tmp_path: Path) -> None:
     says = "recipe.epochs=0: expected a number above zero, up to 1000000\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", says)
     assert list(tmp_path.iterdir()) == []
+
+
+# --- folders that no system takes -----------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize("name", ["imagefolder", "imagenet", "mnist", "tiny_imagenet"])
+def test_a_root_of_images_that_cannot_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    for root in (f"{tmp_path}/{'x' * 300}", f"{tmp_path}/{'x/' * 3000}y"):
+        text = refusal(capsys, tmp_path / "runs", f"data={name}", f"data.root={root}")
+        assert text.startswith(str(tmp_path))
+        assert text.endswith("cannot be looked at: File name too long")
+    (tmp_path / "file").write_text("mine")
+    root = f"{tmp_path}/file/deeper"
+    text = refusal(capsys, tmp_path / "runs", f"data={name}", f"data.root={root}")
+    assert root in text
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize("skip", [[], ["data.on_bad_image=skip"]])
+def test_a_folder_of_images_that_cannot_be_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], skip: list[str]
+) -> None:
+    words = [*images(tmp_path / "photos", train={"cat": 8, "dog": 8}), *skip]
+    folder = tmp_path / "photos" / "train"
+    (folder / "loop").symlink_to(folder / "loop")
+    text = refusal(capsys, tmp_path / "runs", *words)
+    assert text == f"{folder}/loop cannot be looked at: Too many levels of symbolic links"
+    (folder / "loop").unlink()
+    os.rename(os.fsencode(folder / "dog" / "3.png"), os.fsencode(folder / "dog") + b"/\xff.png")
+    text = refusal(capsys, tmp_path / "runs", *words)
+    assert text == f"{folder}/dog/\\xff.png has a name that is not UTF-8: rename it"
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize("key", ["classes", "first_classes"])
+def test_more_classes_than_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    words = images(tmp_path / "photos", train={"cat": 8, "dog": 8})
+    text = refusal(capsys, tmp_path / "runs", *words, f"data.{key}=100000000000")
+    assert text == f"data.{key}=100000000000: expected a number up to 1000000"

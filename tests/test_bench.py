@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ from PIL import Image
 from repro.analysis.write import write
 from repro.arch import layers
 from repro.arch.cost import cost
-from repro.bench import bench, read
+from repro.bench import bench, main, read
 from repro.benchmark import dense, jpeg, measure, page, startup, training
 from repro.config.choices import choice
 from repro.config.schema import Arch
@@ -158,7 +160,14 @@ def test_what_was_measured_stays_if_a_later_contest_breaks(
     [
         ("only=jpeg", "only=jpeg needs photographs: photos=FOLDER says where they are"),
         ("shapes=nowhere", "shapes=nowhere is not there: expected a folder of images"),
-        ("rounds=0", "rounds=0: expected a whole number above zero"),
+        ("rounds=0", "rounds=0: expected a whole number from 1 to 1000"),
+        ("rounds=\u00b2", "rounds=\u00b2: expected a whole number from 1 to 1000"),
+        ("images=" + "9" * 5000, "9: expected a whole number from 1 to 1000000"),
+        ("threads=2147483648", "threads=2147483648: expected a whole number from 1 to 1024"),
+        ("photos=" + "x" * 5000, "x cannot be read: File name too long; name a folder of images"),
+        ("out=" + "x" * 5000, "x cannot be written to: File name too long; name another folder"),
+        ("out=/dev/null", "out=/dev/null cannot be written to: /dev/null is a file; name another"),
+        ("only=" + "x" * 5000, "x is not known: choose from training,"),
         ("only=jazz", "only=jazz is not known: choose from training,"),
         ("fast", "fast: expected KEY=VALUE with one of only=,"),
     ],
@@ -167,6 +176,22 @@ def test_refused_in_one_line(word: str, says: str) -> None:
     with pytest.raises(RequestError) as refusal:
         read([word])
     assert says in str(refusal.value)
+    assert len(str(refusal.value)) < 500
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_stops_it_gets_a_line(
+    number: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("repro.bench.bench", lambda options: os.kill(os.getpid(), number))
+    monkeypatch.setattr(sys, "argv", ["bench", f"out={tmp_path}"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 75
+    assert capsys.readouterr().err == "interrupted; contests that had ended are written\n"
 
 
 def test_help_needs_no_torch() -> None:

@@ -1,19 +1,33 @@
-"""The examples of docs/extending.md: each file is put where it says, and each command is run."""
+"""The examples of docs/extending.md: each is put where it says, and each command is run."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from repro.cli.command import command
+from repro.config.choices import CONF, PACKAGE
+from repro.data import datasets
 from repro.store.runs import finished
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
 FILE = re.compile(r"^`conf/(\w+/\w+\.yaml)`:\n\n```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^```\npython -m repro\.run (.*?)\n```", re.MULTILINE)
+SWEEP = "hydra: {mode: MULTIRUN, sweeper: {params: {arch: 'B,D,E'}}}\n"
+ENTRY = re.compile(
+    r"^`(repro/[\w/.]+)`, at the end(?: of `(\w+)`)?:\n\n```\w*\n(.*?)^```",
+    re.MULTILINE | re.DOTALL,
+)
+DATASET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FAST = ["recipe.epochs=1", "recipe.train_images=64", "data.holdout=0.02", "test=[centre]"]
 
 
@@ -27,10 +41,28 @@ def own(tmp_path: Path) -> Path:
     return tmp_path / "own"
 
 
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The images that the page's data sets are of, and the entry that reads the second one."""
+    random = np.random.default_rng(0)
+    for place in ("pets/train/cat/", "pets/train/dog/", "shapes/circle_", "shapes/square_"):
+        for number in range(40):
+            path = tmp_path / "data" / f"{place}{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(path)
+    monkeypatch.chdir(tmp_path)
+    known = dict(datasets.DATASETS)
+    (entry,) = DATASET.findall(PAGE)
+    exec(entry, dict(vars(datasets)))
+    for name in datasets.DATASETS.keys() - known.keys():
+        monkeypatch.setitem(datasets.DATASETS, name, datasets.DATASETS.pop(name))
+
+
 def test_the_page_has_examples() -> None:
     assert len(FILE.findall(PAGE)) == len(COMMAND.findall(PAGE)) >= 4
 
 
+@pytest.mark.usefixtures("images")
 @pytest.mark.parametrize("words", COMMAND.findall(PAGE))
 def test_its_commands_run(own: Path, tmp_path: Path, words: str) -> None:
     store = tmp_path / "runs"
@@ -42,3 +74,102 @@ def test_its_commands_run(own: Path, tmp_path: Path, words: str) -> None:
         for word in shlex.split(words):
             group, name = word.split("=")
             assert group == "experiments" or getattr(run.config, group).name.startswith(name)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The suite with the page's experiment, protocol and claim in it: run, planned, reported."""
+    root = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(PACKAGE, root / "repro", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(CONF, root / "conf", dirs_exist_ok=True)
+    for name, content in FILE.findall(PAGE):
+        (root / "conf" / name).write_text(content, encoding="utf-8")
+    for name, collection, entry in ENTRY.findall(PAGE):
+        text = (root / name).read_text(encoding="utf-8")
+        if collection:
+            start = text.index(f"\n{collection} = (")
+            end = text.index("\n)", start) + 1
+            text = text[:end] + entry + text[end:]
+        else:
+            text += entry
+        (root / name).write_text(text, encoding="utf-8")
+    for name, note in (("second", "{place: 15}"), ("aside", "none"), ("last", "")):
+        said = f"# report: {note}\n" if note else ""
+        text = f"# @package _global_\n# Is it?\n{said}{SWEEP}"
+        (root / "conf" / "experiments" / f"{name}.yaml").write_text(text, encoding="utf-8")
+    sweep = ["experiments=start", "test=[single_scale,centre_several]", "recipe=smoke", "size=tiny"]
+    say(root, "repro.run", *sweep, "data.holdout=0.02", "progress=false")
+    say(root, "repro.plan", *sweep, "runs=none", "tflops=1", "out=plan.csv")
+    say(root, "repro.report", "out=report")
+    return root
+
+
+def say(root: Path, *words: str) -> str:
+    """What a command prints in a checkout."""
+    found = subprocess.run(
+        [sys.executable, "-m", *words], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+def test_a_protocol_is_one_entry(checkout: Path) -> None:
+    assert "centre_several" in say(checkout, "repro.run", "--help")
+    results = pd.read_csv(checkout / "report" / "results.csv", dtype=str)
+    found = results[(results.protocol == "centre_several") & (results.metric == "top1_error")]
+    assert set(found.Q) == {"224,256,288"}
+    assert set(found.init) == {"glorot", "torch"}
+    (table,) = (checkout / "report" / "tables").glob("protocols.csv")
+    here = pd.read_csv(table, dtype=str)["centre several (%)"]
+    assert [f"{float(value):.1f}" for value in found.value] == [cell.split()[0] for cell in here]
+    plan = pd.read_csv(checkout / "plan.csv")
+    assert len(plan) == 2
+
+
+def test_an_experiment_is_one_file(checkout: Path) -> None:
+    page = (checkout / "report" / "comparison.md").read_text()
+    section = page.split("## Ablation: start")[1].split("\n## ")[0]
+    assert "Does A learn as well from torch's own weights as from Glorot's? (ours)." in section
+    assert "figures/experiment-start.png" in section
+    table = pd.read_csv(checkout / "report" / "tables" / "experiment-start.csv", dtype=str)
+    assert set(table.net) == {"A, init glorot, S=256", "A, init torch, S=256"}
+    assert set(table.test) == {"single scale"}
+
+
+def test_an_experiment_stands_in_its_place(checkout: Path) -> None:
+    # The appendix lists the commands of those that nobody has run, in the report's order.
+    found = re.findall(r"experiments=(\w+)", (checkout / "report" / "appendix.md").read_text())
+    assert found[:3] == ["depth", "second", "lrn"]
+    assert found[-3:] == ["batch_norm", "blog", "last"]
+    assert "aside" not in found
+
+
+@pytest.mark.parametrize(
+    ("note", "message"),
+    [
+        ("{plaice: 3}", "plaice"),
+        ("{figures: [nude]}", "asks for the figure nude: expected some of compared"),
+    ],
+)
+def test_what_an_experiment_cannot_ask_for_is_one_line(
+    checkout: Path, note: str, message: str
+) -> None:
+    file = checkout / "conf" / "experiments" / "start.yaml"
+    text = file.read_text()
+    file.write_text(re.sub("# report: .*", f"# report: {note}", text))
+    words = ["-m", "repro.report", "out=wrong"]
+    found = subprocess.run(
+        [sys.executable, *words], cwd=checkout, capture_output=True, text=True, check=False
+    )
+    file.write_text(text)
+    assert found.returncode == 2
+    (line,) = found.stderr.splitlines()
+    assert "conf/experiments/start.yaml" in line
+    assert message in line
+
+
+def test_a_claim_is_one_row(checkout: Path) -> None:
+    claims = pd.read_csv(checkout / "report" / "claims.csv").set_index("claim")
+    assert claims.experiment["torch-is-no-better"] == "start"
+    page = (checkout / "report" / "appendix.md").read_text()
+    assert "A does not err less from torch's own weights than from Glorot's. (ours)" in page

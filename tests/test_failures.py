@@ -160,6 +160,8 @@ def test_a_net_that_is_trained_anew_keeps_nothing_of_the_old_one(
     assert run(tmp_path, "test=[centre,single_scale]", "activations=true") == 0
     (folder,) = folders(tmp_path).values()
     (folder / "result.json").unlink()
+    (folder / "track").mkdir()
+    (folder / "track" / "events.out").touch()
 
     def interrupted(_: Training) -> None:
         raise Interrupted
@@ -275,7 +277,7 @@ def test_a_photograph_that_ends_early_is_hit_amid_an_epoch(
 ) -> None:
     words = [*photographs(tmp_path / "photos"), f"data.on_bad_image={choice}", "recipe.batch=2"]
     runs, victim = tmp_path / "runs", tmp_path / "photos" / "train" / "b" / "3.jpg"
-    whole, content, steps = Training._step, victim.read_bytes(), []
+    whole, content, steps = Training.step, victim.read_bytes(), []
 
     def damages(training: Training, *rest: Any) -> Any:
         steps.append(training)
@@ -283,7 +285,7 @@ def test_a_photograph_that_ends_early_is_hit_amid_an_epoch(
         return whole(training, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "_step", damages)
+        patch.setattr(Training, "step", damages)
         assert run(runs, *words, "recipe.epochs=1") == 1
     assert 0 < len(steps) < 8, "amid the epoch"
     said = capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -58,6 +59,21 @@ def test_the_papers_nets_before_anyone_has_the_images(
     total = sum(rows.training_hours) + sum(rows.testing_hours)
     assert f"3 runs to be done: {total:,.0f} hours ({total / 24:.0f} days)" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.csv"]
+
+
+def test_what_of_a_batch_fits_into_usual_cards(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned(tmp_path, "arch=A,D,D-BN", "test=[centre]", *PAPER)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "micro_batch" in line]
+    # Of D, 0.9 times 8 GB less 12 bytes a parameter, by 73 MB an image: see tests/arch.
+    assert line.startswith(
+        "of D-S256's batch of 256 images these fit at once: 8 GB: micro_batch=75,"
+    )
+    assert line.endswith("24 GB: all")
+    planned(tmp_path, "arch=D", "test=[centre]", *PAPER, "recipe.batch=64")
+    planned(tmp_path, "arch=D-BN", "test=[centre]", *PAPER)
+    assert "micro_batch" not in capsys.readouterr().out
 
 
 def test_parents_come_first_and_once(tmp_path: Path) -> None:
@@ -158,8 +174,14 @@ def test_the_digits_are_as_many_as_there_are() -> None:
         ("tflops=fast", "tflops=fast: expected a number above zero"),
         ("images=9000", "images=9000: expected TRAINING,VALIDATION,TEST"),
         ("images=9,0,1", "images=9,0,1: expected TRAINING,VALIDATION,TEST"),
-        ("classes=1", "classes=1: a classifier needs at least two classes"),
+        ("images=9,\u00b2,1", "images=9,\u00b2,1: expected TRAINING,VALIDATION,TEST"),
+        (f"images={'9' * 5000},1,1", "expected TRAINING,VALIDATION,TEST"),
+        ("classes=1", "classes=1: expected a whole number from 2 to 1000000; a classifier needs"),
+        ("classes=\u00b2", "classes=\u00b2: expected a whole number from 2 to 1000000"),
+        ("classes=100000000000", "classes=100000000000: expected a whole number from 2 to 1000000"),
         ("out=plan", "out=plan: expected a file, as in out=plan.csv"),
+        (f"out={'x' * 5000}.csv", "cannot be written: File name too long; expected a file"),
+        ("out=/dev/null/plan.csv", "out=/dev/null/plan.csv cannot be written: /dev/null is a file"),
         ("data=imagefolder", "data=imagefolder: how many images and classes it has is not known"),
         ("data=imagenet data.classes=9", "data=imagenet: how many images and classes it has"),
         ("data=mnist data.classes=7", "data.classes=7, but data=mnist has 10: leave it out"),
@@ -176,8 +198,28 @@ def test_refused_in_one_line(
     said = capsys.readouterr()
     assert said.out == ""
     assert len(said.err.strip().splitlines()) == 1
+    assert len(said.err) < 500
     assert says in said.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_is_said_and_no_empty_file_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plan.csv").write_text("earlier")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    words = [f"runs={tmp_path / 'runs'}", "tflops=1"]
+    for out in (tmp_path / "plan.csv", tmp_path / "other.csv"):
+        assert plan([*words, f"out={out}"]) == 2
+        assert capsys.readouterr().err.startswith(
+            f"out={out}: cannot write {out}: the disk is full"
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.csv"]
+    assert (tmp_path / "plan.csv").read_text() == "earlier"
 
 
 def test_another_machine_need_not_be_here(tmp_path: Path) -> None:

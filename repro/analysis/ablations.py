@@ -1,8 +1,8 @@
-"""The figures of the ablations."""
+"""The figures that experiments ask for by name, in the comment of their file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import matplotlib as mpl
 import pandas as pd
@@ -16,35 +16,38 @@ from repro.analysis.curves import curves
 from repro.analysis.dots import dot_plot, lines
 from repro.analysis.drawing import COLOURS, LINES, STYLE, WIDTH, Drawn, drawn, legend
 from repro.analysis.experiments import Experiment, compared_nets, measured_nets
+from repro.analysis.figures import OF_SETTING
 from repro.analysis.learning import read_log
 from repro.analysis.settings import Comparison
+from repro.errors import RequestError
 
 
-def figure_of(experiment: Experiment, comparison: Comparison) -> list[Drawn]:
-    """The figures of an experiment; none where nothing of it was measured."""
+def figures_of(experiment: Experiment, comparison: Comparison) -> list[Drawn]:
+    """The figures that an experiment has of its own; none where nothing of it was measured.
+
+    Raises:
+        RequestError: it asks for a figure that there is not.
+    """
+    wanted = experiment.figures or ("curves" if experiment.curve else "compared",)
+    for name in {*wanted} - {*FIGURES, *OF_SETTING}:
+        raise RequestError(
+            f"conf/experiments/{experiment.name}.yaml asks for the figure {name}: expected some of "
+            f"{', '.join([*FIGURES, *OF_SETTING])}"
+        )
     with mpl.rc_context(STYLE):
-        if experiment.name == "depth":
-            return []  # The report's first figure.
-        if experiment.curve:
-            found = [curves(experiment, comparison)]
-        elif experiment.name == "init":
-            found = [activations(experiment, comparison), compared(experiment, comparison)]
-        elif experiment.name == "blog":
-            found = [blog(experiment, comparison)]
-        else:
-            found = [compared(experiment, comparison)]
+        found = [FIGURES[name](experiment, comparison) for name in wanted if name in FIGURES]
     return [figure for figure in found if figure is not None]
 
 
 def compared(experiment: Experiment, comparison: Comparison) -> Drawn | None:
-    """Each net of an experiment by each of its protocols; the paper's values beside."""
+    """A row of dots for each net of an experiment and each of its protocols, beside the paper's."""
     shown = lines(comparison, compared_nets(experiment, comparison), experiment.tests)
     name = f"experiment-{experiment.name}"
     return dot_plot(name, experiment.question, comparison, shown, paper=True)
 
 
 def activations(experiment: Experiment, comparison: Comparison) -> Drawn | None:
-    """Root mean square after each layer before training, for each initialisation."""
+    """The size of activations after each layer before training, a line an initialisation."""
     found: dict[str, dict[str, pd.DataFrame]] = {}
     for net in measured_nets(experiment, comparison):
         for run in comparison.nets[comparison.plain(net)]:
@@ -130,3 +133,12 @@ def _seeds(
     axes.plot(table.index, table.mean(axis=1), f".{style}", color=colour, label=name)
     low, high = table.min(axis=1), table.max(axis=1)
     axes.fill_between(table.index, low, high, color=colour, alpha=0.18, lw=0)
+
+
+FIGURES: dict[str, Callable[[Experiment, Comparison], Drawn | None]] = {
+    "compared": compared,
+    "curves": curves,
+    "activations": activations,
+    "blog": blog,
+}
+"""What an experiment may ask for by name, beside the figures of its setting."""

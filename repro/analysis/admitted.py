@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from repro.analysis.deviations import deviations
-from repro.analysis.learning import LOG, read_log
+from repro.analysis.learning import read_log
 from repro.analysis.settings import Setting, setting
 from repro.errors import RequestError, one_line
 from repro.protocol import protocols
 from repro.store import ranks, views
 from repro.store import runs as store
-from repro.store.runs import Run
+from repro.store.expected import Expected
+from repro.store.runs import CONFIG, LOG, RESULT, Run
 
 RUNS = "runs"
 """In a report: what was kept of the runs that it is made from."""
@@ -75,30 +76,32 @@ def _describable(run: Run) -> bool:
         protocols.check(config.scale, config.test, config.size.crop)
         deviations(run)
     except (RequestError, ValueError, LookupError, ArithmeticError, TypeError) as error:
-        print(f"left out: {run.folder / 'config.yaml'}: {one_line(error)}", file=sys.stderr)
+        print(f"left out: {run.folder / CONFIG}: {one_line(error)}", file=sys.stderr)
         return False
     return True
 
 
 def _agreeing(runs: Sequence[Run]) -> list[Run]:
     """Those that were tested on as many images and classes as most runs of their setting."""
-    counts: dict[Setting, Counter[tuple[int, int]]] = {}
+    counts: dict[Setting, Counter[Expected]] = {}
     for run in runs:
-        counts.setdefault(setting(run.config), Counter())[run.tested] += 1
+        counts.setdefault(setting(run.config), Counter())[_counted(run)] += 1
     found = []
     for run in runs:
         (most, _), *_ = counts[setting(run.config)].most_common(1)
-        if run.tested == most:
+        if _counted(run) == most:
             found.append(run)
             continue
-        both = (run.tested, most)
-        here, there = (f"{images} images of {classes} classes" for images, classes in both)
         print(
-            f"left out: {run.folder / 'result.json'}: tested on {here}, and most runs of its "
-            f"setting on {there}",
+            f"left out: {run.folder / RESULT}: tested on {run.tested}, and most runs of its "
+            f"setting on {most}",
             file=sys.stderr,
         )
     return found
+
+
+def _counted(run: Run) -> Expected:
+    return Expected(run.tested.images, run.tested.classes)
 
 
 def _damaged(runs: Sequence[Run], stores: Sequence[Path]) -> Iterator[str]:

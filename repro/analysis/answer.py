@@ -27,7 +27,10 @@ def decided(judged: pd.DataFrame) -> int:
 
 
 def counted(judged: pd.DataFrame) -> str:
-    """As in `3 reproduced (2 with Holm), 2 not decided`; Holm is said of primary claims only."""
+    """How many claims have each verdict, as in `3 reproduced (2 with Holm), 2 not decided`.
+
+    Holm's correction is over the primary claims, so only they have that number.
+    """
     counts, held = Counter(judged.verdict), Counter(judged.verdict_holm)
     words = []
     for verdict in VERDICTS:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from repro.analysis.measured import Measured, kept, seconds
 from repro.analysis.settings import Comparison
 from repro.errors import RequestError
 from repro.protocol.protocols import PROTOCOLS, View, views
 from repro.store import ranks
 from repro.store import views as stored
+from repro.store.expected import Images
 from repro.store.files import write_whole
-from repro.store.ranks import Images, Kept
-from repro.store.runs import ACTIVATIONS, Run
+from repro.store.ranks import Kept
+from repro.store.runs import ACTIVATIONS, CONFIG, CROPS, LOG, RESULT, Run
 
-SETTLED = ("config.yaml", "log.csv", ACTIVATIONS, "result.json")
+SETTLED = (CONFIG, LOG, ACTIVATIONS, RESULT)
 """What is copied of a run as it is."""
-PICTURE = "crops.png"
 COMMANDS = "commands.txt"
 """The command lines that make the runs again."""
 
@@ -42,9 +40,9 @@ def keep(comparisons: Sequence[Comparison], folder: Path) -> None:
             for name in SETTLED:
                 _copy(run.folder / name, folder / run.name / name)
         # One picture of crops is enough: it shows the same images for every run.
-        first = next((run for run in comparison.runs if (run.folder / PICTURE).is_file()), None)
+        first = next((run for run in comparison.runs if (run.folder / CROPS).is_file()), None)
         if first is not None:
-            _copy(first.folder / PICTURE, folder / first.name / PICTURE)
+            _copy(first.folder / CROPS, folder / first.name / CROPS)
         by_runs: dict[tuple[str, ...], list[Measured]] = {}
         for one in (*comparison.measured, *comparison.fused):
             by_runs.setdefault(tuple(run.identity for run in one.runs), []).append(one)
@@ -66,7 +64,7 @@ def _keep(identities: Sequence[str], found: Sequence[Measured], folder: Path) ->
         raise RequestError(f"{runs[0].folder}: ranks and the list of their images differ in number")
     measured = {f"{one.protocol}@{one.q}": one.ranks for one in found}
     seconds = _seconds(runs[0]) if len(runs) == 1 else {}
-    ranks.write(folder, identities, Kept(classes, images.digest, measured, seconds), images)
+    ranks.write(folder, identities, Kept(classes, images.short, measured, seconds), images)
 
 
 def _views(run: Run) -> Iterable[View]:
@@ -83,8 +81,7 @@ def _images(run: Run) -> Images | None:
         except stored.Absent:
             continue
         if found is not None:
-            order = np.argsort(found.ids, kind="stable")
-            return Images(found.ids[order], found.labels[order])
+            return Images.of(found.ids, found.labels)
     own = kept([run], run.folder.parent)
     return None if own is None else ranks.images(run.folder.parent, own.images)
 

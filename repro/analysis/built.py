@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
@@ -18,7 +19,12 @@ from repro.protocol.protocols import EACH_Q
 from repro.protocol.scales import PAPER_CROP, pixels
 from repro.store.runs import ACTIVATIONS, Run
 
-TABLE1 = ("A", "A-LRN", "B", "C", "D", "E")
+TABLE1 = tuple(published.table1())
+"""The names of its columns, in order."""
+EXAMPLE = "D"
+"""The net by which maps and windows are shown: the columns of Table 1 share them."""
+ADDED_TO = {"C": "B", "D": "B"}
+"""Section 2.3's nets with more layers than another: 1x1 in C, 3x3 in D."""
 KEPT_Q = (224, 256, 288, 384, 512)
 """Test scales at which the geometry of a size is shown, in paper pixels."""
 
@@ -60,7 +66,7 @@ def _short(words: Iterable[str]) -> str:
 
 
 def counted(runs: Sequence[Run]) -> pd.DataFrame:
-    """Table 2: parameters at the paper's size, counted here, beside the paper's, and as run."""
+    """Table 2: the parameters of each net, counted at the paper's size and at that of the runs."""
     run, rows = runs[0], []
     for paper in published.rows(2):
         full = at_full_size(paper["net"])
@@ -110,15 +116,15 @@ def stacks(channels: int = 256, side: int = 56) -> pd.DataFrame:
 
 
 def conv1() -> pd.DataFrame:
-    """Section 2.3: what the 1x1 layers of C add to B, and what 3x3 layers in their place (D)."""
+    """Section 2.3: B, C with three 1x1 layers more, and D with 3x3 layers in their place."""
     rows = []
-    for name in ("B", "C", "D"):
+    for name in dict.fromkeys([*ADDED_TO.values(), *ADDED_TO]):
         net = at_full_size(name)
         total, field = cost(net), receptive_field(net.layers)[0]
         rows.append(
             {
                 "net": name,
-                "layers after B's": {"B": "-", "C": "3 conv1", "D": "3 conv3"}[name],
+                "layers after B's": _added(name),
                 "rectifications": str(net.weight_layers - 1),
                 "parameters": f"{total.parameters:,}",
                 "GFLOPs an image": f"{total.flops / 1e9:.1f}",
@@ -128,14 +134,25 @@ def conv1() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _added(name: str) -> str:
+    """What a net has more than the one it is compared with, as in `3 conv1`."""
+    if name not in ADDED_TO:
+        return "-"
+    own, other = (
+        Counter(layer.split("-")[0] for block in published.table1()[net] for layer in block)
+        for net in (name, ADDED_TO[name])
+    )
+    return ", ".join(f"{count} {layer}" for layer, count in (own - other).items())
+
+
 def _work(stack: Iterable[Conv], side: int) -> int:
     return sum(multiply_adds(layer, side) for layer in stack)
 
 
 def geometries(run: Run) -> pd.DataFrame:
-    """The geometry of this size beside the paper's, at each test scale, for net D."""
-    ours = as_run(run.config, run.result["data"]["classes"], "D")
-    paper, rows = at_full_size("D"), []
+    """The geometry of this size beside the paper's, at each test scale, for one net."""
+    ours, paper = _both(run, EXAMPLE)
+    rows = []
     for q in KEPT_Q:
         here = geometry(ours, pixels(q, run.config.size.crop))
         there = geometry(paper, q)
@@ -157,7 +174,7 @@ def geometries(run: Run) -> pd.DataFrame:
 def kept(run: Run) -> pd.DataFrame:
     """Which parts of the paper's geometry this size keeps, from the layer lists of both.
 
-    Table 1's nets share their maps; where a net is not named it is D.
+    Table 1's nets share their maps; where a net is not named it is `EXAMPLE`.
     """
     rows = [*_maps_kept(run), *_windows_kept(run), *_shares_kept(run)]
     table = pd.DataFrame(rows, columns=["what", "here", "the paper"])
@@ -187,7 +204,7 @@ def _square(side: int) -> str:
 
 
 def _maps_kept(run: Run) -> Iterator[tuple[str, ...]]:
-    here, paper = _both(run, "D")
+    here, paper = _both(run, EXAMPLE)
     ours, theirs = block_sides(here), block_sides(paper)
     for block in ours:
         yield f"map of block {block}", _square(ours[block]), _square(theirs[block])
@@ -196,7 +213,7 @@ def _maps_kept(run: Run) -> Iterator[tuple[str, ...]]:
 
 
 def _windows_kept(run: Run) -> Iterator[tuple[str, ...]]:
-    here, paper = _both(run, "D")
+    here, paper = _both(run, EXAMPLE)
     crop = run.config.size.crop
     for q in KEPT_Q:
         pair = geometry(here, pixels(q, crop)), geometry(paper, q)
@@ -208,22 +225,24 @@ def _windows_kept(run: Run) -> Iterator[tuple[str, ...]]:
 
 
 def _shares_kept(run: Run) -> Iterator[tuple[str, ...]]:
-    for name in (*TABLE1, "B-5x5"):
+    for name in published.nets():
         pair = _both(run, name)
         seen = [(receptive_field(net.layers)[0], net.crop) for net in pair]
         shares = [f"{field / crop:.2f} ({field} of {crop} px)" for field, crop in seen]
         if seen[0][0] * seen[1][1] == seen[1][0] * seen[0][1]:
             shares[0] = shares[1]
         yield f"share of the crop that a cell before FC6 sees, {name}", *shares
-    pair = _both(run, "D")
+    pair = _both(run, EXAMPLE)
     yield (
         "channels of the first and the last convolution",
         *(f"{net.convs[0].out_channels}, {net.convs[-1].out_channels}" for net in pair),
     )
     yield "units of FC6", *(str(net.linears[0].out_features) for net in pair)
-    channels = [lrn_channels(net) or 0 for net in _both(run, "A-LRN")]
-    windows = [f"{min(LRN_WINDOW, count)} of {count} channels" for count in channels]
-    yield "what local response normalisation sums over, A-LRN", *windows
+    for name in published.nets():
+        channels = [found for net in _both(run, name) if (found := lrn_channels(net)) is not None]
+        if channels:
+            windows = [f"{min(LRN_WINDOW, count)} of {count} channels" for count in channels]
+            yield f"what local response normalisation sums over, {name}", *windows
     at_256 = geometry(pair[0], pixels(256, run.config.size.crop)), geometry(pair[1], 256)
     yield (
         "filter taps in zero padding at Q=256 (%)",

@@ -72,13 +72,17 @@ class Claim:
 
     @property
     def about(self) -> str:
-        """`nets`, of tests, ensembles and costs of given nets; `configuration` of all others."""
+        """The question that the claim asks.
+
+        `nets`: it compares tests, ensembles or costs of nets that are given. `configuration`: all
+        other claims, where another training would give other nets.
+        """
         given = all(one.same_nets or one.fused for one in self.contrasts)
         return "nets" if given or self.kind == "cheaper" else "configuration"
 
     @property
     def rule(self) -> Rule:
-        """When it holds."""
+        """When the claim holds, by its kind and its margin."""
         return Rule(self.kind, self.margin)
 
 
@@ -111,7 +115,7 @@ def _contrast(row: dict[str, Any]) -> Contrast:
 
 
 def judge(comparison: Comparison) -> pd.DataFrame:
-    """`claims.csv` for the nets of one setting: a row for each claim with both sides measured."""
+    """The table `claims.csv` of one setting: a row for each claim with both sides measured."""
     found = [row for claim in claims() if (row := _judge(claim, comparison)) is not None]
     # Many tests are those that open the report, and of them those that something could decide.
     tested = [row for row in found if row["primary"] and row["p"] is not None]

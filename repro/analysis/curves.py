@@ -23,19 +23,19 @@ from repro.analysis.drawing import (
 from repro.analysis.experiments import Experiment, measured_nets
 from repro.analysis.settings import Comparison
 from repro.analysis.tables import scale_label
-from repro.protocol.protocols import EACH_Q
+from repro.protocol.protocols import EACH_Q, ENTRIES
 
-HOW = {"each_scale": "dense", "crops_each_scale": "multi-crop"}
 Curve = dict[int, Point]
 """By Q in paper pixels."""
 
 
 def curves(experiment: Experiment, comparison: Comparison) -> Drawn | None:
     """Error against Q for the nets of an experiment, a line for each training scale."""
+    at_each = [protocol for protocol in ENTRIES if not protocol.one_number]
     panels = {
-        f"{arch}, {HOW[test]}": found
-        for test, (arch, nets) in product(HOW, _by_arch(experiment, comparison).items())
-        if (found := _curves(comparison, nets, test))
+        f"{arch}, {protocol.method}": found
+        for protocol, (arch, nets) in product(at_each, _by_arch(experiment, comparison).items())
+        if (found := _curves(comparison, nets, protocol.name))
     }
     if not panels:
         return None

@@ -12,7 +12,10 @@ from repro.analysis.drawing import COLOURS, WIDTH, Drawn, Point, drawn, legend, 
 from repro.analysis.intervals import difference
 from repro.analysis.settings import Comparison
 from repro.paper import published
+from repro.protocol.protocols import TABLE3
 
+BASE = TABLE1[0]
+"""The net that the others are compared with."""
 FURTHEST = 200.0
 """Percent; what lies beyond is pointed at."""
 
@@ -22,7 +25,7 @@ def error_against_depth(comparison: Comparison) -> Drawn | None:
     points = {net: point for net in TABLE1[1:] if (point := _relative(comparison, net))}
     if not points:
         return None
-    nets = [TABLE1[0], *points]
+    nets = [BASE, *points]
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axes = figure.subplots()
     theirs = {net: value for net in nets if (value := _paper(net)) is not None}
@@ -38,7 +41,7 @@ def error_against_depth(comparison: Comparison) -> Drawn | None:
     axes.set_xticks(range(len(nets)), ticks)
     axes.set_xlim(-0.6, len(nets) - 0.4)
     axes.grid(visible=False, axis="x")
-    axes.set_ylabel("top-1 error relative to A's (%)")
+    axes.set_ylabel(f"top-1 error relative to {BASE}'s (%)")
     marks = {f"here, {words}": line for words, line in seed_marks(list(points.values())).items()}
     for line in marks.values():
         line.set_color(COLOURS[0])
@@ -48,24 +51,24 @@ def error_against_depth(comparison: Comparison) -> Drawn | None:
 
 
 def _caption(comparison: Comparison, points: dict[str, Point]) -> str:
-    a = comparison.cells("A-S256", "single_scale")
+    a = comparison.cells(f"{BASE}-S256", TABLE3)
     error = float(np.mean([100 * one.wrong.mean() for one in a]))
-    paper = published.error_of("single_scale", "A-S256", "top1_error")
+    paper = published.error_of(TABLE3, f"{BASE}-S256", "top1_error")
     seeds = ", ".join(f"{net} {len(point.seeds)}" for net, point in points.items())
     return (
-        "Top-1 error against depth at S=256 and one test scale (dense), relative to net A "
-        f"(here {error:.1f}% on {a[0].images:,} test images, in the paper {paper:.1f}%). Lines are "
-        "95% intervals of the paired difference from A, over seeds and images where there are "
-        "several seeds, over the images alone where there is one (hollow, dashed); small dots are "
-        f"seeds. Seeds in common with A: {seeds}."
+        "Top-1 error against depth at S=256 and one test scale (dense), relative to net "
+        f"{BASE} (here {error:.1f}% on {a[0].images:,} test images, in the paper {paper:.1f}%). "
+        f"Lines are 95% intervals of the paired difference from {BASE}, over seeds and images "
+        "where there are several seeds, over the images alone where there is one (hollow, dashed); "
+        f"small dots are seeds. Seeds in common with {BASE}: {seeds}."
     )
 
 
 def _relative(comparison: Comparison, net: str) -> Point | None:
     """The error less A's in percent of A's, paired by seed and image."""
     found = [
-        {one.seed: one.wrong for one in comparison.cells(f"{name}-S256", "single_scale")}
-        for name in (net, TABLE1[0])
+        {one.seed: one.wrong for one in comparison.cells(f"{name}-S256", TABLE3)}
+        for name in (net, BASE)
     ]
     theirs, of_a = found
     seeds = sorted(theirs.keys() & of_a.keys())
@@ -80,8 +83,8 @@ def _relative(comparison: Comparison, net: str) -> Point | None:
 
 
 def _paper(net: str) -> float | None:
-    of_a = published.error_of("single_scale", "A-S256", "top1_error")
-    value = published.error_of("single_scale", f"{net}-S256", "top1_error")
+    of_a = published.error_of(TABLE3, f"{BASE}-S256", "top1_error")
+    value = published.error_of(TABLE3, f"{net}-S256", "top1_error")
     return None if value is None or of_a is None else 100 * (value / of_a - 1)
 
 

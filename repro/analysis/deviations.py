@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from repro.analysis.built import TABLE1, as_run, at_full_size
+from repro.analysis.built import EXAMPLE, TABLE1, as_run, at_full_size
 from repro.arch import layers
 from repro.arch.cost import receptive_field
 from repro.arch.geometry import LRN_WINDOW, block_sides, lrn_channels, map_side
@@ -64,7 +64,7 @@ def not_covered() -> str:
 
 def _net(run: Run) -> Iterator[Row]:
     arch = run.config.arch
-    if published.is_table1(arch) or arch.name == "B-5x5":
+    if published.is_papers(arch):
         return
     normalised = ", batch normalisation after each convolution" if arch.batch_norm else ""
     yield "2.1", f"{arch.name}: not a column of Table 1{normalised}", "the six columns of Table 1"
@@ -102,9 +102,9 @@ def _maps(run: Run) -> Iterator[Row]:
 
 
 def _field(run: Run) -> Iterator[Row]:
-    """How much of the crop a cell sees; one row, D's, for all columns of Table 1."""
+    """How much of the crop a cell sees; one row, of one net, for all columns of Table 1."""
     config, classes = run.config, run.result["data"]["classes"]
-    name = "D" if config.arch.name in TABLE1 else None
+    name = EXAMPLE if config.arch.name in TABLE1 else None
     here = as_run(config, classes, name)
     full = (
         layers.at_full_size(config.arch, channels=here.channels, classes=classes)
@@ -200,7 +200,7 @@ def _scale(run: Run) -> Iterator[Row]:
     if run.config.precision not in ("float32", "tf32"):
         yield "3.3", f"precision {run.config.precision}", "float32"
     changed = changes(run.config, "scale").keys() & {"smin", "smax", "parent"}
-    if changed or base(run.config.scale.name) not in ("S256", "S384", "jitter"):
+    if changed or base(run.config.scale.name) not in published.scales():
         smin, smax = run.config.scale.smin, run.config.scale.smax
         here = f"S={smin}" if smin == smax else f"S in [{smin}; {smax}]"
         if run.config.scale.parent is not None:

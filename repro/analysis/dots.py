@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,20 +30,10 @@ from repro.analysis.measured import members
 from repro.analysis.settings import Comparison
 from repro.analysis.tables import OPEN, cell, net_title, ordered
 from repro.paper import published
-from repro.protocol.protocols import PROTOCOLS
+from repro.protocol.protocols import PROTOCOLS, summarised
 
-WORDS = {
-    "single_scale": "dense, one Q",
-    "multi_scale": "dense, several Q",
-    "multi_crop": "multi-crop",
-    "multi_crop_dense": "multi-crop & dense",
-    "centre": "centre crop",
-    "windows": "zero-padded windows",
-    "windows_dense": "windows & dense",
-}
 RATIOS = [5, 3]
 """How wide the panels of ours and of the paper are."""
-_COLOUR = dict(zip(PROTOCOLS, itertools.cycle(COLOURS), strict=False))
 
 
 @dataclass(frozen=True)
@@ -59,7 +49,7 @@ class Line:
 
 
 def lines(comparison: Comparison, nets: Sequence[str], tests: Sequence[str]) -> list[Line]:
-    """What there is of some nets by some protocols, net by net."""
+    """The lines of a figure: each net by each protocol that it was tested by, net by net."""
     found = []
     for net, test in itertools.product(nets, tests):
         cells = comparison.cells(net, test)
@@ -71,11 +61,11 @@ def lines(comparison: Comparison, nets: Sequence[str], tests: Sequence[str]) -> 
 
 
 def errors(comparison: Comparison) -> Drawn | None:
-    """Tables 3 and 4: each net at one test scale, dense and by centre crop, and at several.
+    """The figure of Tables 3 and 4: each net by the protocols of the summary.
 
     Nets of an ablation only are in its own figure.
     """
-    tests = ("centre", "single_scale", "multi_scale")
+    tests = [protocol.name for protocol in summarised()]
     paper = {row["label"] for number in (3, 4) for row in published.cells(number)}
     theirs = {comparison.plain(net) for one in experiments() for net in one.nets}
     nets = [net for net in ordered(comparison) if net in paper or net not in theirs]
@@ -102,7 +92,7 @@ def dot_plot(
     if len(points) < 2:
         return None
     paper = paper and sum(line.paper is not None for line in shown) > 1
-    places = _places(shown)
+    places, colours = _places(shown), _colours(line.protocol for line in shown)
     figure = Figure(figsize=(WIDTH, 1.1 + 0.155 * (places[-1] + 1.5)), layout="constrained")
     ratios = RATIOS if paper else [1]
     panels = figure.subplots(1, len(ratios), sharey=True, squeeze=False, width_ratios=ratios)[0]
@@ -110,24 +100,36 @@ def dot_plot(
     theirs = [line.paper for line in shown if line.paper is not None] if paper else []
     _limits(panels, points, theirs)
     for place, line in zip(places, shown, strict=True):
-        _line(panels[0], place, line)
+        _line(panels[0], place, line, colours[line.protocol])
         if paper and line.paper is not None:
-            panels[1].plot(line.paper, place, "x", mew=1.8, color=_COLOUR[line.protocol])
+            panels[1].plot(line.paper, place, "x", mew=1.8, color=colours[line.protocol])
     if paper:
         panels[0].set_title(f"here: {comparison.setting.data}")
         panels[1].set_title("the paper: ImageNet")
     for panel in panels:
         panel.set_xlabel("top-1 error (%)")
-    legend(figure, _marks(shown, points, paper=paper))
+    legend(figure, _marks(colours, points, paper=paper))
     images = max(one.images for one in (*comparison.measured, *comparison.fused))
     caption = f"{title}: {images:,} test images. {READING}."
     caption += " Both panels have one scale relative to their mean error." if paper else ""
     return drawn(name, caption, figure)
 
 
-def _marks(shown: Sequence[Line], points: Sequence[Point], *, paper: bool) -> dict[str, Line2D]:
-    protocols = list(dict.fromkeys(line.protocol for line in shown))
-    marks = {WORDS[one]: Line2D([], [], color=_COLOUR[one], lw=3) for one in protocols}
+def _colours(protocols: Iterable[str]) -> dict[str, str]:
+    """The colour of each protocol, the same in every figure unless one before it has it there."""
+    names, found = list(PROTOCOLS), dict[str, str]()
+    asked = list(dict.fromkeys(protocols))
+    for protocol in sorted(asked, key=names.index):
+        own = COLOURS[names.index(protocol) % len(COLOURS)]
+        found[protocol] = next((c for c in (own, *COLOURS) if c not in found.values()), own)
+    return {protocol: found[protocol] for protocol in asked}
+
+
+def _marks(colours: dict[str, str], points: Sequence[Point], *, paper: bool) -> dict[str, Line2D]:
+    marks = {
+        PROTOCOLS[protocol].legend: Line2D([], [], color=colour, lw=3)
+        for protocol, colour in colours.items()
+    }
     marks = (marks if len(marks) > 1 else {}) | seed_marks(points)
     if paper:
         marks["the paper"] = Line2D([], [], color=GREY, marker="x", ls="", mew=1.8)
@@ -182,8 +184,7 @@ def _title(net: str) -> str:
     return f"{count} nets" if count > 3 else net_title(net)
 
 
-def _line(axes: Axes, place: float, line: Line) -> None:
-    colour = _COLOUR[line.protocol]
+def _line(axes: Axes, place: float, line: Line, colour: str) -> None:
     if line.point is not None:
         mark(axes, place, line.point, colour)
         return

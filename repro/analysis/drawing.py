@@ -141,7 +141,7 @@ def span(
     upright: bool = False,
     **look: Any,
 ) -> None:
-    """An interval; an end outside of the axis is an arrowhead at its edge."""
+    """Draw an interval; an end outside of the axis is an arrowhead at its edge."""
     bottom, top = axes.get_ylim() if upright else axes.get_xlim()
     low, high = np.clip(ends, bottom, top)
     if low < high:
@@ -158,7 +158,7 @@ def span(
 def over(
     axes: Axes, place: float, value: float, colour: str, *, words: str = "", upright: bool = False
 ) -> None:
-    """An arrow at the edge for a value outside of the axis, with its number or other words."""
+    """Draw an arrow at the edge for a value outside of the axis, with its number or other words."""
     bottom, top = axes.get_ylim() if upright else axes.get_xlim()
     above = value > top
     edge = top if above else bottom
@@ -176,7 +176,7 @@ def over(
 
 
 def limits(points: Sequence[Point]) -> tuple[float, float]:
-    """An axis of errors that the few nets which did not learn do not squeeze.
+    """The ends of an axis of errors; a few nets that did not learn lie outside of it.
 
     Args:
         points: errors in percent, one at least.
@@ -196,7 +196,7 @@ def _not_above(values: Sequence[float], edge: float) -> list[float]:
 
 
 def seed_marks(points: Sequence[Point], several: str = "|") -> dict[str, Line2D]:
-    """The legend of what one seed and several look like, as far as there are such.
+    """The entries of a legend for the marks of one seed and of several, where there are such.
 
     Args:
         points: what is drawn.
@@ -212,7 +212,7 @@ def seed_marks(points: Sequence[Point], several: str = "|") -> dict[str, Line2D]
 
 
 def legend(figure: Figure, marks: dict[str, Line2D], columns: int = 6) -> None:
-    """The legend above all panels."""
+    """Draw a legend above all panels."""
     if marks:
         columns = -(-len(marks) // -(-len(marks) // columns))
         figure.legend([*marks.values()], [*marks], loc="outside upper center", ncols=columns)
@@ -237,7 +237,7 @@ def grid_of(titles: Sequence[str], *, height: float) -> tuple[Figure, list[Axes]
 
 
 def error_axis(figure: Figure, panels: Sequence[Axes], below: str, lowest: float) -> None:
-    """A logarithmic axis of errors, shared by panels in rows of three.
+    """Give panels in rows of three one logarithmic axis of errors.
 
     Args:
         figure: of `grid_of`.

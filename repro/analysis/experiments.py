@@ -1,8 +1,9 @@
-"""The ablations of `conf/experiments/`: which nets each compares, and its table of the report."""
+"""The experiments of `conf/experiments/`: which nets each compares, and its table of the report."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,20 +15,23 @@ from repro.analysis.claims import Claim, claims
 from repro.analysis.measured import members, spread
 from repro.analysis.settings import Comparison
 from repro.analysis.tables import cell, net_title, percent
-from repro.config.choices import CONF, first_comment
+from repro.config import choices
+from repro.errors import RequestError, one_line
 from repro.paper import published
-from repro.protocol.protocols import EACH_Q, PROTOCOLS
+from repro.protocol.protocols import EACH_Q, PROTOCOLS, TABLE3
 
-ORDER = (
-    *("depth", "lrn", "conv1x1", "filter_size", "scale", "test_scale", "test_crops", "fusion"),
-    *("init", "batch_norm", "blog"),
-)
-"""As the paper's Section 4 goes, then what is not the paper's."""
+OWN = "of_recipe"
+"""The choice of `conf/init/` that names no initialisation."""
+NOTE = "report"
+"""The comment of a file that says how the report shows the experiment, as in
+`# report: {place: 60, tests: [each_scale]}`. Its keys are the last fields of `Experiment`."""
+APART = "none"
+"""What this comment says of a sweep that is no comparison of its own."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One file of `conf/experiments/`."""
+    """One file of `conf/experiments/`: all that the report needs to know of it."""
 
     name: str
     question: str
@@ -35,35 +39,84 @@ class Experiment:
     nets: tuple[str, ...]
     """Labels, as in `D-jitter`."""
     tests: tuple[str, ...]
-    """The protocols that its table shows."""
+    """The protocols that its table shows: those of the file unless the comment says others."""
+    place: float = math.inf
+    """Sections of the report stand in this order; those that say none stand last, by name."""
+    figures: tuple[str, ...] = ()
+    """Names of `repro.analysis.ablations.FIGURES`, or of the figures of a setting; empty: its nets
+    by its protocols, as dots, or as curves over the test scale."""
+    ensembles: bool = False
+    """The ensembles of Table 6 stand below its nets."""
 
     @property
     def curve(self) -> bool:
-        """It looks at each of many test scales."""
-        return any(PROTOCOLS[test].scales == "each" for test in self.tests)
+        """Whether a protocol of the experiment gives a number for each of many test scales."""
+        return any(not PROTOCOLS[test].one_number for test in self.tests)
 
 
 @lru_cache
 def experiments() -> tuple[Experiment, ...]:
-    """The ablations, in the order of the report."""
-    return tuple(_read(name) for name in ORDER)
+    """The experiments that have a section in the report, in its order.
+
+    Raises:
+        RequestError: the comment of a file is not as `Experiment` says.
+    """
+    names = (name for name in choices.names("experiments") if _note(name) != APART)
+    return tuple(sorted(map(_read, names), key=lambda one: (one.place, one.name)))
+
+
+def _note(name: str) -> str:
+    return choices.note("experiments", name, NOTE)
 
 
 def _read(name: str) -> Experiment:
-    file = CONF / "experiments" / f"{name}.yaml"
-    tree: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    swept = {key: value.split(",") for key, value in tree["hydra"]["sweeper"]["params"].items()}
-    overrides = {k: v for row in tree.get("defaults", []) for k, v in row.items()}
-    scales = swept.get("scale", [overrides.get("override /scale", "S256")])
-    nets = swept.get("net") or [
-        f"{arch}-{scale}" for arch, scale in itertools.product(swept["arch"], scales)
-    ]
-    tests = tree.get("test", ["single_scale"])
-    if name == "test_scale":
-        tests = ["each_scale"]
-    if name == "fusion":
-        tests = ["multi_scale", "multi_crop", "multi_crop_dense"]
-    return Experiment(name, first_comment(file), tuple(nets), tuple(tests))
+    file = choices.read("experiments", name)
+    shown = _shown(name)
+    return Experiment(
+        name,
+        file.comment,
+        tuple(_nets(file)),
+        tests=tuple(shown.get("tests") or file.values.get("test", [TABLE3])),
+        place=shown.get("place", math.inf),
+        figures=tuple(shown.get("figures", ())),
+        ensembles=shown.get("ensembles", False),
+    )
+
+
+def _shown(name: str) -> dict[str, Any]:
+    """What the comment of an experiment says, its keys and their types checked."""
+    where = f"conf/experiments/{name}.yaml, # {NOTE}:"
+    kinds: dict[str, Any] = {
+        "place": (int, float),
+        "tests": list,
+        "figures": list,
+        "ensembles": bool,
+    }
+    try:
+        said = yaml.safe_load(_note(name) or "{}")
+    except yaml.YAMLError as error:
+        raise RequestError(f"{where} {one_line(error)}") from None
+    if not isinstance(said, dict) or not said.keys() <= kinds.keys():
+        raise RequestError(f"{where} {said}: expected {APART}, or some of {', '.join(kinds)}")
+    for key, value in said.items():
+        if not isinstance(value, kinds[key]):
+            raise RequestError(f"{where} {key} cannot be {value}")
+    for test in said.get("tests", []):
+        if test not in PROTOCOLS:
+            raise RequestError(f"{where} {test} is none of {', '.join(PROTOCOLS)}")
+    return said
+
+
+def _nets(file: choices.Choice) -> list[str]:
+    """The labels of the nets that an experiment sweeps, as `net_label` makes them."""
+    if "net" in file.swept:
+        return file.swept["net"]
+    usual = choices.config()
+    parts = []
+    for key, silent in (("arch", None), ("scale", None), ("finetune", "all"), ("init", OWN)):
+        chosen = file.values.get(key) or file.chosen.get(key) or usual.chosen.get(key, silent)
+        parts.append(["" if one == silent else one for one in file.swept.get(key, [str(chosen)])])
+    return ["-".join(filter(None, words)) for words in itertools.product(*parts)]
 
 
 def commands_of(name: str, comparison: Comparison) -> list[str]:
@@ -73,18 +126,20 @@ def commands_of(name: str, comparison: Comparison) -> list[str]:
 
 
 def measured_nets(experiment: Experiment, comparison: Comparison) -> list[str]:
-    """The experiment's nets that a setting has runs of."""
+    """The nets of an experiment that were run in a setting."""
     return [net for net in experiment.nets if comparison.plain(net) in comparison.nets]
 
 
 def compared_nets(experiment: Experiment, comparison: Comparison) -> list[str]:
-    """The experiment's nets and, where it is about them, their ensembles."""
-    fused = comparison.fused if experiment.name == "fusion" else []
+    """The nets of an experiment and, where it is about ensembles, those of its setting."""
+    fused = comparison.fused if experiment.ensembles else []
     return [*experiment.nets, *dict.fromkeys(one.net for one in fused)]
 
 
-def present(experiment: Experiment, comparison: Comparison, judged: pd.DataFrame) -> bool:
-    """Whether there is something to compare: a claim, or most of the experiment's nets.
+def is_shown(experiment: Experiment, comparison: Comparison, judged: pd.DataFrame) -> bool:
+    """Whether the report has a section about an experiment.
+
+    It does where a claim of the experiment was judged, or where most of its nets were measured.
 
     Args:
         experiment: the experiment.
@@ -112,7 +167,7 @@ def table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
             rows.append(
                 {
                     "net": net_title(net),
-                    "test": test.replace("_", " "),
+                    "test": PROTOCOLS[test].title,
                     "error here (%)": cell(comparison, net, test),
                     "seeds": str(seeds or "-"),
                     "paper (%)": percent(published.error_of(test, net, "top1_error")),
@@ -136,7 +191,7 @@ def _curve_table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame
 
 
 def claim_table(judged: pd.DataFrame, short: bool = False) -> pd.DataFrame:
-    """The claims for readers: both differences in points, intervals, n, verdict.
+    """A table of claims for readers: the paper's difference and ours, its interval, n, the verdict.
 
     Args:
         judged: a row for each claim, as in `claims.csv`.

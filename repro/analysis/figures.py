@@ -15,15 +15,13 @@ from repro.analysis.drawing import STYLE, WIDTH, Drawn, drawn
 from repro.analysis.learning import learning_curves
 from repro.analysis.settings import Comparison
 from repro.protocol.scales import PICTURED
-from repro.store.runs import Run
+from repro.store.runs import CROPS, Run
 
 
 def figures(comparison: Comparison) -> list[Drawn]:
     """The figures of a setting that it has something for."""
-    drawers: list[Callable[[Comparison], Drawn | None]]
-    drawers = [error_against_depth, errors, learning_curves, training_crops]
     with mpl.rc_context(STYLE):
-        found = [drawer(comparison) for drawer in drawers]
+        found = [drawer(comparison) for drawer in OF_SETTING.values()]
     return [figure for figure in found if figure is not None]
 
 
@@ -56,8 +54,17 @@ def _picture(run: Run) -> NDArray[np.uint8] | None:
     from PIL import Image
 
     try:
-        with Image.open(run.folder / "crops.png") as file:
+        with Image.open(run.folder / CROPS) as file:
             return np.asarray(file.convert("RGB"))
     except Exception:
         # As with views, there are many ways to be damaged, or to be too large.
         return None
+
+
+OF_SETTING: dict[str, Callable[[Comparison], Drawn | None]] = {
+    "error-against-depth": error_against_depth,
+    "errors": errors,
+    "learning-curves": learning_curves,
+    "training-crops": training_crops,
+}
+"""What is drawn of every setting, by the figure's name."""

@@ -52,7 +52,7 @@ Finder = Callable[[Contrast, Rule, Comparison], Finding | None]
 
 
 def of_errors(contrast: Contrast, rule: Rule, comparison: Comparison) -> Finding | None:
-    """The difference of two sides' errors, or of their rises."""
+    """What a claim about errors finds: the difference of two sides' errors, or of their rises."""
     pooled = pool(contrast, comparison)
     if pooled is None:
         return None
@@ -125,7 +125,9 @@ def learned(run: Run) -> bool:
 
 
 def of_counts(contrast: Contrast, rule: Rule, comparison: Comparison) -> Finding | None:
-    """The shares of runs that learn, in points: all seeds of the left nets and of the right ones.
+    """What a claim about learning finds: the difference of two shares of runs that learn (points).
+
+    All seeds of the left nets are compared with all seeds of the right ones.
 
     It is about the configuration, of which each run is a sample, even where there is one. The
     interval is Newcombe's; see `_of_shares` for the verdict.

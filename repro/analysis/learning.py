@@ -23,11 +23,9 @@ from repro.analysis.drawing import (
     legend,
 )
 from repro.analysis.settings import Comparison
-from repro.analysis.tables import SCALES, in_order, scale_label
-from repro.config.choices import choice
-from repro.store.runs import Run
-
-LOG = "log.csv"
+from repro.analysis.tables import in_order, scale_label
+from repro.config.choices import choice, names
+from repro.store.runs import LOG, Run
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,8 @@ class Stage:
     @property
     def control(self) -> bool:
         """It trains on at its parent's S, for comparison."""
-        return self.parent is not None and _range(self.scale) == _range(self.parent)
+        own = _range(self.scale)
+        return own is not None and self.parent is not None and own == _range(self.parent)
 
     @property
     def colour(self) -> str:
@@ -58,7 +57,7 @@ class Stage:
 
 
 def _range(scale: str) -> tuple[int, int] | None:
-    if scale not in SCALES:
+    if scale not in names("scale"):
         return None
     tree = choice("scale", scale)
     return tree["smin"], tree["smax"]
@@ -129,7 +128,13 @@ def _by_epoch(stage: Stage, column: str) -> pd.DataFrame:
 
 
 def _end(scale: str | None, stages: dict[str, Stage], after: tuple[str, ...] = ()) -> int:
-    """The epochs until a stage ends, of the seed that was trained longest; None: no stage."""
+    """The epochs until a stage ends, of the seed that was trained longest.
+
+    Args:
+        scale: of the stage; None: there is none, which ends at once.
+        stages: of one net, by training scale.
+        after: the stages that start from this one.
+    """
     # Configurations written by hand may name each other as parents.
     if scale is None or scale in after:
         return 0
@@ -137,11 +142,11 @@ def _end(scale: str | None, stages: dict[str, Stage], after: tuple[str, ...] = (
     if stage is not None:
         return stage.epochs + _end(stage.parent, stages, (*after, scale))
     # Its run is gone from the store: what it started from may still be there.
-    return _end(choice("scale", scale).get("parent") if scale in SCALES else None, stages)
+    return _end(choice("scale", scale).get("parent") if scale in names("scale") else None, stages)
 
 
 def _marks(stages: Sequence[Stage]) -> dict[str, Line2D]:
-    known = list(SCALES)
+    known = list(names("scale"))
     found = {stage.scale: stage for stage in stages}
     marks = {}
     for scale in sorted(found, key=lambda name: (found[name].control, _rank(name, known))):

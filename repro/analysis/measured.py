@@ -84,7 +84,7 @@ class Measured:
             return None
         if not all(published.is_table1(run.config.arch) for run in self.runs):
             return None
-        if PROTOCOLS[self.protocol].scales == "each":
+        if not PROTOCOLS[self.protocol].one_number:
             return None
         return published.error_of(self.protocol, self.net, metric)
 

@@ -11,12 +11,9 @@ from repro.analysis.sides import Pair, Side
 from repro.arch.geometry import LRN_WINDOW, geometry, lrn_channels
 from repro.arch.layers import at_full_size
 from repro.config.schema import Config
-from repro.protocol.protocols import PROTOCOLS, readings
+from repro.protocol.protocols import KINDS, PROTOCOLS, readings
 from repro.protocol.scales import pixels
 from repro.store.runs import Run
-
-WHOLE_IMAGE = {"dense", "windows"}
-"""Kinds of views whose windows lie where the score map's cells do."""
 
 
 def obstacle(pairs: Iterable[Pair], comparison: Comparison) -> str:
@@ -51,8 +48,8 @@ def _scales(side: Side, config: Config) -> set[int]:
 
 
 def overhang(side: Side, comparison: Comparison) -> str:
-    """Windows that hang over the image by a larger share of the crop than the paper's."""
-    if not WHOLE_IMAGE & set(PROTOCOLS[side.test].kinds):
+    """Says so where the last window hangs over the image by a larger share than the paper's."""
+    if not any(KINDS[kind].on_score_map for kind in PROTOCOLS[side.test].kinds):
         return ""
     for config in (run.config for run in _runs(side, comparison)):
         here = as_run(config, comparison.classes)
@@ -69,7 +66,7 @@ def overhang(side: Side, comparison: Comparison) -> str:
 
 
 def native_size(pair: Pair, comparison: Comparison) -> str:
-    """Sides that differ in S or Q, of which one is above the size the images came in."""
+    """Says so where the sides differ in S or Q and the images have fewer pixels than the larger."""
     used = [_scales_used(side, comparison) for side in pair.sides]
     first = _runs(pair.left, comparison)[0]
     native = first.result["data"].get("smallest_side")
@@ -94,7 +91,7 @@ def _scales_used(side: Side, comparison: Comparison) -> tuple[frozenset[int], fr
 
 
 def normalised_over_all(side: Side, comparison: Comparison) -> str:
-    """Local response normalisation over all channels that there are."""
+    """Says so where local response normalisation sums over all channels of a map."""
     for run in _runs(side, comparison):
         config = run.config
         here = lrn_channels(as_run(config, comparison.classes))

@@ -11,8 +11,8 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown.extensions.toc import slugify
 
-from repro.analysis import answer, built, tables
-from repro.analysis.ablations import figure_of
+from repro.analysis import answer, built, ran, tables
+from repro.analysis.ablations import figures_of
 from repro.analysis.claims import claims, judge
 from repro.analysis.deviations import not_covered, open_choices
 from repro.analysis.drawing import Drawn
@@ -21,7 +21,7 @@ from repro.analysis.experiments import (
     claim_table,
     commands_of,
     experiments,
-    present,
+    is_shown,
     sentence,
 )
 from repro.analysis.experiments import table as experiment_table
@@ -32,7 +32,6 @@ from repro.analysis.replications import depth_gains, replications
 from repro.analysis.settings import Comparison, Setting
 from repro.analysis.verdict_grid import verdicts_figure
 from repro.store.identity import base
-from repro.store.runs import Run
 
 PAPER_TABLES = {
     3: ("one test scale", "Q = S for fixed S, Q = 384 for jittered S; dense evaluation."),
@@ -50,8 +49,6 @@ SPREAD = (
 )
 PICTURES = {3: "errors"}
 """The figure that stands under a table of Section 4, of all protocols."""
-SECTION_PICTURES = {"depth": "error-against-depth"}
-"""The figure of an experiment that is drawn without asking for it."""
 SYNTAX = re.compile(r"[\\`*<|]|&(?=#?\w+;)|(?<=\])[(\[]|(?<![^\W_])_|_(?![^\W_])")
 """What is HTML or Markdown within a line. Brackets are not unless others follow them."""
 ENTITIES = {"<": "&lt;", "&": "&amp;"}
@@ -88,11 +85,11 @@ class Part:
             Section(
                 experiment,
                 experiment_table(experiment, comparison),
-                figure_of(experiment, comparison),
+                figures_of(experiment, comparison),
                 self.claims[self.claims.experiment == experiment.name],
             )
             for experiment in experiments()
-            if present(experiment, comparison, self.claims)
+            if is_shown(experiment, comparison, self.claims)
         ]
         sentences = {claim.claim: claim.text for claim in claims()}
         about = (draw(self.claims, sentences) for draw in (primary_figure, verdicts_figure))
@@ -111,7 +108,7 @@ class Part:
             "depth-gains": depth_gains(),
             "replications": replications(),
             "kept": built.kept(runs[0]),
-            "deviations": tables.departures(comparison),
+            "deviations": ran.departures(comparison),
             "table1": built.configurations(),
             "table2": built.counted(runs),
             "stacks": built.stacks(),
@@ -122,8 +119,8 @@ class Part:
             "geometry": built.geometries(runs[0]),
             **{f"experiment-{s.experiment.name}": s.table for s in self.sections},
             "claims": claim_table(self.claims),
-            "runs": tables.what_ran(runs),
-            "environment": environment(runs),
+            "runs": ran.what_ran(runs),
+            "environment": ran.environment(runs),
         }
 
     @property
@@ -202,7 +199,7 @@ class Part:
     def _section(self, section: Section) -> dict[str, Any]:
         name, table = section.experiment.name, table_markdown(section.table)
         shown = [drawn.name for drawn in section.drawn]
-        shown += sorted(self._drawn_names & {SECTION_PICTURES.get(name, name)})
+        shown += [one for one in section.experiment.figures if one in self._drawn_names - {*shown}]
         if section.table.empty:
             fills = "` and `".join(commands_of(name, self.comparison))
             table = f"Measured so far is only what these claims compare; the rest is `{fills}`."
@@ -238,32 +235,6 @@ def plain(text: object) -> str:
     return SYNTAX.sub(lambda found: ENTITIES.get(found[0], f"\\{found[0]}"), str(text))
 
 
-def environment(runs: Sequence[Run]) -> pd.DataFrame:
-    """Machine, versions and commit of the runs; where they differ, all that occurred."""
-    words = {
-        "machine": ("machine", "cpu", "device"),
-        "cores, threads, workers": ("cores", "threads", "workers"),
-        "Python, torch, torchvision, numpy": ("python", "torch", "torchvision", "numpy"),
-        "commit": ("git_commit",),
-        "finished": ("finished",),
-    }
-    rows = []
-    for label, keys in words.items():
-        found = dict.fromkeys(
-            ", ".join(_known(run.result["environment"].get(key)) for key in keys)
-            + (", changed" if label == "commit" and run.result["environment"]["git_dirty"] else "")
-            for run in runs
-        )
-        shown = sorted(found)
-        text = " | ".join(shown) if len(shown) < 4 else f"{shown[0]} to {shown[-1]}"
-        rows.append({"what": label, "value": text.replace("|", "/")})
-    return pd.DataFrame(rows)
-
-
-def _known(value: object) -> str:
-    return "-" if value is None else str(value)
-
-
 def in_order(parts: Sequence[Part]) -> list[Part]:
     """The setting that decides most primary claims first."""
     return sorted(parts, key=lambda part: -answer.decided(part.claims))
@@ -290,7 +261,7 @@ def markdown(parts: Sequence[Part], unfinished: list[tuple[str, str]]) -> tuple[
 
 def _is_the_papers(part: Part) -> bool:
     named = base(part.setting.data) == "imagenet"
-    return named and part.setting.size == "paper" and part.comparison.thousand
+    return named and part.setting.size == "paper" and part.comparison.has_1000_classes
 
 
 def _data_words(part: Part) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from repro.paper import published
+from repro.protocol.protocols import TABLE3
 
 PAIRS = (("A", "B"), ("B", "D"), ("D", "E"))
 """Neighbours in depth among the nets that others trained, the shallower first (Section 4.1)."""
@@ -18,7 +19,7 @@ def replications() -> pd.DataFrame:
     """A row for each net of others, its errors in percent, beside Table 3's at S=256."""
     rows = []
     for theirs in published.replications():
-        paper = published.error_of("single_scale", f"{theirs['net']}-S256", "top1_error")
+        paper = published.error_of(TABLE3, f"{theirs['net']}-S256", "top1_error")
         rows.append(
             {
                 "net": theirs["net"],

@@ -6,13 +6,10 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from typing import Any
-
-import yaml
+from functools import cached_property
 
 from repro.analysis.measured import Measured, fuse, measure, members, net_label, usual_init
-from repro.config.choices import CONF, choice
+from repro.config import choices
 from repro.config.schema import Config
 from repro.paper import published
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings
@@ -21,7 +18,6 @@ from repro.store.ranks import FOLDER as RANKS
 from repro.store.runs import Run
 
 Words = tuple[str, ...]
-INITS = tuple(sorted(file.stem for file in (CONF / "init").glob("*.yaml")))
 
 
 @dataclass(frozen=True, order=True)
@@ -39,7 +35,7 @@ class Setting:
 
     @property
     def slug(self) -> str:
-        """For names of files."""
+        """The setting in letters that the name of a file may have."""
         words = (self.data, self.size, self.recipe, self.precision)
         return "-".join(words).replace("=", "-").replace("+", "-").replace(".", "_")
 
@@ -93,7 +89,7 @@ class Comparison:
         return int(self.runs[0].result["data"]["classes"])
 
     @property
-    def thousand(self) -> bool:
+    def has_1000_classes(self) -> bool:
         """As many classes as the paper: only then its top-5 errors stand beside ours."""
         return self.classes == published.CLASSES
 
@@ -114,7 +110,7 @@ class Comparison:
         return found
 
     def cells(self, net: str, protocol: str, q: str | None = None) -> list[Measured]:
-        """What one net or ensemble gave by one protocol, a seed each.
+        """The measurements of one net or ensemble by one protocol, one for each seed.
 
         Args:
             net: a label, or several joined by `+`.
@@ -167,7 +163,7 @@ class Comparison:
     def _init_of(self, net: str) -> str:
         """The initialisation that a command must name for a net; empty: the recipe's own."""
         said = net.rsplit("-", 1)[1]
-        if said in INITS:
+        if said in choices.names("init"):
             return said
         starts_others = net.rsplit("-", 1)[0] == self.usual.copy_from
         usual = base(self.usual.name)
@@ -235,41 +231,27 @@ def _asked(run: Run, label: str) -> tuple[str, Words]:
     return label, tuple(words)
 
 
-@lru_cache
-def _config() -> dict[str, Any]:
-    tree: dict[str, Any] = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))
-    return tree
-
-
-def _defaults() -> dict[str, str]:
-    groups: dict[str, str] = {}
-    for row in _config()["defaults"]:
-        if isinstance(row, dict):
-            groups |= row
-    return groups
-
-
 def command(run: Run, wanted: Sequence[str], tests: Sequence[str] = ()) -> str:
-    """The command line that makes what is wanted in the setting and the store of a run.
+    """The command line that runs something in the setting and the store of a run.
 
     Args:
         run: a run of that setting.
         wanted: words such as `net=D-jitter` or `experiments=depth`.
         tests: the protocols wanted.
     """
-    defaults, like = _defaults(), run.config
+    defaults, like = choices.config(), run.config
     words = ["python", "-m", "repro.run", *wanted]
     for group in ("size", "data", "recipe"):
         name = base(getattr(like, group).name)
-        if name != defaults[group]:
+        if name != defaults.chosen[group]:
             words.append(f"{group}={name}")
         for key, value in changes(like, group).items():
             words.append(f"{group}.{key}={'null' if value is None else value}")
-    if like.data.root != choice("data", base(like.data.name)).get("root", "data"):
+    if like.data.root != choices.choice("data", base(like.data.name)).get("root", "data"):
         words.append(f"data.root={like.data.root}")
     if like.precision != "float32":
         words.append(f"precision={like.precision}")
-    if set(tests) - set(_config()["test"]):
+    if set(tests) - set(defaults.values["test"]):
         words.append(f"test=[{','.join(tests)}]")
     store = run.folder.parent
     # What a report keeps of runs is no store to train in.

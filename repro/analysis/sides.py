@@ -30,8 +30,8 @@ class Side:
     """Its rise above the mean error over these."""
 
     @property
-    def how(self) -> str:
-        """Test and scales, as in `each_scale@256,512 above @384`."""
+    def testing(self) -> str:
+        """The protocol and its test scales, as in `each_scale@256,512 above @384`."""
         words = self.test + (f"@{','.join(map(str, self.q))}" if self.q else "")
         return words + (f" above @{','.join(map(str, self.above))}" if self.above else "")
 
@@ -68,12 +68,12 @@ class Contrast:
 
     @property
     def same_nets(self) -> bool:
-        """The same nets, tested differently."""
+        """Whether both sides have the same nets, tested in two ways."""
         return all(pair.left.net == pair.right.net for pair in self.pairs)
 
     @property
     def fused(self) -> bool:
-        """An ensemble stands on one side."""
+        """Whether an ensemble stands on one side."""
         return any(len(members(side.net)) > 1 for pair in self.pairs for side in pair.sides)
 
     @property
@@ -93,18 +93,18 @@ class Contrast:
 
 
 def side_words(sides: Iterable[Side]) -> str:
-    """One side of several pairs, as in `B-S256,D-S256/single_scale`."""
+    """The words for one side of several pairs, as in `B-S256,D-S256/single_scale`."""
     nets: dict[str, list[str]] = {}
     for side in sides:
-        nets.setdefault(side.how, []).append(side.net)
+        nets.setdefault(side.testing, []).append(side.net)
     return ", ".join(
-        "/".join(word for word in (",".join(dict.fromkeys(group)), how) if word)
-        for how, group in nets.items()
+        "/".join(word for word in (",".join(dict.fromkeys(group)), testing) if word)
+        for testing, group in nets.items()
     )
 
 
 def errors_of(side: Side, comparison: Comparison) -> Errors:
-    """What a side gave, for every seed that has it; a rise is a difference of errors."""
+    """The error of each test image on one side, by seed; a rise is a difference of errors."""
     if not side.q:
         return _errors(_measured(side, comparison))
     at = {q: _errors(comparison.cells(side.net, side.test, str(q))) for q in (*side.q, *side.above)}
@@ -193,7 +193,10 @@ def _ways(pair: Pair, comparison: Comparison) -> tuple[Pair, ...]:
 def pooled_words(
     contrast: Contrast, used: Sequence[Pair], missing: Sequence[Pair], apart: Sequence[Pair] = ()
 ) -> str:
-    """As in `C-jitter - C-S256; not run: E-jitter - E-S256`; empty for a contrast of one pair.
+    """The pairs behind a number, as in `C-jitter - C-S256; not run: E-jitter - E-S256`.
+
+    Empty for a contrast of one pair.
+
 
     Args:
         contrast: what is compared.

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 import pandas as pd
 
 from repro.analysis.built import TABLE1, as_run
-from repro.analysis.deviations import deviations
 from repro.analysis.measured import members, spread
 from repro.analysis.settings import Comparison
 from repro.arch.cost import cost
-from repro.config.choices import CONF
+from repro.config.choices import choice, names
 from repro.paper import published
-from repro.protocol.protocols import ONE_NUMBER
-from repro.store.runs import Run
+from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, TABLE3, summarised
 
 OPEN = "not run"
 
 
 def depth(comparison: Comparison) -> pd.DataFrame:
-    """The nets in one look, by one test scale: those at S=256, or all where none is."""
+    """The summary of the nets at one test scale: those trained at S=256, or all where none was."""
     nets, every = comparison.nets, ordered(comparison)
     at_256 = [net for net in every if net == f"{nets[net][0].config.arch.name}-S256"]
-    tests = {"centre": "test error, centre crop (%)", "single_scale": "test error, dense (%)"}
-    tests = {test: title for test, title in tests.items() if comparison.tested(test)}
+    tests = {
+        one.name: f"test error, {one.method} (%)"
+        for one in summarised()
+        if one.scales == "one" and comparison.tested(one.name)
+    }
     rows = []
     for net in at_256 or every:
         built = as_run(nets[net][0].config, comparison.classes)
@@ -39,14 +41,14 @@ def depth(comparison: Comparison) -> pd.DataFrame:
         }
         row |= {title: cell(comparison, net, test) for test, title in tests.items()}
         if comparison.has_papers_nets:
-            theirs = published.error_of("single_scale", net, "top1_error")
+            theirs = published.error_of(TABLE3, net, "top1_error")
             row["paper, ImageNet, 1000 classes (%)"] = percent(theirs)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def cell(comparison: Comparison, net: str, protocol: str) -> str:
-    """An error, and which of the net's runs did not train: a mean must not hide them."""
+    """The words of a cell: the error of a net, and how many of its runs did not train."""
     cells = comparison.cells(net, protocol)
     runs = comparison.nets.get(comparison.plain(net), [])
     ended = Counter(str(run.result["outcome"]) for run in runs)
@@ -57,7 +59,7 @@ def cell(comparison: Comparison, net: str, protocol: str) -> str:
 
 
 def in_order(arch: str) -> tuple[int, str]:
-    """Sorts configurations as Table 1 does, others after them by name."""
+    """The place of a configuration for sorting: as in Table 1, all others after it by name."""
     return (TABLE1.index(arch) if arch in TABLE1 else len(TABLE1), arch)
 
 
@@ -88,7 +90,7 @@ def errors(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[str]
             continue
         row["top-1 paper (%)"] = percent(theirs["top1_error"])
         row["top-5 paper (%)"] = percent(theirs["top5_error"])
-        rows.append({"method": METHODS[protocol]} | row if number == 5 else row)
+        rows.append({"method": PROTOCOLS[protocol].method} | row if number == 5 else row)
     return pd.DataFrame(rows), _commands(missing, comparison)
 
 
@@ -103,17 +105,10 @@ def _row(comparison: Comparison, net: str, protocol: str, q: str) -> dict[str, s
     here = cell(comparison, net, protocol)
     arch, s = split(net)
     row = {"net": arch, "S": s, "Q": q, "top-1 here (%)": here}
-    if comparison.thousand:
+    if comparison.has_1000_classes:
         top5 = [error for one in cells if (error := one.error("top5_error")) is not None]
         row["top-5 here (%)"] = f"{sum(top5) / len(top5):.1f}" if top5 else here
     return row | {"seeds": str(len(cells)) if cells else "-"}
-
-
-METHODS = {
-    "multi_scale": "dense",
-    "multi_crop": "multi-crop",
-    "multi_crop_dense": "multi-crop & dense",
-}
 
 
 def ensembles(comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
@@ -140,7 +135,7 @@ def ensembles(comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
             {
                 "ensemble": theirs.get("system", "asked for"),
                 "members": " + ".join(members(ensemble)),
-                "method": METHODS.get(protocol, protocol.replace("_", " ")),
+                "method": _method(protocol),
                 "top-1 here (%)": str(spread(cells)) if cells else "a member diverged",
                 "seeds": str(len(cells)) if cells else "-",
                 "top-1 paper (%)": percent(theirs.get("top1_error")),
@@ -150,28 +145,25 @@ def ensembles(comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
     return pd.DataFrame(rows), _commands(missing, comparison)
 
 
+def _method(protocol: str) -> str:
+    """As Table 6 names it; a protocol that averages no test scales by its own name."""
+    asked = PROTOCOLS[protocol]
+    return asked.method if asked.scales == "several" else asked.legend
+
+
 def percent(error: float | None) -> str:
     """An error in percent as the paper writes it, or a dash."""
     return "-" if error is None else f"{error:.1f}"
-
-
-MEASURED_OF_TABLE7 = {
-    "VGG, 2 nets, multi-crop & dense": ("D-jitter+E-jitter", "multi_crop_dense"),
-    "VGG, 1 net, multi-crop & dense": ("E-jitter", "multi_crop_dense"),
-    "VGG, 7 nets (submission), dense": (published.rows(6)[0]["members"], "multi_scale"),
-    "Krizhevsky et al., 1 net": ("alexnet-S256", "single_scale"),
-}
 
 
 def others(comparison: Comparison) -> pd.DataFrame:
     """Table 7: other systems as the paper gives them, and which of them were measured here."""
     rows = []
     for theirs in published.rows(7):
-        net, protocol = MEASURED_OF_TABLE7.get(theirs["system"], (None, ""))
         here = "published only"
-        if net is not None:
-            here = cell(comparison, net, protocol)
-            here += f" ({protocol.replace('_', ' ')})" if here != OPEN else ""
+        if theirs["members"] is not None:
+            here = cell(comparison, theirs["members"], theirs["protocol"])
+            here += f" ({PROTOCOLS[theirs['protocol']].title})" if here != OPEN else ""
         rows.append(
             {
                 "system": theirs["system"],
@@ -184,25 +176,28 @@ def others(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-SCALES = {
-    "S256": "256",
-    "S384": "384",
-    "jitter": "[256; 512]",
-    "S256_on": "256, trained on",
-    "S384_on": "384, trained on",
-    "S224": "224",
-}
-
-
 def scale_label(scale: str) -> str:
-    """S as the paper writes it."""
-    return SCALES.get(scale, scale)
+    """S as the paper writes it; a scale that is no file of `conf/scale/` by its name."""
+    return _scale_labels().get(scale, scale)
+
+
+@lru_cache
+def _scale_labels() -> dict[str, str]:
+    files = {name: choice("scale", name) for name in names("scale")}
+    found = {}
+    for name, own in files.items():
+        ends = own["smin"], own["smax"]
+        found[name] = str(ends[0]) if ends[0] == ends[1] else f"[{ends[0]}; {ends[1]}]"
+        before = files.get(str(own.get("parent")))
+        if before is not None and ends == (before["smin"], before["smax"]):
+            found[name] += ", trained on"
+    return found
 
 
 def split(net: str) -> tuple[str, str]:
-    """A net's label as (what it is, S as the paper writes it)."""
+    """A net's label in two parts for tables: what it is, and S as the paper writes it."""
     words, notes = net.split("-"), []
-    while len(words) > 2 and (words[-1] == "fc" or (CONF / "init" / f"{words[-1]}.yaml").is_file()):
+    while len(words) > 2 and words[-1] in ("fc", *names("init")):
         notes.append("FC layers tuned" if words[-1] == "fc" else f"init {words[-1]}")
         words.pop()
     return ", ".join(["-".join(words[:-1]), *reversed(notes)]), scale_label(words[-1])
@@ -213,47 +208,7 @@ def net_title(net: str) -> str:
     if len(members(net)) > 1:
         return " + ".join(members(net))
     arch, scale = split(net)
-    return f"{arch}, S={scale}" if scale in SCALES.values() else f"{arch}, {scale}"
-
-
-def what_ran(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row for each run: how it ended, how long it took, where it lies."""
-    rows = []
-    for run in runs:
-        result = run.result
-        speed, error = result["images_per_second"], result["validation_error"]
-        rows.append(
-            {
-                "run": run.name,
-                "outcome": result["outcome"],
-                "epochs": str(result["epochs"]),
-                "validation error (%)": "-" if error is None else f"{error:.1f}",
-                "time (s)": f"{result['seconds']:.0f}",
-                "images/s": "-" if speed is None else f"{speed:.0f}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def departures(comparison: Comparison) -> pd.DataFrame:
-    """What departs from the paper, a row each, with the runs that it holds for."""
-    found: dict[tuple[str, str, str], list[str]] = {}
-    for run in comparison.runs:
-        label = net_title(comparison.label(run))
-        for row in deviations(run):
-            found.setdefault(row, []).append(label)
-    rows = [
-        {
-            "section": section,
-            "here": here,
-            "the paper": paper,
-            "runs": "all"
-            if len(set(labels)) == len(comparison.nets)
-            else ", ".join(dict.fromkeys(labels)),
-        }
-        for (section, here, paper), labels in found.items()
-    ]
-    return pd.DataFrame(rows)
+    return f"{arch}, S={scale}" if scale in _scale_labels().values() else f"{arch}, {scale}"
 
 
 def protocols(comparison: Comparison) -> pd.DataFrame:
@@ -265,6 +220,6 @@ def protocols(comparison: Comparison) -> pd.DataFrame:
     for net in ordered(comparison):
         arch, scale = split(net)
         row = {"net": arch, "S": scale}
-        row |= {f"{name.replace('_', ' ')} (%)": cell(comparison, net, name) for name in names}
+        row |= {f"{PROTOCOLS[name].title} (%)": cell(comparison, net, name) for name in names}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -15,18 +15,19 @@ from matplotlib.patches import Patch, Rectangle
 from repro.analysis.claims import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTABLE
 from repro.analysis.drawing import STYLE, WIDTH, Drawn, drawn
 
-LOOKS = {
+CELLS = {
     REPRODUCED: ("R", "#009E73", "white"),
     CONTRADICTED: ("C", "#D55E00", "white"),
     UNDECIDED: ("?", "#A6CEE8", "black"),
     UNTESTABLE: ("–", "#dde1e5", "black"),
 }
-"""Letter, colour of the cell, colour of the letter."""
-ASKED = {
+"""How a verdict's cell looks: its letter, the colour of the cell, the colour of the letter."""
+QUESTIONS = {
     "verdict_nets": "these\nnets",
     "verdict_configuration": "configu-\nration",
     "verdict_holm": "with\nHolm",
 }
+"""The columns of the grid: which column of the claims each shows, and its title."""
 CELL = 0.62
 """Inches; a row is as high as its sentence has lines."""
 ROW, LINE, FAMILY = 0.23, 0.15, 0.3
@@ -78,9 +79,9 @@ def _drawn(families: dict[str, list[Row]], sentences: dict[str, str]) -> Drawn:
             tall = _height(texts[row["claim"]])
             _row(axes, row, "\n".join(texts[row["claim"]]), place, tall)
             place += tall
-    for number, title in enumerate(ASKED.values()):
+    for number, title in enumerate(QUESTIONS.values()):
         axes.text(_left(number) + CELL / 2, -0.05, title, ha="center", va="bottom")
-    found = {row[key] for rows in families.values() for row in rows for key in ASKED}
+    found = {row[key] for rows in families.values() for row in rows for key in QUESTIONS}
     figure.legend(handles=_legend(found), loc="upper center", ncols=4, handlelength=1.4)
     return drawn("verdicts", _caption([row for rows in families.values() for row in rows]), figure)
 
@@ -91,7 +92,7 @@ def _height(text: Sequence[str]) -> float:
 
 def _left(column: int) -> float:
     """Where a column of cells begins, in inches."""
-    return WIDTH - 0.1 - CELL * (len(ASKED) - column)
+    return WIDTH - 0.1 - CELL * (len(QUESTIONS) - column)
 
 
 def _row(axes: Axes, row: Row, text: str, place: float, tall: float) -> None:
@@ -101,12 +102,12 @@ def _row(axes: Axes, row: Row, text: str, place: float, tall: float) -> None:
     axes.text(0.25, middle, text, weight="bold" if primary else "normal", **look)
     if primary:
         axes.plot(0.16, middle, marker="D", ms=4, color="black")
-    for number, key in enumerate(ASKED):
+    for number, key in enumerate(QUESTIONS):
         verdict = row[key]
         if key == "verdict_holm" and not primary:
             continue
         corner = (_left(number) + 0.02, place + 0.015)
-        letter, face, ink = LOOKS.get(verdict, ("", "white", "black"))
+        letter, face, ink = CELLS.get(verdict, ("", "white", "black"))
         box = Rectangle(corner, CELL - 0.04, tall - 0.03, fc=face, ec="#c4cbd1", lw=0.6)
         axes.add_patch(box)
         centre = _left(number) + CELL / 2
@@ -116,7 +117,7 @@ def _row(axes: Axes, row: Row, text: str, place: float, tall: float) -> None:
 def _legend(found: set[Any]) -> list[Patch]:
     return [
         Patch(fc=face, ec="#c4cbd1", label=f"{letter}  {verdict}")
-        for verdict, (letter, face, _) in LOOKS.items()
+        for verdict, (letter, face, _) in CELLS.items()
         if verdict in found
     ]
 

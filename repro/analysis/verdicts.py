@@ -16,7 +16,7 @@ ONE_SEED = "one seed says nothing about the configuration"
 
 @dataclass(frozen=True)
 class Rule:
-    """When a claim holds."""
+    """When a claim holds: by its kind, and by a margin."""
 
     kind: str
     """`better`, `no_improvement`, `equal_within`, `counts` or `cheaper`."""
@@ -24,7 +24,7 @@ class Rule:
     """In percent of the right side's value."""
 
     def edges(self, value: float) -> tuple[float, float]:
-        """Between which differences the claim holds.
+        """The two differences between which the claim holds.
 
         Args:
             value: the right side's, in the unit of the differences.

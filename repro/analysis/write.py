@@ -56,12 +56,12 @@ def write(
     with _beside(out) as beside:
         comparisons = by_setting(admitted(stores), fuse)
         _check_fuse(fuse, comparisons)
-        unfinished = [row for folder in stores for row in store.unfinished(folder)]
+        unfinished = [] if archive else _unfinished(stores)
         try:
             if archive:
                 keep(comparisons, beside / RUNS)
-                comparisons = by_setting(admitted([beside / RUNS]), fuse)
-                unfinished = []
+                # They were admitted by their views; what was just written needs no second look.
+                comparisons = by_setting(store.finished(beside / RUNS), fuse)
             parts = _parts(comparisons)
             _write_all(comparisons, parts, unfinished, beside)
             _put(beside, out)
@@ -72,6 +72,15 @@ def write(
         for part in parts
     )
     return f"{summaries}\n\n{(out / 'comparison.html').resolve()}"
+
+
+def _unfinished(stores: Sequence[Path]) -> list[tuple[str, str]]:
+    """The runs that no store has finished, each once."""
+    done = set[str]().union(*map(store.names, stores))
+    rows = {
+        name: reason for folder in reversed(stores) for name, reason in store.unfinished(folder)
+    }
+    return sorted((name, reason) for name, reason in rows.items() if name not in done)
 
 
 def _parts(comparisons: Sequence[Comparison]) -> list[Part]:

@@ -29,6 +29,10 @@ from repro.protocol.scales import PAPER_CROP
 CONV = re.compile(r"conv(\d+)-(\d+)(?:/(\d+))?(?:p(\d+))?(?:g(\d+))?")
 POOL = re.compile(r"maxpool(\d+)/(\d+)")
 FC = re.compile(r"FC-(\d+|classes)")
+LONGEST = 200
+"""Characters of a word that are said of one that cannot be read."""
+MOST_CELLS, MOST_CHANNELS = 1024, 1_000_000
+"""Of kernels, strides and paddings, and of channels: more is a slip of the keyboard."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +153,21 @@ def scaled(channels: int, width: float, word: str) -> int:
     return count
 
 
+def _up_to(most: int, *numbers: str | None) -> bool:
+    """Whether what was matched is no larger than `most`; what was not matched is not."""
+    # Python reads no number of thousands of digits.
+    return all(len(n) < 10 and int(n) <= most for n in numbers if n is not None)
+
+
 def _conv(
     word: str, match: re.Match[str], arch: Arch, width: float, inputs: int, block: int, place: int
 ) -> Conv:
+    cells, wide = (match[1], match[3], match[4]), (match[2], match[5])
+    if not (_up_to(MOST_CELLS, *cells) and _up_to(MOST_CHANNELS, *wide)):
+        raise RequestError(
+            f"{word[:LONGEST]} in block {block} of arch {arch.name}: expected a kernel, a stride "
+            f"and a padding up to {MOST_CELLS}, and up to {MOST_CHANNELS} channels"
+        )
     kernel, channels = int(match[1]), int(match[2])
     stride, groups = int(match[3] or 1), int(match[5] or 1)
     out = scaled(channels, width, word)
@@ -173,9 +189,10 @@ def _conv(
 
 def _pool(arch: Arch, block: int) -> Pool:
     match = POOL.fullmatch(arch.pool)
-    if match is None or int(match[1]) < 1 or int(match[2]) < 1:
+    known = match is not None and _up_to(MOST_CELLS, *match.groups())
+    if match is None or not known or int(match[1]) < 1 or int(match[2]) < 1:
         raise RequestError(
-            f"arch.pool={arch.pool}: expected maxpoolWINDOW/STRIDE, as in maxpool2/2"
+            f"arch.pool={arch.pool[:LONGEST]}: expected maxpoolWINDOW/STRIDE, as in maxpool2/2"
         )
     return Pool(int(match[1]), int(match[2]), block)
 
@@ -238,14 +255,15 @@ def _classifier(
     for place, word in enumerate(arch.fc, start=1):
         match = FC.fullmatch(word)
         last = place == len(arch.fc)
-        if match is None or last != (match[1] == "classes"):
+        units = None if match is None or last else match[1]
+        if match is None or last != (match[1] == "classes") or not _up_to(MOST_CHANNELS, units):
             raise RequestError(
-                f"arch.fc={','.join(arch.fc)}: expected FC-UNITS for each hidden layer "
-                "and FC-classes as the last"
+                f"arch.fc={','.join(arch.fc)[:LONGEST]}: expected FC-UNITS (up to "
+                f"{MOST_CHANNELS}) for each hidden layer and FC-classes as the last"
             )
-        units = classes if last else scaled(int(match[1]), width, word)
-        yield Linear(channels, side, units, hidden=not last)
-        channels, side = units, 1
+        outputs = classes if last else scaled(int(match[1]), width, word)
+        yield Linear(channels, side, outputs, hidden=not last)
+        channels, side = outputs, 1
 
 
 def read(

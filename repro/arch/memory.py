@@ -42,7 +42,17 @@ class Memory:
         return self.state + self.activations
 
 
-def training(net: Net, recipe: Recipe, precision: str, finetune: str = "all") -> Memory:
+LEFT = 0.1
+"""Share of a card's memory that is left to what libraries use while they compute a layer."""
+
+
+def training(
+    net: Net,
+    recipe: Recipe,
+    precision: str,
+    finetune: str = "all",
+    micro_batch: int | None = None,
+) -> Memory:
     """What training a net by a recipe holds in memory.
 
     Args:
@@ -50,6 +60,7 @@ def training(net: Net, recipe: Recipe, precision: str, finetune: str = "all") ->
         recipe: its batch and its optimiser.
         precision: of the run; weights are kept in float64 or float32.
         finetune: `all`, or `fc`: only the FC layers have gradients.
+        micro_batch: images that are computed at once; None: the batch.
     """
     number = 8 if precision == "float64" else 4
     copies = 2 if precision == "bf16" else 0
@@ -60,8 +71,21 @@ def training(net: Net, recipe: Recipe, precision: str, finetune: str = "all") ->
         weights=every * (number + copies),
         gradients=trained * number,
         optimiser=trained * number * moments,
-        activations=recipe.batch * _kept(net, ACTIVATION_BYTES[precision], finetune),
+        activations=min(recipe.batch, micro_batch or recipe.batch)
+        * _kept(net, ACTIVATION_BYTES[precision], finetune),
     )
+
+
+def largest_micro_batch(
+    net: Net, recipe: Recipe, precision: str, finetune: str, size: float
+) -> int:
+    """How many images of a batch fit at once into a card of `size` bytes; 0 where none does.
+
+    A tenth of the card is left free.
+    """
+    one = training(net, recipe, precision, finetune, micro_batch=1)
+    free = (1 - LEFT) * size - one.state
+    return max(0, min(recipe.batch, int(free // one.activations)))
 
 
 def _fc_parameters(net: Net) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from repro.arch.cost import cost, multiply_adds
 from repro.arch.geometry import map_side, score_map_side
 from repro.arch.layers import Net
@@ -34,13 +36,13 @@ def view(net: Net, looked_at: View) -> int:
 
     A photograph is longer than that square by the ratio of its sides, and so is what it costs.
     """
-    side = pixels(looked_at.q, net.crop)
-    match looked_at.kind:
-        case "dense":
-            return cost(net, side).flops
-        case "grid":
-            return GRID**2 * cost(net).flops
-        case "windows":
-            return score_map_side(net, side) ** 2 * cost(net).flops
-        case _:
-            return cost(net).flops
+    return OF_KIND[looked_at.kind](net, pixels(looked_at.q, net.crop))
+
+
+OF_KIND: dict[str, Callable[[Net, int], int]] = {
+    "dense": lambda net, side: cost(net, side).flops,
+    "grid": lambda net, side: GRID**2 * cost(net).flops,
+    "centre": lambda net, side: cost(net).flops,
+    "windows": lambda net, side: score_map_side(net, side) ** 2 * cost(net).flops,
+}
+"""Operations for one image of `side` pixels, by the kind of view (`repro.protocol.protocols`)."""

@@ -17,7 +17,7 @@ from repro.benchmark.training import config, network
 from repro.data.loader import normalise
 from repro.data.rescale import rescale, rescaled_shape
 from repro.data.split import Split
-from repro.evaluate.views import Prepare, compute
+from repro.evaluate.views import EvaluationOptions, Prepare, compute
 from repro.nets.dense import Dense
 from repro.nets.vgg import VGG
 from repro.protocol.protocols import View
@@ -108,7 +108,9 @@ def ours(net: VGG, q: int, images: list[Tensor], kind: str = "dense") -> Work:
 
     def work() -> float:
         for mirrored in (False, True):
-            compute(net, View(kind, q, mirrored), split, prepared(net), batch=BATCH, workers=0)
+            compute(
+                net, View(kind, q, mirrored), split, prepared(net), EvaluationOptions(batch=BATCH)
+            )
         return len(images)
 
     return work

@@ -14,8 +14,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from repro.benchmark.measure import Contest, Work, one_thread
-from repro.data.folders import ENDINGS
 from repro.data.images import FileImages, decode
+from repro.data.listing import ENDINGS
 from repro.data.loader import TrainingCrops, normalise
 from repro.data.prescaled import prescaled
 from repro.data.split import Split

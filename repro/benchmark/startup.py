@@ -15,9 +15,9 @@ from repro.benchmark.training import config
 from repro.experiment.request import resolve
 from repro.protocol.protocols import PROTOCOLS, views
 from repro.store import views as stored
-from repro.store.runs import hold
+from repro.store.runs import LOG, RESULT, hold
 from repro.store.views import Posteriors
-from repro.train.place import Place
+from repro.train.progress import Progress
 
 NETS = ("A", "A-LRN", "B", "C", "D")
 
@@ -77,14 +77,14 @@ def fifty_runs(folder: Path) -> None:
                 request.folder.mkdir()
                 held.write_config(request.config, request.record)
                 row = {"epoch": 1.0, "train_error": 9.0, "validation_error": 9.0}
-                held.write("log.csv", Place(rows=[row]).log())
+                held.write(LOG, Progress(rows=[row]).log())
                 wanted = {v for p in PROTOCOLS for v in views(p, settings.scale, mirror=False)}
                 for view in wanted:
                     values = random.dirichlet(np.ones(10), 500).astype(np.float32)
                     ids = np.array([f"{index:04d}" for index in range(500)])
                     made = Posteriors(values, np.arange(500) % 10, ids)
                     held.write(f"views/{view.name}.npz", stored.encode(made))
-                held.write_json("result.json", _result(request.name, request.identity))
+                held.write_json(RESULT, _result(request.name, request.identity))
 
 
 def _result(name: str, identity: str) -> dict[str, object]:

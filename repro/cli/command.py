@@ -23,6 +23,7 @@ from repro.config.schema import Config, typed
 from repro.errors import RequestError, RunError
 from repro.process.interruption import Interrupted
 from repro.store.files import check_writable
+from repro.store.leases import LOCKS
 
 if TYPE_CHECKING:
     from repro.experiment.request import Request
@@ -156,7 +157,8 @@ def _check_words(words: list[str]) -> None:
 
 def _make_stores(folders: set[str]) -> None:
     for folder in folders:
-        check_writable(Path(folder))
+        for place in (Path(folder), Path(folder) / LOCKS):
+            check_writable(place)
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -187,15 +189,17 @@ def _hydra(arguments: list[str], function: Callable[[Any], None]) -> None:
 
 
 def _checked(config: Config) -> Request:
+    from repro.experiment import machine
     from repro.experiment.request import resolve
     from repro.process.device import pick
-    from repro.process.distributed import world
+    from repro.process.distributed import process_group
+    from repro.track import trackers
 
     request = resolve(config)
+    trackers.check(config.track.name)
     for member in request.lineage():
         member.check_folder()
-    pick(request.config.device, world())
-    world().check(request.net)
+    machine.check(request, pick(request.config.device, process_group()))
     return request
 
 
@@ -254,11 +258,11 @@ def _show(requests: list[Request]) -> None:
 
 def _outcome(requests: list[Request], words: list[str]) -> int:
     """Say what became of the request, from the store; the exit status."""
-    from repro.store.runs import failure
+    from repro.store.runs import why_unfinished
 
     failed = [request for request in requests if not request.finished()]
     for request in failed:
-        reasons = (failure(member.folder) for member in request.lineage())
+        reasons = (why_unfinished(member.folder) for member in request.lineage())
         reason = next((reason for reason in reasons if reason), "it did not finish")
         print(f"failed: {request.name}: {reason}", file=sys.stderr)
     done = f"{len(requests) - len(failed)} of {len(requests)} runs finished"

@@ -5,8 +5,13 @@ from __future__ import annotations
 from repro.config.choices import CONF, first_comment
 
 
-def text(introduction: str) -> str:
-    """The help: what the command does, every group with its choices, every scalar."""
+def text(introduction: str, protocols: list[str]) -> str:
+    """The help: what the command does, every group with its choices, every scalar.
+
+    Args:
+        introduction: what the command does.
+        protocols: a line for each choice of `test`.
+    """
     parts = [introduction.strip(), "", "Groups, as GROUP=CHOICE (* the default):"]
     lines = (CONF / "config.yaml").read_text(encoding="utf-8").splitlines()
     for group, default in [*_defaults(lines), ("hydra/launcher", "basic")]:
@@ -18,6 +23,7 @@ def text(introduction: str) -> str:
             parts.append(f"  {mark} {file.stem:<{width}}  {first_comment(file)}")
     parts += ["", "Scalars, as KEY=VALUE:", ""]
     parts += [f"    {line}" if line else "" for line in _scalars(lines)]
+    parts += ["Protocols, as test=[NAME,NAME]:", "", *(f"    {line}" for line in protocols), ""]
     parts += [
         "Any value of a group can be changed too, as in recipe.epochs=12 or size.width=0.5;",
         "`--cfg job` prints the whole configuration. With -m a comma makes a sweep: seed=0,1,2.",

@@ -47,6 +47,7 @@ HALVINGS = 5
 HALVINGS_KEPT = {
     "bound": Bound(lambda value: 0 <= value <= HALVINGS, f"a number from 0 to {HALVINGS}")
 }
+CLASSES = {"bound": Bound(lambda value: value <= 1_000_000, "a number up to 1000000")}
 SHARE = {"bound": Bound(lambda value: 0 <= value < 1, "zero or a number above it, below one")}
 SEED = {
     "bound": Bound(lambda value: 0 <= value < 2**32, "zero or a number above it, below 4294967296")
@@ -98,9 +99,9 @@ class Data:
     name: str
     channels: int
     mirror: bool
-    classes: int | None = None
+    classes: int | None = field(default=None, metadata=CLASSES)
     """Number of classes of the whole data set, as a check; None: as many as the folder has."""
-    first_classes: int | None = None
+    first_classes: int | None = field(default=None, metadata=CLASSES)
     """Take the images of the first so many classes only; None: of all."""
     root: str = "data"
     """Folder that holds the data set, or that it is downloaded into."""
@@ -116,6 +117,10 @@ class Data:
     on_bad_image: str = "error"
     """What a file that cannot be decoded does: `error` refuses the folder or ends the run; `skip`
     decodes all once before the first run, leaves the bad ones out, and says so in the report."""
+    source: str | None = None
+    """The entry of `repro/data/datasets.py` that reads it; None: the one called `name`."""
+    contents: bool = False
+    """What a folder holds is known by its files' contents, not only by their names and sizes."""
 
 
 @dataclass
@@ -170,6 +175,13 @@ class Init:
 
 
 @dataclass
+class Track:
+    """Which viewer's live curves are written (see `repro.track`)."""
+
+    name: str = "none"
+
+
+@dataclass
 class Config:
     """One run: everything in here that can change the result is part of the run's identity."""
 
@@ -190,7 +202,11 @@ class Config:
     progress: bool = True
     checkpoint_seconds: float = field(default=60.0, metadata=above_zero(MANY))
     test_batch: int = field(default=128, metadata=above_zero(1_000_000))
+    micro_batch: int | None = field(default=None, metadata=above_zero(1_000_000))
+    """Images of a training batch whose gradients a device computes at once; None: all of them."""
+    channels_last: str = "auto"
     activations: bool = False
+    track: Track = field(default_factory=Track)
     runs: str = "runs"
     dry_run: bool = False
 

@@ -36,10 +36,30 @@ def truth(key: str, value: str) -> bool:
     return value == "true"
 
 
+def whole(key: str, value: str, most: int, least: int = 1) -> int:
+    """An option that is a whole number.
+
+    Raises:
+        RequestError: it is none, or it is out of its bounds.
+    """
+    # Python reads no number of thousands of digits.
+    number = int(value) if value.isdecimal() and len(value) < 20 else -1
+    if not least <= number <= most:
+        raise RequestError(f"{key}={value[:40]}: expected a whole number from {least} to {most}")
+    return number
+
+
 def show(text: str) -> None:
-    """Print text; who reads it may stop early, as `head` does."""
+    """Print text; who reads it may stop early, as `head` does.
+
+    Raises:
+        SystemExit: it cannot be printed, as on a full disk; status 2, after a line that says so.
+    """
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
         # Else the interpreter tries again as it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"standard output cannot be written to: {error.strerror}", file=sys.stderr)
+            sys.exit(2)

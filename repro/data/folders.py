@@ -1,11 +1,12 @@
-"""Folders of image files: what is in them, what is wrong with them, how they are split."""
+"""Sets of image files: what is in them, what is wrong with them, how they are split."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,80 +15,111 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from repro.data.images import FileImages, Undecodable, decode
-from repro.errors import RequestError
+from repro.data.kept import keep, recall
+from repro.data.listing import KEPT_FROM, check_names, listing, looked_at, shown
+from repro.data.names import Names
+from repro.errors import RequestError, RunError
 from repro.store.files import check_writable, write_whole
-
-ENDINGS = frozenset(
-    (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-)
 
 
 @dataclass(frozen=True)
 class Files:
     """Image files of one set with their labels."""
 
-    paths: tuple[Path, ...]
+    root: Path
+    names: Names
+    """Relative to `root`, with `/`."""
     labels: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    """In bytes."""
+    times: NDArray[np.int64]
+    """Of each file's modification, in nanoseconds."""
     boxes: NDArray[np.int64] | None = None
     """(N, 4): left, top, right and bottom of the object in pixels, where the data set has them."""
 
+    @classmethod
+    def of(
+        cls,
+        root: Path,
+        names: Sequence[str],
+        labels: Sequence[int],
+        boxes: Sequence[Sequence[int]] | None = None,
+    ) -> Files:
+        """The files of these names below `root`.
+
+        Raises:
+            RequestError: one is missing, cannot be looked at, or has a name that is not UTF-8.
+        """
+        check_names(root, list(names))
+        found = []
+        for name in names:
+            with looked_at(root / name):
+                try:
+                    found.append(os.stat(f"{root}/{name}"))
+                except (FileNotFoundError, NotADirectoryError):
+                    raise RequestError(
+                        f"{shown(root / name)} is missing: unpack the data set anew"
+                    ) from None
+        return cls(
+            root,
+            Names.of(names),
+            np.array(labels, dtype=np.int64),
+            np.array([status.st_size for status in found], dtype=np.int64),
+            np.array([status.st_mtime_ns for status in found], dtype=np.int64),
+            None if boxes is None else np.array(boxes, dtype=np.int64).reshape(-1, 4),
+        )
+
     def take(self, indices: NDArray[np.int64]) -> Files:
         """The files at `indices`."""
-        boxes = None if self.boxes is None else self.boxes[indices]
-        return Files(tuple(self.paths[index] for index in indices), self.labels[indices], boxes)
+        return Files(
+            self.root,
+            self.names.take(indices),
+            self.labels[indices],
+            self.sizes[indices],
+            self.times[indices],
+            None if self.boxes is None else self.boxes[indices],
+        )
 
-    def without(self, broken: frozenset[Path]) -> Files:
+    def without(self, broken: frozenset[str]) -> Files:
         """Those that are not `broken`."""
         if not broken:
             return self
-        good = [index for index, path in enumerate(self.paths) if path not in broken]
+        good = [index for index, name in enumerate(self.names) if name not in broken]
         return self.take(np.array(good, dtype=np.int64))
 
     def images(self, channels: int) -> FileImages:
         """The files as images."""
-        return FileImages(self.paths, channels)
+        return FileImages.below(self.root, self.names, channels)
 
 
-def class_names(folder: Path) -> tuple[str, ...]:
-    """The classes of a set: its subfolders, sorted.
+def files(
+    root: Path, part: str, cache: Path, classes: tuple[str, ...] | None = None
+) -> tuple[tuple[str, ...], Files]:
+    """The classes of a set and all its image files, by class and name.
 
-    Raises:
-        RequestError: the folder is missing or has no subfolder.
-    """
-    if not folder.is_dir():
-        raise RequestError(f"{folder} is missing: expected a folder with one subfolder per class")
-    names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and e.name[0] != ".")
-    if not names:
-        raise RequestError(f"{folder} is empty: expected one subfolder per class, with images")
-    return tuple(names)
-
-
-def files(folder: Path, classes: tuple[str, ...]) -> Files:
-    """All image files of a set, by class and name; hidden files and other kinds are passed over.
+    Args:
+        root: of the data set.
+        part: the set's folder in there, as in `train`; it has a subfolder for each class. Empty:
+            `root` has them itself.
+        cache: where the list of a large folder is kept.
+        classes: those of the training images, which number the labels; None: its own.
 
     Raises:
-        RequestError: a class that is not among `classes`, or one without images.
+        RequestError: the folder is not as it must be (see `listing`), or it has a class that is
+            not among `classes`.
     """
-    paths: list[Path] = []
-    labels: list[int] = []
-    for name in class_names(folder):
-        if name not in classes:
+    found = listing(root / part, cache)
+    classes = found.classes if classes is None else classes
+    number = {name: label for label, name in enumerate(classes)}
+    for name in found.classes:
+        if name not in number:
             raise RequestError(
-                f"{folder / name} is a class that the training images do not have: "
+                f"{shown(root / part / name)} is a class that the training images do not have: "
                 "every class needs its folder in train/"
             )
-        found = sorted(
-            entry.name
-            for entry in os.scandir(folder / name)
-            if entry.is_file()
-            and entry.name[0] != "."
-            and Path(entry.name).suffix.lower() in ENDINGS
-        )
-        if not found:
-            raise RequestError(f"{folder / name} holds no image: fill it or remove it")
-        paths += [folder / name / file for file in found]
-        labels += [classes.index(name)] * len(found)
-    return Files(tuple(paths), np.array(labels, dtype=np.int64))
+    labels = np.repeat([number[name] for name in found.classes], found.counts)
+    names = Names.of(f"{part}/{name}" for name in found.names) if part else found.names
+    return classes, Files(root, names, labels.astype(np.int64), found.sizes, found.times)
 
 
 def held_out(
@@ -107,14 +139,81 @@ def held_out(
     return np.setdiff1d(np.arange(len(labels)), held), held
 
 
-def fingerprint(root: Path, sets: Iterable[Files]) -> str:
-    """A hash of the relative paths and sizes of all files, whatever the root is called."""
-    rows = sorted(
-        (path.relative_to(root).as_posix(), path.stat().st_size)
-        for part in sets
-        for path in part.paths
+@dataclass(frozen=True)
+class State:
+    """What is in the sets, wherever they lie and however they are split."""
+
+    fingerprint: str
+    """A hash of the relative names and sizes of all files."""
+    times: str
+    """A hash of their times of modification."""
+
+    @property
+    def key(self) -> str:
+        """For the name of what is kept of these files, as they are now."""
+        return f"{self.fingerprint[:16]}-{self.times[:8]}"
+
+
+def state(sets: Iterable[Files], cache: Path) -> State:
+    """What is in the sets. Of many files it is kept in `cache` for as long as they are the same."""
+    sets = tuple(sets)
+    if sum(len(part.names) for part in sets) < KEPT_FROM:
+        return _state(sets)
+    now = hashlib.sha256()
+    for part in sets:
+        now.update(part.names.text)
+        for array in (part.names.starts, part.names.ends, part.sizes, part.times):
+            now.update(array.tobytes())
+    path = cache / f"files-{now.hexdigest()[:16]}.json"
+    kept = recall(path)
+    if isinstance(kept, list):
+        return State(*kept)
+    found = _state(sets)
+    # Where it cannot be kept it is made again.
+    with suppress(RunError):
+        keep(path, [found.fingerprint, found.times])
+    return found
+
+
+def _state(sets: Sequence[Files]) -> State:
+    names = [name for part in sets for name in part.names]
+    sizes = np.concatenate([part.sizes for part in sets]).tolist()
+    order = sorted(range(len(names)), key=lambda index: (names[index], sizes[index]))
+    times = np.concatenate([part.times for part in sets])[order]
+    return State(
+        _hash_of_rows((names[index], sizes[index]) for index in order),
+        hashlib.sha256(times.tobytes()).hexdigest(),
     )
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def contents(sets: Iterable[Files], path: Path, progress: bool) -> str:
+    """A hash of the relative names and the contents of all files; it is kept in `path`.
+
+    Raises:
+        RequestError: a file cannot be read, or the hash cannot be kept.
+    """
+    kept = recall(path)
+    if isinstance(kept, str):
+        return kept
+    check_writable(path.parent)
+    places = {f"{part.root}/{name}": name for part in sets for name in part.names}
+    rows = []
+    words = "reading every image once"
+    for place, name in tqdm(places.items(), desc=words, unit="img", disable=not progress or None):
+        with looked_at(place), open(place, "rb") as file:
+            rows.append((name, hashlib.file_digest(file, "sha256").hexdigest()))
+    found = _hash_of_rows(sorted(rows))
+    keep(path, found)
+    return found
+
+
+def _hash_of_rows(rows: Iterable[tuple[str, int] | tuple[str, str]]) -> str:
+    """The hash of the rows as one list in JSON, which is never whole in memory."""
+    found = hashlib.sha256()
+    for number, row in enumerate(rows):
+        found.update(f"{', ' if number else '['}{json.dumps(row)}".encode())
+    found.update(b"]")
+    return found.hexdigest()
 
 
 def verify(sets: Iterable[Files], channels: int, mark: Path, progress: bool) -> None:
@@ -134,33 +233,38 @@ def verify(sets: Iterable[Files], channels: int, mark: Path, progress: bool) -> 
     write_whole(mark, b"")
 
 
-def broken(
-    root: Path, sets: Iterable[Files], channels: int, mark: Path, progress: bool
-) -> frozenset[Path]:
-    """The files below `root` that cannot be decoded; the list is kept in `mark`, made once.
+def broken(sets: Iterable[Files], channels: int, path: Path, progress: bool) -> frozenset[str]:
+    """The names of the files that cannot be decoded; the list is kept in `path`, made once.
 
     Raises:
-        RequestError: the mark cannot be left.
+        RequestError: the list cannot be kept.
         RunError: a file cannot be read, which says nothing about what it holds.
     """
+    kept = recall(path)
+    if isinstance(kept, list):
+        return frozenset(kept)
+    check_writable(path.parent)
+    found = sorted(name for name, _ in _broken(sets, channels, progress))
+    keep(path, found)
+    return frozenset(found)
+
+
+def _broken(sets: Iterable[Files], channels: int, progress: bool) -> Iterator[tuple[str, str]]:
     sets = tuple(sets)
-    by_name = {path.relative_to(root).as_posix(): path for part in sets for path in part.paths}
-    try:
-        return frozenset(by_name[name] for name in json.loads(mark.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):
-        # Absent or damaged: it is made.
-        check_writable(mark.parent)
-        bad = _broken(sets, channels, progress)
-        found = sorted(path.relative_to(root).as_posix() for path, _ in bad)
-    write_whole(mark, json.dumps(found).encode())
-    return frozenset(by_name[name] for name in found)
-
-
-def _broken(sets: Iterable[Files], channels: int, progress: bool) -> Iterator[tuple[Path, str]]:
-    paths = [path for part in sets for path in part.paths]
-    words = "decoding every image once"
-    for path in tqdm(paths, desc=words, unit="img", disable=not progress or None):
+    words, total = "decoding every image once", sum(len(part.names) for part in sets)
+    places = ((part.root, name) for part in sets for name in part.names)
+    for root, name in tqdm(
+        places, desc=words, total=total, unit="img", disable=not progress or None
+    ):
         try:
-            decode(path, channels)
+            decode(root / name, channels)
         except Undecodable as error:
-            yield path, str(error)
+            yield name, str(error)
+
+
+def held_out_twice(files: Files, share: float, seed: int) -> tuple[Files, Files, Files]:
+    """Training, validation and test set, of a set that stands alone: two shares are held out."""
+    stay, held = held_out(files.labels, 2 * share, seed)
+    both = files.take(held)
+    validation, test = held_out(both.labels, 0.5, seed)
+    return files.take(stay), both.take(validation), both.take(test)

@@ -7,7 +7,7 @@ or three (RGB), whatever its file held.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from repro.data.names import Names
 from repro.errors import RunError
 
 ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
 SOI, APP1, SOS = b"\xff\xd8", b"\xff\xe1", b"\xff\xda"
 """Markers of a JPEG: its start, the segments for EXIF and XMP, the start of its picture."""
+PNG_DEPTH = 24
+"""The byte of a PNG that says how many bits a channel has (ISO 15948, 11.2.2)."""
 
 
 class Undecodable(RunError):
@@ -71,15 +74,28 @@ class ArrayImages:
 class FileImages:
     """Image files, decoded at each access."""
 
-    def __init__(self, paths: Sequence[Path], channels: int) -> None:
-        self.paths, self.channels = tuple(paths), channels
+    def __init__(self, paths: Iterable[Path], channels: int) -> None:
+        self._root, self._names = "", Names.of(str(path) for path in paths)
+        self.channels = channels
         self._sizes: NDArray[np.int64] | None = None
 
+    @classmethod
+    def below(cls, root: Path, names: Names, channels: int) -> FileImages:
+        """The files of these names below `root`; they are kept as they are."""
+        images = cls((), channels)
+        images._root, images._names = f"{root}/", names
+        return images
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Where the files are."""
+        return tuple(self._path(index) for index in range(len(self)))
+
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self._names)
 
     def __getitem__(self, index: int) -> Tensor:
-        return decode(self.paths[index], self.channels)
+        return decode(self._path(index), self.channels)
 
     def sizes(self) -> NDArray[np.int64]:
         """(N, 2): height and width, upright, from the files' headers, which are read once.
@@ -88,32 +104,40 @@ class FileImages:
             RunError: a header cannot be read; names the path.
         """
         if self._sizes is None:
-            found = [upright_size(path) for path in self.paths]
+            found = [upright_size(self._path(index)) for index in range(len(self))]
             self._sizes = np.array(found, dtype=np.int64).reshape(-1, 2)
         return self._sizes
 
     def subset(self, indices: NDArray[np.int64]) -> FileImages:
         """The images at `indices`."""
-        return FileImages([self.paths[index] for index in indices], self.channels)
+        images = FileImages((), self.channels)
+        images._root, images._names = self._root, self._names.take(indices)
+        return images
+
+    def _path(self, index: int) -> Path:
+        return Path(self._root + self._names[index])
 
 
 def decode(path: Path, channels: int) -> Tensor:
     """An image file as grey levels, uint8 (channels, H, W), in memory row by row (H, W, C).
 
-    Its content decides how it is read, not its ending (ILSVRC-2012 holds a PNG named .JPEG); the
+    Its content decides how it is read, not its ending (ILSVRC-2012 holds a PNG named .JPEG). The
     camera's orientation is followed, transparency is laid on white, and of 16 bits the upper
-    eight are kept.
+    eight are kept. Floats and whole numbers of 32 bits do not say what is white and are refused.
 
     Raises:
-        Undecodable: its content is damaged; names the path.
+        Undecodable: its content is damaged, or of a kind that is refused; names the path.
         RunError: it cannot be read, or memory does not suffice; names the path.
     """
     try:
-        pixels = _jpeg(path.read_bytes(), channels)
+        content = path.read_bytes()
+        pixels = _jpeg(content, channels)
         if pixels is None:
             with Image.open(path) as file:
+                depth = content[PNG_DEPTH] if file.format == "PNG" else 8
+                _check_pixels(file, depth)
                 mode = "L" if channels == 1 else "RGB"
-                pixels = np.array(_plain(ImageOps.exif_transpose(file), mode))
+                pixels = np.array(_plain(ImageOps.exif_transpose(file), mode, depth))
     except Exception as error:
         raise _failed(path, error) from error
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1)
@@ -157,9 +181,35 @@ def _may_be_turned(content: bytes) -> bool:
     return content[at : at + 2] == APP1
 
 
-def _plain(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode)
+def _check_pixels(file: Image.Image, depth: int) -> None:
+    """Refuse pixels that cannot be taken for grey levels.
+
+    Raises:
+        ValueError: says what would be right.
+    """
+    # PIL also has 16 bits of a PNG or a PGM as whole numbers of 32.
+    if file.mode == "F" or (file.mode == "I" and file.format not in ("PNG", "PPM")):
+        raise ValueError(
+            "its pixels are floats or whole numbers of 32 bits, which do not say what is white; "
+            "save it with 8 or 16 bits"
+        )
+    if depth == 16 and file.mode == "RGB" and "transparency" in file.info:
+        # PIL keeps 8 bits of the pixels, and of the transparent colour 16.
+        raise ValueError("its 16-bit colours have a transparent one; save it with 8 bits")
+
+
+def _plain(image: Image.Image, mode: str, depth: int) -> Image.Image:
+    """Grey or RGB on white; `depth` is the bits of a PNG's channel."""
+    clear = image.info.get("transparency")
+    if image.mode.startswith("I"):
+        deep = np.asarray(image)
+        grey = (deep >> 8).astype(np.uint8)
+        if clear is not None:
+            grey[deep == clear] = 255
+        return Image.fromarray(grey).convert(mode)
+    if image.mode == "L" and isinstance(clear, int) and depth < 8:
+        # PIL spreads 2 or 4 bits over 0-255, but not the one that is transparent.
+        image.info["transparency"] = clear * 255 // (2**depth - 1)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -125,7 +125,8 @@ class TrainingCrops:
         firsts = range(start * self.batch, len(random.order), self.batch)
         whole = [random.order[first : first + self.batch] for first in firsts]
         parts = [batch[self.own(len(batch))] for batch in whole]
-        made = self._crops([self._drawn(i, random) for i in part] for part in parts if len(part))
+        drawn = ([self._drawn(i, random) for i in part] for part in parts if len(part))
+        made = self._crops(drawn, len(parts))
         none = torch.empty(0, self.channels, self.crop, self.crop, dtype=torch.uint8)
         for part in parts:
             crops = next(made) if len(part) else none
@@ -137,13 +138,13 @@ class TrainingCrops:
         side = self.smin + int(scale * (self.smax - self.smin + 1))
         return Crop(int(index), side, top, left, self.mirror and flip < 0.5)
 
-    def _crops(self, batches: Iterable[list[Crop]]) -> Iterator[Tensor]:
+    def _crops(self, batches: Iterable[list[Crop]], most: int) -> Iterator[Tensor]:
         if self._rescaled is not None:
             yield from map(self._windows, batches)
             return
         cut = Cut(self.split.images, self.crop, self.square)
         workers = 0 if isinstance(self.split.images, ArrayImages) else self.workers
-        yield from loaded(cut, workers, batch_sampler=batches, collate_fn=collated)
+        yield from loaded(cut, workers, batches, most, collated)
 
     def _windows(self, batch: list[Crop]) -> Tensor:
         """Crops of images that are rescaled already, in one step instead of one by one."""

@@ -4,56 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.config.schema import Data
 from repro.data import sources
-from repro.data.split import Description
+from repro.data.kinds import InMemory
+from repro.data.split import Counts, Description
 from repro.errors import RequestError
 from repro.store import identity
 from repro.store.runs import Started
 
-
-@dataclass(frozen=True)
-class Counts:
-    """How many images a data set has."""
-
-    train: int
-    validation: int
-    test: int
-
-    def share(self, first: int | None, classes: int) -> Counts:
-        """Those of the `first` so many of equally large classes; None: all."""
-        if first is None:
-            return self
-        counts = (self.train, self.validation, self.test)
-        return Counts(*(round(count * first / classes) for count in counts))
-
-
-@dataclass(frozen=True)
-class Known:
-    """A data set as it is published; a set of no images is held out of the training images."""
-
-    classes: int
-    images: Counts
-
-
-KNOWN = {
-    "mnist5k": Known(10, Counts(5_000, 0, 0)),
-    "mnist": Known(10, Counts(60_000, 0, 10_000)),
-    "fashion_mnist": Known(10, Counts(60_000, 0, 10_000)),
-    "cifar10": Known(10, Counts(50_000, 0, 10_000)),
-    "cifar100": Known(100, Counts(50_000, 0, 10_000)),
-    # Of its 101 classes 24 images, 6 and what is left of the others up to 50 (Appendix B).
-    "caltech101": Known(101, Counts(2_424, 606, 2_945)),
-    "imagenette": Known(10, Counts(9_469, 0, 3_925)),
-    "tiny_imagenet": Known(200, Counts(100_000, 0, 10_000)),
-    # Its validation images are tested on too.
-    "imagenet": Known(1000, Counts(1_281_167, 50_000, 50_000)),
-}
-FOLDERS = ("imagenet", "imagefolder")
-"""Data sets whose folder decides what is in them."""
 UNKNOWN = (
     "how many images and classes it has is not known without looking: "
     "give images=TRAINING,VALIDATION,TEST and classes=N, as in images=9000,500,500 classes=20"
@@ -81,12 +41,12 @@ class Assumed:
             RequestError: an option that is wrong, or a number that cannot be known.
         """
         sources.check_options(data)
-        known = KNOWN.get(data.name)
-        if known and data.name not in FOLDERS and data.classes not in (None, known.classes):
-            raise sources.other_classes(data, known.classes)
-        classes = data.classes or self._classes or self._found(data, "classes")
-        if classes is None and known is not None:
-            classes = known.classes
+        kind = sources.kind_of(data)
+        # What is in a folder of the user's own, the folder decides.
+        published = kind.classes if isinstance(kind, InMemory) or kind.fetch is not None else None
+        if published is not None and data.classes not in (None, published):
+            raise sources.other_classes(data, published)
+        classes = data.classes or self._classes or self._found(data, "classes") or kind.classes
         if classes is None:
             raise RequestError(f"data={data.name}: {UNKNOWN}")
         self.images(data)
@@ -106,10 +66,10 @@ class Assumed:
         if train is not None:
             validation, test = self._found(data, "validation"), self._found(data, "test")
             return Counts(train, validation or 0, test or 0)
-        known = KNOWN.get(data.name)
-        if known is None or data.classes not in (None, known.classes):
+        kind = sources.kind_of(data)
+        if kind.images is None or kind.classes is None or data.classes not in (None, kind.classes):
             raise RequestError(f"data={data.name}: {UNKNOWN}")
-        return _held_out(known.images.share(data.first_classes, known.classes), data.holdout)
+        return _held_out(kind.images.share(data.first_classes, kind.classes), data.holdout)
 
     def _runs(self, data: Data) -> list[Started]:
         """Earlier runs on the same data."""

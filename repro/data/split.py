@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from repro.data.images import Images
+from repro.data.names import Names
 
 
 @dataclass(frozen=True)
@@ -17,18 +19,24 @@ class Split:
 
     images: Images
     labels: NDArray[np.int64]
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     boxes: NDArray[np.int64] | None = None
     """(N, 4): left, top, right and bottom of the object, in pixels of the image as it came; None
     where the data set has none."""
 
     def key(self, name: str) -> str:
         """Of these images in a cache: `name` says all that decides which images the ids are."""
-        return hashlib.sha256("\n".join([name, *self.ids]).encode()).hexdigest()[:16]
+        found = hashlib.sha256(name.encode())
+        for id in self.ids:
+            found.update(f"\n{id}".encode())
+        return found.hexdigest()[:16]
 
     def take(self, indices: NDArray[np.int64]) -> Split:
         """The images at `indices`."""
-        chosen = tuple(self.ids[index] for index in indices)
+        if isinstance(self.ids, Names):
+            chosen: Sequence[str] = self.ids.take(indices)
+        else:
+            chosen = tuple(self.ids[index] for index in indices)
         boxes = None if self.boxes is None else self.boxes[indices]
         return Split(self.images.subset(indices), self.labels[indices], chosen, boxes)
 
@@ -40,6 +48,22 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Counts:
+    """How many images a data set has."""
+
+    train: int
+    validation: int
+    test: int
+
+    def share(self, first: int | None, classes: int) -> Counts:
+        """Those of the `first` so many of equally large classes; None: all."""
+        if first is None:
+            return self
+        counts = (self.train, self.validation, self.test)
+        return Counts(*(round(count * first / classes) for count in counts))
+
+
+@dataclass(frozen=True)
 class Description:
     """What is known of a data set before it is loaded."""
 
@@ -48,6 +72,9 @@ class Description:
     """Of a folder's contents; empty where the name of the data set says it all."""
     left_out: int = 0
     """Files that cannot be decoded."""
+    times: str = field(default="", compare=False)
+    """A hash of the times of modification of a folder's files. It is no part of what a run is; what
+    was computed of the images is kept for these times only."""
 
 
 @dataclass(frozen=True)

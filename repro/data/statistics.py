@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from repro.config.schema import STATISTICS_IMAGES
 from repro.data.images import ArrayImages
+from repro.data.kept import keep, recall
 from repro.data.split import Split
-from repro.store.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def statistics(
     """Mean and principal components of the training images, computed once and kept.
 
     Of more than 10,000 image files, 10,000 evenly spread ones are looked at; of images in memory,
-    all.
+    all. A kept file that is damaged is computed anew.
 
     Args:
         train: the training images.
@@ -51,13 +51,12 @@ def statistics(
         RunError: an image cannot be decoded, or the result cannot be kept.
     """
     path = cache / f"statistics-{train.key(key)}.json"
-    try:
-        return _read(path)
-    except (OSError, ValueError, KeyError, TypeError):
-        # Absent, or damaged: either way it is computed.
-        in_memory = isinstance(train.images, ArrayImages)
-        result = compute(train if in_memory else train.first(STATISTICS_IMAGES), progress, check)
-    write_whole(path, json.dumps(asdict(result)).encode())
+    kept = recall(path)
+    if kept is not None:
+        return _read(kept)
+    in_memory = isinstance(train.images, ArrayImages)
+    result = compute(train if in_memory else train.first(STATISTICS_IMAGES), progress, check)
+    keep(path, asdict(result))
     return result
 
 
@@ -83,9 +82,6 @@ def compute(split: Split, progress: bool, check: Callable[[], None] = lambda: No
     )
 
 
-def _read(path: Path) -> Statistics:
-    tree = json.loads(path.read_text(encoding="utf-8"))
-    vectors = tuple(tuple(map(float, row)) for row in tree["eigenvectors"])
-    return Statistics(
-        tuple(map(float, tree["mean"])), tuple(map(float, tree["eigenvalues"])), vectors
-    )
+def _read(tree: dict[str, Any]) -> Statistics:
+    vectors = tuple(tuple(row) for row in tree["eigenvectors"])
+    return Statistics(tuple(tree["mean"]), tuple(tree["eigenvalues"]), vectors)

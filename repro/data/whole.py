@@ -63,7 +63,7 @@ def _batches(
     whole: Whole, batches: list[list[int]], workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     workers = 0 if isinstance(whole.images, ArrayImages) else workers
-    made = loaded(whole, workers, batch_sampler=batches, collate_fn=collated)
+    made = loaded(whole, workers, batches, len(batches), collated)
     for indices, images in zip(batches, made, strict=True):
         yield torch.tensor(indices), images
 

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,19 +21,32 @@ WAITS = hasattr(signal, "sigwaitinfo")
 """Whether a process can find out who sent a signal: not on macOS, nor on Windows."""
 
 
-def loaded(dataset: Dataset[Any], workers: int, **how: Any) -> Iterator[Any]:
-    """What a `DataLoader` over `dataset` makes.
+def loaded(
+    dataset: Dataset[Any],
+    workers: int,
+    batches: Iterable[Sequence[Any]],
+    most: int,
+    collate: Callable[[list[Any]], Any],
+) -> Iterator[Any]:
+    """What a `DataLoader` over `dataset` makes, a batch at a time.
 
     Args:
         dataset: its items are what is made; a string is why one cannot be.
-        workers: processes that make them; 0: this one does.
-        how: what else a DataLoader takes.
+        workers: processes that make them, though never more than there are batches; 0: this one
+            does.
+        batches: what each batch asks `dataset` for.
+        most: how many batches there are, at most.
+        collate: makes one batch of its items. A string is why there is none.
 
     Raises:
         RunError: an item cannot be made, or a worker was killed.
     """
     loader: DataLoader[Any] = DataLoader(
-        dataset, num_workers=workers, worker_init_fn=_heed_parent, **how
+        dataset,
+        num_workers=min(workers, most),
+        worker_init_fn=_heed_parent,
+        batch_sampler=batches,  # type: ignore[arg-type]
+        collate_fn=collate,
     )
     with _undisturbed():
         items = iter(loader)
@@ -52,6 +65,12 @@ def loaded(dataset: Dataset[Any], workers: int, **how: Any) -> Iterator[Any]:
         if isinstance(item, str):
             raise RunError(item)
         yield item
+
+
+def single(items: list[Any]) -> Any:
+    """The one item of a batch of one."""
+    (item,) = items
+    return item
 
 
 @contextmanager

@@ -8,13 +8,11 @@ import torch
 from torch import Tensor
 
 from repro.errors import RunError
-
-SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-"""How CUDA, MPS, the CPU and the libraries behind them say that memory is exhausted."""
+from repro.process.device import is_out_of_memory
 
 
-class Fitting:
-    """Judges a batch at once, or, where that does not fit into memory, in halves from then on."""
+class FitToMemory:
+    """Judges batches of images. One that does not fit into memory is halved until it does."""
 
     def __init__(
         self, judge: Callable[[Tensor, Tensor | None], Tensor], say: Callable[[str], None]
@@ -38,8 +36,8 @@ class Fitting:
         if self.most is None or images.numel() <= self.most or len(images) == 1:
             try:
                 return self.judge(images, shapes).float().cpu()
-            except RuntimeError as error:
-                if not any(sign in str(error) for sign in SIGNS):
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
                     raise
                 if len(images) == 1:
                     height, width = images.shape[-2:]

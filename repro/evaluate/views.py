@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +16,32 @@ from repro.arch.cost import receptive_field
 from repro.arch.geometry import score_map_side
 from repro.data.split import Split
 from repro.data.whole import WASTE, centre_crops, whole_images
-from repro.evaluate.memory import Fitting
+from repro.evaluate.memory import FitToMemory
 from repro.nets.dense import Dense, mixes_shapes
 from repro.nets.vgg import VGG
 from repro.process.distributed import ALONE, World
 from repro.protocol.protocols import GRID, View
 from repro.protocol.scales import pixels
 from repro.store.views import Posteriors
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How a test is computed: nothing in here but `square` changes its result."""
+
+    batch: int = 128
+    """Images of the crop's size at once; of larger images as many as take no more memory."""
+    workers: int = 0
+    """Processes that decode image files."""
+    square: bool = False
+    """Whether images are rescaled to squares instead of by their smallest side."""
+    world: World = ALONE
+    """The processes that share the batches."""
+    say: Callable[[str], None] = print
+    """Takes a line for the user."""
+    check: Callable[[], None] = lambda: None
+    """Called before each batch. What it raises in one process is raised in all."""
+
 
 Prepare = Callable[[Tensor], Tensor]
 """Takes grey levels (N, C, H, W) from the loader to the net's input, on its device."""
@@ -41,25 +60,25 @@ def grid(height: int, width: int, crop: int) -> list[tuple[int, int]]:
     return [(top, left) for top in rows for left in columns]
 
 
-def dense(net: VGG, looks: Looks) -> Judge:
+def dense(net: VGG, crop_scores: CropScores) -> Judge:
     """The soft-max of the class score map averaged over space."""
     scores = Dense(net).scores
     return lambda images, shapes: scores(images, shapes).softmax(dim=1)
 
 
-def multi_crop(net: VGG, looks: Looks) -> Judge:
+def multi_crop(net: VGG, crop_scores: CropScores) -> Judge:
     """The mean of the soft-max posteriors of the crops of a 5x5 grid."""
     crop = net.spec.crop
 
     def judge(images: Tensor, shapes: Tensor | None) -> Tensor:
         places = grid(images.shape[-2], images.shape[-1], crop)
-        found = (scores.softmax(dim=1) for scores in looks(images, places))
+        found = (scores.softmax(dim=1) for scores in crop_scores(images, places))
         return _sum(found) / len(places)
 
     return judge
 
 
-def windows(net: VGG, looks: Looks) -> Judge:
+def windows(net: VGG, crop_scores: CropScores) -> Judge:
     """Crops at exactly the positions of the dense score map, their scores averaged as there.
 
     What tells this from dense evaluation is the border alone: each crop is padded with zeros,
@@ -76,18 +95,18 @@ def windows(net: VGG, looks: Looks) -> Judge:
         )
         padded = functional.pad(images, (0, right, 0, below))
         places = [(row * step, column * step) for row in range(rows) for column in range(columns)]
-        return (_sum(looks(padded, places)) / len(places)).softmax(dim=1)
+        return (_sum(crop_scores(padded, places)) / len(places)).softmax(dim=1)
 
     return judge
 
 
-def plain(net: VGG, looks: Looks) -> Judge:
+def plain(net: VGG, crop_scores: CropScores) -> Judge:
     """The net's posteriors on images of its crop's size."""
     return lambda images, shapes: net(images).softmax(dim=1)
 
 
-class Looks:
-    """Crops of images at several places, so many at once as are in a batch."""
+class CropScores:
+    """A net's scores of crops at several places of images, so many crops at once as fit."""
 
     def __init__(self, net: VGG, batch: int, say: Callable[[str], None]) -> None:
         """
@@ -97,7 +116,7 @@ class Looks:
             say: takes a line for the user.
         """
         self.crop, self.batch = net.spec.crop, batch
-        self.scores = Fitting(lambda crops, shapes: net(crops), say)
+        self.scores = FitToMemory(lambda crops, shapes: net(crops), say)
 
     def __call__(self, images: Tensor, places: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
         """The scores (N, classes) of each place's (top, left) crops, in the order of places."""
@@ -122,13 +141,7 @@ def compute(
     view: View,
     split: Split,
     prepare: Prepare,
-    *,
-    batch: int,
-    workers: int,
-    square: bool = False,
-    world: World = ALONE,
-    say: Callable[[str], None] = print,
-    check: Callable[[], None] = lambda: None,
+    options: EvaluationOptions,
 ) -> Posteriors:
     """One view of a test set: posteriors of all images, by the view's kind.
 
@@ -137,43 +150,53 @@ def compute(
         view: what to look at: the kind, the test scale Q in paper pixels, the orientation.
         split: the test images.
         prepare: from grey levels to the net's input.
-        batch: images of the crop's size at once; of larger images as many as take no more memory.
-        workers: processes that decode image files.
-        square: whether images are rescaled to squares instead of by their smallest side.
-        world: the processes that share the batches.
-        say: takes a line for the user.
-        check: called before each batch; what it raises in one process is raised in all.
+        options: how it is computed.
 
     Raises:
         RunError: an image cannot be decoded, or does not fit into memory.
     """
     crop = net.spec.crop
     side = pixels(view.q, crop)
-    judge = JUDGES[view.kind](net, Looks(net, batch, say))
-    posteriors = Fitting(lambda images, shapes: judge(prepare(images), shapes), say)
-    how: dict[str, Any] = {"mirror": view.mirrored, "square": square}
-    how |= {"workers": workers, "part": world.part}
+    judge = JUDGES[view.kind](net, CropScores(net, options.batch, options.say))
+    posteriors = FitToMemory(lambda images, shapes: judge(prepare(images), shapes), options.say)
     batches: Iterable[tuple[Tensor, Tensor, Tensor | None]]
     if view.kind == "centre":
-        crops = centre_crops(split, side, crop, batch, **how)
+        crops = centre_crops(
+            split,
+            side,
+            crop,
+            options.batch,
+            mirror=view.mirrored,
+            square=options.square,
+            workers=options.workers,
+            part=options.world.own_batches,
+        )
         batches = ((indices, images, None) for indices, images in crops)
     else:
-        waste = WASTE if view.kind == "dense" and mixes_shapes(net.spec) else 0
-        batches = whole_images(split, side, batch * crop**2, waste=waste, **how)
+        batches = whole_images(
+            split,
+            side,
+            options.batch * crop**2,
+            waste=WASTE if view.kind == "dense" and mixes_shapes(net.spec) else 0,
+            mirror=view.mirrored,
+            square=options.square,
+            workers=options.workers,
+            part=options.world.own_batches,
+        )
     result = torch.full((len(split.images), net.spec.classes), torch.nan)
     began = time.perf_counter()
-    with world.together(), torch.inference_mode():
+    with options.world.all_or_none(), torch.inference_mode():
         own = []
         for indices, images, shapes in batches:
-            check()
+            options.check()
             own.append((indices, posteriors(images, shapes)))
-    for indices, judged in chain.from_iterable(world.gather(own)):
+    for indices, judged in chain.from_iterable(options.world.all_gather(own)):
         result[indices] = judged
     seconds = time.perf_counter() - began
     return Posteriors(result.numpy(), split.labels, np.array(split.ids), seconds)
 
 
-JUDGES: dict[str, Callable[[VGG, Looks], Judge]] = {
+JUDGES: dict[str, Callable[[VGG, CropScores], Judge]] = {
     "dense": dense,
     "grid": multi_crop,
     "centre": plain,
@@ -187,33 +210,33 @@ def centre_error(
     side: int,
     crop: int,
     prepare: Prepare,
-    *,
-    batch: int = 128,
-    square: bool = False,
-    workers: int = 0,
-    world: World = ALONE,
-    say: Callable[[str], None] = print,
-    check: Callable[[], None] = lambda: None,
+    options: EvaluationOptions = EvaluationOptions(),
 ) -> float:
     """Top-1 error (%) on the centre crops of images rescaled to `side` pixels; a tie is an error.
 
-    On the validation images this is the error that steers the learning rate. `check` is called
-    before each batch; what it raises in one process is raised in all. Batches that do not fit into
-    memory are halved, and `say` takes the line that says so.
+    On the validation images this is the error that steers the learning rate. Batches that do not
+    fit into memory are halved.
 
     Raises:
         RunError: an image cannot be decoded, or does not fit into memory.
     """
     wrong = 0
     net.eval()
-    judge = Fitting(lambda images, shapes: net(prepare(images)), say)
-    how: dict[str, Any] = {"square": square, "workers": workers, "part": world.part}
-    crops = centre_crops(split, side, crop, batch, **how)
-    with world.together(), torch.inference_mode():
+    judge = FitToMemory(lambda images, shapes: net(prepare(images)), options.say)
+    crops = centre_crops(
+        split,
+        side,
+        crop,
+        options.batch,
+        square=options.square,
+        workers=options.workers,
+        part=options.world.own_batches,
+    )
+    with options.world.all_or_none(), torch.inference_mode():
         for indices, images in crops:
-            check()
+            options.check()
             scores = judge(images, None)
             labels = torch.as_tensor(split.labels)[indices]
             own = scores.gather(1, labels[:, None])
             wrong += int(((~(scores < own)).sum(dim=1) > 1).sum())
-    return 100 * sum(world.gather(wrong)) / len(split.images)
+    return 100 * sum(options.world.all_gather(wrong)) / len(split.images)

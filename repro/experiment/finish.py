@@ -18,23 +18,26 @@ from repro.errors import RequestError, RunError
 from repro.evaluate.views import compute
 from repro.experiment.request import Request, resolve
 from repro.experiment.stage import Stage, say
-from repro.experiment.summary import summary
+from repro.experiment.summary import summary, test_errors
 from repro.nets.activations import rms
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG
 from repro.nets.weights import load_weights, weights
 from repro.process import environment
 from repro.process.device import pick, reserved, torch_settings
-from repro.process.distributed import world
+from repro.process.distributed import process_group
 from repro.process.interruption import Stop
 from repro.protocol.protocols import View
 from repro.protocol.scales import PICTURED, pixels, single_q
 from repro.store import views as stored
-from repro.store.files import DAY, sweep
+from repro.store.expected import Expected, Images, sha256
+from repro.store.files import DAY, remove_leftovers
 from repro.store.runs import (
     ACTIVATIONS,
     CHECKPOINTS,
+    CROPS,
     FAILED,
+    RESULT,
     WEIGHTS,
     Folder,
     Watched,
@@ -68,13 +71,13 @@ def perform(request: Request, stop: Stop) -> None:
 
 
 def work(config: Config, stop: Stop, folder: Folder | None = None) -> None:
-    """The part of one process in finishing a run; the one that leads has the folder."""
+    """The part of one process in finishing a run; the first one has the folder."""
     with torch_settings(config):
         # Images that the first process of a host has found whole, the others need not decode.
-        request = world().host_first(lambda: resolve(config))
-        world().agree(request.identity)
-        with world().together():
-            chosen = pick(config.device, world())
+        request = process_group().host_first(lambda: resolve(config))
+        process_group().check_same_run(request.identity)
+        with process_group().all_or_none():
+            chosen = pick(config.device, process_group())
         with reserved(chosen, Path(config.runs), say, stop.check) as device:
             Performance(request, folder or Watched(request.folder), stop, device).finish()
 
@@ -87,7 +90,7 @@ def _finish(request: Request, stop: Stop) -> bool:
                 request.check_folder()
                 folder.begin()
                 if not request.finished():
-                    with world().leading(request.config):
+                    with process_group().run_with_others(request.config):
                         work(request.config, stop, folder)
                 return True
             except Exception as error:
@@ -97,7 +100,7 @@ def _finish(request: Request, stop: Stop) -> bool:
         say(f"{request.name} failed: {error}")
     except Exception:
         traceback.print_exc()
-    if world().amid:
+    if process_group().in_run:
         # The others are somewhere in that run and can join no other.
         raise SystemExit(1)
     return False
@@ -118,25 +121,32 @@ class Performance(Stage):
 
     def finish(self) -> None:
         """Train where that is not done, then compute the views that are missing."""
-        result = self.world.led(self._begun)
+        with self.curves:
+            self._finish()
+
+    def _finish(self) -> None:
+        result = self.world.decided_by_first(self._begun)
         if result is None:
             result = self._train()
         for name in CHECKPOINTS:
             self.folder.remove(name)
-        missing = self.world.led(self.request.missing_views)
+        tested = self._tested(result)
+        missing = self.world.decided_by_first(lambda: self.request.missing_views(tested))
         if result["outcome"] != "diverged" and missing:
-            self._view(missing)
-        with self.world.together():
-            if self.world.leads and self.request.lacks_activations():
+            self._view(missing, tested)
+        with self.world.all_or_none():
+            if self.world.is_first and self.request.lacks_activations():
                 self.folder.write(ACTIVATIONS, self._activations())
-        if self.world.leads:
+        if self.world.is_first:
+            errors = test_errors(self.request)
+            self.curves.test({protocol: error for protocol, (_, error, _) in errors.items()})
             print(summary(self.request))
 
     def _begun(self) -> dict[str, Any] | None:
         """How training ended, or None and the folder is ready for it."""
         request = self.request
         # Others may be writing there now.
-        sweep(self.cache, older=DAY)
+        remove_leftovers(self.cache, older=DAY)
         result = read_result(request.folder)
         if result is None:
             if not request.has_checkpoint():
@@ -146,18 +156,16 @@ class Performance(Stage):
 
     def _train(self) -> dict[str, Any]:
         config, source = self.request.config, self.source
-        with self.world.together():
+        with self.world.all_or_none():
             net = self.first_weights()
         say(f"{self.request.name} trains")
         if source.description.left_out:
             say(f"{source.description.left_out} image files cannot be decoded and are left out")
         crop = config.size.crop
         scales = [(pixels(a, crop), pixels(b, crop)) for a, b in PICTURED]
-        with self.world.together():
-            if self.world.leads:
-                self.folder.write(
-                    "crops.png", crops_picture(source.train, scales, crop, self.square)
-                )
+        with self.world.all_or_none():
+            if self.world.is_first:
+                self.folder.write(CROPS, crops_picture(source.train, scales, crop, self.square))
         train = self.cached(source.train.first(config.recipe.train_images))
         training = Training(
             net,
@@ -170,39 +178,57 @@ class Performance(Stage):
             test=(lambda: self.error(net, source.test)) if config.recipe.test_each_epoch else None,
             chance=chance(train.labels, len(source.validation.images)),
             say=say,
+            note=self.curves.follow,
             world=self.world,
         )
         outcome = training.run()
-        result = self._result(outcome, training.chance.error)
-        with self.world.together():
-            if outcome.outcome != "diverged":
-                self.folder.write(WEIGHTS, weights(net))
-            self.folder.write_json("result.json", result)
+        content = weights(net) if outcome.outcome != "diverged" else None
+        result = self._result(outcome, training.chance.error, content)
+        with self.world.all_or_none():
+            if content is not None:
+                self.folder.write(WEIGHTS, content)
+            self.folder.write_json(RESULT, result)
         return result
 
-    def _result(self, outcome: Outcome, chance_error: float) -> dict[str, Any]:
-        request, source, place = self.request, self.source, outcome.place
-        last = place.rows[-1] if place.rows else {}
+    def _tested(self, result: dict[str, Any]) -> Expected:
+        """What the views must be of, by the data at hand and the weights that training left."""
+        test, known = self.source.test, Expected.of(result)
+        listed = Images.of(test.ids, test.labels).digest
+        if known.listed not in (None, listed):
+            raise RunError(
+                f"{self.request.folder / RESULT} was written beside other test images than "
+                f"data={self.request.config.data.name} has now: move the run's folder away"
+            )
+        return Expected(len(test.ids), self.request.net.classes, listed, known.weights)
+
+    def _result(
+        self, outcome: Outcome, chance_error: float, content: bytes | None
+    ) -> dict[str, Any]:
+        request, source, progress = self.request, self.source, outcome.progress
+        last = progress.rows[-1] if progress.rows else {}
         return {
             "schema": 1,
             "name": request.name,
             **request.record,
             "outcome": outcome.outcome,
             "reason": outcome.reason,
-            "epochs": place.epoch,
-            "iterations": place.iteration,
+            "epochs": progress.epoch,
+            "iterations": progress.iteration,
             "validation_error": last.get("validation_error"),
             "train_error": last.get("train_error"),
             "train_loss": last.get("train_loss"),
             "chance_error": chance_error,
-            "seconds": round(place.seconds, 2),
+            "seconds": round(progress.seconds, 2),
             "images_per_second": last.get("images_per_second"),
             "parameters": cost(request.net).parameters,
+            "digests": {"test_images": Images.of(source.test.ids, source.test.labels).digest}
+            | ({} if content is None else {"weights": sha256(content)}),
             "data": {
                 "train": len(source.train.images),
                 "validation": len(source.validation.images),
                 "test": len(source.test.images),
                 "classes": request.net.classes,
+                "class_names": list(source.classes),
                 "smallest_side": _smallest_side(source.test),
                 "mean": list(self.statistics.mean),
                 "validation_is_test": source.validation_is_test,
@@ -232,24 +258,22 @@ class Performance(Stage):
             ]
         return ("\n".join(rows) + "\n").encode()
 
-    def _view(self, missing: list[View]) -> None:
+    def _view(self, missing: list[View], tested: Expected) -> None:
         config, test = self.request.config, self.source.test
         net = self.net().eval()
-        self.world.led(lambda: load_weights(net, self.request.folder))
-        self.world.level(net)
-        how: dict[str, Any] = {"batch": config.test_batch, "workers": config.workers}
-        how |= {"square": self.square, "world": self.world, "say": say}
-        how["check"] = self.stop.check
+        self.world.decided_by_first(lambda: load_weights(net, self.request.folder))
+        self.world.broadcast_state(net)
         bar = tqdm(missing, unit="view", disable=not config.progress or None)
         for view in bar:
             bar.set_description(f"{config.arch.name} {view.name}")
-            if damage := stored.damage(stored.path(self.request.folder, view)):
+            if damage := stored.damage(stored.path(self.request.folder, view), tested):
                 say(damage)
             self.world.check_stop(self.stop)
-            posteriors = compute(net, view, test, self.prepare, **how)
-            with self.world.together():
-                if self.world.leads:
-                    self.folder.write(f"views/{view.name}.npz", stored.encode(posteriors))
+            posteriors = compute(net, view, test, self.prepare, self.evaluation)
+            with self.world.all_or_none():
+                if self.world.is_first:
+                    content = stored.encode(posteriors, tested.weights)
+                    self.folder.write(f"views/{view.name}.npz", content)
 
 
 def _smallest_side(test: Split) -> int:

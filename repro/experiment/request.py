@@ -25,7 +25,9 @@ from repro.errors import RequestError
 from repro.nets import init
 from repro.protocol import protocols, scales
 from repro.store import checks, identity, runs, views
+from repro.store.expected import Expected
 from repro.store.files import nearest
+from repro.track import trackers
 from repro.train.optimisers import OPTIMISERS
 from repro.train.schedule import SCHEDULES
 
@@ -68,9 +70,15 @@ class Request:
             "schema": identity.SCHEMA,
         }
 
-    def missing_views(self) -> list[protocols.View]:
-        """The wanted views that are not stored, or that cannot be read."""
-        return views.missing(self.folder, self.views)
+    def missing_views(self, tested: Expected | None = None) -> list[protocols.View]:
+        """The wanted views that are not stored, or that cannot be used.
+
+        Args:
+            tested: what they must be of; None: what `result.json` says, where there is one.
+        """
+        if tested is None and (result := runs.read_result(self.folder)) is not None:
+            tested = Expected.of(result)
+        return views.missing(self.folder, self.views, tested)
 
     def finished(self) -> bool:
         """Training has ended, every wanted view that the net can give is stored, all is tidy."""
@@ -102,7 +110,7 @@ class Request:
             return "finished"
         if self.has_checkpoint():
             return "goes on"
-        return "trained, views missing" if (self.folder / "result.json").is_file() else "new"
+        return "trained, views missing" if (self.folder / runs.RESULT).is_file() else "new"
 
     def lacks_activations(self) -> bool:
         """The size of activations at the start is wanted and not stored."""
@@ -182,8 +190,24 @@ def _check_together(config: Config) -> None:
             f"size.poolings={config.size.poolings}: "
             f"take {max(step, crop // step * step)} or {crop // step * step + step}"
         )
+    if config.micro_batch is not None:
+        _check_micro_batch(config)
     if recipe.schedule == "plateau" and recipe.patience < 1:
         raise RequestError(f"recipe.patience={recipe.patience}: a plateau lasts at least one epoch")
+
+
+def _check_micro_batch(config: Config) -> None:
+    if config.arch.batch_norm:
+        raise RequestError(
+            f"micro_batch={config.micro_batch}: arch={config.arch.name} normalises by the batch, "
+            "and part of it gives another result: take micro_batch=null"
+        )
+    if config.compile in ("reduce-overhead", "max-autotune"):
+        # CUDA graphs keep gradients where the next part overwrites them.
+        raise RequestError(
+            f"micro_batch={config.micro_batch} does not go with compile={config.compile}, which "
+            "keeps gradients in one place: take compile=default or compile=none"
+        )
 
 
 def _check_choices(config: Config) -> None:
@@ -196,6 +220,8 @@ def _check_choices(config: Config) -> None:
         "precision": (config.precision, PRECISIONS),
         "finetune": (config.finetune, ("all", "fc")),
         "compile": (config.compile, COMPILERS),
+        "channels_last": (config.channels_last.lower(), ("auto", "true", "false")),
+        "track.name": (config.track.name, trackers.CHOICES),
     }
     for key, (value, known) in choices.items():
         if value not in known:

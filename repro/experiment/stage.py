@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from repro.arch import layers
 from repro.data import sources
-from repro.data.loader import TrainingCrops, normalise
+from repro.data.inputs import Inputs
+from repro.data.loader import TrainingCrops
 from repro.data.prescaled import prescaled
 from repro.data.split import Split
 from repro.data.statistics import Statistics, statistics
 from repro.errors import RunError
-from repro.evaluate.views import centre_error
+from repro.evaluate.views import EvaluationOptions, centre_error
 from repro.experiment.request import Request, base_data
 from repro.nets.init import copy_layers, initialise
 from repro.nets.vgg import VGG
 from repro.nets.weights import load_weights
-from repro.process.distributed import world
+from repro.process.device import memory_format
+from repro.process.distributed import process_group
 from repro.process.interruption import Stop
 from repro.protocol.scales import pixels, single_q
 from repro.store.runs import Folder
+from repro.track.curves import Curves
+from repro.track.trackers import NONE
 
 
 def say(line: str) -> None:
     """Print a line above any progress bar; of several processes the first one speaks."""
-    if world().leads:
+    if process_group().is_first:
         tqdm.write(line, file=sys.stderr)
 
 
@@ -46,16 +49,17 @@ class Stage:
 
     def __post_init__(self) -> None:
         config = self.request.config
-        self.world = world()
+        self.world = process_group()
         self.cache = Path(config.runs) / ".cache"
         # What one process of a host downloads, the others find.
         self.source = self.world.host_first(
             lambda: sources.load(base_data(config.data), self.cache, say, self.stop.check)
         )
-        with self.world.together():
+        with self.world.all_or_none():
             self._check_source()
-        self.statistics = self.world.led(self._statistics)
+        self.statistics = self.world.decided_by_first(self._statistics)
         self.square = config.recipe.resize == "square"
+        self.curves = Curves(config.track.name if self.world.is_first else NONE, self.folder, say)
 
     def _check_source(self) -> None:
         """The run is named by what was known of its data when the command was given."""
@@ -79,9 +83,9 @@ class Stage:
 
     @property
     def _key(self) -> str:
-        """All that decides which images the ids of the data are."""
-        data = base_data(self.request.config.data)
-        return f"{data.name}-{data.channels}-{self.request.description.fingerprint}"
+        """All that decides which images the ids of the data are, and when they were modified."""
+        data, found = base_data(self.request.config.data), self.source.description
+        return f"{data.name}-{data.channels}-{found.fingerprint}{found.times[:16]}"
 
     @property
     def full(self) -> layers.Net:
@@ -98,30 +102,32 @@ class Stage:
 
     def placed(self, net: VGG) -> VGG:
         """A net on the run's device, in its precision."""
-        kind = torch.float64 if self.request.config.precision == "float64" else torch.float32
-        net.to(device=self.device, dtype=kind)
-        return net.to(memory_format=torch.channels_last)
+        net.to(device=self.device, dtype=self.dtype)
+        return net.to(memory_format=memory_format(self.request.config, self.device))
 
-    def prepare(self, images: Tensor, shift: Tensor | None = None) -> Tensor:
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and inputs."""
+        return torch.float64 if self.request.config.precision == "float64" else torch.float32
+
+    @cached_property
+    def prepare(self) -> Inputs:
         """Grey levels from the loader to the net's input (Section 3.1), on the device."""
-        config = self.request.config
-        images = images.to(self.device, non_blocking=True)
-        if shift is not None:
-            shift = shift.to(self.device, non_blocking=True)
-        mean = self.statistics.mean
-        if not config.recipe.subtract_mean:
-            mean = (0.0,) * len(mean)
-        values = normalise(images, mean, config.recipe.input_range, shift)
-        if config.precision == "float64":
-            values = values.double()
-        return values.contiguous(memory_format=torch.channels_last)
+        config, mean = self.request.config, self.statistics.mean
+        return Inputs(
+            mean if config.recipe.subtract_mean else (0.0,) * len(mean),
+            config.recipe.input_range,
+            self.device,
+            self.dtype,
+            memory_format(config, self.device),
+        )
 
     def first_weights(self) -> VGG:
         """The net as training begins: by its seed and from the runs that it starts from."""
         request, config = self.request, self.request.config
         net = VGG(request.net, config.recipe.dropout)
         initialise(net, config.init.between, self.full, config.seed)
-        if not self.world.leads:
+        if not self.world.is_first:
             # The first process's weights come when training starts.
             return self.placed(net)
         if "scale" in request.parents:
@@ -138,10 +144,17 @@ class Stage:
         side = config.data.cache_side
         if side is None:
             return train
-        how: dict[str, Any] = {"workers": config.workers, "progress": config.progress}
         # What one process of a host makes, the others find.
         return self.world.host_first(
-            lambda: prescaled(train, side, self.cache, self._key, check=self.stop.check, **how)
+            lambda: prescaled(
+                train,
+                side,
+                self.cache,
+                self._key,
+                workers=config.workers,
+                progress=config.progress,
+                check=self.stop.check,
+            )
         )
 
     def error(self, net: VGG, split: Split) -> float:
@@ -149,9 +162,20 @@ class Stage:
         config = self.request.config
         crop = config.size.crop
         side = pixels(single_q(config.scale), crop)
-        how: dict[str, Any] = {"batch": config.test_batch, "workers": config.workers, "say": say}
-        how |= {"square": self.square, "world": self.world, "check": self.stop.check}
-        return centre_error(net, split, side, crop, self.prepare, **how)
+        return centre_error(net, split, side, crop, self.prepare, self.evaluation)
+
+    @property
+    def evaluation(self) -> EvaluationOptions:
+        """How images are tested."""
+        config = self.request.config
+        return EvaluationOptions(
+            batch=config.test_batch,
+            workers=config.workers,
+            square=self.square,
+            world=self.world,
+            say=say,
+            check=self.stop.check,
+        )
 
     def batches(self, train: Split) -> TrainingCrops:
         """This process's training crops."""

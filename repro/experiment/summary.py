@@ -23,10 +23,21 @@ def summary(request: Request) -> str:
         line += f" ({result['reason']})"
     if result["validation_error"] is not None:
         line += f", validation error {result['validation_error']:.1f}%"
+    for protocol, (low, error, high) in test_errors(request).items():
+        line += f"; {protocol} test error {error:.1f}% [{low:.1f}; {high:.1f}]"
+    return line
+
+
+def test_errors(request: Request) -> dict[str, tuple[float, float, float]]:
+    """The errors (%) between the ends of their 95% intervals, by protocol, as far as tested.
+
+    Raises:
+        RequestError: the views show different images.
+    """
+    errors = {}
     for protocol in ONE_NUMBER:
         wanted = views(protocol, request.config.scale, request.config.data.mirror)
         posteriors = stored.mean_of(request.folder, wanted)
         if posteriors is not None:
-            low, error, high = stored.interval(stored.wrong(posteriors, 1))
-            line += f"; {protocol} test error {error:.1f}% [{low:.1f}; {high:.1f}]"
-    return line
+            errors[protocol] = stored.interval(stored.wrong(posteriors, 1))
+    return errors

@@ -9,12 +9,16 @@ import pandas as pd
 
 from repro.arch import memory
 from repro.arch.cost import cost
-from repro.errors import RequestError
+from repro.errors import RequestError, RunError
 from repro.forecast.rows import Row
 from repro.paper.published import TRAINING_WEEKS
+from repro.store.files import write_whole
 
 WEEK = 7 * 24
 """Hours."""
+GB = 10**9
+CARDS = (8, 12, 24)
+"""Memory of usual cards, in GB."""
 COUNTED = """\
 Operations: two a multiply-add; a training step is three forward passes (its own, the gradients of
 the activations and of the weights); each epoch ends with the centre crops of the validation
@@ -96,6 +100,27 @@ def _totals(rows: Sequence[Row]) -> Iterator[str]:
         f"{size(held.gradients)} gradients, {size(held.optimiser)} optimiser, "
         f"{size(held.activations)} activations)"
     )
+    yield from _micro_batches(open_rows)
+
+
+def _micro_batches(rows: Sequence[Row]) -> Iterator[str]:
+    """How much of a batch fits into the memory of usual cards, where not all of it does."""
+    # What is normalised by the batch cannot be computed in parts.
+    rows = [row for row in rows if not row.request.config.arch.batch_norm]
+    if not rows:
+        return
+    largest = max(rows, key=lambda row: row.memory.total)
+    config, batch = largest.request.config, largest.request.config.recipe.batch
+    words: list[str] = []
+    for card in CARDS:
+        most = memory.largest_micro_batch(
+            largest.request.net, config.recipe, config.precision, config.finetune, card * GB
+        )
+        if most == batch and not words:
+            return
+        fits = f"micro_batch={most}" if 0 < most < batch else "all" if most else "none"
+        words.append(f"{card} GB: {fits}")
+    yield f"of {largest.label}'s batch of {batch:,} images these fit at once: {', '.join(words)}"
 
 
 def _paper(rows: Sequence[Row]) -> str:
@@ -156,10 +181,9 @@ def write(rows: Sequence[Row], out: Path) -> None:
         RequestError: it cannot be written there.
     """
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        table(rows).to_csv(out, index=False)
-    except OSError as error:
-        raise RequestError(f"out={out} cannot be written: {error.strerror}") from None
+        write_whole(out, table(rows).to_csv(index=False).encode())
+    except RunError as error:
+        raise RequestError(f"out={out}: {error}") from None
 
 
 def table(rows: Sequence[Row]) -> pd.DataFrame:

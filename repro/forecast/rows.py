@@ -13,11 +13,12 @@ from tqdm import tqdm
 from repro.arch import memory, work
 from repro.arch.cost import cost
 from repro.config.schema import Config
-from repro.data.sizes import Assumed, Counts
+from repro.data.sizes import Assumed
+from repro.data.split import Counts
 from repro.experiment.request import Request, base_data, resolve
 from repro.forecast.speed import Rate, measured, said
 from repro.process.device import pick
-from repro.store.runs import Started, started
+from repro.store.runs import LOG, Started, started
 
 HOUR = 3600
 
@@ -110,7 +111,9 @@ class Forecast:
             ", ".join(names[parent.name] for parent in request.parents.values()),
             images,
             epochs * -(-train // config.recipe.batch),
-            memory.training(net, config.recipe, config.precision, config.finetune),
+            memory.training(
+                net, config.recipe, config.precision, config.finetune, config.micro_batch
+            ),
             epochs * epoch,
             images.test * sum(work.view(net, view) for view in views),
             rate,
@@ -138,7 +141,7 @@ def epochs_left(request: Request) -> int:
         case "new":
             return request.config.epochs
         case "goes on":
-            log = request.folder / "log.csv"
+            log = request.folder / LOG
             done = len(log.read_text(encoding="utf-8").splitlines()) - 1 if log.is_file() else 0
             return max(0, request.config.epochs - done)
         case _:

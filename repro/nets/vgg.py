@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from repro.arch import layers as spec
 from repro.arch.geometry import LRN_WINDOW
 from repro.nets.dropout import Dropout
+from repro.nets.normalisation import BatchNorm, LocalResponseNorm
 
 
 class VGG(nn.Module):
@@ -59,11 +60,11 @@ def build(layer: spec.Conv | spec.LRN | spec.Pool) -> Iterator[nn.Module]:
                 bias=layer.bias,
             )
             if layer.batch_norm:
-                yield nn.BatchNorm2d(layer.out_channels)
+                yield BatchNorm(layer.out_channels)
             yield nn.ReLU(inplace=True)
         case spec.LRN():
             # torch divides alpha by n, AlexNet's formula does not: 5e-4 here is its 1e-4.
-            yield nn.LocalResponseNorm(LRN_WINDOW, alpha=5e-4, beta=0.75, k=2.0)
+            yield LocalResponseNorm(LRN_WINDOW, alpha=5e-4, beta=0.75, k=2.0)
         case spec.Pool():
             yield nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=True)
 

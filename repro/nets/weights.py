@@ -9,10 +9,11 @@ from safetensors.torch import load, save
 
 from repro.errors import RunError
 from repro.nets.vgg import VGG
+from repro.store.runs import WEIGHTS, read_weights, without_weights
 
 
 def weights(net: VGG) -> bytes:
-    """The content of `weights.safetensors`."""
+    """The content of a run's file of weights."""
     return save({name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()})
 
 
@@ -20,15 +21,15 @@ def load_weights(net: VGG, folder: Path) -> None:
     """Load a finished run's weights into a net of the same shape.
 
     Raises:
-        RunError: the run has none (it diverged), or the file is damaged.
+        RunError: the run has none, since it diverged or the file was removed; or it is damaged.
     """
-    path = folder / "weights.safetensors"
+    content = read_weights(folder)
+    if content is None:
+        raise RunError(without_weights(folder))
     try:
-        net.load_state_dict(load(path.read_bytes()))
-    except FileNotFoundError:
+        net.load_state_dict(load(content))
+    except (SafetensorError, RuntimeError) as error:
+        path, reason = folder / WEIGHTS, str(error).splitlines()[0]
         raise RunError(
-            f"{folder.name} diverged and has no weights to start from: try another seed"
+            f"{path} is damaged: {reason}; remove the folder {folder} to train again"
         ) from None
-    except (SafetensorError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(f"{path} is damaged: {reason}; remove its folder to train again") from None

@@ -1,7 +1,8 @@
 """The published numbers: errors in percent on the ILSVRC-2012 validation set, 1000 classes.
 
 Each table of the paper that is measured here is one CSV beside this file, rows in the paper's own
-order. `scale` is S: `S256`, `S384` or `jitter` for [256; 512].
+order. `scale` is S: `S256`, `S384` or `jitter` for [256; 512]; `protocol` is a way of testing
+(`repro.protocol.protocols`); `members` are the nets of an ensemble, joined by `+`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import yaml
 
 from repro.config.schema import Arch
 
-PROTOCOL_OF_TABLE = {3: "single_scale", 4: "multi_scale"}
 CLASSES = 1000
 TRAINING_WEEKS = (2, 3)
 """What one net took on four Titan Black, by its depth (Section 3.3)."""
@@ -74,6 +74,21 @@ def is_table1(arch: Arch) -> bool:
     )
 
 
+def nets() -> tuple[str, ...]:
+    """The paper's nets, by their names in `conf/arch/`: Table 1's, then those of its text only."""
+    return tuple(row["net"] for row in rows(2))
+
+
+def is_papers(arch: Arch) -> bool:
+    """Whether a net is the paper's: a column of Table 1, or one that only the text describes."""
+    return is_table1(arch) or arch.name in set(nets()) - table1().keys()
+
+
+def scales() -> set[str]:
+    """The paper's training scales, by their names in `conf/scale/` (Table 3)."""
+    return {row["scale"] for row in rows(3)}
+
+
 @lru_cache(maxsize=1024)
 def error_of(protocol: str, net: str, metric: str) -> float | None:
     """The published error of a net or an ensemble (Tables 3 to 6), or None where there is none.
@@ -96,7 +111,7 @@ def _cells(number: int) -> tuple[dict[str, Any], ...]:
     found = []
     for row in rows(number):
         label = row["members"] if number == 6 else f"{row['net']}-{row['scale']}"
-        found.append({"protocol": PROTOCOL_OF_TABLE.get(number), "label": label} | row)
+        found.append({"label": label} | row)
     return tuple(found)
 
 

@@ -13,6 +13,9 @@ from repro.errors import RequestError
 from repro.process.distributed import ALONE, World
 from repro.store.leases import first_free
 
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+"""How CUDA, MPS, the CPU and the libraries behind them say that memory is exhausted."""
+
 
 def pick(name: str, world: World = ALONE) -> torch.device:
     """The device that `device=` names; `auto` takes a CUDA device, else MPS, else the CPU.
@@ -93,22 +96,49 @@ def reserved(
         yield torch.device("cuda", held.index)
 
 
+def memory_format(config: Config, device: torch.device) -> torch.memory_format:
+    """How maps lie in memory: channels last, or one channel after another.
+
+    `channels_last=auto` takes the first but on a CUDA device in full precision, where it is slower.
+    Results differ in rounding.
+    """
+    last = device.type != "cuda" or config.precision in ("bf16", "tf32")
+    if config.channels_last.lower() != "auto":
+        last = config.channels_last.lower() == "true"
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is exhausted, of a device or of the machine."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)
+    )
+
+
 @contextmanager
 def torch_settings(config: Config) -> Iterator[None]:
-    """What torch keeps globally, for one run: threads, precision, numbers too small to matter.
+    """What torch keeps globally, set for one run and put back afterwards.
 
-    Activations of small deep nets fall below the smallest normal number, where a CPU is slow.
+    These are threads, precision, cuDNN's choice of algorithms, and how very small numbers are
+    treated: activations of small deep nets fall below the smallest normal number, where a CPU is
+    slow. cuDNN takes reproducible algorithms only, and tries out none: the fastest of a trial
+    changes from time to time.
     """
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     fast = config.precision == "tf32"
     torch.set_num_threads(config.threads)
     torch.set_flush_denormal(True)
     torch.set_float32_matmul_precision("high" if fast else "highest")
-    torch.backends.cudnn.allow_tf32 = fast
-    torch.backends.cudnn.deterministic = True
+    cudnn = torch.backends.cudnn
+    chosen = {"allow_tf32": fast, "deterministic": True, "benchmark": False}
+    before = {name: getattr(cudnn, name) for name in chosen}
+    for name, value in chosen.items():
+        setattr(cudnn, name, value)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
         torch.set_float32_matmul_precision(precision)
+        for name, value in before.items():
+            setattr(cudnn, name, value)

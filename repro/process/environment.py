@@ -14,6 +14,7 @@ import torch
 
 from repro.config.choices import CONF
 from repro.config.schema import Config
+from repro.process.device import memory_format
 from repro.process.distributed import ALONE, World
 
 
@@ -27,6 +28,8 @@ def describe(config: Config, used: torch.device, world: World = ALONE) -> dict[s
         "cores": os.cpu_count(),
         "workers": config.workers,
         "compile": config.compile,
+        "micro_batch": config.micro_batch,
+        "channels_last": memory_format(config, used) == torch.channels_last,
         **speed(config, used, world),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

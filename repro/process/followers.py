@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from repro.config.schema import Config
 from repro.errors import RequestError, RunError
-from repro.process.distributed import world
+from repro.process.distributed import join_process_group, process_group
 from repro.process.interruption import Stop
 
 
@@ -19,7 +19,7 @@ def beside_others(command: Callable[[], int], work: Callable[[Config, Stop], Non
         The first process's status, in all of them.
     """
     try:
-        status = command() if world().leads else _follow(work)
+        status = command() if join_process_group().is_first else _follow(work)
     except SystemExit as end:
         status = int(end.code or 0)
     except RequestError as error:
@@ -30,8 +30,8 @@ def beside_others(command: Callable[[], int], work: Callable[[Config, Stop], Non
         return 1
     # To those that leave last torchrun sends a signal, which would become their status.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if world().leads:
-        world().dismiss(status)
+    if process_group().is_first:
+        process_group().dismiss(status)
     return status
 
 
@@ -43,4 +43,4 @@ def _follow(work: Callable[[Config, Stop], None]) -> int:
         work(config, stop)
 
     with stop.listening():
-        return world().follow(follows)
+        return process_group().follow(follows)

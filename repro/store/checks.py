@@ -1,7 +1,8 @@
-"""What the files of a run may say: any hand can write them, and what they say becomes a page.
+"""What the files of a run may say.
 
-What is read is refused here where it is of another type or holds characters that a name has no use
-for, so that what is made of it needs no checks. Free text is escaped where it is shown.
+Anyone can write such files, and what they say is shown on a page. So each value is checked when it
+is read: its type, its bounds, and for names the characters. The code that uses the values needs no
+checks of its own. Free text is not checked here; it is escaped where it is shown.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from repro.config.schema import Config, check_numbers
 from repro.store.identity import GROUPS
 
 NAME = re.compile(r"[^\W_][\w.+=,\[\]-]*")
-"""A run's folder, and what its groups are called. A cell that begins with = + - @ is a formula."""
+"""The name of a run's folder, or of a group. It begins with a letter or a digit, because a table's
+cell that begins with = + - @ is a formula."""
 WORD = re.compile(r"(?:[^\W_][\w.+=,:/\[\]-]*)?")
-"""Any other string of a configuration, as in `conv3-64`, `maxpool2/2` or `cuda:0`."""
+"""Any other text of a configuration, such as `conv3-64`, `maxpool2/2` or `cuda:0`."""
 IDENTITY = re.compile(r"[0-9a-f]{10}")
 PLACES = ("data.root", "runs")
-"""Folders of a machine, which may be called anything that a command line can say."""
+"""The keys that hold folders. Folders may be called anything that a command line can say."""
 OUTCOMES = ("trained", "did not learn", "diverged")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 LARGEST = 10**12
 LONGEST = 200
-"""Characters of what an environment says."""
+"""Characters of a text in `environment`, at most."""
 
 Check = tuple[Callable[[Any], bool], str]
 
@@ -53,7 +56,7 @@ TRUTH = (lambda value: isinstance(value, bool), "true or false")
 TEXT = (lambda value: isinstance(value, str), "text")
 TREE = (lambda value: isinstance(value, dict), "keys with values")
 SAID = (_said, f"null, a number or a line of {LONGEST} characters that begins with a letter")
-"""What is said of a machine: it may be called anything, but no formula."""
+"""What describes a machine: any text but a formula."""
 
 RESULT: dict[str, Check] = {
     "identity": (lambda v: isinstance(v, str) and bool(IDENTITY.fullmatch(v)), "ten hex digits"),
@@ -66,13 +69,16 @@ RESULT: dict[str, Check] = {
     "data": TREE,
     "environment": TREE,
 }
-"""What others read of a `result.json`."""
+"""The keys of a `result.json` that other code reads."""
 DATA: dict[str, Check] = {
     **dict.fromkeys(("train", "validation", "test", "classes"), SOME),
     "validation_is_test": TRUTH,
 }
 SINCE: dict[str, Check] = {"smallest_side": _or_none(COUNT), "left_out": COUNT}
-"""Of its data, what older runs do not say."""
+"""Keys of `data` that the results of older runs lack."""
+SHA256: Check = (lambda v: isinstance(v, str) and bool(DIGEST.fullmatch(v)), "64 hex digits")
+DIGESTS: dict[str, Check] = {"test_images": SHA256, "weights": SHA256}
+"""Keys of `digests`. Older runs lack them all; a run that diverged has no weights."""
 ENVIRONMENT: dict[str, Check] = {"git_dirty": _or_none(TRUTH)}
 
 
@@ -86,6 +92,11 @@ def check_result(result: Mapping[str, Any]) -> None:
     data, environment = result["data"], result["environment"]
     _check(data, DATA, "data.")
     _check(data, {key: check for key, check in SINCE.items() if key in data}, "data.")
+    if "digests" in result:
+        _check(result, {"digests": TREE})
+        digests = result["digests"]
+        known = {key: check for key, check in DIGESTS.items() if key in digests}
+        _check(digests, known, "digests.")
     _check(environment, ENVIRONMENT, "environment.")
     _check(environment, dict.fromkeys(environment, SAID), "environment.")
 

@@ -1,4 +1,7 @@
-"""Files that appear whole or not at all: written beside, flushed to the disk, then renamed."""
+"""Files that appear whole or not at all.
+
+A file is written under another name beside its place, flushed to the disk, and then renamed.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,22 @@ from pathlib import Path
 from repro.errors import RequestError, RunError
 
 BESIDE = re.compile(r"\..+\.[0-9a-f]{8}")
-"""The name of a file while it is written; a writer that is killed leaves it."""
+"""The name that a file has while it is written. A writer that is killed leaves such a file."""
 DAY = 24 * 3600.0
 
 
 def write_whole(path: Path, content: bytes, allowed: Callable[[], None] = lambda: None) -> None:
-    """Put `content` at `path`; another reader sees the old file or the new one, nothing between.
+    """Put `content` at `path`. A reader sees the old file or the new one, never a part.
 
     Args:
-        path: where; its folder is made.
-        content: all of the file.
-        allowed: called just before the rename; raises where the file is no longer ours to write.
+        path: where the file belongs. Its folder is made.
+        content: the whole file.
+        allowed: called just before the rename. It raises if this process may no longer write.
 
     Raises:
         RunError: the disk is full or the folder cannot be written to; `path` is as it was.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    beside = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as file:
@@ -48,6 +51,10 @@ def write_whole(path: Path, content: bytes, allowed: Callable[[], None] = lambda
             beside.unlink(missing_ok=True)
 
 
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
 def _flush_folder(folder: Path) -> None:
     if os.name == "nt":
         return
@@ -61,12 +68,13 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def sweep(folder: Path, older: float = 0.0) -> None:
-    """Remove what writers that were killed left in a folder and the folders in it.
+def remove_leftovers(folder: Path, older: float = 0.0) -> None:
+    """Remove what killed writers left in a folder and in the folders below it.
 
     Args:
-        folder: where no other process writes now; or one for all, and then see `older`.
-        older: seconds that such a file has not been written to, for where its writer may live.
+        folder: where to look.
+        older: only files that nobody has written to for so many seconds are removed. Zero is for a
+            folder in which no other process writes now.
     """
     # The clock of the disk's host may be another.
     before = time.time() - older if older else float("inf")
@@ -94,5 +102,31 @@ def check_writable(folder: Path) -> None:
     Raises:
         RequestError: with the folder's name.
     """
-    if not os.access(nearest(folder), os.W_OK | os.X_OK):
+    if unwritable(folder):
         raise RequestError(f"{folder} cannot be written to: name a place of your own with runs=")
+
+
+def unwritable(folder: Path) -> str | None:
+    """Why this process cannot make files in a folder, or make the folder; None where it can.
+
+    Nothing is written to find out, so that a disk that is full is not noticed.
+    """
+    try:
+        there = nearest(folder)
+    except OSError as error:
+        return error.strerror
+    if not there.is_dir():
+        return f"{there} is a file"
+    return None if os.access(there, os.W_OK | os.X_OK) else f"{there} is not yours to write to"
+
+
+def unwritable_file(path: Path) -> str | None:
+    """Why `write_whole` cannot put a file at `path`; None where it can (see `unwritable`)."""
+    try:
+        # The longest name that is needed: that of the file while it is written.
+        _beside(path).exists()
+        if path.is_dir():
+            return "it is a folder"
+    except OSError as error:
+        return error.strerror
+    return unwritable(path.parent)

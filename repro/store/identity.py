@@ -1,7 +1,7 @@
-"""A run is its configuration: what can change the result, hashed into a name.
+"""A run is its configuration: all that can change the result is hashed into the run's name.
 
-The device, the number of workers or threads, the launcher and the progress bar are not part of it,
-nor is where a data folder lies: folder data enters by a fingerprint of its contents.
+The device, the number of workers or threads, the launcher and the progress bar are left out. So is
+the path of a data folder: such data enters the hash by a fingerprint of the folder's contents.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ torchvision's."""
 LABEL = "+"
 """Stands between a group's name and what was changed in it: `quick+learning_rate=0.02`."""
 
-# A key added later leaves the identity of older runs alone as long as it has this value.
+# A key that was added later is left out of the hash while it has this value, so that older runs
+# keep their identities.
 INTRODUCED: dict[tuple[str, str], Any] = {
     ("recipe", "resize"): "isotropic",
     ("recipe", "subtract_mean"): True,
@@ -30,6 +31,8 @@ INTRODUCED: dict[tuple[str, str], Any] = {
     ("data", "on_bad_image"): "error",
     ("data", "cache_side"): None,
     ("data", "first_classes"): None,
+    ("data", "source"): None,
+    ("data", "contents"): False,
 }
 
 GROUPS = ("arch", "scale", "size", "data", "recipe", "init")

@@ -1,12 +1,15 @@
-"""Who works on what: leases, which pass to another process when their holder dies.
+"""Leases: one process at a time works on a run.
 
-A lease is a file in the store's `.locks`. A holder that died is taken over after a minute, or at
-once on the same host. It relies on exclusive creation and renaming of files, not on advisory locks.
+A lease is a file in the store's `.locks`. Its holder renews it while it works. A lease that is not
+renewed for a minute passes to another process; on the same host it passes as soon as its holder
+has died. Leases need exclusive creation and atomic renaming of files. They need no advisory locks,
+which network file systems often lack.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,10 +21,12 @@ from filelock import SoftFileLease, Timeout
 
 from repro.errors import RunError
 
+LOCKS = ".locks"
+"""The folder of leases in a store."""
 LEASE_SECONDS = 60.0
 LOOKS, BETWEEN = 5, 0.1
-"""How often, and with how many seconds between, a file that does not name its holder is looked at:
-who finds out whether a lease is stale has its file aside for a moment."""
+"""A lease's file that is absent is looked at so often, with so many seconds between: a process that
+finds out whether the lease is stale moves the file aside for a moment."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +34,13 @@ class Held:
     """A lease that this process took."""
 
     index: int
-    """Its place among the names that were asked for."""
+    """Which of the names that were asked for it is, from 0."""
     path: Path
     token: str
-    """What its file says while it is this process's."""
+    """Stands in the file while the lease is this process's."""
 
     def kept(self) -> bool:
-        """Whether no other process has taken it over, as its file says now."""
+        """Whether the lease is still this process's, as its file says now."""
         for look in range(LOOKS):
             time.sleep(BETWEEN if look else 0)
             try:
@@ -61,16 +66,16 @@ def first_free(
     """Hold the first of `names` that is free; where none is, wait for one.
 
     Args:
-        store: the folder whose `.locks` are used.
-        names: of what can be held.
-        waits: called once, where this process has to wait.
-        check: called again and again while it waits; may raise.
-        lost: called from another thread where the lease is taken from this process.
+        store: the folder that holds `.locks`.
+        names: what can be held, such as runs or devices.
+        waits: called once, if this process has to wait.
+        check: called again and again while this process waits; may raise.
+        lost: called from another thread when the lease is taken from this process.
 
     Raises:
         RunError: the store cannot be written to.
     """
-    locks = store / ".locks"
+    locks = store / LOCKS
     try:
         locks.mkdir(parents=True, exist_ok=True)
         leases = [_lease(locks / f"{name}.lock", lost) for name in names]
@@ -91,12 +96,30 @@ def first_free(
 
 
 def at_work(store: Path, name: str) -> bool:
-    """Whether a process holds a lease and refreshes it, or did until a minute ago."""
+    """Whether a process holds a lease: on this host it lives, on another it renewed the lease."""
+    path = store / LOCKS / f"{name}.lock"
     try:
-        refreshed = (store / ".locks" / f"{name}.lock").stat().st_mtime
+        renewed, lines = path.stat().st_mtime, path.read_text(errors="replace").splitlines()
     except OSError:
         return False
-    return time.time() - refreshed < LEASE_SECONDS
+    holder = dict(line.partition("=")[::2] for line in lines)
+    if holder.get("host") == socket.gethostname() and not _lives(holder.get("pid", "")):
+        return False
+    return time.time() - renewed < LEASE_SECONDS
+
+
+def _lives(pid: str) -> bool:
+    """Whether a process of this host has this number; true where that cannot be known."""
+    if os.name == "nt" or not pid.isdecimal():
+        # There the signal 0 ends a process.
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def _lease(path: Path, lost: Callable[[], None]) -> SoftFileLease:

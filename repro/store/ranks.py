@@ -1,20 +1,20 @@
-"""Ranks on disk: what is kept of posteriors that are too many to be published.
+"""Ranks on disk: what is published in place of posteriors, which are too large.
 
-The rank of an image is how many other classes its net prefers to the true one: below 1 top-1 is
-right, below 5 top-5 is. A folder of runs may hold, beside them,
+The rank of an image is the number of other classes that the net prefers to the true one. Where it
+is below 1, the net's first guess is right; where it is below 5, one of its first five is. All
+errors follow from ranks. A folder of runs may hold, beside the runs,
 
     ranks/IDENTITY.npz             of one run
     ranks/IDENTITY+IDENTITY.npz    of an ensemble
     ranks/images-DIGEST.csv        the test images in the order of the ranks: id, label
 
-Each `.npz` holds an array for each number that was measured, named `PROTOCOL@Q` as in
-`multi_scale@224,256,288`: ranks (N,), the smallest unsigned integers that suffice. Beside these
-stand `classes`, `images` (the digest) and, as `seconds:VIEW`, what computing each view took.
+A `.npz` holds the ranks (N,) for each number that was measured, as the smallest unsigned integers
+that suffice. An array is named `PROTOCOL@Q`, as in `multi_scale@224,256,288`. The file also holds
+`classes`, `images` (the digest of the list) and `seconds:VIEW`, the time that each view took.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import re
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from repro.errors import RequestError, one_line
 from repro.store import views
+from repro.store.expected import SHORT, Expected, Images
 from repro.store.files import write_whole
 from repro.store.views import Posteriors
 
@@ -64,31 +65,11 @@ class Kept:
 
     classes: int
     images: str
-    """The digest of the list of test images."""
+    """The digest of the list of test images, its first ten digits."""
     ranks: Mapping[str, Ranks] = field(default_factory=dict)
     """By `PROTOCOL@Q`."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """By view: what computing it of all test images took."""
-
-
-@dataclass(frozen=True)
-class Images:
-    """The test images that ranks are of."""
-
-    ids: NDArray[np.str_]
-    """(N,), in order."""
-    labels: NDArray[np.int64]
-
-    @property
-    def content(self) -> bytes:
-        """As a CSV file."""
-        rows = zip(self.ids, self.labels, strict=True)
-        return "".join(["id,label\n", *(f"{name},{label}\n" for name, label in rows)]).encode()
-
-    @property
-    def digest(self) -> str:
-        """Ranks of one digest may be compared image by image."""
-        return hashlib.sha256(self.content).hexdigest()[:10]
+    """For each view, the time that computing it for all test images took."""
 
 
 def file_of(store: Path, identities: Sequence[str]) -> Path:
@@ -116,7 +97,7 @@ def images(store: Path, digest: str) -> Images | None:
         )
     except ValueError as error:
         raise RequestError(f"{file} is damaged: {error}; remove it") from None
-    if found.digest != digest:
+    if found.short != digest:
         raise RequestError(f"{file} is damaged: its content has another digest; remove it")
     return found
 
@@ -141,13 +122,13 @@ def write(store: Path, identities: Sequence[str], kept: Kept, images: Images) ->
     write_whole(file_of(store, identities), buffer.getvalue())
 
 
-def read(store: Path, identities: Sequence[str], tested: tuple[int, int]) -> Kept | None:
+def read(store: Path, identities: Sequence[str], tested: Expected) -> Kept | None:
     """What is kept of a run or an ensemble, or None where nothing is.
 
     Args:
         store: the folder of runs.
         identities: of the run, or of the ensemble's.
-        tested: the numbers of images and of classes that the ranks must be of.
+        tested: what the ranks must be of.
 
     Raises:
         RequestError: the file is damaged.
@@ -158,11 +139,14 @@ def read(store: Path, identities: Sequence[str], tested: tuple[int, int]) -> Kep
     except OSError:
         return None
     kept = _read(file, state.st_mtime_ns, state.st_size)
-    images, classes = tested
-    if kept.classes != classes or any(len(one.values) != images for one in kept.ranks.values()):
+    counts = {len(one.values) for one in kept.ranks.values()}
+    if (
+        kept.classes != tested.classes
+        or counts - {tested.images}
+        or (tested.listed is not None and kept.images != tested.listed[:SHORT])
+    ):
         raise RequestError(
-            f"{file} is damaged: the run was tested on {images} images of {classes} classes, its "
-            "ranks are of others; remove it"
+            f"{file} is damaged: the run was tested on {tested}, its ranks are of others; remove it"
         )
     return kept
 

@@ -1,15 +1,19 @@
-"""The store: a folder of runs, each a folder of files, whole or absent.
+"""The store: a folder of runs. Each run is a folder of files, and each file is whole or absent.
 
-A run's folder holds `config.yaml`, `log.csv`, `weights.safetensors`, `views/*.npz` and, written
-last, `result.json`: where that stands, training is finished and is never done again. While a run
-is unfinished it holds `checkpoint-*`; a run that failed leaves `failed.json`.
-Names that start with a dot (locks, caches, Hydra's folder) are not runs.
+A run's folder holds `config.yaml`, `log.csv`, `crops.png` and `weights.safetensors`. `result.json`
+is written when training has ended; a run that has it is never trained again, and the file is never
+changed. `views/*.npz` follow. During training there are `checkpoint-*`. A run that failed leaves
+`failed.json`. Folders whose names begin with a dot (locks, caches, Hydra's own) are not runs.
+
+`result.json` also holds the digests of the weights and of the list of test images. Who reads the
+weights or a view compares it with these (see `read_weights` and `repro.store.views`).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -24,16 +28,24 @@ from repro.config.schema import Config, typed
 from repro.errors import RequestError, RunError, flat, one_line
 from repro.store import identity as identities
 from repro.store.checks import LONGEST, NAME, check_config, check_result
-from repro.store.files import sweep, write_whole
-from repro.store.leases import at_work, first_free
+from repro.store.expected import Expected, sha256
+from repro.store.files import remove_leftovers, write_whole
+from repro.store.leases import LOCKS, at_work, first_free
 
+CONFIG = "config.yaml"
 RECORD = "record"
-FAILED = "failed.json"
+"""The key of that file that holds the run's identity, its parents and its data's fingerprint."""
+LOG = "log.csv"
 WEIGHTS = "weights.safetensors"
+CROPS = "crops.png"
+RESULT = "result.json"
+FAILED = "failed.json"
+TRACK = "track"
+"""A folder of live curves, where they were asked for; the suite itself reads none."""
 CHECKPOINTS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
-"""Two generations, written in turn."""
+"""They are written in turn, so that one is whole while the other is written."""
 ACTIVATIONS = "activations.csv"
-"""The size of activations through the depth before training, where it was asked for."""
+"""How large activations are after each layer before training. Written with `activations=true`."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +59,9 @@ class Run:
     result: dict[str, Any]
 
     @property
-    def tested(self) -> tuple[int, int]:
-        """How many test images its result counts, of how many classes."""
-        data = self.result["data"]
-        return data["test"], data["classes"]
+    def tested(self) -> Expected:
+        """What its views must be of."""
+        return Expected.of(self.result)
 
 
 def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
@@ -60,7 +71,7 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
         RequestError: it cannot be read, or it is not the configuration that the folder is named
             after.
     """
-    path = folder / "config.yaml"
+    path = folder / CONFIG
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
         record = tree.pop(RECORD)
@@ -86,11 +97,11 @@ def check_folder(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise RequestError(f"{folder} is a file where the folder of a run belongs: move it away")
-    if (folder / "config.yaml").exists():
+    if (folder / CONFIG).exists():
         read_config(folder)
         read_result(folder)
     elif any(path.name[0] != "." and path.name != FAILED for path in folder.iterdir()):
-        raise RequestError(f"{folder} holds files but no config.yaml: move the folder away")
+        raise RequestError(f"{folder} holds files but no {CONFIG}: move the folder away")
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -99,7 +110,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     Raises:
         RequestError: `result.json` is damaged.
     """
-    path = folder / "result.json"
+    path = folder / RESULT
     if not os.path.isfile(path):
         return None
     try:
@@ -115,13 +126,36 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return result
 
 
+def read_weights(folder: Path) -> bytes | None:
+    """The content of a finished run's weights; None where it has none.
+
+    Raises:
+        RequestError: `result.json` is damaged.
+        RunError: the weights cannot be read, or are not those that training ended with.
+    """
+    path, result = folder / WEIGHTS, read_result(folder)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+    known = None if result is None else Expected.of(result).weights
+    if known is not None and sha256(content) != known:
+        raise RunError(
+            f"{path} is damaged: its digest is not the one in {RESULT}; remove the folder "
+            f"{folder} to train again"
+        )
+    return content
+
+
 @dataclass(frozen=True)
 class Started:
-    """A run as far as it has come."""
+    """A run, finished or not."""
 
     config: Config
     fingerprint: str
-    """Of the data folder that it was started on; empty where the data has none."""
+    """The fingerprint of the data folder; empty for data that has none."""
     result: dict[str, Any] | None
 
 
@@ -146,7 +180,7 @@ def _folders(store: Path, named: bool = True) -> list[Path]:
         for path in store.iterdir()
         if not path.name.startswith(".")
         # Unlike `Path.is_file`, it is no error where a folder cannot be looked into.
-        and os.path.isfile(path / "config.yaml")
+        and os.path.isfile(path / CONFIG)
         and bool(NAME.fullmatch(path.name)) == named
     )
 
@@ -172,11 +206,30 @@ def unfinished(store: Path) -> list[tuple[str, str]]:
     """Names of the runs that are not finished, each with the reason known."""
     rows = []
     for folder in _folders(store):
-        if not os.path.isfile(folder / "result.json"):
-            reason = failure(folder) or "interrupted: the same command goes on with it"
-            busy = at_work(store, folder.name)
-            rows.append((folder.name, "another process works on it" if busy else reason))
+        if not os.path.isfile(folder / RESULT):
+            reason = why_unfinished(folder) or "interrupted: the same command goes on with it"
+            rows.append((folder.name, reason))
     return rows
+
+
+def names(store: Path) -> set[str]:
+    """Names of the runs whose training has ended, whole or damaged."""
+    return {folder.name for folder in _folders(store) if os.path.isfile(folder / RESULT)}
+
+
+def why_unfinished(folder: Path) -> str | None:
+    """What is known of a run that is not finished: who works on it, or why it failed; or None."""
+    if at_work(folder.parent, folder.name):
+        return "another process works on it"
+    return failure(folder)
+
+
+def without_weights(folder: Path) -> str:
+    """Why a run whose training has ended has no weights, and what to do about it."""
+    result = read_result(folder)
+    if result is not None and result["outcome"] == "diverged":
+        return f"{folder.name} diverged and has no weights to start from: try another seed"
+    return f"{folder / WEIGHTS} is missing: put it back, or remove its folder to train again"
 
 
 def failure(folder: Path) -> str | None:
@@ -201,11 +254,21 @@ class Folder:
             allowed: finds out, before each write; None: as `check`.
         """
         self.path, self.check = path, check
+        self._stood = path.is_dir()
         self._allowed = allowed or check
 
     def write(self, name: str, content: bytes) -> None:
-        """Put a file into the folder, whole (see `write_whole`)."""
+        """Put a file into the folder, whole (see `write_whole`).
+
+        Raises:
+            RunError: it cannot be written, or the folder is gone or another process's by now.
+        """
+        # Before, too: what is gone is not made anew on the disk below where it was mounted.
+        self._allowed()
+        if self._stood and not self.path.is_dir():
+            raise RunError(f"{self.path} is gone: it was deleted or moved while the run worked")
         write_whole(self.path / name, content, self._allowed)
+        self._stood = True
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Put a JSON file into the folder, whole."""
@@ -214,14 +277,12 @@ class Folder:
     def write_config(self, config: Config, record: dict[str, Any]) -> None:
         """Say what the run is: the first file of a folder."""
         tree = asdict(config) | {RECORD: record}
-        self.write(
-            "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode()
-        )
+        self.write(CONFIG, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode())
 
     def begin(self) -> None:
         """Remove what an earlier attempt left: why it failed, and files that it was writing."""
         self.remove(FAILED)
-        sweep(self.path)
+        remove_leftovers(self.path)
 
     def forget(self) -> None:
         """Remove what belongs to a net that is trained anew, so that no two are ever mixed.
@@ -229,10 +290,11 @@ class Folder:
         Raises:
             RunError: something cannot be removed.
         """
-        for name in (WEIGHTS, ACTIVATIONS, "log.csv"):
+        for name in (WEIGHTS, ACTIVATIONS, LOG):
             self.remove(name)
         for path in (self.path / "views").glob("*.npz"):
             self.remove(f"views/{path.name}")
+        self.clear(TRACK)
 
     def remove(self, name: str) -> None:
         """Remove a file of the folder, if it is there.
@@ -246,6 +308,21 @@ class Folder:
         except OSError as error:
             raise RunError(f"cannot remove {self.path / name}: {error.strerror}") from error
 
+    def clear(self, name: str) -> None:
+        """Remove a folder of the folder with all that it holds, if it is there.
+
+        Raises:
+            RunError: it cannot be removed.
+        """
+        self._allowed()
+        try:
+            shutil.rmtree(self.path / name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            reason = error.strerror or error
+            raise RunError(f"cannot remove {self.path / name}: {reason}") from error
+
 
 class Watched(Folder):
     """The folder of a run that another process holds and this one helps with: it writes nothing."""
@@ -257,6 +334,9 @@ class Watched(Folder):
         """Leave it to the holder."""
 
     def remove(self, name: str) -> None:
+        """Leave it to the holder."""
+
+    def clear(self, name: str) -> None:
         """Leave it to the holder."""
 
 
@@ -277,8 +357,14 @@ def hold(
     lost = threading.Event()
 
     def known() -> None:
-        if lost.is_set():
-            raise RunError(f"{name} was taken over by another process while this one stood still")
+        if not lost.is_set():
+            return
+        if not (store / LOCKS).is_dir():
+            raise RunError(
+                f"runs={store} is gone: it was deleted, renamed or unmounted while {name} was "
+                "under way; bring it back and give the command again"
+            )
+        raise RunError(f"{name} was taken over by another process while this one stood still")
 
     def allowed() -> None:
         if not held.kept():

@@ -1,14 +1,17 @@
 """Views on disk and what follows from them: posteriors, their means, errors (no net needed).
 
 A view is one file `views/NAME.npz`: `posteriors` (N, K), float32 up to 100 classes and float16
-log-posteriors above, `labels` (N,), `ids` (N,) and the `seconds` that computing it took.
+log-posteriors above, `labels` (N,), `ids` (N,) and the `seconds` that computing it took. With
+these stand `weights`, the digest of the weights that it was computed with, and `digest`, that of
+everything else in the file; older files have neither.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,8 +22,11 @@ from numpy.typing import NDArray
 
 from repro.errors import RequestError, one_line
 from repro.protocol.protocols import View
+from repro.store.expected import Expected, listed
 
 LOGARITHMS_ABOVE = 100
+WEIGHTS, DIGEST = "weights", "digest"
+"""Of a view's file: which weights it was computed with, and its own digest."""
 SUM_TOLERANCE = 0.02
 """How far from one a row's sum may be: halves of logarithms are off by up to 0.4% of a share."""
 
@@ -52,55 +58,63 @@ def path(folder: Path, view: View) -> Path:
     return folder / "views" / f"{view.name}.npz"
 
 
-def encode(view: Posteriors) -> bytes:
-    """The content of a view's file."""
+def encode(view: Posteriors, weights: str | None = None) -> bytes:
+    """The content of a view's file.
+
+    Args:
+        view: what it holds.
+        weights: the digest of the weights that it was computed with; None: not known.
+    """
     values = view.posteriors
-    stored: dict[str, NDArray[Any]] = {"posteriors": values}
+    stored: dict[str, Any] = {"posteriors": values}
     if values.shape[1] > LOGARITHMS_ABOVE:
         smallest = np.finfo(np.float32).tiny
         stored = {"log_posteriors": np.log(np.maximum(values, smallest)).astype(np.float16)}
     if view.seconds is not None:
         stored["seconds"] = np.array(view.seconds)
+    if weights is not None:
+        stored[WEIGHTS] = np.array(weights)
+    stored |= {"labels": view.labels, "ids": view.ids}
+    stored[DIGEST] = np.array(_digest(stored))
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, labels=view.labels, ids=view.ids, **stored)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **stored)
     return buffer.getvalue()
 
 
-def read(folder: Path, view: View, tested: tuple[int, int] | None = None) -> Posteriors | None:
+def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Of all arrays but the digest itself: their names, types, shapes and values."""
+    total = hashlib.sha256()
+    for name in sorted(arrays.keys() - {DIGEST}):
+        array = arrays[name]
+        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def read(folder: Path, view: View, tested: Expected | None = None) -> Posteriors | None:
     """A stored view of a run, or None where there is none.
 
     Args:
         folder: the run's.
         view: which.
-        tested: the numbers of images and of classes that it must be of; None: any.
+        tested: what it must be of; None: anything.
 
     Raises:
         Damaged: the file cannot be read, or what it holds is not this.
     """
     file = path(folder, view)
-    return _read(file, tested) if file.is_file() else None
+    if line := damage(file, tested):
+        raise Damaged(line)
+    return _decoded(_load(file)) if file.is_file() else None
 
 
-def _read(file: Path, tested: tuple[int, int] | None) -> Posteriors:
-    stored = _load(file)
-    try:
-        if "log_posteriors" in stored:
-            values = np.exp(stored["log_posteriors"].astype(np.float32))
-        else:
-            values = stored["posteriors"].astype(np.float32)
-        if tested is not None and values.shape != tested:
-            shapes = (values.shape, tested)
-            there, wanted = (f"{images} images of {classes} classes" for images, classes in shapes)
-            raise ValueError(f"it is of {there}, and the run was tested on {wanted}")
-        # Written so that what is not a number counts too.
-        if not ((values >= 0).all() and (abs(values.sum(axis=1) - 1) < SUM_TOLERANCE).all()):
-            raise ValueError("the posteriors of an image are not shares that sum to one")
-        seconds = float(stored["seconds"]) if "seconds" in stored else None
-    except (ValueError, TypeError) as error:
-        raise Damaged(
-            f"{file} is damaged: {one_line(error)}; remove it and give the run's command again"
-        ) from None
-    return Posteriors(values, stored["labels"].astype(np.int64), stored["ids"], seconds)
+def _decoded(stored: Mapping[str, NDArray[Any]]) -> Posteriors:
+    if "log_posteriors" in stored:
+        values = np.exp(stored["log_posteriors"].astype(np.float32))
+    else:
+        values = stored["posteriors"].astype(np.float32)
+    took = float(stored["seconds"]) if "seconds" in stored else None
+    return Posteriors(values, stored["labels"].astype(np.int64), stored["ids"], took)
 
 
 def seconds(folder: Path, view: View) -> float | None:
@@ -118,15 +132,30 @@ def _load(file: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(file, allow_pickle=False) as stored:
             found = dict(stored)
-        values = found["log_posteriors" if "log_posteriors" in found else "posteriors"]
-        if values.ndim != 2 or not len(values) == len(found["labels"]) == len(found["ids"]):
-            raise ValueError("posteriors, labels and ids do not fit each other")
-        _check_images(found["labels"], found["ids"], values.shape[1])
     except Exception as error:
         # One bit is enough for zlib.error, NotImplementedError, a password that is asked for, ...
-        reason = one_line(error)
-        raise Damaged(f"{file} is damaged: {reason}; the run's command computes it again") from None
+        raise _damaged(file, error) from None
     return found
+
+
+def _damaged(file: Path, error: BaseException) -> Damaged:
+    return Damaged(f"{file} is damaged: {one_line(error)}; the run's command computes it again")
+
+
+def _check(stored: Mapping[str, NDArray[Any]], tested: Expected | None) -> None:
+    values = stored["log_posteriors" if "log_posteriors" in stored else "posteriors"]
+    labels, ids = stored["labels"], stored["ids"]
+    if values.ndim != 2 or not len(values) == len(labels) == len(ids):
+        raise ValueError("posteriors, labels and ids do not fit each other")
+    _check_images(labels, ids, values.shape[1])
+    if DIGEST in stored and str(stored[DIGEST]) != _digest(stored):
+        raise ValueError("its content has another digest")
+    if tested is not None:
+        _check_tested(stored, values.shape, tested)
+    shares = _decoded(stored).posteriors
+    # Written so that what is not a number counts too.
+    if not ((shares >= 0).all() and (abs(shares.sum(axis=1) - 1) < SUM_TOLERANCE).all()):
+        raise ValueError("the posteriors of an image are not shares that sum to one")
 
 
 def _check_images(labels: NDArray[Any], ids: NDArray[Any], classes: int) -> None:
@@ -136,45 +165,56 @@ def _check_images(labels: NDArray[Any], ids: NDArray[Any], classes: int) -> None
         raise ValueError("the ids of images are texts, each once")
 
 
-def damage(file: Path) -> str | None:
-    """Why a view's file cannot be read, in a line; None where it can, or where there is none."""
+def _check_tested(
+    stored: Mapping[str, NDArray[Any]], shape: tuple[int, ...], tested: Expected
+) -> None:
+    images, classes = shape
+    if (images, classes) != (tested.images, tested.classes):
+        there = Expected(images, classes)
+        raise ValueError(f"it is of {there}, and the run was tested on {tested}")
+    if tested.listed not in (None, listed(stored["ids"], stored["labels"])):
+        raise ValueError("its images or their labels are not those that the run was tested on")
+    if tested.weights is not None and str(stored.get(WEIGHTS)) != tested.weights:
+        raise ValueError("it was not computed with this run's weights")
+
+
+def damage(file: Path, tested: Expected | None = None) -> str | None:
+    """Why a view's file cannot be used, in a line; None where it can, or where there is none.
+
+    Args:
+        file: the view's.
+        tested: what it must be of; None: anything.
+    """
     try:
         state = file.stat()
     except OSError:
         return None
-    return _damage(file, state.st_mtime_ns, state.st_size)
+    return _damage(file, tested, state.st_mtime_ns, state.st_size)
 
 
 @cache
-def _damage(file: Path, written: int, size: int) -> str | None:
+def _damage(file: Path, tested: Expected | None, written: int, size: int) -> str | None:
     # Asked again and again of one file, which takes a second where there are many images.
     try:
-        _load(file)
-    except RequestError as error:
+        _check(_load(file), tested)
+    except Damaged as error:
         return str(error)
+    except Exception as error:
+        # There are as many ways to hold something else as there are to be damaged.
+        return str(_damaged(file, error))
     return None
 
 
-def damaged(folder: Path, tested: tuple[int, int]) -> list[str]:
-    """A line for each stored view of a run that cannot be read, or is not of what was tested.
-
-    Args:
-        folder: the run's.
-        tested: the numbers of images and of classes.
-    """
-    found = []
-    for file in sorted((folder / "views").glob("*.npz")):
-        try:
-            _read(file, tested)
-        except Damaged as error:
-            found.append(str(error))
-    return found
+def damaged(folder: Path, tested: Expected) -> list[str]:
+    """A line for each stored view of a run that cannot be read, or is not of what was tested."""
+    files = sorted((folder / "views").glob("*.npz"))
+    return [line for file in files if (line := damage(file, tested))]
 
 
-def missing(folder: Path, wanted: Sequence[View]) -> list[View]:
-    """The views of a run that are not stored, or that cannot be read."""
+def missing(folder: Path, wanted: Sequence[View], tested: Expected | None = None) -> list[View]:
+    """The views of a run that are not stored, or that cannot be used."""
     files = [(view, path(folder, view)) for view in wanted]
-    return [view for view, file in files if not file.is_file() or damage(file)]
+    return [view for view, file in files if not file.is_file() or damage(file, tested)]
 
 
 def mean(views: Iterable[Posteriors]) -> Posteriors:
@@ -204,14 +244,14 @@ def mean(views: Iterable[Posteriors]) -> Posteriors:
 
 
 def mean_of(
-    folder: Path, wanted: Sequence[View], tested: tuple[int, int] | None = None
+    folder: Path, wanted: Sequence[View], tested: Expected | None = None
 ) -> Posteriors | None:
     """The mean of stored views of a run, or None where one of them is absent or damaged.
 
     Args:
         folder: the run's.
         wanted: which views.
-        tested: the numbers of images and of classes that they must be of; None: any.
+        tested: what they must be of; None: anything.
 
     Raises:
         RequestError: the views show different images.
@@ -230,7 +270,7 @@ def mean_of(
         ) from error
 
 
-def _there(folder: Path, view: View, tested: tuple[int, int] | None) -> Posteriors:
+def _there(folder: Path, view: View, tested: Expected | None) -> Posteriors:
     found = read(folder, view, tested)
     if found is None:
         raise Absent(f"{path(folder, view)} is gone")

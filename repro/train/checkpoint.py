@@ -1,9 +1,9 @@
 """Checkpoints: everything that an interrupted run needs to go on bit for bit where it was.
 
-A checkpoint is one safetensors file: the net, the optimiser's state, and in its header the place
-in training as JSON together with a digest of the tensors. Two generations are kept; a damaged one
-is noticed by its digest and the other is used. Randomness needs no state of its own: it is drawn
-anew for each epoch and step from the seed.
+A checkpoint is one safetensors file: the net, the optimiser's state, and in its header the progress
+of training as JSON, together with a digest. Two generations are kept. A damaged one is noticed by
+its digest, and the other is used. Randomness needs no state of its own: it is drawn anew for each
+epoch and step from the seed.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ SHARE = 20
 run's time, however often a checkpoint is asked for."""
 
 
-class Pace:
-    """When the next checkpoint is due."""
+class CheckpointTimer:
+    """Says when the next checkpoint is due."""
 
     def __init__(self, seconds: float) -> None:
         """`seconds`: from one checkpoint's end to the next one's beginning, at least."""
@@ -38,20 +38,20 @@ class Pace:
 
     @property
     def due(self) -> bool:
-        """Whether it is."""
+        """Whether it is time for the next checkpoint."""
         return time.monotonic() >= self.next
 
     @contextmanager
     def saving(self) -> Iterator[None]:
-        """While a checkpoint is written."""
+        """Measure how long the block takes, which writes a checkpoint."""
         began = time.monotonic()
         yield
         ended = time.monotonic()
         self.next = ended + max(self.seconds, SHARE * (ended - began))
 
 
-def _digest(tensors: dict[str, Tensor], place: str) -> str:
-    total = hashlib.sha256(place.encode())
+def _digest(tensors: dict[str, Tensor], progress: str) -> str:
+    total = hashlib.sha256(progress.encode())
     for name in sorted(tensors):
         total.update(name.encode())
         total.update(tensors[name].contiguous().view(torch.uint8).numpy().tobytes())
@@ -70,13 +70,17 @@ def _flatten(net: nn.Module, optimiser: optim.Optimizer) -> dict[str, Tensor]:
 
 
 def save_checkpoint(
-    folder: Folder, net: nn.Module, optimiser: optim.Optimizer, place: dict[str, Any], count: int
+    folder: Folder, net: nn.Module, optimiser: optim.Optimizer, progress: dict[str, Any], count: int
 ) -> None:
-    """Write the `count`-th checkpoint of this process over the older of the two generations."""
+    """Write the `count`-th checkpoint of this process over the older of the two generations.
+
+    Raises:
+        RunError: the disk is full, or another process took the run over.
+    """
     tensors = {
         name: t.reshape(1) if t.dim() == 0 else t for name, t in _flatten(net, optimiser).items()
     }
-    text = json.dumps(place)
+    text = json.dumps(progress)
     header = {"place": text, "digest": _digest(tensors, text)}
     folder.write(CHECKPOINTS[count % 2], save(tensors, metadata=header))
 
@@ -93,28 +97,60 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_checkpoint(
-    folder: Path, net: nn.Module, optimiser: optim.Optimizer, say: Callable[[str], None]
+    folder: Path,
+    net: nn.Module,
+    optimiser: optim.Optimizer,
+    say: Callable[[str], None],
+    check: Callable[[dict[str, Any]], None] = lambda place: None,
 ) -> tuple[dict[str, Any], int] | None:
     """Load the newest whole checkpoint into `net` and `optimiser`.
 
+    Args:
+        folder: the run's.
+        net: as training begins; unchanged where there is no checkpoint.
+        optimiser: likewise.
+        say: takes a line about a checkpoint that is not used.
+        check: raises ValueError, TypeError or LookupError where training has no such place.
+
     Returns:
-        The place in training and the number of the next checkpoint, or None where there is none.
+        The progress of training and the number of the next checkpoint; None where there is no
+        checkpoint.
     """
     found = []
     for generation, name in enumerate(CHECKPOINTS):
         try:
-            tensors, place = _read(folder / name)
+            tensors, progress = _read(folder / name)
+            order = (progress["epoch"], progress["iteration"])
+            _check_fit(tensors, net, optimiser)
+            check(progress)
         except FileNotFoundError:
             continue
-        except (SafetensorError, ValueError, KeyError, OSError) as error:
+        except (SafetensorError, ValueError, TypeError, LookupError, OSError) as error:
             say(f"{folder / name} is damaged ({error}): not used")
             continue
-        found.append(((place["epoch"], place["iteration"]), generation, tensors, place))
+        found.append((order, generation, tensors, progress))
     if not found:
         return None
-    _, generation, tensors, place = max(found, key=lambda row: row[0])
+    _, generation, tensors, progress = max(found, key=lambda row: row[0])
     _restore(tensors, net, optimiser)
-    return place, generation + 1
+    return progress, generation + 1
+
+
+def _check_fit(tensors: dict[str, Tensor], net: nn.Module, optimiser: optim.Optimizer) -> None:
+    """Refuse, with a ValueError, the tensors of another net or of another optimiser."""
+    # What has no dimensions is kept with one.
+    shapes = {f"net.{name}": tuple(t.shape) or (1,) for name, t in net.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in tensors.items() if name.startswith("net.")}
+    if found != shapes:
+        raise ValueError("it is of another net")
+    parameters = [weight for group in optimiser.param_groups for weight in group["params"]]
+    for name in tensors.keys() - shapes.keys():
+        kind, index, _ = name.split(".", 2)
+        if kind != "optimiser" or int(index) < 0:
+            raise ValueError(f"it holds {name}")
+        tensor, weight = tensors[name], parameters[int(index)]
+        if tensor.numel() != 1 and tensor.shape != weight.shape:
+            raise ValueError("it is of another optimiser")
 
 
 def _restore(tensors: dict[str, Tensor], net: nn.Module, optimiser: optim.Optimizer) -> None:

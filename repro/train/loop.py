@@ -4,6 +4,10 @@
     python -m repro.run -m arch=A,B,C,D,E seed=0,1  ten, one after another
     torchrun --nproc_per_node=4 -m repro.run arch=D one net on four GPUs (see distributed.py)
 
+`Training.run` is the epochs, `Training.step` one step, `Training.gradients` what happens in it
+between images and gradients. What enters the net is made in `repro.data.inputs`. The numbers are
+those of `conf/recipe/paper.yaml`, which names the place where each of them acts.
+
 Randomness has no state: the order of images and their crops are drawn from (seed, epoch, image),
 dropout from (seed, iteration, row of the batch). So a run that was interrupted goes on bit for
 bit, from the middle of an epoch too, with what a checkpoint holds.
@@ -12,28 +16,31 @@ bit, from the middle of an epoch too, with what a checkpoint holds.
 from __future__ import annotations
 
 import math
-import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
 from repro.config.schema import EAGER, Config
 from repro.data.loader import TrainingCrops
+from repro.errors import RunError
 from repro.nets.dropout import seed, share
+from repro.nets.normalisation import share_batch_norm
 from repro.nets.vgg import VGG
+from repro.process.device import is_out_of_memory
 from repro.process.distributed import ALONE, World
 from repro.process.interruption import Interrupted, Stop
-from repro.store.runs import Folder
+from repro.store.runs import LOG, Folder
+from repro.train import display
 from repro.train.chance import Chance
-from repro.train.checkpoint import Pace, load_checkpoint, save_checkpoint
+from repro.train.checkpoint import CheckpointTimer, load_checkpoint, save_checkpoint
 from repro.train.optimisers import OPTIMISERS
-from repro.train.place import Place
+from repro.train.progress import Progress
 from repro.train.schedule import Schedule, schedule
 from repro.train.upload import Upload
 
@@ -45,7 +52,7 @@ class Outcome:
     outcome: str
     """`trained`, `diverged` (a loss that is not finite) or `did not learn` (still at chance)."""
     reason: str
-    place: Place
+    progress: Progress
 
 
 class Training:
@@ -64,6 +71,7 @@ class Training:
         chance: Chance,
         say: Callable[[str], None],
         test: Callable[[], float] | None = None,
+        note: Callable[[], None] = lambda: None,
         world: World = ALONE,
     ) -> None:
         """
@@ -73,112 +81,155 @@ class Training:
             config: the run's configuration.
             folder: the run's folder, held.
             stop: asked to stop, training saves a checkpoint and raises `Interrupted`.
-            prepare: from grey levels and colour shifts to the net's input on its device.
+            prepare: takes crops (B, C, crop, crop) and colour shifts (B, C) to the net's input on
+                its device: a `repro.data.inputs.Inputs`.
             validate: error (%) on the validation images; all processes call it; may raise
                 `Interrupted`, in all of them.
             chance: the error that a net has which learned nothing.
             say: prints a line without disturbing the progress bar.
             test: likewise on the test images, to be logged after each epoch; None: not looked at.
+            note: called after each epoch, when its row of the log is written.
             world: the processes that train this net, each with its own `Training`.
         """
         self.net, self.batches, self.config, self.folder = net, batches, config, folder
         self.stop, self.prepare, self.say = stop, prepare, say
         self.validate, self.test, self.chance, self.world = validate, test, chance, world
+        self.note = note
         recipe = config.recipe
         if config.finetune == "fc":
             net.features.requires_grad_(False)
-        weights = [weight for weight in net.parameters() if weight.requires_grad]
-        self.optimiser = OPTIMISERS[recipe.optimiser](weights, recipe)
+        self.weights = [weight for weight in net.parameters() if weight.requires_grad]
+        self.optimiser = OPTIMISERS[recipe.optimiser](self.weights, recipe)
         self.schedule: Schedule = schedule(
             recipe, config.scale.lr_factor, config.epochs * len(batches)
         )
-        self.place, self.checkpoints = Place(), 0
-        self.pace = Pace(config.checkpoint_seconds)
         self.device = next(net.parameters()).device
-        self.half = config.precision == "bf16"
         self.forward: Callable[[Tensor], Tensor] = net
         if config.compile != EAGER:
             self.forward = torch.compile(net, mode=config.compile)
+        self.meets_in_net = world.size > 1 and self._share_batch_norm()
+        self.progress, self.checkpoints = Progress(), 0
+        self.timer = CheckpointTimer(config.checkpoint_seconds)
 
     def run(self) -> Outcome:
         """Train to the end.
 
         Raises:
             Interrupted: after a checkpoint was saved.
-            RunError: an image or the disk failed, in any process, or someone else took the run
-                over.
+            RunError: an image or the disk failed, or memory ran out, in any process; or someone
+                else took the run over.
         """
         self._resume()
-        with self._bar() as bar:
-            while self.place.epoch < self.config.epochs and not self.schedule.finished:
-                bar.set_description(f"{self.config.arch.name} epoch {self.place.epoch + 1}")
+        with display.bar(self.config, self.progress, len(self.batches.split.labels)) as bar:
+            while self.progress.epoch < self.config.epochs and not self.schedule.finished:
+                bar.set_description(f"{self.config.arch.name} epoch {self.progress.epoch + 1}")
                 began = time.monotonic()
-                batches = Upload(self.batches.epoch(self.place.epoch, self.place.step), self.device)
-                self._learning()
-                for step in range(self.place.step, len(self.batches)):
-                    self._step(batches)
-                    self.place.seconds += time.monotonic() - began
+                epoch = self.batches.epoch(self.progress.epoch, self.progress.step)
+                batches = Upload(epoch, self.device)
+                self._train_mode()
+                for step in range(self.progress.step, len(self.batches)):
+                    self.step(batches)
+                    self.progress.seconds += time.monotonic() - began
                     began = time.monotonic()
                     bar.update(self.batches.images(step))
-                    if self.place.step % 10 == 0:
-                        bar.set_postfix_str(self._summary(), refresh=False)
-                    if not math.isfinite(self.place.loss_sum):
+                    if self.progress.step % 10 == 0:
+                        bar.set_postfix_str(display.beside_bar(self.progress), refresh=False)
+                    if not math.isfinite(self.progress.loss_sum):
                         return self._diverged()
-                    due = self.world.leads and self.pace.due
-                    asked, due = self.world.any(self.stop.asked, due)
-                    if asked:
-                        self._stop()
-                    if due:
-                        self._save()
+                    self._save_or_stop()
                 self._end_epoch()
         return self._ended()
 
-    def _learning(self) -> None:
+    def step(self, batches: Upload) -> None:
+        """Section 3.1, one step: a batch, its loss, the gradients, a step of gradient descent."""
+        progress, recipe = self.progress, self.config.recipe
+        total = self.batches.images(progress.step)
+        with self.world.all_or_none():
+            self.folder.check()
+            images, shift, labels = batches.take()
+        with self._alone(), self._memory_error_in_a_line():
+            loss_and_wrong = self.gradients(images, shift, labels, total)
+        batches.send()
+        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+        self.world.all_reduce([*gradients, loss_and_wrong])
+        if recipe.clip is not None:
+            nn.utils.clip_grad_norm_(self.weights, recipe.clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.schedule.at(progress.iteration)
+        with self._memory_error_in_a_line():
+            # Momentum 0.9, weight decay 5e-4.
+            self.optimiser.step()
+        loss, wrong = loss_and_wrong.tolist()
+        progress.add_step(loss * total, round(wrong), total)
+
+    def gradients(self, images: Tensor, shift: Tensor, labels: Tensor, total: int) -> Tensor:
+        """Leave the gradients of this process's share of a batch's mean loss in the weights.
+
+        Args:
+            images: this process's crops, (B, C, crop, crop), as `TrainingCrops` makes them.
+            shift: their colour shifts, (B, C).
+            labels: their classes, (B,).
+            total: images of the batch, in all processes.
+
+        Returns:
+            That share of the loss, and how many of these images are wrong: (2,).
+        """
+        own = self.world.rows(total)
+        labels = labels.to(self.device, non_blocking=True)
+        self.optimiser.zero_grad(set_to_none=True)
+        sums = []
+        for part in micro_batches(len(images), self.config.micro_batch):
+            # Dropout draws the whole batch's mask each time, and uses these rows of it.
+            share(self.net, slice(own.start + part.start, own.start + part.stop), total)
+            seed(self.device, self.config.seed * 1_000_003 + self.progress.iteration)
+            with torch.autocast(self.device.type, torch.bfloat16, self.config.precision == "bf16"):
+                scores = self.forward(self.prepare(images[part], shift[part]))
+                # The multinomial logistic regression objective.
+                loss = functional.cross_entropy(scores, labels[part], reduction="sum") / total
+            loss.backward()  # type: ignore[no-untyped-call]
+            wrong = (scores.detach().argmax(dim=1) != labels[part]).sum()
+            sums.append(torch.stack([loss.detach(), wrong.to(loss.dtype)]))
+        return torch.stack(sums).sum(dim=0)
+
+    def _train_mode(self) -> None:
         self.net.train()
         if self.config.finetune == "fc":
             self.net.features.eval()
 
-    def _step(self, batches: Upload) -> None:
-        place, recipe = self.place, self.config.recipe
-        total = self.batches.images(place.step)
-        with self.world.together():
-            self.folder.check()
-            counts = self._backward(*batches.take(), total)
-            batches.send()
-        weights = self.optimiser.param_groups[0]["params"]
-        self.world.sum([*(weight.grad for weight in weights), counts])
-        if recipe.clip is not None:
-            nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.schedule.at(place.iteration)
-        self.optimiser.step()
-        loss, wrong = counts.tolist()
-        place.loss_sum += loss * total
-        place.wrong += round(wrong)
-        place.seen += total
-        place.step += 1
-        place.iteration += 1
+    def _share_batch_norm(self) -> bool:
+        """Whether the net normalises by the batch, which is then that of all processes."""
+        total = self.world.all_reduce_with_gradient
+        if self.config.compile != EAGER:
+            # The processes meet in there, which no compiler should rearrange.
+            total = torch.compiler.disable(total)  # type: ignore[no-untyped-call]
+        return share_batch_norm(self.net, total)
 
-    def _backward(self, images: Tensor, shift: Tensor, labels: Tensor, total: int) -> Tensor:
-        """Gradients of this process's share of the mean loss over a batch of `total` images.
+    def _alone(self) -> AbstractContextManager[None]:
+        """What fails in this process fails in all, unless the processes meet in the block."""
+        return nullcontext() if self.meets_in_net else self.world.all_or_none()
 
-        Returns:
-            That share, and how many of this process's images are wrong: (2,).
-        """
-        share(self.net, self.world.rows(total), total)
-        seed(self.device, self.config.seed * 1_000_003 + self.place.iteration)
-        labels = labels.to(self.device, non_blocking=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            scores = self.forward(self.prepare(images, shift))
-            loss = functional.cross_entropy(scores, labels, reduction="sum") / total
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        wrong = (scores.detach().argmax(dim=1) != labels).sum()
-        return torch.stack([loss.detach(), wrong.to(loss.dtype)])
+    @contextmanager
+    def _memory_error_in_a_line(self) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            config, crop = self.config, self.config.size.crop
+            own = -(-config.recipe.batch // self.world.size)
+            at_once = min(own, config.micro_batch or own)
+            way_out = "take a smaller size, or a device with more memory"
+            if at_once > 1 and not config.arch.batch_norm:
+                way_out = f"micro_batch={(at_once + 1) // 2} takes fewer of the batch at once"
+            raise RunError(
+                f"out of memory with {at_once} training images of {crop}x{crop} pixels at once "
+                f"(recipe.batch={config.recipe.batch}): {way_out}"
+            ) from None
 
     def _end_epoch(self) -> None:
-        place = self.place
-        rate, speed = self.schedule.at(place.iteration - 1), place.seen / place.epoch_seconds
+        progress = self.progress
+        rate = self.schedule.at(progress.iteration - 1)
+        speed = progress.seen / progress.epoch_seconds
         began = time.monotonic()
         try:
             error = self.validate()
@@ -187,79 +238,78 @@ class Training:
         except Interrupted:
             # Here no step is left of the epoch: what goes on from it begins with the validation.
             self._stop()
-        place.seconds += validation
-        place.end_epoch(rate, speed, error, tested)
+        progress.seconds += validation
+        progress.end_epoch(rate, speed, error, tested)
         self.schedule.epoch_ended(error)
-        with self.world.together():
-            self.folder.write("log.csv", place.log())
+        with self.world.all_or_none():
+            self.folder.write(LOG, progress.log())
         self._save()
-        if self.config.progress and not sys.stderr.isatty():
-            # A file that takes the output wants a line now and then, not a bar.
-            row = place.rows[-1]
-            self.say(
-                f"{self.config.arch.name} epoch {place.epoch} of {self.config.epochs}: "
-                f"loss {row['train_loss']:.3f}, error {row['train_error']:.1f}%, "
-                f"validation {error:.1f}%, {speed:.0f} images/s"
-            )
+        self.note()
+        if line := display.epoch_line(self.config, progress):
+            self.say(line)
 
     def _ended(self) -> Outcome:
-        error = self.place.rows[-1]["validation_error"]
+        error = self.progress.rows[-1]["validation_error"]
         if error < self.chance.threshold:
-            return Outcome("trained", "", self.place)
+            return Outcome("trained", "", self.progress)
         reason = f"validation error {error:.1f}% at the end, chance is {self.chance.error:.1f}%"
-        return Outcome("did not learn", reason, self.place)
+        return Outcome("did not learn", reason, self.progress)
 
     def _diverged(self) -> Outcome:
-        place = self.place
-        reason = f"the loss is not finite at epoch {place.epoch + 1}, iteration {place.iteration}"
-        return Outcome("diverged", reason, place)
+        epoch, iteration = self.progress.epoch + 1, self.progress.iteration
+        reason = f"the loss is not finite at epoch {epoch}, iteration {iteration}"
+        return Outcome("diverged", reason, self.progress)
 
-    def _bar(self) -> tqdm[NoReturn]:
-        place, images = self.place, len(self.batches.split.labels)
-        return tqdm(
-            total=self.config.epochs * images,
-            initial=place.epoch * images + place.seen,
-            unit="img",
-            unit_scale=True,
-            smoothing=0.1,
-            mininterval=0.5,
-            disable=None if self.config.progress else True,
-        )
-
-    def _summary(self) -> str:
-        place = self.place
-        words = (
-            f"loss {place.loss_sum / place.seen:.3f} error {100 * place.wrong / place.seen:.1f}%"
-        )
-        if place.rows:
-            words += f" validation {place.rows[-1]['validation_error']:.1f}%"
-        return words
+    def _save_or_stop(self) -> None:
+        due = self.world.is_first and self.timer.due
+        asked, due = self.world.any(self.stop.asked, due)
+        if asked:
+            self._stop()
+        if due:
+            self._save()
 
     def _save(self) -> None:
-        with self.world.together():
-            if not self.world.leads:
+        with self.world.all_or_none():
+            if not self.world.is_first:
                 return
-            place = asdict(self.place) | {"schedule": self.schedule.state()}
-            with self.pace.saving():
-                save_checkpoint(self.folder, self.net, self.optimiser, place, self.checkpoints)
+            progress = asdict(self.progress) | {"schedule": self.schedule.state()}
+            with self.timer.saving():
+                save_checkpoint(self.folder, self.net, self.optimiser, progress, self.checkpoints)
             self.checkpoints += 1
 
     def _stop(self) -> NoReturn:
         self._save()
         self.say(f"{self.folder.path.name} stops, saved; the same command goes on")
-        with self.world.together():
+        with self.world.all_or_none():
             raise Interrupted
 
+    def _check_progress(self, progress: dict[str, Any]) -> None:
+        """Refuse, with an error, a place that this training never comes to."""
+        progress = dict(progress)
+        replace(self.schedule).load(progress.pop("schedule"))
+        Progress(**progress).check(self.config.epochs, len(self.batches))
+
     def _resume(self) -> None:
-        loaded = self.world.led(
-            lambda: load_checkpoint(self.folder.path, self.net, self.optimiser, self.say)
+        loaded = self.world.decided_by_first(
+            lambda: load_checkpoint(
+                self.folder.path, self.net, self.optimiser, self.say, self._check_progress
+            )
         )
-        self.world.level(self.net, self.optimiser)
+        self.world.broadcast_state(self.net, self.optimiser)
         if loaded is None:
             return
-        place, self.checkpoints = loaded
-        self.schedule.load(place.pop("schedule"))
-        self.place = Place(**place)
-        step = self.place.step
+        progress, self.checkpoints = loaded
+        self.schedule.load(progress.pop("schedule"))
+        self.progress = Progress(**progress)
+        step = self.progress.step
         where = f"step {step + 1}" if step < len(self.batches) else "after its last step"
-        self.say(f"{self.folder.path.name} goes on at epoch {self.place.epoch + 1}, {where}")
+        self.say(f"{self.folder.path.name} goes on at epoch {self.progress.epoch + 1}, {where}")
+
+
+def micro_batches(images: int, most: int | None) -> list[slice]:
+    """The parts of a batch of `images` that are computed one after another, each `most` at most.
+
+    A batch of no images is one part, so that its gradients are zeros.
+    """
+    size = most or max(images, 1)
+    return [slice(first, min(first + size, images)) for first in range(0, max(images, 1), size)]

@@ -14,7 +14,7 @@ from repro.arch.cost import cost
 from repro.arch.layers import Linear, Net
 from repro.config.schema import EAGER, Config
 from repro.nets.vgg import VGG
-from repro.process.device import torch_settings
+from repro.process.device import memory_format, torch_settings
 from repro.train.optimisers import OPTIMISERS
 
 LONG = 0.25
@@ -27,7 +27,7 @@ few images their weights would cost more than at the run's batch."""
 def measure(net: Net, config: Config, device: torch.device) -> tuple[float, int]:
     """Floating point operations a second of training steps, and the images of the longest one.
 
-    The step grows up to the run's batch, or until it takes long enough to be timed.
+    The step grows up to the run's batch or micro-batch, or until it takes long enough to be timed.
 
     Args:
         net: the layers.
@@ -36,16 +36,18 @@ def measure(net: Net, config: Config, device: torch.device) -> tuple[float, int]
     """
     net = without_hidden(net) if cost(net).parameters > LARGE else net
     images, rate = 0, 0.0
+    layout = memory_format(config, device)
     with torch_settings(config):
         trained = VGG(net, config.recipe.dropout).to(device)
-        trained.to(memory_format=torch.channels_last)
+        trained.to(memory_format=layout)
         if config.precision == "float64":
             trained.double()
         seconds = 0.0
-        while seconds < LONG and images < config.recipe.batch:
-            more = min(config.recipe.batch, max(1, 4 * images))
+        most = min(config.recipe.batch, config.micro_batch or config.recipe.batch)
+        while seconds < LONG and images < most:
+            more = min(most, max(1, 4 * images))
             try:
-                seconds = _seconds(step(trained, config, device, more), device)
+                seconds = _seconds(step(trained, config, device, more, layout), device)
             except torch.OutOfMemoryError:
                 if not images:
                     raise

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from repro.errors import RunError
+
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
@@ -23,7 +25,7 @@ class Upload:
         self.stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
             self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self.ahead: Batch | None = None
+        self.ahead: Batch | RunError | None = None
 
     def take(self) -> Batch:
         """The next batch, which the device's current stream may use.
@@ -34,6 +36,8 @@ class Upload:
         """
         batch = self._sent(next(self.batches)) if self.ahead is None else self.ahead
         self.ahead = None
+        if isinstance(batch, RunError):
+            raise batch
         if self.stream is not None:
             current = torch.cuda.current_stream(self.device)
             current.wait_stream(self.stream)
@@ -45,12 +49,16 @@ class Upload:
     def send(self) -> None:
         """Have the batch after that one made and sent, while the device is at work.
 
-        Raises:
-            RunError: an image of it cannot be decoded.
+        Where it cannot be made, `take` says so.
         """
-        if self.stream is not None:
+        if self.stream is None:
+            return
+        try:
             following = next(self.batches, None)
-            self.ahead = None if following is None else self._sent(following)
+        except RunError as error:
+            self.ahead = error
+            return
+        self.ahead = None if following is None else self._sent(following)
 
     def _sent(self, batch: Batch) -> Batch:
         if self.stream is None:

@@ -19,7 +19,7 @@ from repro.protocol.protocols import views as views_of
 from repro.store import views
 from repro.store.runs import finished, hold
 from repro.store.views import Posteriors
-from repro.train.place import Place
+from repro.train.progress import Progress
 from tests.conftest import Compose
 
 ENVIRONMENT = {
@@ -117,7 +117,7 @@ def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
             folder.write_config(request.config, request.record)
             row = {"epoch": 1, "train_error": 50.0, "validation_error": 20.0}
             folder.write(
-                "log.csv", Place(rows=[row, row | {"epoch": 2, "validation_error": 5.0}]).log()
+                "log.csv", Progress(rows=[row, row | {"epoch": 2, "validation_error": 5.0}]).log()
             )
             ended = result(request.config, request.record, request.name, **changes)
             ended["data"] = data = ended["data"] | {"test": images}

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from repro.cli.command import compose
 from repro.errors import RequestError
 from repro.experiment.request import resolve
 from repro.store import runs as store
+from repro.store import views
 from tests.analysis.conftest import MakeRun
 from tests.analysis.test_golden import GOLDEN, texts
 
@@ -77,6 +79,36 @@ def test_what_is_kept_is_not_lost(kept: Path, tmp_path: Path) -> None:
     # A store that lost runs, and what was kept of them earlier.
     write([half, mine], mine, [FUSED], archive=True)
     assert texts(mine) == texts(kept)
+
+
+def test_a_run_that_stands_in_several_stores_counts_once(kept: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(GOLDEN / "runs", tmp_path / "copied")
+    first, second, *_ = sorted(path for path in copied.iterdir() if path.name.startswith("B-"))
+    for folder in (first, second):
+        (folder / "result.json").unlink()
+    unfinished = first.rename(copied / first.name.replace("B-", "E-", 1))
+    write([kept, GOLDEN / "runs", copied, copied], tmp_path / "report", [FUSED])
+    for name in ("results.csv", "claims.csv"):
+        assert (tmp_path / "report" / name).read_bytes() == (kept / name).read_bytes()
+    # What no store has finished is said once; what another one has finished is not said.
+    page = (tmp_path / "report" / "comparison.md").read_text()
+    assert page.count(unfinished.name) == 1
+    assert page.count("interrupted: the same command") == 1
+
+
+def test_each_view_is_checked_once(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "runs" / make_run("arch=A")
+    checked, check = [], views._check
+
+    def counted(*arguments: Any) -> None:
+        checked.append(arguments)
+        check(*arguments)
+
+    monkeypatch.setattr(views, "_check", counted)
+    write([tmp_path / "runs"], tmp_path / "report", archive=True)
+    assert len(checked) == len(list((folder / "views").glob("*.npz")))
 
 
 def test_damaged_ranks_are_said_and_left_out(

@@ -21,7 +21,8 @@ from repro.analysis.write import write
 from repro.config.words import show
 from repro.errors import RequestError
 from repro.store import views
-from repro.store.ranks import Images, Kept, Ranks, file_of
+from repro.store.expected import Images
+from repro.store.ranks import Kept, Ranks, file_of
 from repro.store.ranks import write as write_ranks
 from repro.store.views import Posteriors
 from tests.analysis.conftest import MakeRun, posteriors
@@ -70,7 +71,7 @@ def test_each_damaged_file_is_a_line_and_the_rest_is_reported(
 def kept(store: Path, identity: str, values: Any, classes: int = 10) -> None:
     images = Images(np.array([f"{n:05d}" for n in range(200)]), np.arange(200) % 10)
     ranks = {"single_scale@256": Ranks(classes, np.array(values))}
-    write_ranks(store, [identity], Kept(classes, images.digest, ranks), images)
+    write_ranks(store, [identity], Kept(classes, images.short, ranks), images)
 
 
 def test_damaged_ranks_leave_out_their_run(
@@ -107,6 +108,8 @@ LONG = "x" * 5000
         ([f"out={'x' * 250}"], "cannot be written to: "),
         (["out=file/report"], "file/report cannot be"),
         (["runs=file"], "runs=file is missing"),
+        (["runs=nowhere"], "runs=nowhere is missing"),
+        (["runs=runs,nowhere"], "runs=nowhere is missing"),
     ],
 )
 def test_what_cannot_be_is_said_before_the_work(
@@ -173,6 +176,22 @@ def test_help_may_be_read_in_part(program: str) -> None:
     done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, check=False)
     os.close(writes)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+@pytest.mark.parametrize("program", ["report", "plan", "bench"])
+def test_what_cannot_be_printed_is_said(program: str) -> None:
+    command = [sys.executable, "-m", f"repro.{program}", "--help"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, text=True)
+    said = "standard output cannot be written to: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_without_a_standard_output_nothing_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # So Python has it where the shell closed it, with >&-.
+    monkeypatch.setattr(sys, "stdout", None)
+    show("all of it")
 
 
 def test_what_is_shown_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

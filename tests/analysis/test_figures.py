@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from repro.analysis import curves, depth, dots, forest, learning, verdict_grid
-from repro.analysis.ablations import figure_of
+from repro.analysis.ablations import figures_of
 from repro.analysis.drawing import OF_SCALE, STYLE, Drawn
 from repro.analysis.experiments import experiments
 from repro.analysis.figures import figures
@@ -246,9 +246,9 @@ def test_a_net_that_did_not_learn_does_not_squeeze_the_others(
 def test_one_number_is_no_figure(tmp_path: Path, make_run: MakeRun) -> None:
     make_run("arch=B-5x5")
     here = comparison(tmp_path)
-    assert figure_of(EXPERIMENTS["filter_size"], here) == []
+    assert figures_of(EXPERIMENTS["filter_size"], here) == []
     make_run("arch=B")
-    (figure,) = figure_of(EXPERIMENTS["filter_size"], comparison(tmp_path))
+    (figure,) = figures_of(EXPERIMENTS["filter_size"], comparison(tmp_path))
     assert figure.name == "experiment-filter_size"
 
 

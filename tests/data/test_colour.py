@@ -47,7 +47,7 @@ def test_each_image_weighs_the_same_whatever_its_size(photographs: Split) -> Non
 
 
 def test_the_result_is_kept_and_a_damaged_file_computed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cache = tmp_path / "cache"
     first = statistics(arrays(4, 3), cache, "key", progress=False)
@@ -59,9 +59,16 @@ def test_the_result_is_kept_and_a_damaged_file_computed_again(
     assert statistics(arrays(5, 3), cache, "key", progress=False) != first
     assert statistics(arrays(4, 3), cache, "other", progress=False) == first
     assert len(list(cache.iterdir())) == 3
-    for damage in (b"", file.read_bytes()[:40], b"[]", b"{}", b"\xff\xfe", b'{"mean": 3}'):
+    whole = file.read_bytes()
+    assert capsys.readouterr().err == ""
+    # Also another mean, as after one bit has flipped.
+    digit = next(place for place, byte in enumerate(whole) if 48 <= byte <= 56)
+    other = whole[:digit] + bytes([whole[digit] + 1]) + whole[digit + 1 :]
+    for damage in (b"", whole[:40], b"[]", b"{}", b"\xff\xfe", b'{"mean": 3}', other):
         file.write_bytes(damage)
         assert statistics(arrays(4, 3), cache, "key", progress=False) == first
+        assert capsys.readouterr().err == f"{file} is damaged: it is made anew\n"
+        assert file.read_bytes() == whole
 
 
 def test_of_many_files_a_sample_and_of_memory_all(

@@ -271,3 +271,68 @@ def test_a_jpeg_with_bytes_that_do_not_belong_is_read_as_pil_reads_it(tmp_path: 
     with Image.open(path) as file:
         expected = np.array(file)
     assert np.array_equal(decode(path, 3).permute(1, 2, 0).numpy(), expected)
+
+
+def clear_png(depth: int, colour: int, row: bytes, width: int, clear: bytes) -> bytes:
+    """A PNG of one row that says which of its colours is transparent (ISO 15948, 11.3.2.1)."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    header = struct.pack(">IIBBBBB", width, 1, depth, colour, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"tRNS", clear)
+    return start + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("depth", "row", "clear", "expected"),
+    [
+        (16, struct.pack(">3H", 0x1234, 0x1235, 0x80FF), 0x1234, [255, 0x12, 0x80]),
+        (8, bytes([5, 6, 200]), 5, [255, 6, 200]),
+        (4, bytes([0x56, 0xC0]), 5, [255, 0x66, 0xCC]),
+        (2, bytes([0b01101100]), 1, [255, 0xAA, 0xFF]),
+        (1, bytes([0b01000000]), 0, [255, 255, 255]),
+        (1, bytes([0b01000000]), 1, [0, 255, 0]),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_grey_that_is_transparent_is_white(
+    tmp_path: Path, depth: int, row: bytes, clear: int, expected: list[int], channels: int
+) -> None:
+    path = tmp_path / "image.png"
+    path.write_bytes(clear_png(depth, 0, row, 3, struct.pack(">H", clear)))
+    assert decode(path, channels)[:, 0].tolist() == [expected] * channels
+
+
+def test_a_colour_that_is_transparent_is_white_or_its_file_refused(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    path.write_bytes(clear_png(8, 2, bytes([1, 2, 3, 1, 2, 4]), 2, struct.pack(">3H", 1, 2, 3)))
+    assert decode(path, 3)[:, 0].T.tolist() == [[255, 255, 255], [1, 2, 4]]
+    colours = struct.pack(">6H", 0x100, 0x200, 0x300, 0x101, 0x200, 0x300)
+    path.write_bytes(clear_png(16, 2, colours, 2, struct.pack(">3H", 0x100, 0x200, 0x300)))
+    with pytest.raises(RunError, match=r"image\.png cannot be decoded: .*; save it with 8 bits"):
+        decode(path, 3)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+@pytest.mark.parametrize("ending", ["tiff", "tif", "png"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_that_do_not_say_what_is_white_are_refused(
+    tmp_path: Path, kind: type, ending: str, channels: int
+) -> None:
+    path = tmp_path / f"image.{ending}"
+    shades = np.linspace(0, 1 if kind is np.float32 else 2**31 - 1, 63).reshape(7, 9)
+    Image.fromarray(shades.astype(kind)).save(path, "TIFF")
+    with pytest.raises(RunError, match="save it with 8 or 16 bits") as caught:
+        decode(path, channels)
+    assert str(caught.value).startswith(f"{path} cannot be decoded: its pixels are floats or whole")
+    assert "\n" not in str(caught.value)
+
+
+def test_sixteen_bits_of_a_tiff_and_of_a_pgm(tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (7, 9), dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.tiff")
+    (tmp_path / "deep.pgm").write_bytes(b"P5 9 7 65535\n" + deep.astype(">u2").tobytes())
+    for name in ("deep.tiff", "deep.pgm"):
+        assert np.array_equal(decode(tmp_path / name, 1)[0].numpy(), deep >> 8)

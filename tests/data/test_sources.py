@@ -21,10 +21,11 @@ from PIL import Image
 from repro.config.choices import CONF, choice
 from repro.config.schema import Data
 from repro.data import sources
+from repro.data.datasets import DATASETS
 from repro.data.folders import held_out
 from repro.data.images import ArrayImages, FileImages
-from repro.data.sources import KINDS, check
-from repro.data.split import Source, Split
+from repro.data.sources import check
+from repro.data.split import Description, Source, Split
 from repro.errors import RequestError, RunError
 from tests.data.conftest import fill, save
 
@@ -51,7 +52,7 @@ def disjoint(*parts: Split) -> bool:
 
 def test_there_is_a_file_for_each_data_set_and_it_holds_only_known_keys() -> None:
     names = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
-    assert names == sorted(KINDS)
+    assert names == sorted(DATASETS)
     for name in names:
         assert data(name).name == name
         assert (CONF / "data" / f"{name}.yaml").read_text(encoding="utf-8").startswith("# ")
@@ -298,6 +299,53 @@ def test_the_fingerprint_is_of_names_and_sizes_and_not_of_the_place(tmp_path: Pa
     save(file.with_name("more.png"), 8, 8)
     fourth = check(data("imagefolder", there, split=3), tmp_path).fingerprint
     assert len({first, second, third, fourth}) == 4
+
+
+def test_a_fingerprint_of_contents_tells_files_of_one_size_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, cache = fill(tmp_path / "data", train=TWO), tmp_path / "cache"
+
+    def found(place: Path = root, **changes: object) -> Description:
+        sources._checked.cache_clear()
+        wanted = data("imagefolder", place, verify=False, **changes)
+        description = check(wanted, cache, progress=False)
+        assert sources.load(wanted, cache).description == description
+        return description
+
+    plain, read = found(), found(contents=True)
+    assert plain.fingerprint != read.fingerprint
+    copy = shutil.copytree(root, tmp_path / "copy")
+    assert found(copy) == plain
+    assert found(copy, contents=True) == read
+    file = root / "train" / "dog" / "7.png"
+    file.write_bytes(bytes(file.stat().st_size))
+    assert found() == plain
+    assert found().times != plain.times
+    changed = found(contents=True)
+    assert changed != read
+    monkeypatch.setattr("builtins.open", lambda *_: pytest.fail("read again"))
+    assert found(contents=True) == changed
+
+
+def test_contents_can_be_read_of_files_that_are_there(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"data\.contents=true: data=mnist is no folder"):
+        check(data("mnist", tmp_path, contents=True), tmp_path)
+    wanted = data("imagenette", tmp_path, contents=True, classes=None, verify=False)
+    with pytest.raises(RequestError, match=f"are not in {tmp_path} yet: fetch them first"):
+        check(wanted, tmp_path)
+    fill(tmp_path / "imagenette2", train=TWO, val=TWO)
+    assert len(check(replace(wanted, split=1), tmp_path / "cache", False).fingerprint) == 64
+    assert check(replace(wanted, contents=False), tmp_path / "cache", False).fingerprint == ""
+
+
+def test_a_source_reads_a_data_set_of_another_name(tmp_path: Path) -> None:
+    root = fill(tmp_path, train=TWO)
+    mine = replace(data("imagefolder", root, verify=False), name="mine", source="imagefolder")
+    assert check(mine, tmp_path) == check(data("imagefolder", root, verify=False), tmp_path)
+    assert load(mine).train.ids == load(data("imagefolder", root)).train.ids
+    with pytest.raises(RequestError, match=r"^data\.source=no is not known: choose from mnist5k"):
+        check(replace(mine, source="no"), tmp_path)
 
 
 def test_imagenette_is_tested_on_its_validation_images(tmp_path: Path) -> None:

@@ -11,16 +11,17 @@ import time
 from pathlib import Path
 
 import pytest
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from repro.data import workers
-from repro.data.workers import loaded
+from repro.data.workers import loaded, single
 from repro.errors import RunError
 from tests.data.conftest import fill
 from tests.test_run import LIGHT, folders, run, same
 
 WORDS = ["data=imagefolder", "workers=2", "recipe.epochs=2", "recipe.batch=4", "test=[centre]"]
 WORDS += ["recipe.train_images=null", "checkpoint_seconds=0.05"]
+SIX = [[number] for number in range(6)]
 
 
 @pytest.fixture(scope="module")
@@ -77,21 +78,38 @@ class Signalled(Dataset[int]):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2"])
 def test_a_worker_loads_on_where_a_run_is_asked_to_stop(name: str) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    made = loaded(Signalled(signal.Signals[name]), 2, batch_size=None)
+    made = loaded(Signalled(signal.Signals[name]), 2, SIX, 6, single)
     assert list(made) == list(range(6))
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+@pytest.mark.parametrize(("asked", "batches", "started"), [(500, 2, 2), (2, 6, 2), (3, 0, 0)])
+def test_no_more_workers_than_there_are_batches(
+    monkeypatch: pytest.MonkeyPatch, asked: int, batches: int, started: int
+) -> None:
+    seen: list[int] = []
+
+    class Noted(DataLoader[int]):
+        def __init__(self, *words: object, num_workers: int, **how: object) -> None:
+            seen.append(num_workers)
+            super().__init__(*words, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(workers, "DataLoader", Noted)
+    made = loaded(Signalled(signal.SIGINT), asked, SIX[2 : 2 + batches], batches, single)
+    assert len(list(made)) == min(batches, 4)
+    assert seen == [started]
 
 
 def test_a_worker_heeds_no_ctrl_c_where_senders_cannot_be_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(workers, "WAITS", False)
-    assert list(loaded(Signalled(signal.SIGINT), 2, batch_size=None)) == list(range(6))
+    assert list(loaded(Signalled(signal.SIGINT), 2, SIX, 6, single)) == list(range(6))
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_said_where_its_item_is_awaited() -> None:
-    made = loaded(Signalled(signal.SIGKILL), 2, batch_size=None)
+    made = loaded(Signalled(signal.SIGKILL), 2, SIX, 6, single)
     assert next(made) == 0
     # Where torch would raise, amid whatever this process does meanwhile.
     time.sleep(0.5)
@@ -101,8 +119,8 @@ def test_a_worker_that_is_killed_is_said_where_its_item_is_awaited() -> None:
 
 def test_a_program_that_ends_amid_loading_ends_its_workers() -> None:
     script = (
-        "from repro.data.workers import loaded\n"
-        "made = loaded(list(range(99)), 2, batch_size=None)\n"
+        "from repro.data.workers import loaded, single\n"
+        "made = loaded(list(range(99)), 2, [[n] for n in range(99)], 99, single)\n"
         "print(next(made))\n"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)

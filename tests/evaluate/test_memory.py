@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from repro.errors import RunError
-from repro.evaluate.memory import Fitting
+from repro.evaluate.memory import FitToMemory
 
 
 class Small:
@@ -39,7 +39,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(
     error: RuntimeError, shaped: bool
 ) -> None:
     judge, said = Small(3, error), list[str]()
-    fitting = Fitting(judge, said.append)
+    fitting = FitToMemory(judge, said.append)
     images = torch.rand(13, 3, 4, 5)
     shapes = images.amax(dim=(1, 2))[:, :2] if shaped else None
     found = fitting(images, shapes)
@@ -55,7 +55,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(
 
 def test_an_image_that_does_not_fit_alone_fails_the_run() -> None:
     with pytest.raises(RunError, match="out of memory with one image of 4x5 pixels") as caught:
-        Fitting(Small(0, ERRORS[0]), lambda line: None)(torch.rand(4, 3, 4, 5), None)
+        FitToMemory(Small(0, ERRORS[0]), lambda line: None)(torch.rand(4, 3, 4, 5), None)
     assert "\n" not in str(caught.value)
 
 
@@ -63,5 +63,5 @@ def test_any_other_error_is_not_hidden() -> None:
     error = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
     judge = Small(0, error)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        Fitting(judge, lambda line: None)(torch.rand(4, 3, 4, 5), None)
+        FitToMemory(judge, lambda line: None)(torch.rand(4, 3, 4, 5), None)
     assert judge.tried == [4]

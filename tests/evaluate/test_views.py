@@ -16,7 +16,7 @@ from repro.config.schema import Arch
 from repro.data.images import ArrayImages, FileImages
 from repro.data.rescale import rescale
 from repro.data.split import Split
-from repro.evaluate.views import centre_error, compute, grid
+from repro.evaluate.views import EvaluationOptions, centre_error, compute, grid
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG
 from repro.protocol.protocols import View
@@ -75,7 +75,7 @@ def by_hand(net: VGG, path: Path, q: int, mirrored: bool) -> Tensor:
 def test_a_dense_view_is_section_3_2(
     split: Split, net: VGG, q: int, mirrored: bool, batch: int
 ) -> None:
-    view = compute(net, View("dense", q, mirrored), split, prepare, batch=batch, workers=0)
+    view = compute(net, View("dense", q, mirrored), split, prepare, EvaluationOptions(batch=batch))
     assert isinstance(split.images, FileImages)
     for row, path in zip(view.posteriors, split.images.paths, strict=True):
         # uint8 resizing and float resizing round a few grey levels differently
@@ -102,10 +102,10 @@ def test_images_of_near_shapes_are_judged_together_and_as_if_alone(
         return prepare(images)
 
     view = View("dense", 256, True)
-    alone = compute(net, view, split, watched, batch=1, workers=0)
+    alone = compute(net, view, split, watched, EvaluationOptions(batch=1))
     assert len(seen) == 12
     seen.clear()
-    shared = compute(net, view, split, watched, batch=10, workers=0)
+    shared = compute(net, view, split, watched, EvaluationOptions(batch=10))
     assert len(seen) <= 6
     assert max(seen) <= 10 * 3 * 32**2
     np.testing.assert_allclose(shared.posteriors, alone.posteriors, atol=1e-6)
@@ -113,7 +113,7 @@ def test_images_of_near_shapes_are_judged_together_and_as_if_alone(
 
 
 def test_a_centre_view_is_the_net_on_the_centre_crop(split: Split, net: VGG) -> None:
-    view = compute(net, View("centre", 224, False), split, prepare, batch=4, workers=0)
+    view = compute(net, View("centre", 224, False), split, prepare, EvaluationOptions(batch=4))
     square = split.images[2]
     resized = torch.nn.functional.interpolate(
         square[None].float(), size=[32, 32], mode="bilinear", antialias=True
@@ -124,7 +124,7 @@ def test_a_centre_view_is_the_net_on_the_centre_crop(split: Split, net: VGG) -> 
 
 
 def test_the_validation_error_counts_wrong_centre_crops(split: Split, net: VGG) -> None:
-    view = compute(net, View("centre", 256, False), split, prepare, batch=4, workers=0)
+    view = compute(net, View("centre", 256, False), split, prepare, EvaluationOptions(batch=4))
     wrong = (view.posteriors.argmax(axis=1) != split.labels).mean()
     assert centre_error(net, split, 37, 32, prepare) == pytest.approx(100 * wrong)
 
@@ -135,7 +135,7 @@ def test_a_net_that_cannot_tell_is_wrong(split: Split, net: VGG) -> None:
 
 
 def test_a_grid_view_is_the_mean_over_25_crops(split: Split, net: VGG) -> None:
-    view = compute(net, View("grid", 256, True), split, prepare, batch=4, workers=0)
+    view = compute(net, View("grid", 256, True), split, prepare, EvaluationOptions(batch=4))
     assert isinstance(split.images, FileImages)
     for row, path in zip(view.posteriors, split.images.paths, strict=True):
         with Image.open(path) as image:
@@ -166,7 +166,7 @@ def test_the_grids_corners_and_centre_are_torchvisions_five_crops(height: int, w
 @pytest.mark.parametrize("q", [256, 384])
 def test_windows_are_crops_at_the_dense_positions(split: Split, net: VGG, q: int) -> None:
     """By brute force: every 32 pixels a crop, zeros where it hangs over, scores averaged."""
-    view = compute(net, View("windows", q, False), split, prepare, batch=8, workers=0)
+    view = compute(net, View("windows", q, False), split, prepare, EvaluationOptions(batch=8))
     side = {256: 37, 384: 55}[q]
     for index in range(len(split.ids)):
         image = prepare(rescale(split.images[index], side)[None])
@@ -196,7 +196,7 @@ def test_without_padding_windows_are_dense_evaluation(tmp_path: Path) -> None:
     )
     q = next(q for q in range(224, 512) if pixels(q, 34) == 50)
     views = [
-        compute(net, View(kind, q, False), split, prepare, batch=8, workers=0)
+        compute(net, View(kind, q, False), split, prepare, EvaluationOptions(batch=8))
         for kind in ("windows", "dense")
     ]
     np.testing.assert_allclose(views[0].posteriors, views[1].posteriors, atol=1e-6)
@@ -210,7 +210,7 @@ def test_memory_is_bounded_by_the_setting(split: Split, net: VGG, kind: str) -> 
     net.features.register_forward_pre_hook(
         lambda module, inputs: seen.append(inputs[0].numel() // 3)
     )
-    compute(net, View(kind, 256, False), many, prepare, batch=4, workers=0)
+    compute(net, View(kind, 256, False), many, prepare, EvaluationOptions(batch=4))
     one = max(int(np.prod(rescale(split.images[i], 37).shape[1:])) for i in range(len(split.ids)))
     assert len(seen) >= 12, "48 images, four at once"
     assert max(seen) <= max(4 * 37 * 37 * 2, one), "the longest is near three times as long as wide"
@@ -220,8 +220,8 @@ def test_memory_is_bounded_by_the_setting(split: Split, net: VGG, kind: str) -> 
 def test_the_order_of_images_changes_nothing(split: Split, net: VGG, kind: str) -> None:
     order = np.array([3, 0, 5, 1, 4, 2])
     view = View(kind, 256, False)
-    straight = compute(net, view, split, prepare, batch=2, workers=0)
-    shuffled = compute(net, view, split.take(order), prepare, batch=4, workers=0)
+    straight = compute(net, view, split, prepare, EvaluationOptions(batch=2))
+    shuffled = compute(net, view, split.take(order), prepare, EvaluationOptions(batch=4))
     np.testing.assert_allclose(shuffled.posteriors, straight.posteriors[order], atol=1e-5)
     assert shuffled.ids.tolist() == straight.ids[order].tolist()
 
@@ -231,7 +231,7 @@ def test_what_does_not_fit_into_memory_is_judged_in_smaller_batches(
     split: Split, net: VGG, kind: str
 ) -> None:
     view, said = View(kind, 256, True), list[str]()
-    whole = compute(net, view, split, prepare, batch=8, workers=0)
+    whole = compute(net, view, split, prepare, EvaluationOptions(batch=8))
     error = centre_error(net, split, 37, 32, prepare)
 
     def full(layer: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -240,9 +240,11 @@ def test_what_does_not_fit_into_memory_is_judged_in_smaller_batches(
 
     hook = net.features[0].register_forward_pre_hook(full)
     try:
-        parts = compute(net, view, split, prepare, batch=8, workers=0, say=said.append)
+        parts = compute(net, view, split, prepare, EvaluationOptions(batch=8, say=said.append))
         assert said[0].startswith("out of memory with")
-        assert centre_error(net, split, 37, 32, prepare, say=said.append) == error
+        assert (
+            centre_error(net, split, 37, 32, prepare, EvaluationOptions(say=said.append)) == error
+        )
     finally:
         hook.remove()
     np.testing.assert_allclose(parts.posteriors, whole.posteriors, atol=1e-6)

@@ -14,8 +14,16 @@ def identity(compose: Compose, *overrides: str) -> str:
 @pytest.mark.parametrize(
     "override",
     [
-        *("device=cpu", "workers=3", "threads=1", "progress=false", "test=[centre]"),
-        *("test_batch=7", "compile=default"),
+        *(
+            "device=cpu",
+            "workers=3",
+            "micro_batch=4",
+            "channels_last=false",
+            "threads=1",
+            "progress=false",
+            "test=[centre]",
+        ),
+        *("test_batch=7", "compile=default", "track=tensorboard"),
     ],
 )
 def test_how_it_is_computed_does_not_change_what_it_is(compose: Compose, override: str) -> None:

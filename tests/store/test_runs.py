@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -58,12 +59,12 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     kept = [tmp_path / name for name in (".notes.txt", ".old.0123456", "weights.01234567")]
     for path in kept:
         path.write_text("mine")
-    files.sweep(tmp_path, older=files.DAY)
+    files.remove_leftovers(tmp_path, older=files.DAY)
     assert all(path.exists() for path in left), "it may be another's who writes now"
     os.utime(left[0], times=(0, 0))
-    files.sweep(tmp_path, older=files.DAY)
+    files.remove_leftovers(tmp_path, older=files.DAY)
     assert [path.exists() for path in left] == [False, True]
-    files.sweep(tmp_path)
+    files.remove_leftovers(tmp_path)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
 
 
@@ -111,6 +112,45 @@ def test_whose_lease_was_taken_over_writes_and_removes_nothing(tmp_path: Path) -
     assert (tmp_path / "run" / "log.csv").read_bytes() == b"first"
     assert os.listdir(tmp_path / "run") == ["log.csv"]
     assert "0" * 32 in lock.read_text(), "the other's lease is left to it"
+
+
+@pytest.mark.parametrize("gone", [".", ".locks"])
+def test_a_store_that_is_gone_is_not_taken_over_and_nothing_is_made_in_its_place(
+    gone: str, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    with runs.hold(store, "run", lambda _: None) as folder:
+        folder.write("config.yaml", b"first")
+        # An unmounted disk leaves the empty folder that it was mounted on, or nothing.
+        store.rename(tmp_path / "elsewhere")
+        if gone == ".locks":
+            store.mkdir()
+        for act in (lambda: folder.write("log.csv", b""), folder.check):
+            with pytest.raises(RunError) as caught:
+                act()
+            assert str(caught.value).startswith(f"runs={store} is gone: it was deleted, renamed or")
+        assert not [*store.rglob("*")]
+    assert (tmp_path / "elsewhere" / "run" / "config.yaml").read_bytes() == b"first"
+
+
+def test_a_run_whose_folder_is_gone_is_not_begun_anew_in_the_middle(tmp_path: Path) -> None:
+    with runs.hold(tmp_path, "run", lambda _: None) as folder:
+        folder.write("config.yaml", b"")
+        shutil.rmtree(tmp_path / "run")
+        with pytest.raises(RunError, match="run is gone: it was deleted or moved while the run"):
+            folder.write("log.csv", b"")
+    assert os.listdir(tmp_path) == [".locks"]
+
+
+def test_a_place_that_cannot_be_written_to_is_known_before(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert files.unwritable(tmp_path / "a" / "b") is None
+    assert files.unwritable(tmp_path / "file" / "a") == f"{tmp_path / 'file'} is a file"
+    assert files.unwritable(tmp_path / ("x" * 300)) == os.strerror(errno.ENAMETOOLONG)
+    assert files.unwritable_file(tmp_path / "a" / "plan.csv") is None
+    assert files.unwritable_file(tmp_path) == "it is a folder"
+    assert files.unwritable_file(tmp_path / ("x" * 250)) == os.strerror(errno.ENAMETOOLONG)
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_a_lease_that_another_process_only_looks_at_is_kept(tmp_path: Path) -> None:
@@ -200,3 +240,26 @@ def test_a_run_that_another_process_works_on_is_not_interrupted(tmp_path: Path) 
     assert a == "another process works on it"
     assert b == c == "interrupted: the same command goes on with it"
     assert runs.failure(tmp_path / "A") == "earlier than this"
+    assert runs.why_unfinished(tmp_path / "A") == "earlier than this"
+
+
+def test_who_died_on_this_host_works_on_nothing(tmp_path: Path) -> None:
+    with runs.hold(tmp_path, "A", lambda _: None):
+        lock = tmp_path / ".locks" / "A.lock"
+        held = lock.read_text()
+        assert runs.why_unfinished(tmp_path / "A") == "another process works on it"
+        # No process has so large a number.
+        lock.write_text(held.replace(f"pid={os.getpid()}", f"pid={2**31 - 1}"))
+        assert runs.why_unfinished(tmp_path / "A") is None
+        lock.write_text(held)
+
+
+@pytest.mark.parametrize(("outcome", "says"), [("diverged", "diverged and has"), (None, "missing")])
+def test_weights_that_are_not_there_are_told_from_those_that_never_were(
+    outcome: str | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "read_result", lambda _: {"outcome": outcome or "trained"})
+    said = runs.without_weights(tmp_path / "A")
+    assert says in said
+    assert ("try another seed" in said) == (outcome == "diverged")
+    assert ("put it back" in said) == (outcome is None)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from repro.errors import RequestError
 from repro.protocol.protocols import View
 from repro.store import views
+from repro.store.expected import Expected
 from repro.store.views import Posteriors
 
 VIEW = View("dense", 256, mirrored=False)
@@ -70,9 +71,9 @@ def test_what_is_not_of_the_images_that_were_tested_is_damaged(
     view = Posteriors(parts["values"], parts["labels"], parts["ids"])
     views.path(tmp_path, VIEW).write_bytes(views.encode(view))
     with pytest.raises(views.Damaged, match=f"dense-Q256.npz is damaged: {says}"):
-        views.read(tmp_path, VIEW, (6, 4))
-    assert views.mean_of(tmp_path, [VIEW], (6, 4)) is None
-    (line,) = views.damaged(tmp_path, (6, 4))
+        views.read(tmp_path, VIEW, Expected(6, 4))
+    assert views.mean_of(tmp_path, [VIEW], Expected(6, 4)) is None
+    (line,) = views.damaged(tmp_path, Expected(6, 4))
     assert says in line
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from repro.train.progress import Progress
 from torch import Tensor, nn, optim
 
 from repro.store.runs import CHECKPOINTS, Folder
@@ -161,3 +163,82 @@ def test_with_both_damaged_training_begins_anew(tmp_path: Path) -> None:
     assert result is None
     assert len(said) == 2
     assert torch.equal(net[0].weight, made("sgd", 0)[0][0].weight)  # type: ignore[index]
+
+
+def _another_net(net: nn.Module, rule: optim.Optimizer) -> tuple[nn.Module, optim.Optimizer]:
+    other = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Linear(9, 9))
+    return other, optim.SGD(other.parameters(), 0.1)
+
+
+def _another_width(net: nn.Module, rule: optim.Optimizer) -> tuple[nn.Module, optim.Optimizer]:
+    # As many numbers in each tensor, in another shape.
+    net[0].weight.data = net[0].weight.data.reshape(2, 3, 3, 3)  # type: ignore[index]
+    return net, rule
+
+
+def _another_state(net: nn.Module, rule: optim.Optimizer) -> tuple[nn.Module, optim.Optimizer]:
+    weight = net[0].weight  # type: ignore[index]
+    rule.state[weight]["momentum_buffer"] = torch.zeros(7)
+    return net, rule
+
+
+def _more_state(net: nn.Module, rule: optim.Optimizer) -> tuple[nn.Module, optim.Optimizer]:
+    rule.add_param_group({"params": [nn.Parameter(torch.zeros(7))]})
+    rule.state[rule.param_groups[1]["params"][0]]["momentum_buffer"] = torch.zeros(7)
+    return net, rule
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_another_net, "it is of another net"),
+        (_another_width, "it is of another net"),
+        (_another_state, "it is of another optimiser"),
+        (_more_state, "list index out of range"),
+    ],
+)
+def test_a_whole_one_with_something_else_in_it_is_not_used(
+    change: Callable[..., tuple[nn.Module, optim.Optimizer]], says: str, tmp_path: Path
+) -> None:
+    saved(tmp_path, [5])
+    save_checkpoint(folder(tmp_path), *change(*made("sgd", 1)), {**PLACE, "iteration": 9}, 1)
+    result, said, _ = loaded(tmp_path)
+    assert result is not None
+    assert result[0]["iteration"] == 5
+    assert said == [f"{tmp_path / CHECKPOINTS[1]} is damaged ({says}): not used"]
+
+
+ROW = {"seconds": 1.0, "validation_error": 50.0}
+GOOD = {"epoch": 1, "step": 3, "iteration": 8, "seconds": 2.0, "rows": [ROW]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": 3, "iteration": 18, "rows": [ROW] * 3},
+        {"step": 6, "iteration": 11},
+        {"step": -1, "iteration": 4},
+        {"iteration": 9},
+        {"rows": []},
+        {"rows": [{"seconds": 1.0}]},
+        {"rows": ["1"]},
+        {"epoch": "1"},
+        {"loss_sum": None},
+        {"seconds": float("nan")},
+        {"whatever": 1},
+    ],
+)
+def test_a_place_that_training_never_comes_to_is_not_used(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
+    def check(place: dict[str, Any]) -> None:
+        Progress(**place).check(epochs=2, steps=5)
+
+    net, rule = made("sgd", 1)
+    save_checkpoint(folder(tmp_path), net, rule, GOOD | change, 0)
+    said: list[str] = []
+    assert load_checkpoint(tmp_path, *made("sgd", 0), said.append, check) is None
+    (line,) = said
+    assert line.endswith("): not used")
+    save_checkpoint(folder(tmp_path), net, rule, GOOD, 1)
+    assert load_checkpoint(tmp_path, *made("sgd", 0), said.append, check) == (GOOD, 2)

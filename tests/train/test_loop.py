@@ -22,8 +22,10 @@ from repro.data.images import ArrayImages
 from repro.data.loader import TrainingCrops, normalise
 from repro.data.split import Split
 from repro.data.statistics import compute
+from repro.errors import RunError
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG
+from repro.process.distributed import ALONE, World
 from repro.process.interruption import Interrupted, Stop
 from repro.store.runs import Folder
 from repro.train.chance import Chance, chance
@@ -76,6 +78,7 @@ class Trial:
         self,
         validate: Callable[[], float] = lambda: 40.0,
         test: Callable[[], float] | None = None,
+        world: World = ALONE,
     ) -> Training:
         return Training(
             self.net,
@@ -88,6 +91,7 @@ class Trial:
             test=test,
             chance=SURE,
             say=self.said.append,
+            world=world,
         )
 
     def weights(self) -> dict[str, Tensor]:
@@ -149,10 +153,64 @@ def test_two_epochs_are_those_of_the_formulas(
     outcome = trial.training().run()
     for name, weight in trial.weights().items():
         torch.testing.assert_close(weight, expected[name], rtol=1e-9, atol=1e-11)
-    assert len(outcome.place.rows) == 2
-    for row, by_formula in zip(outcome.place.rows, rows, strict=True):
+    assert len(outcome.progress.rows) == 2
+    for row, by_formula in zip(outcome.progress.rows, rows, strict=True):
         assert {key: row[key] for key in by_formula} == pytest.approx(by_formula, rel=1e-9)
         assert row["validation_error"] == 40.0
+
+
+@pytest.mark.parametrize("images", [1, 3, 8, 100])
+def test_gradients_of_micro_batches_are_those_of_the_batch(
+    images: int, compose: Compose, tmp_path: Path
+) -> None:
+    # 22 images in batches of 8: the last has 6. Half of the FC layer is dropped.
+    whole = Trial(compose, tmp_path / "whole", "recipe.clip=0.5")
+    parts = Trial(compose, tmp_path / "parts", "recipe.clip=0.5", f"micro_batch={images}")
+    sizes: list[int] = []
+    parts.net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    rows = [trial.training().run().progress.rows for trial in (whole, parts)]
+    assert max(sizes) == min(images, 8)
+    assert sum(sizes) == 2 * 22
+    for name, weight in whole.weights().items():
+        torch.testing.assert_close(parts.weights()[name], weight, rtol=0, atol=1e-10)
+    for one, other in zip(*rows, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-10)
+        assert one["train_error"] == other["train_error"]
+
+
+MEMORY = [
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "micro_batch=2"),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "micro_batch=2"),
+    (MemoryError(), "micro_batch=2"),
+    (RuntimeError("MPS backend out of memory"), "micro_batch=1"),
+    (torch.OutOfMemoryError("CUDA out of memory."), "take a smaller size"),
+]
+
+
+@pytest.mark.parametrize(("error", "way_out"), MEMORY)
+def test_training_out_of_memory_says_what_takes_less(
+    error: BaseException, way_out: str, compose: Compose, tmp_path: Path
+) -> None:
+    at_once = {"micro_batch=2": 4, "micro_batch=1": 2, "take a smaller size": 1}[way_out]
+    trial = Trial(compose, tmp_path, f"micro_batch={at_once}")
+
+    def full(_: nn.Module, inputs: object) -> None:
+        raise error
+
+    trial.net.register_forward_pre_hook(full)
+    with pytest.raises(RunError) as raised:
+        trial.training().run()
+    said = f"out of memory with {at_once} training images of {trial.config.size.crop}x"
+    assert str(raised.value).startswith(said)
+    assert "(recipe.batch=8)" in str(raised.value)
+    assert way_out in str(raised.value)
+
+
+def test_another_error_of_a_step_is_not_hidden(compose: Compose, tmp_path: Path) -> None:
+    trial = Trial(compose, tmp_path)
+    trial.net.classifier = nn.Sequential(nn.Linear(3, 3)).double()
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        trial.training().run()
 
 
 def test_a_plateau_of_validation_errors_lowers_the_rate(compose: Compose, tmp_path: Path) -> None:
@@ -160,11 +218,11 @@ def test_a_plateau_of_validation_errors_lowers_the_rate(compose: Compose, tmp_pa
     trial = Trial(compose, tmp_path, "recipe.learning_rate=0.001", *words)
     errors = iter([60.0, 50.0, 50.0, 55.0, 49.0, 49.0, 49.0, 49.0, 49.0, 1.0])
     outcome = trial.training(lambda: next(errors)).run()
-    rates = [row["learning_rate"] for row in outcome.place.rows]
+    rates = [row["learning_rate"] for row in outcome.progress.rows]
     assert rates == pytest.approx([1e-3] * 4 + [1e-4] * 3 + [1e-5] * 2)
     assert outcome.outcome == "trained", "by the last error, 49%, against the threshold of 50%"
     header = (tmp_path / "log.csv").read_text().splitlines()[0]
-    assert header == ",".join(outcome.place.rows[0])
+    assert header == ",".join(outcome.progress.rows[0])
 
 
 def test_chance_is_the_commonest_class_and_luck_three_deviations_below() -> None:
@@ -192,7 +250,7 @@ def test_a_loss_that_is_not_finite_ends_training(compose: Compose, tmp_path: Pat
     ended = trial.training().run()
     assert ended.outcome == "diverged"
     assert ended.reason.startswith("the loss is not finite at epoch 1, iteration ")
-    assert ended.place.rows == []
+    assert ended.progress.rows == []
 
 
 def untimed(row: dict[str, float]) -> dict[str, float]:
@@ -217,17 +275,17 @@ def test_an_interrupted_training_goes_on_bit_for_bit(
     whole = Trial(compose, tmp_path / "whole")
     expected = whole.training().run()
     cut = Trial(compose, tmp_path / "cut")
-    step = Training._step
+    step = Training.step
 
     def stopping(training: Training, *batch: Tensor) -> None:
         step(training, *batch)
-        if training.place.iteration in stops:
+        if training.progress.iteration in stops:
             cut.stop._asked.add(signal.SIGTERM)
 
-    monkeypatch.setattr(Training, "_step", stopping)
+    monkeypatch.setattr(Training, "step", stopping)
     ended = _ends(cut, cut.training)
     assert all(torch.equal(t, cut.weights()[name]) for name, t in whole.weights().items())
-    for row, other in zip(expected.place.rows, ended.place.rows, strict=True):
+    for row, other in zip(expected.progress.rows, ended.progress.rows, strict=True):
         assert list(row) == list(other)
         assert untimed(row) == untimed(other)
     goes_on = [line for line in cut.said if "goes on at epoch" in line]
@@ -254,19 +312,19 @@ def test_checkpoints_come_by_the_clock_and_after_each_epoch_and_leave_time_to_tr
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    now, saved, step = [0.0], [], Training._step
+    now, saved, step = [0.0], [], Training.step
 
     def stepping(training: Training, *batch: Any) -> None:
         step(training, *batch)
         now[0] += 1
 
-    def save(folder: Folder, net: nn.Module, optimiser: object, place: Any, count: int) -> None:
-        saved.append((place["epoch"], place["step"]))
+    def save(folder: Folder, net: nn.Module, optimiser: object, progress: Any, count: int) -> None:
+        saved.append((progress["epoch"], progress["step"]))
         now[0] += duration
 
     monkeypatch.setattr("repro.train.checkpoint.time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr("repro.train.loop.save_checkpoint", save)
-    monkeypatch.setattr(Training, "_step", stepping)
+    monkeypatch.setattr(Training, "step", stepping)
     Trial(compose, tmp_path, f"checkpoint_seconds={seconds}").training().run()
     assert saved == expected
 
@@ -279,10 +337,10 @@ def test_a_validation_that_is_interrupted_loses_no_step(
     whole = Trial(compose, tmp_path / "whole", *words)
     expected = whole.training(test=lambda: 50.0).run()
     cut = Trial(compose, tmp_path / "cut", *words)
-    interruptions, steps, step = iter([True, False, True]), [], Training._step
+    interruptions, steps, step = iter([True, False, True]), [], Training.step
 
     def stepping(training: Training, *batch: Any) -> None:
-        steps.append(training.place.iteration)
+        steps.append(training.progress.iteration)
         step(training, *batch)
 
     def looks(name: str, error: float) -> float:
@@ -294,14 +352,14 @@ def test_a_validation_that_is_interrupted_loses_no_step(
     def training() -> Training:
         return cut.training(lambda: looks("validation", 40.0), lambda: looks("test", 50.0))
 
-    monkeypatch.setattr(Training, "_step", stepping)
+    monkeypatch.setattr(Training, "step", stepping)
     ended = _ends(cut, training)
     assert steps == list(range(6)), "each step is taken once"
     said = [line for line in cut.said if "goes on" in line and "stops" not in line]
     assert said == [f"cut goes on at epoch {n}, after its last step" for n in (1, 2)]
     assert all(torch.equal(t, cut.weights()[name]) for name, t in whole.weights().items())
-    assert len(expected.place.rows) == len(ended.place.rows) == 2
-    for row, other in zip(expected.place.rows, ended.place.rows, strict=True):
+    assert len(expected.progress.rows) == len(ended.progress.rows) == 2
+    for row, other in zip(expected.progress.rows, ended.progress.rows, strict=True):
         assert untimed(row) == untimed(other)
         assert row["test_error"] == 50.0
 

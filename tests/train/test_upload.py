@@ -98,12 +98,13 @@ def test_on_a_device_the_next_batch_is_sent_before_it_is_used(ahead: type[Upload
         upload.take()
 
 
-def test_a_bad_image_of_the_next_batch_is_an_error(ahead: type[Upload]) -> None:
+def test_a_bad_image_of_the_next_batch_is_an_error_where_that_is_taken(ahead: type[Upload]) -> None:
     def broken() -> Iterator[Batch]:
         yield (torch.zeros(2, 1), torch.zeros(2, 1), torch.zeros(2))
         raise RunError("a.jpg cannot be decoded")
 
     upload = ahead(broken())  # type: ignore[call-arg]
     upload.take()
+    upload.send()
     with pytest.raises(RunError, match="cannot be decoded"):
-        upload.send()
+        upload.take()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from dataclasses import dataclass, field
 
 
 @dataclass
-class Place:
+class Progress:
     """Where training is: with weights and the optimiser's state, all that a checkpoint holds."""
 
     epoch: int = 0
@@ -28,6 +29,29 @@ class Place:
     def epoch_seconds(self) -> float:
         """Spent in this epoch so far."""
         return self.seconds - sum(row["seconds"] for row in self.rows)
+
+    def add_step(self, loss_sum: float, wrong: int, images: int) -> None:
+        """Count a step: the sum of its images' losses, and how many of them are wrong."""
+        self.loss_sum += loss_sum
+        self.wrong += wrong
+        self.seen += images
+        self.step += 1
+        self.iteration += 1
+
+    def check(self, epochs: int, steps: int) -> None:
+        """Refuse a place that a training of so many epochs and steps in each never comes to.
+
+        Raises:
+            ValueError: it is beyond the end, or its counts contradict each other.
+            TypeError, LookupError: it is made of something else than numbers and rows.
+        """
+        within = 0 <= self.epoch <= epochs and 0 <= self.step <= steps
+        if not (within and self.iteration == self.epoch * steps + self.step):
+            raise ValueError("training has no such place")
+        if len(self.rows) != self.epoch or not math.isfinite(self.loss_sum + self.epoch_seconds):
+            raise ValueError("its log is of other epochs")
+        for row in self.rows:
+            math.isfinite(row["validation_error"])
 
     def end_epoch(self, rate: float, speed: float, error: float, tested: float | None) -> None:
         """Log the epoch and begin the next one.

@@ -1,0 +1,51 @@
+"""Give a finished run's net to other programs: a weight file, and a model card beside it.
+
+    python -m repro.export run=runs/D-S256-... format=torchvision out=vgg16.pth
+    python -m repro.export run=runs/D-S256-... format=safetensors out=d.safetensors
+    python -m repro.export run=runs/D-S256-... format=onnx out=d.onnx
+
+Formats:
+  torchvision   a state dict; at the paper's size A, B, D, E (and with batch normalisation) are what
+                torchvision.models.vgg11, 13, 16, 19 (_bn) take as it is
+  safetensors   the same, in a file that cannot run code, with the classes and the input inside
+  onnx          a graph that takes decoded images of any size; the mean and the scale are in it. It
+                is checked against onnxruntime before it is written (pip install 'vgg-repro[onnx]')
+
+The card (FILE.md) says what input the net wants, how the file is loaded, the data, the recipe, the
+errors with their n and interval, and where the run departs from the paper; the licence is for you
+to fill in. overwrite=true replaces files that are there. data.root=F says where the run's data lies
+here, for the names of classes if the run lacks them.
+Exit status: 0 written; 2 the request was wrong; 75 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from repro.config.words import read, show, truth
+from repro.release.command import required, way_in
+
+DEFAULTS = {"run": "", "format": "", "out": "", "overwrite": "false", "data.root": ""}
+EXAMPLES = {"run": "runs/NAME", "format": "torchvision", "out": "vgg16.pth"}
+
+
+def main() -> None:
+    """The program."""
+    sys.exit(way_in(__doc__, _export))
+
+
+def _export(arguments: list[str]) -> int:
+    options = read(arguments, DEFAULTS)
+    required(options, EXAMPLES)
+    overwrite = truth("overwrite", options["overwrite"])
+    from repro.release.files import export
+
+    run, out, root = Path(options["run"]), Path(options["out"]), options["data.root"] or None
+    lines = export(run, options["format"], out, overwrite, root)
+    show("\n".join(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    main()

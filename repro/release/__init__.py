@@ -1,0 +1,1 @@
+"""What a finished run gives to others: weight files, answers on images, a check of its views."""

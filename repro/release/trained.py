@@ -1,0 +1,127 @@
+"""A finished run, opened: its record, its net, what the net wants as input, its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from repro.arch import layers
+from repro.config.schema import Data
+from repro.data.inputs import Inputs
+from repro.errors import RequestError, flat
+from repro.nets.vgg import VGG
+from repro.nets.weights import load_weights
+from repro.process.device import memory_format, torch_settings
+from repro.store import identity
+from repro.store.runs import WEIGHTS, Run, read_config, read_result
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run with its net."""
+
+    run: Run
+    net: VGG
+    """In evaluation mode, on `device`."""
+    device: torch.device
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """What is subtracted from each channel's grey levels (Section 3.1)."""
+        return input_mean(self.run)
+
+    @cached_property
+    def prepare(self) -> Inputs:
+        """Grey levels (N, C, H, W), uint8, to the net's input, on its device."""
+        config = self.run.config
+        dtype = torch.float64 if config.precision == "float64" else torch.float32
+        layout = memory_format(config, self.device)
+        return Inputs(self.mean, config.recipe.input_range, self.device, dtype, layout)
+
+
+def finished_run(folder: Path) -> Run:
+    """The run of a folder, wherever that lies.
+
+    Raises:
+        RequestError: no run is there, or it is not finished, has no net, or is damaged.
+    """
+    try:
+        # A run's configuration belongs to the folder's own name, not to that of a link.
+        folder = folder.expanduser().resolve()
+        there = (folder / "config.yaml").is_file()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RequestError(f"run={folder} cannot be looked at: {flat(str(error))}") from None
+    if not there:
+        raise RequestError(
+            f"run={folder} is no run: expected the folder of a finished one, as in runs/NAME"
+        )
+    config, _ = read_config(folder)
+    result = read_result(folder)
+    if result is None:
+        raise RequestError(f"run={folder} is not finished: its command goes on with it")
+    if result["outcome"] == "diverged":
+        raise RequestError(f"run={folder} diverged and has no net: take another seed's")
+    if not (folder / WEIGHTS).is_file():
+        raise RequestError(f"run={folder} has no {WEIGHTS}: expected a run with its net")
+    run = Run(folder, folder.name, result["identity"], config, result)
+    input_mean(run)
+    return run
+
+
+@contextmanager
+def opened(run: Run, device: torch.device) -> Iterator[Trained]:
+    """A run with its net, for as long as torch is set up as the run had it.
+
+    Raises:
+        RunError: its weights are missing or damaged.
+    """
+    with torch_settings(run.config):
+        net = VGG(net_of(run), run.config.recipe.dropout)
+        if run.config.precision == "float64":
+            net = net.double()
+        load_weights(net, run.folder)
+        net = net.to(device).to(memory_format=memory_format(run.config, device))
+        yield Trained(run, net.eval(), device)
+
+
+def net_of(run: Run) -> layers.Net:
+    """The layers of a run's net."""
+    config, classes = run.config, run.result["data"]["classes"]
+    return layers.at_size(config.arch, config.size, channels=config.data.channels, classes=classes)
+
+
+def input_mean(run: Run) -> tuple[float, ...]:
+    """What a run subtracts from each channel, in grey levels 0-255.
+
+    Raises:
+        RequestError: its `result.json` does not say it.
+    """
+    channels = run.config.data.channels
+    if not run.config.recipe.subtract_mean:
+        return (0.0,) * channels
+    mean = run.result["data"].get("mean")
+    said = isinstance(mean, list) and len(mean) == channels
+    if not said or not all(type(value) in (int, float) and 0 <= value <= 255 for value in mean):
+        raise RequestError(
+            f"{run.folder / 'result.json'} does not say the mean colour that the net was trained "
+            f"with: expected data.mean with {channels} numbers from 0 to 255"
+        )
+    return tuple(float(value) for value in mean)
+
+
+def cache_of(run: Run) -> Path:
+    """The cache of the store that a run lies in."""
+    return run.folder.parent / ".cache"
+
+
+def data_of(run: Run, root: str | None) -> Data:
+    """The data set of a run as its file names it; `root` says where it lies on this machine."""
+    data = run.config.data
+    name = identity.base(data.name)
+    # Each file that is looked at is decoded anyway.
+    return replace(data, name=name, root=data.root if root is None else root, verify=False)

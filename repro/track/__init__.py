@@ -1,0 +1,1 @@
+"""Live curves of a run, for the viewers of others: TensorBoard, MLflow."""

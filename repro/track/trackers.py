@@ -1,0 +1,129 @@
+"""The trackers: each writes the points of a run's curves into a folder, as its viewer reads them.
+
+A tracker is one entry of `TRACKERS`; its name there is also that of the package that it needs, of
+the extra that brings it and of its file in `conf/track/`. Nothing here leaves the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+from repro.errors import RequestError
+
+NONE = "none"
+"""The choice of no tracker."""
+
+
+class Tracker(Protocol):
+    """Writes the curves of one run into a folder, and of an earlier attempt's none twice."""
+
+    def __init__(self, folder: Path, run: str) -> None: ...
+
+    def add(self, epoch: int, values: Mapping[str, float], when: float) -> None:
+        """Write a point of each of several curves.
+
+        Args:
+            epoch: its place on the curves, counted from one.
+            values: by the names of the curves.
+            when: in seconds since 1970.
+        """
+
+    def end(self, finished: bool) -> None:
+        """Say that no more points come; `finished`: that the run is."""
+
+
+class TensorBoard:
+    """One event file; another attempt's takes its place."""
+
+    def __init__(self, folder: Path, run: str) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+        folder.mkdir(parents=True, exist_ok=True)
+        for earlier in folder.glob("events.out.tfevents.*"):
+            earlier.unlink()
+        now = time.time()
+        self._file = folder / f"events.out.tfevents.{now:.6f}"
+        self._write(Event(wall_time=now, file_version="brain.Event:2"))
+        # A viewer that is open drops the points that it has of the earlier one.
+        start = SessionLog(status=SessionLog.START)
+        self._write(Event(wall_time=now, step=0, session_log=start))
+
+    def add(self, epoch: int, values: Mapping[str, float], when: float) -> None:
+        """Write a point of each of several curves."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        points = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        self._write(Event(wall_time=when, step=epoch, summary=Summary(value=points)))
+
+    def end(self, finished: bool) -> None:
+        """Nothing: the file is closed after each point."""
+
+    def _write(self, event: object) -> None:
+        # Not by SummaryWriter: its thread prints a traceback where the disk is full.
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        with self._file.open("ab") as file:
+            RecordWriter(file).write(event.SerializeToString())  # type: ignore[attr-defined]
+
+
+class MLflow:
+    """One run in a file store of its own, in which another attempt goes on."""
+
+    def __init__(self, folder: Path, run: str) -> None:
+        # Else it reports that it is used, and refuses a store of files.
+        os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_FILE_STORE": "true"}
+        from mlflow import MlflowClient
+
+        self._client = MlflowClient(tracking_uri=folder.absolute().as_uri())
+        # 0 is the experiment that each store has.
+        for earlier in self._client.search_runs(["0"]):
+            self._run, names = earlier.info.run_id, earlier.data.metrics
+            self._client.update_run(self._run, "RUNNING")
+            break
+        else:
+            self._run, names = self._client.create_run("0", run_name=run).info.run_id, {}
+        self._last = {name: self._epochs(name) for name in names}
+
+    def add(self, epoch: int, values: Mapping[str, float], when: float) -> None:
+        """Write a point of each of several curves."""
+        from mlflow.entities import Metric
+
+        points = [
+            Metric(name, value, int(1000 * when), epoch)
+            for name, value in values.items()
+            if epoch > self._last.get(name, 0)
+        ]
+        self._client.log_batch(self._run, points)
+
+    def end(self, finished: bool) -> None:
+        """Say that no more points come; `finished`: that the run is."""
+        self._client.set_terminated(self._run, "FINISHED" if finished else "KILLED")
+
+    def _epochs(self, name: str) -> int:
+        """How many epochs a curve has."""
+        last: int = max(point.step for point in self._client.get_metric_history(self._run, name))
+        return last
+
+
+TRACKERS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "mlflow": MLflow}
+CHOICES = (NONE, *TRACKERS)
+
+
+def check(name: str) -> None:
+    """Refuse a tracker whose package is missing.
+
+    Raises:
+        RequestError: with the command that installs it.
+    """
+    if name == NONE:
+        return
+    package = find_spec(name)
+    # A folder of that name where the command was given would be a package without a file.
+    if package is None or package.origin is None:
+        raise RequestError(f"track={name} needs a package: pip install 'vgg-repro[{name}]'")

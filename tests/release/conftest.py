@@ -1,0 +1,119 @@
+"""Runs for others to take: one that was really trained and tested, and nets made by hand."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from repro.cli.command import command
+from repro.experiment.request import resolve
+from repro.nets.init import initialise
+from repro.nets.vgg import VGG
+from repro.nets.weights import weights
+from repro.store.runs import hold
+from tests.analysis.conftest import result
+from tests.conftest import composed
+
+KINDS = ("an <b>ant", "bee|wasp", "cat")
+Made = Callable[..., Path]
+Command = Callable[..., tuple[int, str, str]]
+
+
+def photograph(path: Path, height: int, width: int, seed: int) -> Path:
+    """A JPEG or PNG of soft blotches, a little of each class's own colour."""
+    random = np.random.default_rng(seed)
+    coarse = Image.fromarray(random.integers(0, 256, (4, 5, 3), dtype=np.uint8))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse.resize((width, height), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """train/CLASS/*.jpg and test/CLASS/*, of many shapes."""
+    root = tmp_path_factory.mktemp("photographs")
+    for label, kind in enumerate(KINDS):
+        for n in range(14):
+            name = f"{n}.png" if n % 3 else f"{n}.jpg"
+            part = "train" if n < 8 else "test"
+            shape = (40 + 7 * (n % 4), 44 + 9 * (n % 3))
+            photograph(root / part / kind / name, *shape, seed=100 * label + n)
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Path:
+    """A run of A at an eighth, from its command: trained for moments and tested."""
+    runs = tmp_path_factory.mktemp("trained") / "runs"
+    words = ["arch=A", "size=eighth", "recipe=smoke", "recipe.batch=8", "init=he", "threads=1"]
+    words += ["data=imagefolder", f"data.root={photographs}", "data.holdout=0.2", "progress=false"]
+    words += ["recipe.learning_rate=0.0001"]
+    tests = "test=[single_scale,multi_scale,multi_crop_dense,centre]"
+    assert command([*words, tests, f"runs={runs}"]) == 0
+    (folder,) = (path for path in runs.iterdir() if path.name[0] != ".")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Made:
+    """A finished run without views, its weights drawn: `made("arch=C", "init=he")`."""
+
+    def make(*words: str) -> Path:
+        store = tmp_path_factory.mktemp("made")
+        data = ["size=eighth", "data=imagefolder", f"data.root={photographs}", f"runs={store}"]
+        with composed() as compose:
+            request = resolve(compose(*data, *words))
+        net = VGG(request.net, 0.5)
+        initialise(net, "he", request.net, seed=1)
+        perturb(net)
+        with hold(store, request.name, lambda _: None) as folder:
+            folder.write_config(request.config, request.record)
+            folder.write("weights.safetensors", weights(net))
+            ended = result(request.config, request.record, request.name)
+            ended["data"] |= {"classes": 3, "mean": [120.5, 110.25, 99.0]}
+            folder.write_json("result.json", ended)
+        return request.folder
+
+    return make
+
+
+def perturb(net: nn.Module) -> None:
+    """Give each number that begins at zero or one a value of its own, so that none is ignored."""
+    random = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for name, values in net.state_dict().items():
+            if values.dim() == 1:
+                values += 0.1 * torch.rand(values.shape, generator=random)
+                if "running_mean" in name:
+                    values += 0.5
+
+
+@pytest.fixture
+def way_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """A command's status and what it prints: `way_in(repro.export, "run=...")`."""
+
+    def call(module: object, *words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["repro", *words])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            module.main()  # type: ignore[attr-defined]
+        shown = capsys.readouterr()
+        return left.value.code, shown.out, shown.err  # type: ignore[return-value]
+
+    return call
+
+
+def stored(folder: Path, *names: str) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """The mean of a run's stored views, by numpy alone: posteriors, ids, labels."""
+    views = [np.load(folder / "views" / f"{name}.npz") for name in names]
+    for view in views:
+        assert list(view["ids"]) == list(views[0]["ids"])
+    mean = np.mean([view["posteriors"] for view in views], axis=0)
+    return mean, list(views[0]["ids"]), views[0]["labels"]

@@ -1,0 +1,184 @@
+"""Stored views against the net: what is right passes, and what was tampered with does not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import repro.verify
+from tests.release.conftest import KINDS, Command
+
+VIEWS = 9
+
+
+@pytest.fixture
+def copy(trained: Path, tmp_path: Path) -> Path:
+    """The run, to be tampered with, and of its many crops those of one view."""
+    folder = Path(shutil.copytree(trained, tmp_path / "elsewhere" / trained.name))
+    for file in (folder / "views").glob("grid-*"):
+        if file.stem != "grid-Q256":
+            file.unlink()
+    return folder
+
+
+def only(folder: Path, view: str) -> Path:
+    """The file of a view, once there is no other."""
+    for file in (folder / "views").iterdir():
+        if file.stem != view:
+            file.unlink()
+    return folder / "views" / f"{view}.npz"
+
+
+def verdicts(shown: str) -> dict[str, bool]:
+    """Whether each view is within, by name."""
+    rows = [line.split() for line in shown.splitlines()[1:-1]]
+    return {row[0]: row[4] == "yes" for row in rows}
+
+
+def rewrite(file: Path, **changes: np.ndarray) -> None:
+    with np.load(file) as stored:
+        np.savez_compressed(file, **(dict(stored) | changes))
+
+
+def test_what_was_computed_here_is_as_stored(copy: Path, way_in: Command) -> None:
+    status, shown, error = way_in(repro.verify, f"run={copy}")
+    assert (status, error) == (0, "")
+    found = verdicts(shown)
+    assert len(found) == VIEWS
+    assert all(found.values())
+    assert shown.splitlines()[1].split()[1] == "18", "200 are asked for and 18 there are"
+
+
+def test_a_run_from_another_machine_is_checked_with_the_data_here(
+    copy: Path, photographs: Path, way_in: Command, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(photographs, moved)
+    # The root is no part of the run's identity.
+    config = copy / "config.yaml"
+    config.write_text(config.read_text().replace(str(photographs), "/other/machine"))
+    status, shown, error = way_in(repro.verify, f"run={copy}")
+    assert (status, shown) == (2, "")
+    assert "/other/machine" in error
+    words = [f"run={copy}", f"data.root={moved}", "images=5"]
+    assert way_in(repro.verify, *words)[0] == 0
+
+
+def test_the_sample_follows_from_its_seed(copy: Path, way_in: Command) -> None:
+    """One image's posteriors are wrong: some seeds see it, and each always or never."""
+    file = only(copy, "dense-Q256")
+    posteriors = np.load(file)["posteriors"]
+    posteriors[6] = np.roll(posteriors[6], 1)
+    rewrite(file, posteriors=posteriors)
+    words = [f"run={copy}", "images=6"]
+    found = [way_in(repro.verify, *words, f"seed={seed}") for seed in range(5)]
+    assert {status for status, _, _ in found} == {0, 1}
+    assert way_in(repro.verify, *words, "seed=4") == found[4]
+
+
+def test_one_flipped_bit_of_the_weights_is_noticed(copy: Path, way_in: Command) -> None:
+    file = copy / "weights.safetensors"
+    state = load_file(file)
+    bits = state["classifier.6.bias"].view(np.uint32)
+    bits[1] ^= np.uint32(1 << 30)
+    save_file(state, file)
+    status, shown, _ = way_in(repro.verify, f"run={copy}")
+    assert status == 1
+    assert not any(verdicts(shown).values())
+    assert f"{VIEWS} of {VIEWS} views are not what the weights give" in shown
+
+
+def test_swapped_views_are_noticed(copy: Path, way_in: Command) -> None:
+    first, second = (copy / "views" / f"dense-Q{q}.npz" for q in (224, 288))
+    first.rename(copy / "aside")
+    second.rename(first)
+    (copy / "aside").rename(second)
+    status, shown, _ = way_in(repro.verify, f"run={copy}")
+    assert status == 1
+    off = {view for view, within in verdicts(shown).items() if not within}
+    assert off == {"dense-Q224", "dense-Q288"}
+
+
+def test_labels_that_are_not_the_datas_are_noticed(copy: Path, way_in: Command) -> None:
+    file = copy / "views" / "centre-Q256.npz"
+    rewrite(file, labels=(np.load(file)["labels"] + 1) % 3)
+    status, shown, _ = way_in(repro.verify, f"run={copy}")
+    assert status == 1
+    assert "18 labels are not the data's" in shown
+
+
+def test_a_damaged_view_is_a_row(copy: Path, way_in: Command) -> None:
+    (copy / "views" / "grid-Q256.npz").write_bytes(b"PK")
+    status, shown, _ = way_in(repro.verify, f"run={copy}", "images=3")
+    assert status == 1
+    assert [view for view, within in verdicts(shown).items() if not within] == ["grid-Q256"]
+
+
+def test_other_data_are_refused(
+    copy: Path, photographs: Path, way_in: Command, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(photographs, other)
+    images = sorted((other / "test" / "cat").iterdir())
+    images[0].rename(images[0].with_name("new.png"))
+    status, shown, error = way_in(repro.verify, f"run={copy}", f"data.root={other}")
+    assert (status, shown, error.count("\n")) == (2, "", 1)
+    assert "knows no image test/cat/new.png" in error
+    less = Path(shutil.copytree(other, tmp_path / "less"))
+    (less / "test" / "cat" / images[1].name).unlink()
+    status, _, error = way_in(repro.verify, f"run={copy}", f"data.root={less}")
+    assert status == 2
+    assert "17 test images and the run was tested on 18" in error
+    fewer = tmp_path / "fewer"
+    for part in ("train", "test"):
+        for kind in KINDS[:2]:
+            shutil.copytree(photographs / part / kind, fewer / part / kind)
+    status, _, error = way_in(repro.verify, f"run={copy}", f"data.root={fewer}")
+    assert status == 2
+    assert "2 classes and the run was trained on 3" in error
+
+
+def test_precision_says_what_rounding_is(copy: Path, way_in: Command) -> None:
+    file = only(copy, "dense-Q256")
+    posteriors = np.load(file)["posteriors"]
+    for off, status in ((5e-5, 0), (5e-4, 1)):
+        changed = posteriors + np.array([off, -off, 0], dtype=np.float32)
+        rewrite(file, posteriors=changed)
+        assert way_in(repro.verify, f"run={copy}")[0] == status
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "run= is missing"),
+        (["run=/nowhere"], "is no run"),
+        (["run=RUN", "images=0"], "images=0: expected a whole number"),
+        (["run=RUN", "seed=-1"], "seed=-1: expected a whole number"),
+        (["run=RUN", "views=2"], "expected KEY=VALUE with one of run="),
+        (["run=RUN", "data.root=/nowhere"], "/nowhere"),
+        (["run=RUN", "device=cuda:9"], "device=cuda:9 is not on this machine"),
+    ],
+)
+def test_a_wrong_request_is_one_line(
+    words: list[str], said: str, trained: Path, way_in: Command
+) -> None:
+    words = [word.replace("RUN", str(trained)) for word in words]
+    status, shown, error = way_in(repro.verify, *words)
+    assert (status, shown, error.count("\n")) == (2, "", 1)
+    assert said in error
+
+
+def test_a_run_without_views_has_nothing_to_compare(copy: Path, way_in: Command) -> None:
+    shutil.rmtree(copy / "views")
+    status, _, error = way_in(repro.verify, f"run={copy}")
+    assert status == 2
+    assert "has no stored views" in error
+    (copy / "result.json").write_text(json.dumps({"name": copy.name}))
+    status, _, error = way_in(repro.verify, f"run={copy}")
+    assert status == 2
+    assert "is damaged" in error
