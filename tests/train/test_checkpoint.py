@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from repro.train.progress import Progress
 from torch import Tensor, nn, optim
 
 from repro.store.runs import CHECKPOINTS, Folder
 from repro.train.checkpoint import load_checkpoint, save_checkpoint
+from repro.train.progress import Progress
 
 PLACE = {"epoch": 1, "step": 3, "iteration": 11, "loss_sum": 0.1 + 0.2, "schedule": {"best": 1e999}}
 
