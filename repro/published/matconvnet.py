@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from scipy.io import loadmat
 
 from repro.errors import RequestError
 from repro.published.convention import Convention
 from repro.published.found import Found, Layer, tensor
+from repro.published.matlab import Array, parsed
 
 HEADER = 128
 """Bytes before a MATLAB 5 file's first element."""
@@ -35,16 +34,13 @@ def read(path: Path) -> Found:
         Exception: scipy's own, where the file is damaged.
     """
     _check_expansion(path)
-    names = ["layers", "meta", "normalization", "classes"]
-    file = loadmat(path, appendmat=False, struct_as_record=False, variable_names=names)
-    if "layers" not in file:
-        raise RequestError("it has no layers: expected a net of MatConvNet's SimpleNN")
-    layers = [_layer(part) for part in _structs(file["layers"]) if _has_weights(part)]
-    meta = next(_structs(file["meta"])) if "meta" in file else None
-    normalization = _part(file, meta, "normalization")
-    if normalization is None or not hasattr(normalization, "averageImage"):
-        raise RequestError("it has no mean image (normalization.averageImage)")
-    return Found("MatConvNet", tuple(layers), _convention(normalization), _classes(file, meta))
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            weights, mean, classes = pool.submit(parsed, path).result()
+    except BrokenProcessPool:
+        raise RequestError("it is damaged: scipy's reader breaks down over it") from None
+    convention = Convention("RGB", 255.0, mean, (1.0, 1.0, 1.0))
+    return Found("MatConvNet", tuple(_layer(*each) for each in weights), convention, classes)
 
 
 def _check_expansion(path: Path) -> None:
@@ -67,50 +63,7 @@ def _check_expansion(path: Path) -> None:
                         raise RequestError("it expands to far more than the weights of a net")
 
 
-def _structs(cell: Any) -> Iterator[Any]:
-    """The structs of a MATLAB cell or of an array of structs."""
-    for value in np.ravel(cell):
-        yield from _structs(value) if isinstance(value, np.ndarray) else (value,)
-
-
-def _part(file: dict[str, Any], meta: Any, name: str) -> Any:
-    """A struct that newer files keep in `meta` and older ones beside `layers`."""
-    value = getattr(meta, name, file.get(name))
-    return None if value is None else next(_structs(value), None)
-
-
-def _has_weights(part: Any) -> bool:
-    weights = getattr(part, "weights", None)
-    return hasattr(part, "filters") or (weights is not None and weights.size > 0)
-
-
-def _layer(part: Any) -> Layer:
-    name, kind = _word(part.name), _word(part.type)
-    if kind != "conv":
-        raise RequestError(f"its layer {name} has weights and is of type {kind}: expected conv")
-    if hasattr(part, "filters"):
-        kernel, bias = part.filters, part.biases
-    else:
-        kernel, bias = np.ravel(part.weights)
+def _layer(name: str, kernel: Array, bias: Array) -> Layer:
     # MATLAB drops axes of length one at the end.
     kernel = kernel.reshape(kernel.shape + (1,) * (4 - kernel.ndim))
     return Layer(name, tensor(kernel).permute(3, 2, 0, 1), tensor(bias).flatten())
-
-
-def _convention(normalization: Any) -> Convention:
-    image = np.asarray(normalization.averageImage, np.float64)
-    if image.size % 3 or not image.size:
-        raise RequestError(f"its mean image has the shape {image.shape}: expected three channels")
-    # Some have one colour, some a picture.
-    mean = image.reshape(-1, 3).mean(axis=0) if image.size > 3 else image.ravel()
-    return Convention("RGB", 255.0, tuple(mean.tolist()), (1.0, 1.0, 1.0))
-
-
-def _classes(file: dict[str, Any], meta: Any) -> tuple[str, ...] | None:
-    classes = _part(file, meta, "classes")
-    described = getattr(classes, "description", None)
-    return None if described is None else tuple(_word(name) for name in np.ravel(described))
-
-
-def _word(value: Any) -> str:
-    return str(np.ravel(value)[0]) if np.size(value) else ""
