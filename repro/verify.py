@@ -14,7 +14,8 @@ bits).
     device=D      auto, cpu, cuda
 
 What changes no posterior of the sample by more than that is not noticed.
-Exit status: 0 as stored; 1 not; 2 the request was wrong; 75 interrupted.
+Exit status: 0 as stored; 1 not, or the weights or an image are damaged; 2 the request was wrong;
+75 interrupted.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import sys
 from pathlib import Path
 
 from repro.config.words import read, show
+from repro.errors import RunError
 from repro.release.command import required, way_in, whole_number
 
 DEFAULTS = {"run": "", "images": "200", "seed": "0", "data.root": "", "device": "auto"}
@@ -40,16 +42,19 @@ def _verify(arguments: list[str]) -> int:
     from repro.process.device import pick
     from repro.release import check
 
-    rows = list(
-        check.verify(
-            Path(options["run"]),
-            images=images,
-            seed=seed,
-            root=options["data.root"] or None,
-            device=pick(options["device"]),
-            say=lambda line: print(line, file=sys.stderr),
-        )
+    compared = check.verify(
+        Path(options["run"]),
+        images=images,
+        seed=seed,
+        root=options["data.root"] or None,
+        device=pick(options["device"]),
+        say=lambda line: print(line, file=sys.stderr),
     )
+    try:
+        rows = list(compared)
+    except RunError as error:
+        print(error, file=sys.stderr)
+        return 1
     show(f"{check.table(rows)}\n{check.verdict(rows)}")
     return 0 if all(row.within for row in rows) else 1
 

@@ -22,9 +22,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from repro.cli.command import command
+from repro.data.inputs import Inputs
 from repro.errors import RunError
 from repro.experiment import finish
-from repro.experiment.finish import Performance
 from repro.experiment.request import Request
 from repro.process.interruption import Interrupted, Stop
 from repro.store import runs as store
@@ -332,7 +332,7 @@ def test_a_full_disk_fails_its_run_and_what_was_finished_stays(
     assert (found["B-5x5-S256"] / "result.json").is_file()
     assert not list(failed.glob(".*")), "nothing half written is left"
     # The two epochs are not trained again.
-    monkeypatch.setattr(Training, "_step", lambda *_: pytest.fail("trains"))
+    monkeypatch.setattr(Training, "step", lambda *_: pytest.fail("trains"))
     assert run(tmp_path, *words) == 0
     assert "goes on at epoch 3, step 1" in capsys.readouterr().err
     assert not (failed / "failed.json").exists()
@@ -354,19 +354,19 @@ def test_a_signal_after_the_last_step_still_ends_the_sweep(
 def test_a_signal_is_heeded_before_the_next_batch_of_a_test(
     amid: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare, looks = Performance.prepare, []
+    prepare, looks = Inputs.__call__, []
 
-    def prepares(performance: Performance, images: Tensor, shift: Tensor | None = None) -> Tensor:
-        trained = (performance.folder.path / "weights.safetensors").exists()
+    def prepares(inputs: Inputs, images: Tensor, shift: Tensor | None = None) -> Tensor:
+        trained = bool(list((tmp_path / "cut").glob("A-*/weights.safetensors")))
         if shift is None and trained == (amid == "view"):
             looks.append(len(images))
             if len(looks) == 1:
                 os.kill(os.getpid(), signal.SIGTERM)
-        return prepare(performance, images, shift)
+        return prepare(inputs, images, shift)
 
     words = ["test=[single_scale]", "test_batch=64"]
     with monkeypatch.context() as patch:
-        patch.setattr(Performance, "prepare", prepares)
+        patch.setattr(Inputs, "__call__", prepares)
         with pytest.raises(SystemExit) as ended:
             run(tmp_path / "cut", *words)
     assert ended.value.code == 75

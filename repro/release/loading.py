@@ -64,6 +64,8 @@ def _outline(net: nn.Module) -> list[str]:
     return [
         "Dropout"
         if isinstance(part, nn.Dropout)
+        else f"BatchNorm2d({part.num_features})"
+        if isinstance(part, nn.BatchNorm2d)
         else str(part).replace("ceil_mode=True", "ceil_mode=False")
         for sequence in parts
         for part in sequence.children()
