@@ -145,6 +145,9 @@ def compute(
 ) -> Posteriors:
     """One view of a test set: posteriors of all images, by the view's kind.
 
+    A net that is about to diverge may give an image scores that are not finite. They say nothing,
+    so that all classes of that image get the same posterior; a tie counts as an error.
+
     Args:
         net: in evaluation mode, on its device.
         view: what to look at: the kind, the test scale Q in paper pixels, the orientation.
@@ -192,6 +195,10 @@ def compute(
             own.append((indices, posteriors(images, shapes)))
     for indices, judged in chain.from_iterable(options.world.all_gather(own)):
         result[indices] = judged
+    blank = ~result.isfinite().all(dim=1)
+    result[blank] = 1 / net.spec.classes
+    if blank.any():
+        options.say(f"{view.name}: {int(blank.sum())} images have scores that are not finite")
     seconds = time.perf_counter() - began
     return Posteriors(result.numpy(), split.labels, np.array(split.ids), seconds)
 

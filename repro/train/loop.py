@@ -249,11 +249,6 @@ class Training:
             self.say(line)
 
     def _ended(self) -> Outcome:
-        if not all(bool(weight.isfinite().all()) for weight in self.weights):
-            # The last step has no loss after it to show this.
-            return Outcome(
-                "diverged", "the weights are not finite after the last step", self.progress
-            )
         error = self.progress.rows[-1]["validation_error"]
         if error < self.chance.threshold:
             return Outcome("trained", "", self.progress)

@@ -248,3 +248,22 @@ def test_what_does_not_fit_into_memory_is_judged_in_smaller_batches(
     finally:
         hook.remove()
     np.testing.assert_allclose(parts.posteriors, whole.posteriors, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["dense", "grid", "centre"])
+def test_scores_that_are_not_finite_say_nothing_of_their_image(
+    split: Split, net: VGG, kind: str
+) -> None:
+    said: list[str] = []
+    calls = iter(range(100))
+
+    def overflows(images: Tensor) -> Tensor:
+        return prepare(images) * (torch.inf if next(calls) == 0 else 1)
+
+    whole = compute(net, View(kind, 256, False), split, prepare, EvaluationOptions(batch=1))
+    options = EvaluationOptions(batch=1, say=said.append)
+    view = compute(net, View(kind, 256, False), split, overflows, options)
+    blank = (view.posteriors == np.float32(1 / 3)).all(axis=1)
+    assert blank.sum() == 1
+    assert said == [f"{kind}-Q256: 1 images have scores that are not finite"]
+    np.testing.assert_array_equal(view.posteriors[~blank], whole.posteriors[~blank])
