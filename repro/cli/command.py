@@ -196,6 +196,10 @@ def _outcome(requests: list[Request], options: Options) -> int:
     return 0
 
 
+def _epochs(request: Request) -> str:
+    return f"{request.config.epochs} epochs" if request.published is None else "not trained"
+
+
 def _plan(requests: list[Request]) -> str:
     from repro.arch.cost import cost
 
@@ -208,7 +212,7 @@ def _plan(requests: list[Request]) -> str:
             views = ", ".join(view.name for view in member.missing_views())
             lines += [
                 f"{member.name}: {member.state()}; {cost(member.net).parameters:,} parameters, "
-                f"{member.config.epochs} epochs; views to compute: {views or 'none'}"
+                f"{_epochs(member)}; views to compute: {views or 'none'}"
             ]
     runs = "1 run" if len(seen) == 1 else f"{len(seen)} runs"
     done = f"{runs} in {requests[0].config.runs}; nothing was done"

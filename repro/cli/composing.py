@@ -114,6 +114,7 @@ class Sweep:
         """
         self.options = options
         parsed = overrides.parse(options.words)
+        parsed = [*overrides.of_published(parsed), *parsed]
         task = [override for override in parsed if not override.is_hydra_override()]
         self._hydra = tuple(str(one.input_line) for one in parsed if one.is_hydra_override())
         self._folder = None

@@ -34,6 +34,21 @@ def parse(words: Iterable[str]) -> list[Override]:
     return overrides
 
 
+# What published nets are tested at where the command does not say: their own size, and the test
+# scales of a net of jittered S, as the authors' are.
+OF_PUBLISHED = (("size=paper", "size"), ("scale=jitter", "scale", "net"))
+
+
+def of_published(parsed: Sequence[Override]) -> list[Override]:
+    """The words that a command with `weights=` means besides its own."""
+    named = {override.key_or_group: override for override in parsed}
+    weights = named.get("weights")
+    if weights is None or weights.value() is None:
+        return []
+    meant = [(word, {*keys, "experiments"}) for word, *keys in OF_PUBLISHED]
+    return [_parsed(word) for word, keys in meant if not named.keys() & keys]
+
+
 def _parsed(word: str) -> Override:
     key, equals, value = word.partition("=")
     if value.startswith("~"):

@@ -121,6 +121,8 @@ class Data:
     """The entry of `repro/data/datasets.py` that reads it; None: the one called `name`."""
     contents: bool = False
     """What a folder holds is known by its files' contents, not only by their names and sizes."""
+    test_only: bool = False
+    """Only the test images are looked for, as published nets need them; `weights` sets it."""
 
 
 @dataclass
@@ -195,6 +197,11 @@ class Config:
     finetune: str = "all"
     precision: str = "float32"
     test: list[str] = field(default_factory=lambda: ["single_scale", "multi_scale", "centre"])
+    weights: str | None = None
+    """A file of weights that others trained, or `torchvision:NAME`: the net is tested, not trained.
+    The file's digest is part of the run's identity, its place is not."""
+    weights_input: str | None = None
+    """The input that these weights want; None: what their file tells."""
     device: str = "auto"
     compile: str = EAGER
     workers: int = field(default=0, metadata=from_zero(256))

@@ -33,6 +33,11 @@ class Inputs:
     device: torch.device
     dtype: torch.dtype
     layout: torch.memory_format
+    std: Sequence[float] | None = None
+    """What each channel is divided by in the end; None: nothing, as in the paper. Published nets
+    want what they were trained with."""
+    reverse: bool = False
+    """Whether the net takes the channels in the other order, BGR."""
 
     def __call__(self, images: Tensor, shift: Tensor | None = None) -> Tensor:
         """The net's input, (B, C, H, W).
@@ -45,4 +50,8 @@ class Inputs:
         if shift is not None:
             shift = shift.to(self.device, non_blocking=True)
         values = normalise(images, self.mean, self.input_range, shift)
+        if self.std is not None:
+            values /= torch.tensor(self.std, device=values.device)[:, None, None]
+        if self.reverse:
+            values = values.flip(1)
         return values.to(self.dtype).contiguous(memory_format=self.layout)

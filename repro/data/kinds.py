@@ -121,7 +121,7 @@ class Folder:
             return Description(self.classes, "")
         found, description = self._look(data, cache, progress)
         for name, part in zip(("training", "validation", "test"), found.parts, strict=True):
-            if not part.names:
+            if not part.names and (name == "test" or not data.test_only):
                 raise RequestError(
                     f"{shown(found.root)} leaves no image for the {name} set: it needs more per "
                     "class"
@@ -149,6 +149,8 @@ class Folder:
 
     def _look(self, data: Data, cache: Path, progress: bool) -> tuple[FolderSets, Description]:
         found = self.layout(data, cache)
+        if data.test_only:
+            found = found.test_only()
         state = folders.state(found.parts, cache)
         # A copy elsewhere may hold other bytes, whatever names, sizes and times say.
         place = hashlib.sha256(os.fsencode(found.root.resolve())).hexdigest()

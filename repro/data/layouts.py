@@ -34,6 +34,11 @@ class FolderSets:
         """The training, the validation and the test set."""
         return self.train, self.validation, self.test
 
+    def test_only(self) -> FolderSets:
+        """The test set alone."""
+        none = self.test.take(np.array([], dtype=np.int64))
+        return replace(self, train=none, validation=none, validation_is_test=False)
+
     def without(self, broken: frozenset[str]) -> FolderSets:
         """The sets without the files of these names."""
         train, validation, test = (part.without(broken) for part in self.parts)
@@ -59,9 +64,14 @@ def imagefolder(data: Data, cache: Path) -> FolderSets:
     """train/CLASS/*, with val/ and test/ as far as they are there.
 
     With val/ and test/ each is what it is called. With one of them that one is the test set, and
-    the validation images are held out of train/. With neither, both are held out of train/.
+    the validation images are held out of train/. With neither, both are held out of train/. Where
+    only the test images are asked for, train/ may be absent.
     """
     root = Path(data.root)
+    there = [name for name in ("test", "val") if data.test_only and is_folder(root / name)]
+    if there and not is_folder(root / "train"):
+        classes, test = files(root, there[0], cache)
+        return FolderSets(root, classes, test, test, test)
     if not is_folder(root):
         raise RequestError(
             f"data.root={shown(root)} is missing: expected a folder with train/CLASS/*"
@@ -77,8 +87,14 @@ def imagefolder(data: Data, cache: Path) -> FolderSets:
 
 
 def imagenet(data: Data, cache: Path) -> FolderSets:
-    """ILSVRC-2012; its validation images are tested on and, as in the paper, steer the rate too."""
+    """ILSVRC-2012; its validation images are tested on and, as in the paper, steer the rate too.
+
+    Where only the test images are asked for, train/ is not looked at.
+    """
     root = Path(data.root)
+    if data.test_only and is_folder(root / "val"):
+        classes, test = files(root, "val", cache)
+        return FolderSets(root, classes, test, test, test)
     if not (is_folder(root / "train") and is_folder(root / "val")):
         place = shown(root)
         raise RequestError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from repro.data.split import Split
 from repro.data.whole import centre_crops
 from repro.errors import RequestError, RunError
 from repro.evaluate.views import compute
+from repro.experiment.published import Published, again
 from repro.experiment.request import Request, resolve
 from repro.experiment.stage import Stage, say
 from repro.experiment.summary import summary, test_errors
@@ -33,6 +34,7 @@ from repro.protocol.scales import PICTURED, pixels, single_q
 from repro.store import views as stored
 from repro.store.expected import Expected, Images, sha256
 from repro.store.files import DAY, remove_leftovers
+from repro.store.identity import PUBLISHED
 from repro.store.runs import (
     ACTIVATIONS,
     CHECKPOINTS,
@@ -137,7 +139,8 @@ class Performance(Stage):
     def _finish(self) -> None:
         result = self.world.decided_by_first(self._begun)
         if result is None:
-            result = self._train()
+            published = self.request.published
+            result = self._train() if published is None else self._take(published)
         for name in CHECKPOINTS:
             self.folder.remove(name)
         tested = self._tested(result)
@@ -193,7 +196,33 @@ class Performance(Stage):
         )
         outcome = training.run()
         content = weights(net) if outcome.outcome != "diverged" else None
-        result = self._result(outcome, training.chance.error, content)
+        return self._ended(content, **self._trained(outcome, training.chance.error))
+
+    def _take(self, published: Published) -> dict[str, Any]:
+        """Take a net that others trained for one that has ended its training here."""
+        say(f"{self.request.name} is not trained: {published.words}")
+
+        def content() -> bytes:
+            net = VGG(self.request.net, 0.0)
+            net.load_state_dict(
+                dict(again(published, self.request.config, self.request.net).tensors)
+            )
+            return weights(net)
+
+        return self._ended(
+            self.world.decided_by_first(content),
+            outcome=PUBLISHED,
+            reason=published.words,
+            epochs=0,
+            iterations=0,
+            validation_error=None,
+            seconds=0,
+            images_per_second=None,
+        )
+
+    def _ended(self, content: bytes | None, **ended: Any) -> dict[str, Any]:
+        """Write the weights and, last, how they came to be."""
+        result = self._result(content, ended)
         with self.world.all_or_none():
             if content is not None:
                 self.folder.write(WEIGHTS, content)
@@ -211,15 +240,10 @@ class Performance(Stage):
             )
         return Expected(len(test.ids), self.request.net.classes, listed, known.weights)
 
-    def _result(
-        self, outcome: Outcome, chance_error: float, content: bytes | None
-    ) -> dict[str, Any]:
-        request, source, progress = self.request, self.source, outcome.progress
+    def _trained(self, outcome: Outcome, chance_error: float) -> dict[str, Any]:
+        progress = outcome.progress
         last = progress.rows[-1] if progress.rows else {}
         return {
-            "schema": 1,
-            "name": request.name,
-            **request.record,
             "outcome": outcome.outcome,
             "reason": outcome.reason,
             "epochs": progress.epoch,
@@ -230,6 +254,16 @@ class Performance(Stage):
             "chance_error": chance_error,
             "seconds": round(progress.seconds, 2),
             "images_per_second": last.get("images_per_second"),
+        }
+
+    def _result(self, content: bytes | None, ended: Mapping[str, Any]) -> dict[str, Any]:
+        request, source = self.request, self.source
+        mean = {} if request.published else {"mean": list(self.statistics.mean)}
+        return {
+            "schema": 1,
+            "name": request.name,
+            **request.record,
+            **ended,
             "parameters": cost(request.net).parameters,
             "digests": {"test_images": Images.of(source.test.ids, source.test.labels).digest}
             | ({} if content is None else {"weights": sha256(content)}),
@@ -240,7 +274,7 @@ class Performance(Stage):
                 "classes": request.net.classes,
                 "class_names": list(source.classes),
                 "smallest_side": _smallest_side(source.test),
-                "mean": list(self.statistics.mean),
+                **mean,
                 "validation_is_test": source.validation_is_test,
                 "left_out": source.description.left_out,
             },

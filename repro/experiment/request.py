@@ -22,11 +22,13 @@ from repro.config.schema import EAGER, Config, Data, Init, Scale, check_numbers
 from repro.data import sources
 from repro.data.split import Description
 from repro.errors import RequestError
+from repro.experiment.published import Published, examined, untrained
 from repro.nets import init
 from repro.protocol import protocols, scales
 from repro.store import checks, identity, runs, views
 from repro.store.expected import Expected
 from repro.store.files import nearest
+from repro.store.identity import PUBLISHED
 from repro.track import trackers
 from repro.train.optimisers import OPTIMISERS
 from repro.train.schedule import SCHEDULES
@@ -49,6 +51,8 @@ class Request:
     """The runs that this one starts from: `scale` or `init`."""
     identity: str
     views: tuple[protocols.View, ...]
+    published: Published | None = None
+    """The weights that others trained, where the run tests these."""
 
     @property
     def name(self) -> str:
@@ -63,11 +67,13 @@ class Request:
     @property
     def record(self) -> dict[str, Any]:
         """What stands beside the configuration in the run's `config.yaml`."""
+        published = {} if self.published is None else {PUBLISHED: self.published.record}
         return {
             "identity": self.identity,
             "parents": {role: parent.identity for role, parent in self.parents.items()},
             "fingerprint": self.description.fingerprint,
             "schema": identity.SCHEMA,
+            **published,
         }
 
     def missing_views(self, tested: Expected | None = None) -> list[protocols.View]:
@@ -155,11 +161,12 @@ def _resolved(
     composed = config
     config = copy.deepcopy(config)
     check_numbers(config)
+    _check_weights(config)
     _check_together(config)
     _check_choices(config)
     cache = Path(config.runs) / ".cache"
     data = base_data(config.data)
-    if config.dry_run:
+    if config.dry_run or config.weights is not None:
         # Decoding every image is work.
         data.verify = False
     description = describe(data, cache, config.progress)
@@ -169,20 +176,40 @@ def _resolved(
         channels=config.data.channels,
         classes=description.classes,
     )
+    published = None
+    if config.weights is not None:
+        published = examined(config, net)
+        if config.data.verify and not config.dry_run:
+            description = describe(base_data(config.data), cache, config.progress)
     protocols.check(config.scale, config.test, config.size.crop)
     _check_cache(config)
     _label(config, description.fingerprint)
-    parents = {role: resolve(parent, describe, known) for role, parent in _parents(composed)}
+    # A published net starts from no other.
+    starts = _parents(composed) if published is None else ()
+    parents = {role: resolve(parent, describe, known) for role, parent in starts}
     if "init" in parents:
         init.copied(net, parents["init"].net)
     own = identity.identity(
         config,
         {role: parent.identity for role, parent in parents.items()},
         description.fingerprint,
+        None if published is None else published.record,
     )
-    request = Request(config, net, description, parents, own, _wanted(config))
+    request = Request(config, net, description, parents, own, _wanted(config), published)
     _check_name(request.name)
     return request
+
+
+def _check_weights(config: Config) -> None:
+    if config.weights is not None:
+        untrained(config)
+    elif config.weights_input is not None:
+        raise RequestError(
+            f"weights_input={config.weights_input} says what input published weights want: say "
+            "which with weights=FILE"
+        )
+    elif config.data.test_only:
+        raise RequestError("data.test_only=true leaves nothing to train on: leave it out")
 
 
 def _wanted(config: Config) -> tuple[protocols.View, ...]:

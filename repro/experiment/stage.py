@@ -57,7 +57,8 @@ class Stage:
         )
         with self.world.all_or_none():
             self._check_source()
-        self.statistics = self.world.decided_by_first(self._statistics)
+        if self.request.published is None:
+            self.statistics = self.world.decided_by_first(self._statistics)
         self.square = config.recipe.resize == "square"
         self.curves = Curves(config.track.name if self.world.is_first else NONE, self.folder, say)
 
@@ -113,13 +114,17 @@ class Stage:
     @cached_property
     def prepare(self) -> Inputs:
         """Grey levels from the loader to the net's input (Section 3.1), on the device."""
-        config, mean = self.request.config, self.statistics.mean
+        config, published = self.request.config, self.request.published
+        layout = memory_format(config, self.device)
+        if published is not None:
+            return published.convention.inputs(self.device, self.dtype, layout)
+        mean = self.statistics.mean
         return Inputs(
             mean if config.recipe.subtract_mean else (0.0,) * len(mean),
             config.recipe.input_range,
             self.device,
             self.dtype,
-            memory_format(config, self.device),
+            layout,
         )
 
     def first_weights(self) -> VGG:

@@ -15,6 +15,7 @@ from repro.arch.cost import cost
 from repro.config.schema import Config
 from repro.data.sizes import Assumed
 from repro.data.split import Counts
+from repro.errors import RequestError
 from repro.experiment.request import Request, base_data, resolve
 from repro.forecast.speed import Rate, measured, said
 from repro.process.device import pick
@@ -78,6 +79,11 @@ class Forecast:
         Raises:
             RequestError: it cannot be done as written, or not here, where it is to be timed.
         """
+        if config.weights is not None:
+            raise RequestError(
+                f"weights={config.weights}: a published net is not trained, and plan reckons "
+                "training: leave it out"
+            )
         request = resolve(config, self._assumed(config).describe, self._known)
         for member in request.lineage():
             member.check_folder()

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-ORDERS = {"grey": 1, "RGB": 3, "BGR": 3}
-"""Channel orders, and how many channels each has."""
+from repro.config.schema import Config
+from repro.data.inputs import Inputs
+from repro.store.checks import ORDERS
+from repro.store.identity import PUBLISHED
+
 METADATA = "vgg_repro.input"
 """The key under which a safetensors file may say its convention; see `Convention.text`."""
 
@@ -46,9 +51,27 @@ class Convention:
         mean, std = (values.new_tensor(v)[:, None, None] for v in (self.mean, self.std))
         return (values * (self.input_range / 255) - mean) / std
 
+    def inputs(
+        self, device: torch.device, dtype: torch.dtype, layout: torch.memory_format
+    ) -> Inputs:
+        """The same as `prepare`, as testing calls it."""
+        # There the mean is in grey levels and RGB order.
+        mean = [value * 255 / self.input_range for value in self.mean]
+        step = -1 if self.order == "BGR" else 1
+        divided = None if set(self.std) == {1.0} else self.std[::step]
+        return Inputs(
+            mean[::step], self.input_range, device, dtype, layout, divided, self.order == "BGR"
+        )
+
+    @property
+    def tree(self) -> dict[str, Any]:
+        """The convention as a run records it; `of` reads it back."""
+        tree = asdict(self)
+        return tree | {key: list(tree[key]) for key in ("mean", "std")}
+
     def text(self) -> str:
         """The convention as one line of JSON; `parse` reads it back."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(self.tree, sort_keys=True)
 
 
 def parse(text: str) -> Convention:
@@ -58,11 +81,37 @@ def parse(text: str) -> Convention:
         ValueError: it is none.
     """
     try:
-        tree = json.loads(text)
+        return of(json.loads(text))
+    except RecursionError as error:
+        raise ValueError(f"no input convention: {error}") from None
+
+
+def of(tree: Mapping[str, Any]) -> Convention:
+    """The convention that a run recorded.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
         mean, std = (tuple(map(float, tree[key])) for key in ("mean", "std"))
         return Convention(str(tree["order"]), float(tree["input_range"]), mean, std)
-    except (KeyError, TypeError, RecursionError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"no input convention: {error}") from None
+
+
+def of_run(config: Config, result: Mapping[str, Any]) -> Convention:
+    """The convention of a finished run: that of the file that it tested, or its recipe's.
+
+    Args:
+        config: of the run.
+        result: its `result.json`.
+    """
+    if PUBLISHED in result:
+        return of(result[PUBLISHED]["input"])
+    levels, mean = config.recipe.input_range, result["data"]["mean"]
+    scaled = [value * levels / 255 if config.recipe.subtract_mean else 0.0 for value in mean]
+    order = "grey" if len(mean) == 1 else "RGB"
+    return Convention(order, levels, tuple(scaled), (1.0,) * len(mean))
 
 
 CAFFE = Convention("BGR", 255.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0))

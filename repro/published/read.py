@@ -24,8 +24,9 @@ from repro.published import (
     safetensors_file,
     torch_file,
 )
-from repro.published.convention import NAMED, ORDERS, Convention
+from repro.published.convention import NAMED, Convention
 from repro.published.found import Found
+from repro.store.checks import ORDERS
 
 KNOWN = "Caffe, Keras (HDF5), torch, safetensors, MatConvNet and ONNX"
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -80,7 +81,7 @@ def read(path: Path, net: Net, convention: str | None = None) -> PublishedWeight
     """
     if convention is not None and convention not in NAMED:
         raise RequestError(
-            f"weights.input={convention} is not known: choose from {', '.join(NAMED)}"
+            f"weights_input={convention} is not known: choose from {', '.join(NAMED)}"
         )
     try:
         reader = _reader(path, net)
@@ -136,12 +137,14 @@ def _found(path: Path, reader: Callable[[Path], Found]) -> Found:
 def _check_input(convention: Convention | None, net: Net) -> None:
     if convention is None:
         raise RequestError(
-            "nothing tells what input it wants: say weights.input=torchvision or =caffe, or read "
+            "nothing tells what input it wants: say weights_input=torchvision or =caffe, or read "
             "it in the folder of its run"
         )
     if ORDERS[convention.order] != net.channels:
         raise RequestError(
-            f"it wants {convention.order} images: expected a net for {net.channels} channels"
+            f"it wants {convention.order} images, and the data has {net.channels} "
+            f"channel{'s' * (net.channels > 1)}: say what to test it on, as in data=imagenet "
+            "data.root=FOLDER"
         )
 
 

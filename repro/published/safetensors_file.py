@@ -47,9 +47,4 @@ def _of_run(folder: Path) -> Convention | None:
     result = read_result(folder)
     if result is None:
         return None
-    levels = config.recipe.input_range
-    mean = result["data"]["mean"]
-    scaled = [value * levels / 255 if config.recipe.subtract_mean else 0.0 for value in mean]
-    return Convention(
-        "grey" if len(mean) == 1 else "RGB", levels, tuple(scaled), (1.0,) * len(mean)
-    )
+    return convention.of_run(config, result)

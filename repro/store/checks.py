@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from repro.config.schema import Config, check_numbers
-from repro.store.identity import GROUPS
+from repro.store.identity import GROUPS, PUBLISHED
 
 NAME = re.compile(r"[^\W_][\w.+=,\[\]-]*")
 """The name of a run's folder, or of a group. It begins with a letter or a digit, because a table's
@@ -21,9 +21,9 @@ cell that begins with = + - @ is a formula."""
 WORD = re.compile(r"(?:[^\W_][\w.+=,:/\[\]-]*)?")
 """Any other text of a configuration, such as `conv3-64`, `maxpool2/2` or `cuda:0`."""
 IDENTITY = re.compile(r"[0-9a-f]{10}")
-PLACES = ("data.root", "runs")
-"""The keys that hold folders. Folders may be called anything that a command line can say."""
-OUTCOMES = ("trained", "did not learn", "diverged")
+PLACES = ("data.root", "runs", "weights")
+"""The keys that hold folders or files. These may be called anything that a command line can say."""
+OUTCOMES = ("trained", "did not learn", "diverged", PUBLISHED)
 DIGEST = re.compile(r"[0-9a-f]{64}")
 LARGEST = 10**12
 LONGEST = 200
@@ -35,6 +35,11 @@ Check = tuple[Callable[[Any], bool], str]
 def _number(low: float, high: float, *kinds: type) -> Callable[[Any], bool]:
     # What is not a number is in no interval.
     return lambda value: type(value) in kinds and low <= value <= high
+
+
+def _numbers(low: float) -> Callable[[Any], bool]:
+    one = _number(low, LARGEST, int, float)
+    return lambda value: isinstance(value, list) and all(map(one, value))
 
 
 def _or_none(check: Check) -> Check:
@@ -71,7 +76,7 @@ RESULT: dict[str, Check] = {
 }
 """The keys of a `result.json` that other code reads."""
 DATA: dict[str, Check] = {
-    **dict.fromkeys(("train", "validation", "test", "classes"), SOME),
+    **dict.fromkeys(("test", "classes"), SOME),
     "validation_is_test": TRUTH,
 }
 SINCE: dict[str, Check] = {"smallest_side": _or_none(COUNT), "left_out": COUNT}
@@ -79,6 +84,20 @@ SINCE: dict[str, Check] = {"smallest_side": _or_none(COUNT), "left_out": COUNT}
 SHA256: Check = (lambda v: isinstance(v, str) and bool(DIGEST.fullmatch(v)), "64 hex digits")
 DIGESTS: dict[str, Check] = {"test_images": SHA256, "weights": SHA256}
 """Keys of `digests`. Older runs lack them all; a run that diverged has no weights."""
+ORDERS = {"RGB": 3, "BGR": 3, "grey": 1}
+"""Orders of channels that nets want, and how many channels each has."""
+WEIGHTS: dict[str, Check] = {
+    "sha256": SHA256,
+    "format": (lambda v: _said(v) and isinstance(v, str), "a line that begins with a letter"),
+    "input": TREE,
+}
+"""What is recorded of weights that others trained."""
+INPUT: dict[str, Check] = {
+    "order": (lambda value: value in ORDERS, f"one of {', '.join(ORDERS)}"),
+    "input_range": (_number(1e-9, LARGEST, int, float), "a number above zero"),
+    "mean": (_numbers(-LARGEST), "a list of numbers"),
+    "std": (_numbers(1e-9), "a list of numbers above zero"),
+}
 ENVIRONMENT: dict[str, Check] = {"git_dirty": _or_none(TRUTH)}
 
 
@@ -89,8 +108,14 @@ def check_result(result: Mapping[str, Any]) -> None:
         ValueError: which key, and what it should be.
     """
     _check(result, RESULT)
+    if (PUBLISHED in result) != (result["outcome"] == PUBLISHED):
+        raise ValueError(f"its outcome is {result['outcome']} and {PUBLISHED} says otherwise")
+    if PUBLISHED in result:
+        _check_weights(result[PUBLISHED])
     data, environment = result["data"], result["environment"]
     _check(data, DATA, "data.")
+    trained = COUNT if PUBLISHED in result else SOME
+    _check(data, dict.fromkeys(("train", "validation"), trained), "data.")
     _check(data, {key: check for key, check in SINCE.items() if key in data}, "data.")
     if "digests" in result:
         _check(result, {"digests": TREE})
@@ -127,6 +152,32 @@ def check_config(config: Config) -> None:
         fits = text.isprintable() and "`" not in text if path in PLACES else WORD.fullmatch(text)
         if not fits:
             raise ValueError(f"{path}={text[:40]!a} holds characters that it has no use for")
+
+
+def check_published(config: Config, found: Any) -> None:
+    """Refuse what a record says of weights that others trained, where it is not what it should be.
+
+    Args:
+        config: of the run.
+        found: what the record says; None: nothing.
+
+    Raises:
+        ValueError: which key, and what it should be.
+    """
+    if (config.weights is None) != (found is None):
+        raise ValueError(f"weights={config.weights!a} and what is recorded of them do not agree")
+    if found is not None:
+        _check_weights(found)
+
+
+def _check_weights(found: Any) -> None:
+    if not isinstance(found, dict):
+        raise ValueError(f"{PUBLISHED} is not {TREE[1]}")
+    _check(found, WEIGHTS, f"{PUBLISHED}.")
+    wanted = found["input"]
+    _check(wanted, INPUT, f"{PUBLISHED}.input.")
+    if not len(wanted["mean"]) == len(wanted["std"]) == ORDERS[wanted["order"]]:
+        raise ValueError(f"{PUBLISHED}.input has not a mean and a std for each channel")
 
 
 def _strings(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:

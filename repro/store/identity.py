@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from repro.config.choices import choice, names
@@ -18,6 +18,8 @@ from repro.config.schema import Config
 SCHEMA = 2
 """2: scale models keep the paper's maps, normal initialisations go by fan-in, centre crops are
 torchvision's."""
+PUBLISHED = "published"
+"""How a net that others trained is called where the recipe and the initialisation stand."""
 LABEL = "+"
 """Stands between a group's name and what was changed in it: `quick+learning_rate=0.02`."""
 
@@ -36,7 +38,9 @@ INTRODUCED: dict[tuple[str, str], Any] = {
 }
 
 GROUPS = ("arch", "scale", "size", "data", "recipe", "init")
-NOT_IDENTITY = {"data": ("root", "verify")}
+NOT_IDENTITY = {"data": ("root", "verify", "test_only")}
+TRAINED_BY = ("recipe", "init", "seed", "finetune", "parents")
+"""What says how a net was trained: no part of a run that tests a published one."""
 
 
 def base(name: str) -> str:
@@ -93,13 +97,20 @@ def tell_apart(configs: Sequence[Config]) -> None:
                 chosen.name += f"{LABEL}content={content(config, group)}"
 
 
-def substance(config: Config, parents: dict[str, str], fingerprint: str) -> dict[str, Any]:
+def substance(
+    config: Config,
+    parents: dict[str, str],
+    fingerprint: str,
+    published: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """All that can change the result of a run, as a plain tree.
 
     Args:
         config: the run's configuration.
         parents: the identities of the runs that this one starts from, by role.
         fingerprint: of the data folder's contents; empty where the name of the data says it all.
+        published: what is known of the weights that others trained (`sha256`, `input`); None: the
+            run trains its net.
     """
     tree: dict[str, Any] = {group: dataclasses.asdict(getattr(config, group)) for group in GROUPS}
     for group, keys in NOT_IDENTITY.items():
@@ -108,7 +119,7 @@ def substance(config: Config, parents: dict[str, str], fingerprint: str) -> dict
     for (group, key), default in INTRODUCED.items():
         if tree[group].get(key) == default:
             tree[group].pop(key, None)
-    return tree | {
+    tree |= {
         "schema": SCHEMA,
         "seed": config.seed,
         "finetune": config.finetune,
@@ -116,17 +127,32 @@ def substance(config: Config, parents: dict[str, str], fingerprint: str) -> dict
         "parents": parents,
         "fingerprint": fingerprint,
     }
+    if published is None:
+        return tree
+    tested = {key: value for key, value in tree.items() if key not in TRAINED_BY}
+    weights = {key: published[key] for key in ("sha256", "input")}
+    return tested | {"resize": config.recipe.resize, "weights": weights}
 
 
-def identity(config: Config, parents: dict[str, str], fingerprint: str) -> str:
+def identity(
+    config: Config,
+    parents: dict[str, str],
+    fingerprint: str,
+    published: Mapping[str, Any] | None = None,
+) -> str:
     """The first ten hexadecimal digits of the hash of a run's substance."""
-    text = json.dumps(substance(config, parents, fingerprint), sort_keys=True)
+    text = json.dumps(substance(config, parents, fingerprint, published), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def name(config: Config, identity: str) -> str:
     """The run's folder: what a reader wants to know first, then the identity."""
     words = [config.arch.name, config.scale.name, config.size.name, config.data.name]
+    if config.weights is not None:
+        words.insert(1, PUBLISHED)
+        words += [config.recipe.resize] * (config.recipe.resize != "isotropic")
+        words += [config.precision] * (config.precision != "float32")
+        return "-".join([*words, identity])
     words += [config.recipe.name, config.init.name]
     if config.finetune != "all":
         words.append(config.finetune)

@@ -27,14 +27,16 @@ import yaml
 from repro.config.schema import Config, typed
 from repro.errors import RequestError, RunError, flat, one_line
 from repro.store import identity as identities
-from repro.store.checks import LONGEST, NAME, check_config, check_result
+from repro.store.checks import LONGEST, NAME, check_config, check_published, check_result
 from repro.store.expected import Expected, sha256
 from repro.store.files import remove_leftovers, write_whole
+from repro.store.identity import PUBLISHED
 from repro.store.leases import LOCKS, at_work, first_free
 
 CONFIG = "config.yaml"
 RECORD = "record"
-"""The key of that file that holds the run's identity, its parents and its data's fingerprint."""
+"""The key of that file that holds the run's identity, its parents and its data's fingerprint, and
+what is known of published weights."""
 LOG = "log.csv"
 WEIGHTS = "weights.safetensors"
 CROPS = "crops.png"
@@ -59,6 +61,11 @@ class Run:
     result: dict[str, Any]
 
     @property
+    def published(self) -> dict[str, Any] | None:
+        """What is known of the weights that others trained; None: the net was trained here."""
+        return self.result.get(PUBLISHED)
+
+    @property
     def tested(self) -> Expected:
         """What its views must be of."""
         return Expected.of(self.result)
@@ -77,7 +84,9 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
         record = tree.pop(RECORD)
         config = typed(tree)
         check_config(config)
-        expected = identities.identity(config, record["parents"], record["fingerprint"])
+        published = record.get(PUBLISHED)
+        check_published(config, published)
+        expected = identities.identity(config, record["parents"], record["fingerprint"], published)
     except Exception as error:
         reason = one_line(error)
         raise RequestError(f"{path} cannot be read as a run's configuration: {reason}") from error
@@ -194,7 +203,9 @@ def finished(store: Path) -> list[Run]:
         try:
             result = read_result(folder)
             if result is not None:
-                config, _ = read_config(folder)
+                config, record = read_config(folder)
+                if result.get(PUBLISHED) != record.get(PUBLISHED):
+                    raise RequestError(f"{folder / RESULT} is of other weights than {CONFIG}")
                 runs.append(Run(folder, folder.name, result["identity"], config, result))
         except RequestError as error:
             print(f"left out: {error}", file=sys.stderr)
