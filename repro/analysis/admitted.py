@@ -74,7 +74,8 @@ def _describable(run: Run) -> bool:
     config = run.config
     try:
         protocols.check(config.scale, config.test, config.size.crop)
-        deviations(run)
+        if run.published is None:
+            deviations(run)
     except (RequestError, ValueError, LookupError, ArithmeticError, TypeError) as error:
         print(f"left out: {run.folder / CONFIG}: {one_line(error)}", file=sys.stderr)
         return False

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from repro.analysis.measured import Measured, kept, seconds
+from repro.analysis.published_nets import Family
 from repro.analysis.settings import Comparison
 from repro.errors import RequestError
 from repro.protocol.protocols import PROTOCOLS, View, views
@@ -22,7 +23,7 @@ COMMANDS = "commands.txt"
 """The command lines that make the runs again."""
 
 
-def keep(comparisons: Sequence[Comparison], folder: Path) -> None:
+def keep(comparisons: Sequence[Comparison | Family], folder: Path) -> None:
     """Write all that reports need of runs into a folder, without weights and posteriors.
 
     Args:

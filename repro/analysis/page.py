@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown.extensions.toc import slugify
 
-from repro.analysis import answer, built, ran, tables
+from repro.analysis import answer, built, published_nets, ran, tables
 from repro.analysis.ablations import figures_of
 from repro.analysis.claims import claims, judge
 from repro.analysis.deviations import not_covered, open_choices
@@ -28,6 +28,7 @@ from repro.analysis.experiments import table as experiment_table
 from repro.analysis.figures import figures
 from repro.analysis.forest import primary_figure
 from repro.analysis.html import APPENDIX
+from repro.analysis.published_nets import Family
 from repro.analysis.replications import depth_gains, replications
 from repro.analysis.settings import Comparison, Setting
 from repro.analysis.verdict_grid import verdicts_figure
@@ -240,8 +241,18 @@ def in_order(parts: Sequence[Part]) -> list[Part]:
     return sorted(parts, key=lambda part: -answer.decided(part.claims))
 
 
-def markdown(parts: Sequence[Part], unfinished: list[tuple[str, str]]) -> tuple[str, str]:
-    """`comparison.md` and `appendix.md`."""
+def markdown(
+    parts: Sequence[Part],
+    published: tuple[Sequence[Family], Sequence[str]],
+    unfinished: list[tuple[str, str]],
+) -> tuple[str, str]:
+    """`comparison.md` and `appendix.md`.
+
+    Args:
+        parts: the settings of the nets that were trained here.
+        published: the nets that others trained, and what is odd about them, a line each.
+        unfinished: names of runs, each with why it is not finished.
+    """
     loader = PackageLoader("repro.analysis", "templates")
     # It writes Markdown, where what HTML escapes is text.
     jinja = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
@@ -250,6 +261,7 @@ def markdown(parts: Sequence[Part], unfinished: list[tuple[str, str]]) -> tuple[
         "parts": [part.context() for part in parts],
         "scale_model": any(not _is_the_papers(part) for part in parts),
         "data_words": ", ".join(dict.fromkeys(_data_words(part) for part in parts)),
+        "published": _published(*published) if published[0] else None,
         "unfinished": unfinished,
     }
     pages = (
@@ -257,6 +269,15 @@ def markdown(parts: Sequence[Part], unfinished: list[tuple[str, str]]) -> tuple[
     )
     page, appendix = (re.sub(r"\n{3,}", "\n\n", page) for page in pages)
     return page, appendix
+
+
+def _published(families: Sequence[Family], warnings: Sequence[str]) -> dict[str, Any]:
+    return {
+        "table": table_markdown(published_nets.table(families)),
+        "theirs": table_markdown(published_nets.theirs(families)),
+        "warnings": warnings,
+        "commands": [line for family in families for line in family.made()],
+    }
 
 
 def _is_the_papers(part: Part) -> bool:

@@ -241,7 +241,7 @@ def command(run: Run, wanted: Sequence[str], tests: Sequence[str] = ()) -> str:
     """
     defaults, like = choices.config(), run.config
     words = ["python", "-m", "repro.run", *wanted]
-    for group in ("size", "data", "recipe"):
+    for group in ("size", "data", "recipe")[: 3 if like.weights is None else 2]:
         name = base(getattr(like, group).name)
         if name != defaults.chosen[group]:
             words.append(f"{group}={name}")

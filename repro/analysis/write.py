@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from repro.analysis import published_nets
 from repro.analysis.admitted import RUNS, admitted, folder_of_runs, shortened
 from repro.analysis.answer import answer
 from repro.analysis.archive import keep
@@ -18,9 +19,11 @@ from repro.analysis.claims import COLUMNS as CLAIMS
 from repro.analysis.html import APPENDIX, html
 from repro.analysis.measured import members, results
 from repro.analysis.page import Part, in_order, markdown, table_markdown
+from repro.analysis.published_nets import Family
 from repro.analysis.settings import Comparison, by_setting
 from repro.errors import RequestError, RunError
 from repro.store import runs as store
+from repro.store.runs import Run
 
 CONTENT = {
     *("comparison.md", "comparison.html", APPENDIX),
@@ -54,16 +57,18 @@ def write(
     out = Path(os.path.abspath(out))
     _check_out(out, archive)
     with _beside(out) as beside:
-        comparisons = by_setting(admitted(stores), fuse)
+        comparisons, others = _parted(admitted(stores), fuse)
         _check_fuse(fuse, comparisons)
         unfinished = [] if archive else _unfinished(stores)
+        # By views, which an archive does not have.
+        notes = published_nets.warnings(others)
         try:
             if archive:
-                keep(comparisons, beside / RUNS)
+                keep([*comparisons, *others], beside / RUNS)
                 # They were admitted by their views; what was just written needs no second look.
-                comparisons = by_setting(store.finished(beside / RUNS), fuse)
+                comparisons, others = _parted(store.finished(beside / RUNS), fuse)
             parts = _parts(comparisons)
-            _write_all(comparisons, parts, unfinished, beside)
+            _write_all(comparisons, parts, (others, notes), unfinished, beside)
             _put(beside, out)
         except OSError as error:
             raise RunError(f"cannot write {out}: {error.strerror}") from error
@@ -71,7 +76,17 @@ def write(
         f"{part.setting}\n{_summary(part)}\n{answer(part.claims, part.comparison)}"
         for part in parts
     )
+    if others:
+        shown = published_nets.table(others).to_string(index=False)
+        summaries = f"{summaries}\n\npublished nets\n{shown}".strip()
     return f"{summaries}\n\n{(out / 'comparison.html').resolve()}"
+
+
+def _parted(runs: Sequence[Run], fuse: Sequence[str]) -> tuple[list[Comparison], list[Family]]:
+    """The nets that were trained here, and those that others trained."""
+    own = [run for run in runs if run.published is None]
+    others = [run for run in runs if run.published is not None]
+    return by_setting(own, fuse), published_nets.families(others)
 
 
 def _unfinished(stores: Sequence[Path]) -> list[tuple[str, str]]:
@@ -153,15 +168,21 @@ def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
 def _write_all(
     comparisons: Sequence[Comparison],
     parts: Sequence[Part],
+    published: tuple[Sequence[Family], Sequence[str]],
     unfinished: list[tuple[str, str]],
     folder: Path,
 ) -> None:
-    numbers = [row for one in comparisons for row in (*one.measured, *one.fused)]
+    others, _ = published
+    every: list[Comparison | Family] = [*comparisons, *others]
+    numbers = [row for one in every for row in (*one.measured, *one.fused)]
     results(numbers).to_csv(folder / "results.csv", index=False)
     _claims(parts).to_csv(folder / "claims.csv", index=False)
     for part in parts:
         _write_part(part, folder)
-    page, appendix = markdown(parts, unfinished)
+    if others:
+        (folder / "tables").mkdir(exist_ok=True)
+        _write_table(published_nets.table(others), folder / "tables" / "published-nets")
+    page, appendix = markdown(parts, published, unfinished)
     (folder / "comparison.md").write_text(page, encoding="utf-8")
     (folder / APPENDIX).write_text(appendix, encoding="utf-8")
     (folder / "comparison.html").write_text(html(page, appendix, folder), encoding="utf-8")
@@ -178,16 +199,19 @@ def _write_part(part: Part, folder: Path) -> None:
     for name, frame in part.frames.items():
         if frame.empty:
             continue
-        base = folder / "tables" / f"{part.prefix}{name}"
-        frame.to_csv(base.with_suffix(".csv"), index=False)
-        base.with_suffix(".md").write_text(f"{table_markdown(frame)}\n", encoding="utf-8")
-        style = frame.style.hide(axis="index").format(escape="latex")
-        style = style.format_index(escape="latex", axis="columns")
-        base.with_suffix(".tex").write_text(style.to_latex(hrules=True), encoding="utf-8")
+        _write_table(frame, folder / "tables" / f"{part.prefix}{name}")
     for drawn in part.drawn:
         base = folder / "figures" / f"{part.prefix}{drawn.name}"
         base.with_suffix(".png").write_bytes(drawn.png)
         base.with_suffix(".svg").write_bytes(drawn.svg)
+
+
+def _write_table(frame: pd.DataFrame, base: Path) -> None:
+    frame.to_csv(base.with_suffix(".csv"), index=False)
+    base.with_suffix(".md").write_text(f"{table_markdown(frame)}\n", encoding="utf-8")
+    style = frame.style.hide(axis="index").format(escape="latex")
+    style = style.format_index(escape="latex", axis="columns")
+    base.with_suffix(".tex").write_text(style.to_latex(hrules=True), encoding="utf-8")
 
 
 def _summary(part: Part) -> str:

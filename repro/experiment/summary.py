@@ -5,6 +5,7 @@ from __future__ import annotations
 from repro.errors import RequestError
 from repro.experiment.request import Request
 from repro.protocol.protocols import ONE_NUMBER, views
+from repro.store import permuted
 from repro.store import views as stored
 from repro.store.runs import read_result
 
@@ -25,7 +26,18 @@ def summary(request: Request) -> str:
         line += f", validation error {result['validation_error']:.1f}%"
     for protocol, (low, error, high) in test_errors(request).items():
         line += f"; {protocol} test error {error:.1f}% [{low:.1f}; {high:.1f}]"
+        if permuted_by(request, protocol):
+            line += f" ({permuted.WORDS})"
     return line
+
+
+def permuted_by(request: Request, protocol: str) -> bool:
+    """Whether a published net's classes seem to stand in another order, by a tested protocol."""
+    if request.published is None:
+        return False
+    wanted = views(protocol, request.config.scale, request.config.data.mirror)
+    found = stored.mean_of(request.folder, wanted)
+    return found is not None and permuted.looks_permuted(found.posteriors, found.labels)
 
 
 def test_errors(request: Request) -> dict[str, tuple[float, float, float]]:

@@ -8,7 +8,7 @@ from repro.analysis.deviations import deviations, open_choices
 from repro.errors import flat
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings, views
 from repro.protocol.scales import pixels, single_q
-from repro.release.trained import input_mean
+from repro.release.trained import convention, input_mean
 from repro.store import views as stored
 from repro.store.runs import Run
 
@@ -48,12 +48,18 @@ def card(run: Run, file: str, loading: str, wants: str, classes: Sequence[str]) 
 
 def _summary(run: Run, file: str) -> str:
     size = run.config.size
+    whose = (
+        "trained anew by this suite; not the authors' weights"
+        if run.published is None
+        else f"trained and published by others (a file by {_cell(run.published['format'])}) and only "
+        "tested by this suite"
+    )
     width = "" if size.width == 1 else f", {size.width:g} of the width"
     return (
         f"Configuration {_name(run.config.arch.name)} of Simonyan and Zisserman's "
         f"{PAPER}(https://arxiv.org/abs/1409.1556) at size {_name(size.name)} (crop of {size.crop} "
         f"pixels{width}), {run.result.get('parameters', 0):,} parameters, "
-        f"trained anew by this suite; not the authors' weights. `{flat(file)}` holds the net.\n"
+        f"{whose}. `{flat(file)}` holds the net.\n"
     )
 
 
@@ -63,6 +69,8 @@ def _name(name: str) -> str:
 
 def input_lines(run: Run) -> tuple[str, str]:
     """The net's input, as a sentence and as lines of Python from decoded images."""
+    if run.published is not None:
+        return _published_input(run)
     config = run.config
     mean, scale = input_mean(run), config.recipe.input_range
     said = ", ".join(f"{value:.6g}" for value in mean)
@@ -77,6 +85,23 @@ def input_lines(run: Run) -> tuple[str, str]:
     code = (
         f"mean = torch.tensor({list(mean)!r}).view(1, -1, 1, 1)\n"
         f"values = (images.float() - mean) * {scale / 255!r}  # images: uint8 (N, C, H, W)\n"
+    )
+    return sentence, code
+
+
+def _published_input(run: Run) -> tuple[str, str]:
+    wanted, crop = convention(run), run.config.size.crop
+    mean, std = (", ".join(f"{value:.6g}" for value in v) for v in (wanted.mean, wanted.std))
+    sentence = (
+        f"Float32 (N, {len(wanted.mean)}, {crop}, {crop}): {wanted.order} images in 0 to "
+        f"{wanted.input_range:g}, minus {mean}, divided by {std}.\n"
+    )
+    swapped = "[:, [2, 1, 0]]" if wanted.order == "BGR" else ""
+    code = (
+        f"mean = torch.tensor({list(wanted.mean)!r}).view(1, -1, 1, 1)\n"
+        f"std = torch.tensor({list(wanted.std)!r}).view(1, -1, 1, 1)\n"
+        "# images: uint8 (N, C, H, W), RGB or grey\n"
+        f"values = (images{swapped}.float() * {wanted.input_range / 255!r} - mean) / std\n"
     )
     return sentence, code
 
@@ -96,6 +121,11 @@ def resizing(run: Run) -> str:
 
 def _data(run: Run) -> str:
     data, config = run.result["data"], run.config.data
+    if run.published is not None:
+        return (
+            f"Tested on {data['test']:,} images of {data['classes']} classes of "
+            f"{_name(config.name)}. What it was trained on is not known here.\n"
+        )
     lines = [
         f"{_name(config.name)}: {data['train']:,} training, {data['validation']:,} validation and "
         f"{data['test']:,} test images of {data['classes']} classes."
@@ -110,6 +140,8 @@ def _data(run: Run) -> str:
 
 
 def _training(run: Run) -> str:
+    if run.published is not None:
+        return f"Not by this suite. SHA-256 of the file: `{run.published['sha256']}`.\n"
     config, result = run.config, run.result
     recipe, environment = config.recipe, result["environment"]
     scale = config.scale
@@ -142,8 +174,9 @@ def _errors(run: Run) -> str:
     rows = list(_measured(run))
     if not rows:
         return "None was measured.\n"
+    unseen = "that it was not trained on" if run.published is None else "named above"
     note = (
-        "\nOf this one net, on images that it was not trained on; the interval (95%, Wilson) is "
+        f"\nOf this one net, on images {unseen}; the interval (95%, Wilson) is "
         "over test images, not over seeds.\n"
     )
     return _table(("protocol", "Q (paper pixels)", "metric", "error (%)", "95% interval", "n"),
@@ -166,6 +199,8 @@ def _measured(run: Run) -> Iterator[tuple[str, ...]]:
 
 
 def _deviations(run: Run) -> str:
+    if run.published is not None:
+        return "How it was trained is not known here; its layers are the configuration's.\n"
     table = _table(("section", "here", "the paper"), deviations(run))
     chosen = "\n".join(f"- {line}" for line in open_choices(run))
     return f"{table}\nWhat the paper leaves open:\n\n{chosen}\n"

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from repro.errors import RequestError, RunError
 from repro.nets.vgg import VGG
+from repro.published.convention import METADATA
 from repro.release import graph
 from repro.release.card import card, input_lines, resizing
 from repro.release.classes import class_names
 from repro.release.loading import loader, torchvision_name
-from repro.release.trained import finished_run, input_mean, opened
+from repro.release.trained import convention, finished_run, opened
 from repro.store.files import nearest, write_whole
 from repro.store.runs import Run
 
@@ -130,8 +131,7 @@ def _weights(run: Run, net: VGG, content: bytes, read: str, imports: str = "") -
 
 
 def _onnx(run: Run, net: VGG, out: Path, classes: Sequence[str]) -> Made:
-    mean, scale = input_mean(run), run.config.recipe.input_range
-    content, difference = graph.graph(net, mean, scale, says(run, classes))
+    content, difference = graph.graph(net, convention(run), says(run, classes))
     crop, channels = net.spec.crop, net.spec.channels
     loading = (
         "```python\nimport onnxruntime\n\n"
@@ -160,14 +160,16 @@ FORMATS = {
 
 def says(run: Run, classes: Sequence[str]) -> dict[str, object]:
     """What a file that has room for it says of itself."""
-    config = run.config
+    config, wanted = run.config, convention(run)
+    mean = [value * 255 / wanted.input_range for value in wanted.mean]
     return {
         "run": run.name,
         "arch": config.arch.name,
         "crop": config.size.crop,
-        "channels": "RGB" if config.data.channels == 3 else "grey",
-        "mean": list(input_mean(run)),
-        "input_range": config.recipe.input_range,
+        "channels": wanted.order,
+        "mean": mean,
+        "input_range": wanted.input_range,
+        METADATA: wanted.text(),
         "classes": list(classes),
     }
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from repro.errors import RequestError, RunError, one_line
 from repro.nets.dense import Dense
 from repro.nets.vgg import VGG
+from repro.published.convention import Convention
 
 OPSET = 17
 TOLERANCE = 1e-4
@@ -32,15 +33,23 @@ DYNAMIC = {
 class Whole(nn.Module):
     """Decoded images, uint8 (N, C, H, W), to posteriors (N, classes) and the class score map."""
 
-    def __init__(self, net: VGG, mean: tuple[float, ...], input_range: float) -> None:
+    def __init__(self, net: VGG, wanted: Convention) -> None:
         super().__init__()
         self.dense = Dense(net)
-        self.mean = torch.tensor(mean).view(1, -1, 1, 1)
-        self.scale = input_range / 255
+        self.wanted = wanted
+        self.scale = wanted.input_range / 255
+        mean = [value / self.scale for value in wanted.mean]
+        self.mean, self.std = (torch.tensor(v).view(1, -1, 1, 1) for v in (mean, wanted.std))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """As dense evaluation has it (Section 3.2); one cell where an image is a crop."""
-        score_map = self.dense((images.float() - self.mean) * self.scale)
+        values = images.float()
+        if self.wanted.order == "BGR":
+            values = values[:, [2, 1, 0]]
+        values = (values - self.mean) * self.scale
+        if set(self.wanted.std) != {1.0}:
+            values = values / self.std
+        score_map = self.dense(values)
         return score_map.mean(dim=(2, 3)).softmax(dim=1), score_map
 
 
@@ -60,15 +69,12 @@ def check_installed() -> None:
         ) from None
 
 
-def graph(
-    net: VGG, mean: tuple[float, ...], input_range: float, says: Mapping[str, object]
-) -> tuple[bytes, float]:
+def graph(net: VGG, wanted: Convention, says: Mapping[str, object]) -> tuple[bytes, float]:
     """The content of an ONNX file, and how far onnxruntime is from torch with it.
 
     Args:
         net: in evaluation mode, on the CPU, in float32.
-        mean: of each channel, in grey levels.
-        input_range: what 255 grey levels become.
+        wanted: the input that it wants.
         says: what the file carries as metadata.
 
     Raises:
@@ -76,7 +82,7 @@ def graph(
     """
     import onnx
 
-    whole = Whole(net, mean, input_range).eval()
+    whole = Whole(net, wanted).eval()
     with (
         tempfile.TemporaryDirectory() as folder,
         warnings.catch_warnings(),

@@ -17,6 +17,7 @@ from repro.errors import RequestError, flat
 from repro.nets.vgg import VGG
 from repro.nets.weights import load_weights
 from repro.process.device import memory_format, torch_settings
+from repro.published.convention import Convention, of_run
 from repro.store import identity
 from repro.store.runs import WEIGHTS, Run, read_config, read_result
 
@@ -30,18 +31,15 @@ class Trained:
     """In evaluation mode, on `device`."""
     device: torch.device
 
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """What is subtracted from each channel's grey levels (Section 3.1)."""
-        return input_mean(self.run)
-
     @cached_property
     def prepare(self) -> Inputs:
         """Grey levels (N, C, H, W), uint8, to the net's input, on its device."""
         config = self.run.config
         dtype = torch.float64 if config.precision == "float64" else torch.float32
         layout = memory_format(config, self.device)
-        return Inputs(self.mean, config.recipe.input_range, self.device, dtype, layout)
+        if self.run.published is not None:
+            return convention(self.run).inputs(self.device, dtype, layout)
+        return Inputs(input_mean(self.run), config.recipe.input_range, self.device, dtype, layout)
 
 
 def finished_run(folder: Path) -> Run:
@@ -69,7 +67,8 @@ def finished_run(folder: Path) -> Run:
     if not (folder / WEIGHTS).is_file():
         raise RequestError(f"run={folder} has no {WEIGHTS}: expected a run with its net")
     run = Run(folder, folder.name, result["identity"], config, result)
-    input_mean(run)
+    if run.published is None:
+        input_mean(run)
     return run
 
 
@@ -95,8 +94,13 @@ def net_of(run: Run) -> layers.Net:
     return layers.at_size(config.arch, config.size, channels=config.data.channels, classes=classes)
 
 
+def convention(run: Run) -> Convention:
+    """What input the net of a run wants."""
+    return of_run(run.config, run.result)
+
+
 def input_mean(run: Run) -> tuple[float, ...]:
-    """What a run subtracts from each channel, in grey levels 0-255.
+    """What a run that trained its net subtracts from each channel, in grey levels 0-255.
 
     Raises:
         RequestError: its `result.json` does not say it.
