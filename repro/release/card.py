@@ -51,8 +51,8 @@ def _summary(run: Run, file: str) -> str:
     whose = (
         "trained anew by this suite; not the authors' weights"
         if run.published is None
-        else f"trained and published by others (a file by {_cell(run.published['format'])}) and only "
-        "tested by this suite"
+        else f"of a file by {_cell(run.published['format'])} that others published; only tested by "
+        "this suite"
     )
     width = "" if size.width == 1 else f", {size.width:g} of the width"
     return (

@@ -1,0 +1,314 @@
+"""Nets that others trained, from their file to the report, held against torchvision's own net."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torchvision.transforms import functional
+
+import repro.export
+import repro.predict
+import repro.verify
+from repro.analysis.write import write
+from repro.cli.command import command
+from repro.data.images import decode
+from repro.data.rescale import rescale
+from repro.experiment import finish
+from repro.process.interruption import Interrupted, Stop
+from repro.published.read import read
+from tests.published import conftest as files
+from tests.release.conftest import Command, photograph, way_in
+
+__all__ = ["way_in"]
+CLASSES, EACH = files.CLASSES, 4
+SIZE = ["size=eighth", f"size.crop={files.CROP}", "size.poolings=5", f"size.width={files.WIDTH}"]
+SIZE += ["threads=1", "progress=false"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Test images only: val/CLASS/*."""
+    root = tmp_path_factory.mktemp("photos")
+    for label in range(CLASSES):
+        for n in range(EACH):
+            photograph(root / f"val/class{label}/{n}.png", 80 + 7 * n, 90 + n, 100 * label + n)
+    return root
+
+
+@pytest.fixture(scope="module")
+def theirs() -> nn.Module:
+    """torchvision's narrow D, its scores of a size that says something after the soft-max."""
+    net = files.torchvisions("D")
+    last = net.classifier[-1]
+    with torch.no_grad():
+        last.weight /= 100 * last.weight.std() * 20
+    return net
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory, theirs: nn.Module) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "vgg16.pth"
+    torch.save(theirs.state_dict(), path)
+    return path
+
+
+def words(photos: Path, file: Path, runs: Path, *more: str) -> list[str]:
+    data = ["data=imagefolder", f"data.root={photos}", f"runs={runs}"]
+    return ["arch=D", f"weights={file}", *SIZE, *data, *more]
+
+
+def only(runs: Path) -> Path:
+    (folder,) = (path for path in runs.iterdir() if path.name[0] != ".")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory: pytest.TempPathFactory, photos: Path, file: Path) -> Path:
+    runs = tmp_path_factory.mktemp("published") / "runs"
+    tests = "test=[single_scale,multi_scale,centre]"
+    assert command(words(photos, file, runs, tests, "seed=4", "recipe=paper")) == 0
+    return only(runs)
+
+
+def test_posteriors_are_those_of_torchvisions_net(
+    tested: Path, photos: Path, theirs: nn.Module
+) -> None:
+    view = np.load(tested / "views" / "centre-Q384.npz")
+    assert len(view["ids"]) == CLASSES * EACH
+    side = 384 * files.CROP // 224 // 2 * 2
+    for name, found in zip(view["ids"], view["posteriors"], strict=True):
+        image = rescale(decode(photos / str(name), 3), side, False)
+        crop = functional.center_crop(image, [files.CROP, files.CROP])
+        with torch.inference_mode():
+            expected = theirs(files.torchvision_input(crop[None])).softmax(dim=1)[0]
+        assert 0.2 < float(expected.max()) < 0.999
+        assert np.abs(found - expected.numpy()).max() < 1e-4
+
+
+def test_the_run_is_named_after_the_file_and_not_after_a_recipe(
+    tested: Path, photos: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tested.name.startswith("D-published-jitter-")
+    assert not {"log.csv", "crops.png"} & {path.name for path in tested.iterdir()}
+    moved = tmp_path / "elsewhere.pth"
+    moved.write_bytes(file.read_bytes())
+    # The same net elsewhere, by another recipe and seed: it is finished already.
+    again = words(photos, moved, tested.parent, "test=[centre]", "recipe=quick", "seed=1")
+    assert command(again) == 0
+    assert "is not trained" not in capsys.readouterr().err
+    assert only(tested.parent) == tested
+    assert command([*again, "weights_input=caffe", "dry_run=true"]) == 0
+    assert tested.name not in capsys.readouterr().out, "another input makes another run"
+
+
+def test_it_is_resumed(
+    photos: Path, file: Path, tmp_path: Path, tested: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = words(photos, file, tmp_path / "runs", "test=[single_scale,centre]")
+    compute, left = finish.compute, 2
+
+    def interrupted(*arguments: object) -> object:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Interrupted
+        return compute(*arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(finish, "compute", interrupted)
+        with pytest.raises(Interrupted):
+            command(wanted)
+    folder = only(tmp_path / "runs")
+    before = {path.name: path.stat().st_mtime_ns for path in (folder / "views").iterdir()}
+    assert len(before) == 2
+    assert command(wanted) == 0
+    after = {path.name: path for path in (folder / "views").iterdir()}
+    assert len(after) == 4
+    assert all(after[name].stat().st_mtime_ns == time for name, time in before.items())
+    for name, path in after.items():
+        found, expected = (np.load(p)["posteriors"] for p in (path, tested / "views" / name))
+        assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (["arch=E"], "it has 16 weight layers: expected 19"),
+        (["size.width=0.125"], "has a weight 4x3x3x3: expected 8x3x3x3"),
+        (["weights=nowhere.pth"], "weights=nowhere.pth cannot be read: No such file"),
+        (["weights_input=keras"], "choose from caffe, torchvision"),
+        (["weights=null", "weights_input=caffe"], "say which with weights=FILE"),
+        (["weights=null", "data.test_only=true"], "leaves nothing to train on"),
+        (["data=mnist5k"], "it wants RGB images, and the data has 1 channel: say what to test"),
+    ],
+)
+def test_what_is_wrong_is_a_line_before_any_work(
+    changed: list[str],
+    message: str,
+    photos: Path,
+    file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    keys = {word.partition("=")[0] for word in changed}
+    kept = [
+        word
+        for word in words(photos, file, tmp_path / "runs")
+        if word.partition("=")[0] not in keys and not ("data" in keys and "data.root" in word)
+    ]
+    assert command([*kept, *changed]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_another_number_of_classes_is_refused(
+    photos: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(words(photos, file, tmp_path / "runs", "data.first_classes=5")) == 2
+    assert "has classes 7: expected 5" in capsys.readouterr().err
+
+
+def test_a_bare_command_says_what_is_missing(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for weights in (str(file), "torchvision:vgg16"):
+        assert command(["arch=D", f"weights={weights}", f"runs={tmp_path / 'runs'}"]) == 2
+        assert "data=imagenet data.root=FOLDER" in capsys.readouterr().err
+
+
+def test_the_size_is_the_papers_and_the_scales_are_the_authors(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command(["arch=D", "weights=x", "--cfg", "job"]) == 0
+    shown = capsys.readouterr().out
+    assert "name: paper\n  crop: 224" in shown
+    assert "name: jitter" in shown
+    assert command(["weights=x", "net=D-S256", "size=half", "--cfg", "job"]) == 0
+    shown = capsys.readouterr().out
+    assert "name: half" in shown
+    assert "name: S256" in shown
+
+
+def test_a_file_that_changes_in_between_is_not_taken(
+    photos: Path,
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    copy = tmp_path / "copy.pth"
+    copy.write_bytes(file.read_bytes())
+    perform = finish.perform
+
+    def late(request: object, stop: Stop) -> None:
+        copy.write_bytes(file.read_bytes() + b"x")
+        perform(request, stop)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(finish, "perform", late)
+    assert command(words(photos, copy, tmp_path / "runs", "test=[centre]")) == 1
+    assert "has changed since the command was given" in capsys.readouterr().err
+
+
+def test_permuted_classes_are_named(
+    photos: Path, file: Path, tested: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Images are put where the net sees them, a class further on."""
+    view = np.load(tested / "views" / "centre-Q384.npz")
+    answers = dict(zip(view["ids"], view["posteriors"].argmax(axis=1), strict=True))
+    usual = sorted(set(answers.values()))
+    assert len(usual) > 1
+    for name, answer in answers.items():
+        place = tmp_path / "photos/val" / f"class{(answer + 1) % CLASSES}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / str(name).replace("/", "-")).write_bytes((photos / str(name)).read_bytes())
+    for label in range(CLASSES):
+        place = tmp_path / "photos/val" / f"class{label}"
+        if not place.is_dir():
+            photograph(place / "0.png", 80, 90, label)
+    runs = tmp_path / "runs"
+    assert command(words(tmp_path / "photos", file, runs, "test=[centre]")) == 0
+    assert "(permuted classes: " in capsys.readouterr().out
+    write([runs], tmp_path / "report")
+    assert "permuted classes: " in (tmp_path / "report/comparison.md").read_text()
+
+
+def test_the_report_has_a_section_of_its_own(
+    tested: Path, photos: Path, tmp_path: Path, theirs: nn.Module
+) -> None:
+    caffe = tmp_path / "d.caffemodel"
+    files.write_caffe(theirs, caffe)
+    store = tmp_path / "runs"
+    assert command(words(photos, caffe, store, "test=[single_scale]")) == 0
+    golden = Path(__file__).parents[1] / "golden" / "runs"
+    write([golden], tmp_path / "alone")
+    write([golden, tested.parent, store], tmp_path / "both")
+    alone, both = (pd.read_csv(tmp_path / n / "results.csv", dtype=str) for n in ("alone", "both"))
+    others = both[both.recipe == "published"]
+    assert both[both.recipe != "published"].reset_index(drop=True).equals(alone)
+    key = [name for name in both.columns if name not in ("value", "paper", "run")]
+    assert not both.duplicated(key).any()
+    assert others.init.str.startswith("published-").all()
+    single = others[(others.protocol == "single_scale") & (others.metric == "top1_error")]
+    assert list(single.paper) == ["25.6", "25.6"]
+    for name in ("claims.csv",):
+        assert (tmp_path / "both" / name).read_text() == (tmp_path / "alone" / name).read_text()
+    for table in (tmp_path / "alone" / "tables").glob("*.csv"):
+        assert (tmp_path / "both/tables" / table.name).read_bytes() == table.read_bytes()
+    page = (tmp_path / "both" / "comparison.md").read_text()
+    assert page.count("Published nets") == 1
+    assert "Published nets" not in (tmp_path / "alone" / "comparison.md").read_text()
+
+
+def test_a_report_of_published_nets_alone_can_be_made_from_its_archive(
+    tested: Path, tmp_path: Path
+) -> None:
+    write([tested.parent], tmp_path / "first", archive=True)
+    write([tmp_path / "first"], tmp_path / "second")
+    first, second = ((tmp_path / n / "results.csv").read_bytes() for n in ("first", "second"))
+    assert first == second
+    assert "No net was trained here" in (tmp_path / "first" / "comparison.md").read_text()
+    line = (tmp_path / "first" / "runs" / "commands.txt").read_text()
+    assert "weights=" in line
+    assert "recipe" not in line
+
+
+def test_it_is_verified_asked_and_exported(
+    tested: Path, photos: Path, file: Path, tmp_path: Path, way_in: Command
+) -> None:
+    code, shown, _ = way_in(repro.verify, f"run={tested}", "images=9")
+    assert code == 0, shown
+    code, shown, _ = way_in(repro.predict, f"run={tested}", str(photos / "val/class0/0.png"))
+    assert code == 0
+    assert "class" in shown
+    out = tmp_path / "d.safetensors"
+    assert way_in(repro.export, f"run={tested}", "format=safetensors", f"out={out}")[0] == 0
+    net = files.spec()
+    images = files.photographs()
+    exported, published = read(out, net), read(file, net)
+    assert files.same(files.scores(exported, net, images), files.scores(published, net, images))
+    card = out.with_name(f"{out.name}.md").read_text()
+    assert "a file by torchvision that others published" in card
+    assert "divided by 0.229, 0.224, 0.225" in card
+
+
+def test_the_graph_carries_caffes_input(
+    photos: Path, theirs: nn.Module, tmp_path: Path, way_in: Command
+) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    files.write_caffe(theirs, tmp_path / "d.caffemodel")
+    runs = tmp_path / "runs"
+    assert command(words(photos, tmp_path / "d.caffemodel", runs, "test=[centre]")) == 0
+    out = tmp_path / "d.onnx"
+    assert way_in(repro.export, f"run={only(runs)}", "format=onnx", f"out={out}")[0] == 0
+    images = files.photographs()
+    found, _ = runtime.InferenceSession(str(out)).run(None, {"images": images.numpy()})
+    with torch.inference_mode():
+        expected = theirs(files.caffe_input(images)).softmax(dim=1).numpy()
+    assert np.abs(found - expected).max() < 1e-4
