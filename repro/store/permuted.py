@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 
 WORDS = "permuted classes: its answers fit the images with the classes in another order"
-DISTINCT = 0.9
-"""Of the classes, the share that must be answered by a class of their own."""
 ERRORS = 5.0
 """How many standard errors above chance the answers must be once they are put in order."""
 
@@ -23,21 +23,20 @@ def looks_permuted(posteriors: NDArray[np.floating], labels: NDArray[np.int64]) 
         labels: (N,).
     """
     answers = posteriors.argmax(axis=1)
-    right, distinct, judged, known = 0, [], 0, np.unique(labels)
+    right, judged = 0, 0
     for half in (0, 1):
-        chosen = []
-        for label in known:
+        stands: list[tuple[np.int64, NDArray[np.int64]]] = []
+        for label in np.unique(labels):
             own = answers[labels == label]
             by, on = own[half::2], own[1 - half :: 2]
-            if len(by) == 0 or len(on) == 0:
-                continue
-            numbers, counts = np.unique(by, return_counts=True)
-            answer = numbers[counts.argmax()]
-            chosen.append(answer)
-            right += int((on == answer).sum())
-            judged += len(on)
-        distinct.append(len(set(chosen)) / max(1, len(chosen)))
-    if not judged or min(distinct) < DISTINCT:
+            if len(by) and len(on):
+                numbers, counts = np.unique(by, return_counts=True)
+                stands.append((numbers[counts.argmax()], on))
+        # An answer that stands for two classes tells neither.
+        times = Counter(answer for answer, _ in stands)
+        right += sum(int((on == answer).sum()) for answer, on in stands if times[answer] == 1)
+        judged += sum(len(on) for _, on in stands)
+    if not judged:
         return False
     here, put_right = float((answers == labels).mean()), right / judged
     chance = 1 / posteriors.shape[1]
