@@ -22,7 +22,7 @@ test: $(VENV)/.vgg-repro  ## install and run the tests
 	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)/.vgg-repro  ## the tests that take minutes
-	$(RUN) -m pytest -m slow
+	$(RUN) -m pytest -m slow --numprocesses auto --maxprocesses 4 --dist loadfile
 
 golden: $(VENV)/.vgg-repro  ## render the golden store of the tests anew, to be reviewed and committed
 	cd tests/golden && $(abspath $(RUN)) -m repro.report out=report
