@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,10 @@ from repro.config.choices import CONF
 from repro.config.schema import Config, typed
 
 # A busy machine is no failure.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell in the background ignores it, and so would every process that the tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 settings.register_profile("repro", deadline=None)
 settings.load_profile("repro")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
