@@ -14,11 +14,11 @@ from repro.cli.composing import register
 from repro.config.choices import CONF
 from repro.config.schema import Config, typed
 
-# A busy machine is no failure.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell in the background ignores it, and so would every process that the tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# A busy machine is no failure.
 settings.register_profile("repro", deadline=None)
 settings.load_profile("repro")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
