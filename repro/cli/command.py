@@ -65,11 +65,10 @@ def _command(arguments: list[str]) -> int:
         if requests[0].config.dry_run:
             print(_plan(requests))
             return 0
-        todo = [(request, job) for request, job in wanted if not request.finished()]
         finished = [request for request in requests if request.finished()]
-        if todo:
+        if len(finished) < len(requests):
             _make_stores({request.config.runs for request in requests})
-            _finish(sweep, todo)
+            _finish(sweep, wanted)
     except (Interrupted, KeyboardInterrupt):
         print(f"interrupted; {_goes_on(options)}", file=sys.stderr)
         raise
@@ -140,15 +139,17 @@ def _make_stores(folders: set[str]) -> None:
             raise RequestError(f"runs={folder} cannot be made: {error.strerror}") from None
 
 
-def _finish(sweep: Sweep, todo: list[tuple[Request, Job]]) -> None:
+def _finish(sweep: Sweep, wanted: list[tuple[Request, Job]]) -> None:
     from repro.experiment import finish
 
     if sweep.launcher == launchers.BASIC:
-        for request, _ in todo:
+        for request, _ in wanted:
+            # One that was finished may have been damaged since.
             finish.perform(request, Stop())
         return
+    todo = [job for request, job in wanted if not request.finished()]
     try:
-        launchers.launch(sweep, [job for _, job in todo])
+        launchers.launch(sweep, todo)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             # Of the launcher's own files; a run says so by itself.
