@@ -28,13 +28,14 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from repro.config.schema import MANY
 from repro.config.words import show, whole
 from repro.errors import RequestError
 from repro.store.files import unwritable_file
 
 LONGEST = 200
 """Characters of a value that are said of one that cannot be."""
-MANY, MOST_CLASSES = 1_000_000_000, 1_000_000
+MOST_CLASSES = 1_000_000
 OWN = ("tflops", "images", "classes", "out")
 
 

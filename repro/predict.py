@@ -23,9 +23,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from repro.config.words import read, show, truth
+from repro.config.words import read, show, truth, whole
 from repro.errors import RequestError
-from repro.release.command import required, way_in, whole_number
+from repro.release.command import MOST, required, way_in
 
 DEFAULTS = {
     "run": "",
@@ -64,7 +64,7 @@ def split(arguments: list[str]) -> tuple[dict[str, str], list[Path]]:
 
 def _predict(arguments: list[str]) -> int:
     options, paths = split(arguments)
-    top, overwrite = whole_number(options, "top"), truth("overwrite", options["overwrite"])
+    top, overwrite = whole("top", options["top"], MOST), truth("overwrite", options["overwrite"])
     from repro.process.device import pick
     from repro.release import answers, heat
     from repro.release.classes import class_names

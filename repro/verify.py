@@ -23,9 +23,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from repro.config.words import read, show
+from repro.config.words import read, show, whole
 from repro.errors import RunError
-from repro.release.command import required, way_in, whole_number
+from repro.release.command import MOST, required, way_in
 
 DEFAULTS = {"run": "", "images": "200", "seed": "0", "data.root": "", "device": "auto"}
 
@@ -38,7 +38,8 @@ def main() -> None:
 def _verify(arguments: list[str]) -> int:
     options = read(arguments, DEFAULTS)
     required(options, {"run": "runs/NAME"})
-    images, seed = whole_number(options, "images"), whole_number(options, "seed", 0)
+    images = whole("images", options["images"], MOST)
+    seed = whole("seed", options["seed"], MOST, least=0)
     from repro.process.device import pick
     from repro.release import check
 

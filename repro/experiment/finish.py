@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -229,16 +230,20 @@ class Performance(Stage):
             self.folder.write_json(RESULT, result)
         return result
 
+    @cached_property
+    def _listed(self) -> str:
+        """The digest of the test images at hand, of which there may be 50,000."""
+        return Images.of(self.source.test.ids, self.source.test.labels).digest
+
     def _tested(self, result: dict[str, Any]) -> Expected:
         """What the views must be of, by the data at hand and the weights that training left."""
         test, known = self.source.test, Expected.of(result)
-        listed = Images.of(test.ids, test.labels).digest
-        if known.listed not in (None, listed):
+        if known.listed not in (None, self._listed):
             raise RunError(
                 f"{self.request.folder / RESULT} was written beside other test images than "
                 f"data={self.request.config.data.name} has now: move the run's folder away"
             )
-        return Expected(len(test.ids), self.request.net.classes, listed, known.weights)
+        return Expected(len(test.ids), self.request.net.classes, self._listed, known.weights)
 
     def _trained(self, outcome: Outcome, chance_error: float) -> dict[str, Any]:
         progress = outcome.progress
@@ -265,7 +270,7 @@ class Performance(Stage):
             **request.record,
             **ended,
             "parameters": cost(request.net).parameters,
-            "digests": {"test_images": Images.of(source.test.ids, source.test.labels).digest}
+            "digests": {"test_images": self._listed}
             | ({} if content is None else {"weights": sha256(content)}),
             "data": {
                 "train": len(source.train.images),

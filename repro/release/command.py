@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from repro.config.words import show
 from repro.errors import RequestError, RunError
 from repro.process.interruption import STATUS, Interrupted, interruptible
+from repro.store.files import unwritable
+
+MOST = 999_999_999
+"""Of images, of classes, of seeds: a number above it is a slip of the keyboard."""
 
 
 def way_in(page: str | None, work: Callable[[list[str]], int]) -> int:
@@ -46,13 +51,11 @@ def required(options: Mapping[str, str], examples: Mapping[str, str]) -> None:
             raise RequestError(f"{key}= is missing: expected a word such as {key}={example}")
 
 
-def whole_number(options: Mapping[str, str], key: str, least: int = 1) -> int:
-    """An option that is a whole number.
+def check_place(folder: Path) -> None:
+    """Refuse a folder for `out=` that nothing can be written into, before any work.
 
     Raises:
-        RequestError: it is none, or below `least`.
+        RequestError: with the reason.
     """
-    value = options[key]
-    if not (value.isascii() and value.isdigit() and len(value) < 10 and int(value) >= least):
-        raise RequestError(f"{key}={value}: expected a whole number, {least} or above")
-    return int(value)
+    if reason := unwritable(folder):
+        raise RequestError(f"out={folder} is no folder that can be written to: {reason}")

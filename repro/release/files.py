@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,10 @@ from repro.published.convention import METADATA
 from repro.release import graph
 from repro.release.card import card, input_lines, resizing
 from repro.release.classes import class_names
+from repro.release.command import check_place
 from repro.release.loading import loader, torchvision_name
 from repro.release.trained import convention, finished_run, opened
-from repro.store.files import nearest, write_whole
+from repro.store.files import write_whole
 from repro.store.runs import Run
 
 
@@ -74,7 +74,7 @@ def export(
     for path in (out, beside):
         if path.is_dir() or (path.exists() and not overwrite):
             raise RequestError(f"{path} is there already: name another, or add overwrite=true")
-    _check_place(out.parent)
+    check_place(out.parent)
     run = finished_run(folder)
     if kind == "onnx":
         graph.check_installed()
@@ -93,12 +93,6 @@ def export(
                 beside.unlink()
         raise
     return [f"{out}: {made.line}", f"{beside}: its card; the licence is to be filled in"]
-
-
-def _check_place(folder: Path) -> None:
-    there = nearest(folder)
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise RequestError(f"out={folder}: {there} is no folder that can be written to")
 
 
 def _state(net: VGG) -> dict[str, Tensor]:

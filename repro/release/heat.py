@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,8 +17,9 @@ from repro.data.rescale import rescale
 from repro.errors import RequestError
 from repro.nets.dense import Dense
 from repro.protocol.scales import pixels, several_q
+from repro.release.command import check_place
 from repro.release.trained import Trained
-from repro.store.files import nearest, write_whole
+from repro.store.files import write_whole
 
 INCHES = 3.2
 """Side of a panel."""
@@ -33,9 +33,7 @@ def places(paths: Sequence[Path], folder: Path, overwrite: bool) -> list[Path]:
     Raises:
         RequestError: one is there already, or the folder cannot be written to.
     """
-    there = nearest(folder)
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise RequestError(f"out={folder}: {there} is no folder that can be written to")
+    check_place(folder)
     width = max(2, len(str(len(paths))))
     found = [
         folder / f"{number:0{width}d}-{path.stem[:LONGEST_STEM]}.png"
