@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import repro.verify
+from repro.config.words import whole
 from repro.process.interruption import Interrupted
 from repro.release import command
 from tests.release.conftest import Command
@@ -41,5 +42,5 @@ def test_who_interrupts_gets_a_line(
 
 
 def test_whole_numbers() -> None:
-    assert command.whole_number({"n": "12"}, "n") == 12
-    assert command.whole_number({"n": "0"}, "n", 0) == 0
+    assert whole("n", "12", command.MOST) == 12
+    assert whole("n", "0", command.MOST, least=0) == 0
