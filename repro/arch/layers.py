@@ -62,11 +62,13 @@ class LRN:
 
 @dataclass(frozen=True)
 class Pool:
-    """Max-pooling that rounds the size up, as the authors' Caffe."""
+    """Max-pooling."""
 
     kernel: int
     stride: int
     block: int
+    ceil: bool = True
+    """Whether it rounds the side up, as the authors' Caffe does; torchvision's rounds down."""
 
 
 @dataclass(frozen=True)
@@ -117,18 +119,24 @@ class Net:
 def output_side(layer: Layer, side: int) -> int:
     """Side of a layer's output map for an input map of `side` (both in cells; 0: no map is left).
 
-    Pooling rounds up, and a last window that would start outside the map is left out (Caffe).
+    Where a pooling rounds up, a last window that would start outside the map is left out (Caffe).
     """
     if isinstance(layer, Conv):
         return max(0, (side + 2 * layer.padding - layer.kernel) // layer.stride + 1)
     if isinstance(layer, Pool):
-        out = math.ceil((side - layer.kernel) / layer.stride) + 1
+        out = (math.ceil if layer.ceil else math.floor)((side - layer.kernel) / layer.stride) + 1
         if (out - 1) * layer.stride >= side:
             out -= 1
         return max(0, out)
     if isinstance(layer, Linear):
         return max(0, side - layer.side + 1)
     return side
+
+
+def rounding_down(net: Net) -> Net:
+    """The same net with poolings that round down; on its own crops nothing differs."""
+    layers = (replace(one, ceil=False) if isinstance(one, Pool) else one for one in net.layers)
+    return replace(net, layers=tuple(layers))
 
 
 def fan_in(layer: Conv | Linear) -> int:

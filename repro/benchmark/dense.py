@@ -15,12 +15,13 @@ from repro.benchmark.jpeg import photographs
 from repro.benchmark.measure import Contest, Work
 from repro.benchmark.training import config, network
 from repro.data.loader import normalise
-from repro.data.rescale import rescale, rescaled_shape
+from repro.data.rescale import rescale
 from repro.data.split import Split
 from repro.evaluate.views import EvaluationOptions, Prepare, compute
 from repro.nets.dense import Dense
 from repro.nets.vgg import VGG
 from repro.protocol.protocols import View
+from repro.protocol.rescaling import OURS
 from repro.protocol.scales import pixels
 
 SCALES = (256, 384, 512)
@@ -97,7 +98,7 @@ def made_up(count: int, side: int) -> list[Tensor]:
     """Noise in the shapes of photographs, upright and across: uint8 (3, h, w)."""
     random = np.random.default_rng(0)
     ratios = np.exp(SPREAD * random.standard_normal(count))
-    shapes = [rescaled_shape(1000, round(1000 * ratio), side) for ratio in ratios]
+    shapes = [OURS.shape(1000, round(1000 * ratio), side) for ratio in ratios]
     return [torch.from_numpy(random.integers(256, size=(3, *s), dtype=np.uint8)) for s in shapes]
 
 

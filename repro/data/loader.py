@@ -19,12 +19,13 @@ from torch.utils.data import Dataset
 
 from repro.data.colour import shifts
 from repro.data.images import ArrayImages, Images
-from repro.data.rescale import rescale, rescaled_crop, rescaled_shape
+from repro.data.rescale import rescale, rescaled_crop
 from repro.data.split import Split
 from repro.data.statistics import Statistics
 from repro.data.whole import collated
 from repro.data.workers import loaded
 from repro.errors import RunError
+from repro.protocol.rescaling import OURS, Rescaling
 
 MEMORY = 2**31
 """Bytes that rescaled training images may take, where all of them are kept."""
@@ -79,7 +80,7 @@ class TrainingCrops:
         seed: int,
         workers: int,
         colour: tuple[Statistics, float] | None,
-        square: bool = False,
+        rescaling: Rescaling = OURS,
         own: Callable[[int], slice] = lambda total: slice(total),
     ) -> None:
         """
@@ -93,12 +94,12 @@ class TrainingCrops:
             seed: of everything random.
             workers: processes that decode image files; 0: this one does.
             colour: the colours of the images and the standard deviation of the shift, or None.
-            square: whether images are rescaled to squares instead of by their smallest side.
+            rescaling: how images come to S; by our own kernel.
             own: which rows of a batch of so many images this process makes.
         """
         self.split, self.smin, self.smax, self.crop = split, smin, smax, crop
         self.mirror, self.batch, self.seed = mirror, batch, seed
-        self.workers, self.colour, self.square, self.own = workers, colour, square, own
+        self.workers, self.colour, self.rescaling, self.own = workers, colour, rescaling, own
         self.channels = split.images[0].shape[0]
 
     def __len__(self) -> int:
@@ -142,7 +143,7 @@ class TrainingCrops:
         if self._rescaled is not None:
             yield from map(self._windows, batches)
             return
-        cut = Cut(self.split.images, self.crop, self.square)
+        cut = Cut(self.split.images, self.crop, self.rescaling)
         workers = 0 if isinstance(self.split.images, ArrayImages) else self.workers
         yield from loaded(cut, workers, batches, most, collated)
 
@@ -165,18 +166,18 @@ class TrainingCrops:
         if not isinstance(images, ArrayImages) or self.smin != self.smax:
             return None
         shape = images.array.shape[-2:]
-        height, width = rescaled_shape(shape[0], shape[1], self.smin, self.square)
+        height, width = self.rescaling.shape(shape[0], shape[1], self.smin)
         if len(images) * self.channels * height * width > MEMORY:
             return None
-        parts = [rescale(part, self.smin, self.square) for part in torch.split(images.array, 1024)]
-        return ArrayImages(torch.cat(parts))
+        parts = torch.split(images.array, 1024)
+        return ArrayImages(torch.cat([rescale(part, self.smin, self.rescaling) for part in parts]))
 
 
 class Cut(Dataset[Tensor | str]):
     """Makes a crop from what was drawn for it; a worker holds one of these."""
 
-    def __init__(self, images: Images, crop: int, square: bool = False) -> None:
-        self.images, self.crop, self.square = images, crop, square
+    def __init__(self, images: Images, crop: int, rescaling: Rescaling = OURS) -> None:
+        self.images, self.crop, self.rescaling = images, crop, rescaling
 
     def __getitem__(self, drawn: Crop) -> Tensor | str:
         """The crop, or why there is none, as a worker can pass it on."""
@@ -188,7 +189,7 @@ class Cut(Dataset[Tensor | str]):
     def make(self, drawn: Crop) -> Tensor:
         """The crop, uint8 (C, crop, crop)."""
         image = self.images[drawn.index]
-        shape = rescaled_shape(image.shape[-2], image.shape[-1], drawn.side, self.square)
+        shape = self.rescaling.shape(image.shape[-2], image.shape[-1], drawn.side)
         top, left = drawn.place(shape, self.crop)
         crop = rescaled_crop(image, shape, top, left, self.crop)
         return crop.flip(-1) if drawn.flip else crop

@@ -11,12 +11,13 @@ from torchvision.utils import make_grid
 
 from repro.data.rescale import rescale
 from repro.data.split import Split
+from repro.protocol.rescaling import OURS, Rescaling
 
 IMAGES = 10
 
 
 def crops_picture(
-    split: Split, scales: list[tuple[int, int]], crop: int, square: bool = False
+    split: Split, scales: list[tuple[int, int]], crop: int, rescaling: Rescaling = OURS
 ) -> bytes:
     """A PNG with one row of random crops for each training scale, the same images in each row.
 
@@ -24,7 +25,7 @@ def crops_picture(
         split: the training images; ten of them, evenly spread, are shown.
         scales: S of each row as (smallest, largest), in pixels.
         crop: side of the crop in pixels.
-        square: whether images are rescaled to squares.
+        rescaling: how images come to S.
     """
     random = np.random.default_rng(0)
     count = min(IMAGES, len(split.images))
@@ -33,7 +34,7 @@ def crops_picture(
     for smallest, largest in scales:
         for index in indices:
             side = int(random.integers(smallest, largest, endpoint=True))
-            image = rescale(split.images[int(index)], side, square)
+            image = rescale(split.images[int(index)], side, rescaling)
             top = int(random.integers(image.shape[1] - crop, endpoint=True))
             left = int(random.integers(image.shape[2] - crop, endpoint=True))
             crops.append(image[:, top : top + crop, left : left + crop])

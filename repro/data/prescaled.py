@@ -26,10 +26,11 @@ from tqdm import tqdm
 
 from repro.data.images import Images
 from repro.data.kept import damaged
-from repro.data.rescale import rescale, rescaled_shape
+from repro.data.rescale import rescale
 from repro.data.split import Split
 from repro.data.workers import loaded, single
 from repro.errors import RunError
+from repro.protocol.rescaling import OURS
 from repro.store.files import nearest, write_whole
 
 IMAGES = 128
@@ -173,7 +174,7 @@ class _Making(Dataset[str | None]):
     def _shape(self, height: int, width: int) -> tuple[int, int]:
         if min(height, width) <= self.side:
             return height, width
-        return rescaled_shape(int(height), int(width), self.side)
+        return OURS.shape(int(height), int(width), self.side)
 
     def _small(self, image: Tensor) -> Tensor:
         return rescale(image, min(self.side, *image.shape[-2:]))

@@ -1,37 +1,32 @@
-"""Rescaling by smallest side (Sections 3.1 and 3.2), isotropic and with antialiasing."""
+"""The pixels of a rescaled image (Sections 3.1 and 3.2), for each of the kernels."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import numpy as np
+import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-
-def rescaled_shape(height: int, width: int, side: int, square: bool = False) -> tuple[int, int]:
-    """(height, width) once the smallest side is `side` pixels; the other is rounded half up.
-
-    `square` gives both sides the same length, whatever the image's shape was.
-    """
-    if square:
-        return side, side
-    if height <= width:
-        return side, math.floor(width * side / height + 0.5)
-    return math.floor(height * side / width + 0.5), side
+from repro.protocol.rescaling import OURS, Rescaling
 
 
-def rescale(images: Tensor, side: int, square: bool = False) -> Tensor:
-    """Grey levels (..., C, H, W), uint8, with the smallest side `side` pixels: bilinear, uint8."""
-    height, width = rescaled_shape(images.shape[-2], images.shape[-1], side, square)
+def rescale(images: Tensor, side: int, rescaling: Rescaling = OURS) -> Tensor:
+    """Grey levels (..., C, H, W), uint8, with the smallest side `side` pixels, uint8."""
+    height, width = rescaling.shape(images.shape[-2], images.shape[-1], side)
     if (height, width) == tuple(images.shape[-2:]):
         return images
+    resampled = RESAMPLED[rescaling.kernel]
     if images.dim() == 4:
-        return _resampled(images, height, width)
-    return _resampled(batch_of_one(images), height, width)[0]
+        return resampled(images, height, width)
+    return resampled(batch_of_one(images), height, width)[0]
 
 
 def rescaled_crop(image: Tensor, shape: tuple[int, int], top: int, left: int, crop: int) -> Tensor:
-    """A crop of an image rescaled to `shape`, without rescaling all of it.
+    """A crop of an image rescaled to `shape` by our own kernel, without rescaling all of it.
 
     It is the rescaled image's [:, top : top + crop, left : left + crop], bit for bit: torch
     resamples along rows, rounds to grey levels, and resamples along columns; so the first step
@@ -71,3 +66,34 @@ def batch_of_one(image: Tensor) -> Tensor:
 
 def _resampled(batch: Tensor, height: int, width: int) -> Tensor:
     return functional.interpolate(batch, (height, width), mode="bilinear", antialias=True)
+
+
+def _aliased(batch: Tensor, height: int, width: int) -> Tensor:
+    """As OpenCV's INTER_LINEAR, and as torchvision resized tensors for years."""
+    values = functional.interpolate(batch.float(), (height, width), mode="bilinear")
+    return values.round().to(torch.uint8)
+
+
+def _pillow(kernel: Image.Resampling) -> Callable[[Tensor, int, int], Tensor]:
+    def resampled(batch: Tensor, height: int, width: int) -> Tensor:
+        rows = [_by_pillow(image, (width, height), kernel) for image in batch]
+        return torch.stack(rows).permute(0, 3, 1, 2)
+
+    return resampled
+
+
+def _by_pillow(image: Tensor, size: tuple[int, int], kernel: Image.Resampling) -> Tensor:
+    pixels = image.permute(1, 2, 0).numpy()
+    # Pillow's grey images have no axis of channels.
+    grey = pixels.shape[-1] == 1
+    small = Image.fromarray(pixels[..., 0] if grey else pixels).resize(size, kernel)
+    return torch.from_numpy(np.array(small).reshape(size[1], size[0], -1))
+
+
+RESAMPLED: dict[str, Callable[[Tensor, int, int], Tensor]] = {
+    "bilinear": _resampled,
+    "bilinear_pillow": _pillow(Image.Resampling.BILINEAR),
+    "bilinear_aliased": _aliased,
+    "bicubic_pillow": _pillow(Image.Resampling.BICUBIC),
+}
+"""Takes a batch (N, C, H, W), uint8, to another height and width: an entry for each kernel."""

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from repro.data.images import ArrayImages, Images
-from repro.data.rescale import rescale, rescaled_crop, rescaled_shape
+from repro.data.rescale import rescale, rescaled_crop
 from repro.data.split import Split
 from repro.data.workers import loaded
 from repro.errors import RunError
+from repro.protocol.rescaling import OURS, Rescaling
 
 WASTE = 0.2
 """Largest share of a batch of several shapes that lies outside of its images."""
@@ -22,10 +23,10 @@ class Whole(Dataset[Tensor | str]):
     """Images rescaled to one smallest side, and perhaps cropped at their centre or mirrored."""
 
     def __init__(
-        self, images: Images, side: int, crop: int | None, mirror: bool, square: bool
+        self, images: Images, side: int, crop: int | None, mirror: bool, rescaling: Rescaling
     ) -> None:
         self.images, self.side, self.crop = images, side, crop
-        self.mirror, self.square = mirror, square
+        self.mirror, self.rescaling = mirror, rescaling
 
     def __getitem__(self, index: int) -> Tensor | str:
         """uint8 (C, h, w); or why there is no image."""
@@ -33,14 +34,19 @@ class Whole(Dataset[Tensor | str]):
             image = self.images[index]
         except RunError as error:
             return str(error)
-        if self.crop is None:
-            image = rescale(image, self.side, self.square)
-        else:
-            shape = rescaled_shape(image.shape[-2], image.shape[-1], self.side, self.square)
-            # The centre of the 5x5 grid too (a half rounds to the even number).
-            top, left = (round((side - self.crop) / 2) for side in shape)
-            image = rescaled_crop(image, shape, top, left, self.crop)
+        image = self._whole(image) if self.crop is None else self._centre(image, self.crop)
         return image.flip(-1) if self.mirror else image
+
+    def _whole(self, image: Tensor) -> Tensor:
+        return rescale(image, self.side, self.rescaling)
+
+    def _centre(self, image: Tensor, crop: int) -> Tensor:
+        shape = self.rescaling.shape(image.shape[-2], image.shape[-1], self.side)
+        # The centre of the 5x5 grid too (a half rounds to the even number).
+        top, left = (round((side - crop) / 2) for side in shape)
+        if self.rescaling.kernel == OURS.kernel:
+            return rescaled_crop(image, shape, top, left, crop)
+        return self._whole(image)[:, top : top + crop, left : left + crop]
 
 
 def collated(images: Sequence[Tensor | str]) -> Tensor | str:
@@ -99,7 +105,7 @@ def whole_images(
     *,
     waste: float = 0,
     mirror: bool = False,
-    square: bool = False,
+    rescaling: Rescaling = OURS,
     workers: int = 0,
     part: slice = slice(None),
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -111,7 +117,7 @@ def whole_images(
         room: most pixels of a batch, but one image at least.
         waste: largest share of a batch that may lie outside of its images; 0: equal shapes only.
         mirror: mirror images instead.
-        square: rescaled to squares instead of by their smallest side.
+        rescaling: how they come to that side.
         workers: processes that decode image files.
         part: of the batches, the ones to make.
 
@@ -123,10 +129,10 @@ def whole_images(
         RunError: an image cannot be decoded, or a worker was killed.
     """
     sizes = split.images.sizes().tolist()
-    shapes = [rescaled_shape(height, width, side, square) for height, width in sizes]
+    shapes = [rescaling.shape(height, width, side) for height, width in sizes]
     batches = shared(shapes, room, waste)[part]
     for indices, images in _batches(
-        Whole(split.images, side, None, mirror, square), batches, workers
+        Whole(split.images, side, None, mirror, rescaling), batches, workers
     ):
         yield indices, images, torch.tensor([shapes[index] for index in indices.tolist()])
 
@@ -138,7 +144,7 @@ def centre_crops(
     batch: int,
     *,
     mirror: bool = False,
-    square: bool = False,
+    rescaling: Rescaling = OURS,
     workers: int = 0,
     part: slice = slice(None),
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -151,4 +157,4 @@ def centre_crops(
     """
     indices = list(range(len(split.images)))
     batches = [indices[start : start + batch] for start in range(0, len(indices), batch)]
-    yield from _batches(Whole(split.images, side, crop, mirror, square), batches[part], workers)
+    yield from _batches(Whole(split.images, side, crop, mirror, rescaling), batches[part], workers)

@@ -21,20 +21,21 @@ from repro.nets.dense import Dense, mixes_shapes
 from repro.nets.vgg import VGG
 from repro.process.distributed import ALONE, World
 from repro.protocol.protocols import GRID, View
+from repro.protocol.rescaling import OURS, Rescaling
 from repro.protocol.scales import pixels
 from repro.store.views import Posteriors
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How a test is computed: nothing in here but `square` changes its result."""
+    """How a test is computed: nothing in here but `rescaling` changes its result."""
 
     batch: int = 128
     """Images of the crop's size at once; of larger images as many as take no more memory."""
     workers: int = 0
     """Processes that decode image files."""
-    square: bool = False
-    """Whether images are rescaled to squares instead of by their smallest side."""
+    rescaling: Rescaling = OURS
+    """How images come to their test scale."""
     world: World = ALONE
     """The processes that share the batches."""
     say: Callable[[str], None] = print
@@ -170,7 +171,7 @@ def compute(
             crop,
             options.batch,
             mirror=view.mirrored,
-            square=options.square,
+            rescaling=options.rescaling,
             workers=options.workers,
             part=options.world.own_batches,
         )
@@ -182,7 +183,7 @@ def compute(
             options.batch * crop**2,
             waste=WASTE if view.kind == "dense" and mixes_shapes(net.spec) else 0,
             mirror=view.mirrored,
-            square=options.square,
+            rescaling=options.rescaling,
             workers=options.workers,
             part=options.world.own_batches,
         )
@@ -235,7 +236,7 @@ def centre_error(
         side,
         crop,
         options.batch,
-        square=options.square,
+        rescaling=options.rescaling,
         workers=options.workers,
         part=options.world.own_batches,
     )

@@ -179,7 +179,7 @@ class Performance(Stage):
         scales = [(pixels(a, crop), pixels(b, crop)) for a, b in PICTURED]
         with self.world.all_or_none():
             if self.world.is_first:
-                self.folder.write(CROPS, crops_picture(source.train, scales, crop, self.square))
+                self.folder.write(CROPS, crops_picture(source.train, scales, crop, self.rescaling))
         train = self.cached(source.train.first(config.recipe.train_images))
         training = Training(
             net,
@@ -301,7 +301,7 @@ class Performance(Stage):
         for name, net in nets.items():
             side, crop = pixels(single_q(config.scale), net.spec.crop), net.spec.crop
             few = self.source.train.first(FORWARD)
-            _, images = next(centre_crops(few, side, crop, FORWARD, square=self.square))
+            _, images = next(centre_crops(few, side, crop, FORWARD, rescaling=self.rescaling))
             rows += [
                 f"{name},{layer},{value:.6g}" for layer, value in rms(net, self.prepare(images))
             ]

@@ -26,6 +26,7 @@ from repro.nets.weights import load_weights
 from repro.process.device import memory_format
 from repro.process.distributed import process_group
 from repro.process.interruption import Stop
+from repro.protocol.rescaling import rescaling
 from repro.protocol.scales import pixels, single_q
 from repro.store.runs import Folder
 from repro.track.curves import Curves
@@ -59,7 +60,7 @@ class Stage:
             self._check_source()
         if self.request.published is None:
             self.statistics = self.world.decided_by_first(self._statistics)
-        self.square = config.recipe.resize == "square"
+        self.rescaling = rescaling(config.recipe.resize)
         self.curves = Curves(config.track.name if self.world.is_first else NONE, self.folder, say)
 
     def _check_source(self) -> None:
@@ -176,7 +177,7 @@ class Stage:
         return EvaluationOptions(
             batch=config.test_batch,
             workers=config.workers,
-            square=self.square,
+            rescaling=self.rescaling,
             world=self.world,
             say=say,
             check=self.stop.check,
@@ -195,6 +196,6 @@ class Stage:
             seed=config.seed,
             workers=config.workers,
             colour=(self.statistics, config.recipe.colour_shift),
-            square=self.square,
+            rescaling=self.rescaling,
             own=self.world.rows,
         )

@@ -12,6 +12,7 @@ from repro.data.split import Split
 from repro.errors import RequestError
 from repro.evaluate.views import EvaluationOptions, compute
 from repro.protocol.protocols import ONE_NUMBER, View, views
+from repro.protocol.rescaling import rescaling
 from repro.release.trained import Trained
 from repro.store.runs import Run
 from repro.store.views import Posteriors, mean
@@ -52,14 +53,13 @@ def posteriors(trained: Trained, paths: Sequence[Path], protocol: str) -> Poster
     # Of one length, so that their order is that of the images.
     ids = tuple(f"{number:09d}" for number in range(len(paths)))
     split = Split(images, np.zeros(len(paths), dtype=np.int64), ids)
-    square = config.recipe.resize == "square"
     return mean(
         compute(
             trained.net,
             view,
             split,
             trained.prepare,
-            EvaluationOptions(batch=config.test_batch, square=square),
+            EvaluationOptions(batch=config.test_batch, rescaling=rescaling(config.recipe.resize)),
         )
         for view in views_of(trained.run, protocol)
     )

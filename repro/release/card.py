@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from repro.analysis.deviations import deviations, open_choices
 from repro.errors import flat
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings, views
+from repro.protocol.rescaling import rescaling
 from repro.protocol.scales import pixels, single_q
 from repro.release.trained import convention, input_mean
 from repro.store import views as stored
@@ -110,8 +111,7 @@ def resizing(run: Run) -> str:
     """How an image comes to the crop's size, in a sentence."""
     config = run.config
     side = pixels(single_q(config.scale), config.size.crop)
-    square = config.recipe.resize == "square"
-    shape = "both sides" if square else "the smallest side"
+    shape = "both sides" if rescaling(config.recipe.resize).square else "the smallest side"
     return (
         f"Images are rescaled to {side} pixels ({shape}, bilinear with antialiasing, to whole grey "
         f"levels) and the centre crop of {config.size.crop} is taken. Maps are pooled rounding up, "

@@ -16,6 +16,7 @@ from repro.data.split import Split
 from repro.errors import RequestError
 from repro.evaluate.views import EvaluationOptions, compute
 from repro.protocol.protocols import View
+from repro.protocol.rescaling import rescaling
 from repro.release.trained import Trained, cache_of, data_of, finished_run, opened
 from repro.store import views as stored
 from repro.store.runs import Run
@@ -156,7 +157,7 @@ def _compared(trained: Trained, view: View, few: Split, say: Callable[[str], Non
         few,
         trained.prepare,
         EvaluationOptions(
-            batch=config.test_batch, square=config.recipe.resize == "square", say=say
+            batch=config.test_batch, rescaling=rescaling(config.recipe.resize), say=say
         ),
     )
     before, after = kept.posteriors[places], anew.posteriors

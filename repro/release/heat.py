@@ -16,6 +16,7 @@ from repro.data.images import decode
 from repro.data.rescale import rescale
 from repro.errors import RequestError
 from repro.nets.dense import Dense
+from repro.protocol.rescaling import rescaling
 from repro.protocol.scales import pixels, several_q
 from repro.release.command import check_place
 from repro.release.trained import Trained
@@ -68,7 +69,7 @@ def score_map(trained: Trained, image: Tensor, q: int) -> tuple[Tensor, NDArray[
     """
     config = trained.run.config
     side = pixels(q, config.size.crop)
-    scaled = rescale(image, side, config.recipe.resize == "square")
+    scaled = rescale(image, side, rescaling(config.recipe.resize))
     with torch.inference_mode():
         cells = Dense(trained.net)(trained.prepare(scaled[None])).softmax(dim=1)
     return scaled, cells[0].float().cpu().numpy()

@@ -12,9 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch.nn.functional import interpolate
-from torchvision.transforms.v2 import Resize
+from torchvision.transforms.v2 import InterpolationMode, Resize
 
-from repro.data.rescale import rescale, rescaled_crop, rescaled_shape
+from repro.data.rescale import rescale, rescaled_crop
+from repro.protocol.rescaling import OURS, Rescaling
 
 SIDE = st.integers(1, 3000)
 
@@ -23,19 +24,19 @@ SIDE = st.integers(1, 3000)
 @example(9, 2, 1)
 @example(2, 9, 1)
 def test_the_smallest_side_is_exact_and_the_other_rounded_half_up(h: int, w: int, s: int) -> None:
-    height, width = rescaled_shape(h, w, s)
+    height, width = OURS.shape(h, w, s)
     assert min(height, width) == s
     exact = Fraction(max(h, w) * s, min(h, w))
     assert max(height, width) == floor(exact + Fraction(1, 2))
     assert (height <= width) == (h <= w) or height == width
-    assert rescaled_shape(w, h, s) == (width, height)
-    assert rescaled_shape(height, width, s) == (height, width)
+    assert OURS.shape(w, h, s) == (width, height)
+    assert OURS.shape(height, width, s) == (height, width)
 
 
 @pytest.mark.parametrize(("h", "w", "side"), [(28, 28, 73), (60, 90, 32), (90, 61, 33), (7, 5, 64)])
 def test_pixels_are_those_of_pil_to_a_grey_level(h: int, w: int, side: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (h, w, 3), dtype=np.uint8)
-    height, width = rescaled_shape(h, w, side)
+    height, width = OURS.shape(h, w, side)
     ours = rescale(torch.as_tensor(pixels).permute(2, 0, 1), side)
     theirs = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
     assert ours.dtype == torch.uint8
@@ -56,7 +57,7 @@ def test_pixels_are_those_of_resampling_in_floats_to_a_grey_level(
     random = np.random.default_rng([h, w, side])
     image = torch.as_tensor(random.integers(0, 256, (channels, h, w), dtype=np.uint8))
     ours = rescale(image, side)
-    size = rescaled_shape(h, w, side)
+    size = OURS.shape(h, w, side)
     assert ours.dtype == torch.uint8
     assert tuple(ours.shape) == (channels, *size)
     floats = interpolate(image[None].float(), size, mode="bilinear", antialias=True)[0]
@@ -67,6 +68,36 @@ def test_pixels_are_those_of_resampling_in_floats_to_a_grey_level(
 def test_pixels_are_those_of_torchvision(h: int, w: int, side: int) -> None:
     image = torch.randint(0, 256, (3, h, w), dtype=torch.uint8)
     assert torch.equal(rescale(image, side), Resize(side, antialias=True)(image))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(8, 90), st.integers(8, 90), st.integers(8, 90), st.sampled_from([1, 3]))
+@pytest.mark.parametrize("kernel", ["bilinear_pillow", "bicubic_pillow"])
+def test_with_pillows_kernel_and_rounded_down_it_is_what_torchvision_makes_of_a_pillow_image(
+    kernel: str, h: int, w: int, side: int, channels: int
+) -> None:
+    pixels = np.random.default_rng([h, w, side]).integers(0, 256, (h, w, channels), dtype=np.uint8)
+    mode = {"bilinear_pillow": InterpolationMode.BILINEAR}.get(kernel, InterpolationMode.BICUBIC)
+    theirs = Resize(side, mode)(Image.fromarray(pixels.squeeze()))
+    ours = rescale(
+        torch.as_tensor(pixels).permute(2, 0, 1), side, Rescaling(kernel=kernel, floor=True)
+    )
+    assert np.array_equal(ours.permute(1, 2, 0).numpy().squeeze(), np.asarray(theirs))
+
+
+@pytest.mark.parametrize(("h", "w", "side"), [(20, 30, 10), (30, 20, 34), (64, 64, 32)])
+def test_not_antialiased_it_is_what_torchvision_makes_of_a_tensor(
+    h: int, w: int, side: int
+) -> None:
+    image = torch.randint(0, 256, (3, h, w), dtype=torch.uint8)
+    ours = rescale(image, side, Rescaling(kernel="bilinear_aliased"))
+    theirs = Resize(side, antialias=False)(image)
+    assert (ours.int() - theirs.int()).abs().max() <= 1
+
+
+def test_an_unknown_kernel_is_refused() -> None:
+    with pytest.raises(ValueError, match="kernel lanczos is none of bilinear, "):
+        Rescaling(kernel="lanczos")
 
 
 def test_shrinking_is_antialiased() -> None:
@@ -81,13 +112,13 @@ def test_shrinking_is_antialiased() -> None:
 
 @given(SIDE, SIDE, st.integers(1, 700))
 def test_a_square_is_one_whatever_the_shape_was(h: int, w: int, s: int) -> None:
-    assert rescaled_shape(h, w, s, square=True) == (s, s)
+    assert Rescaling(square=True).shape(h, w, s) == (s, s)
 
 
 def test_square_pixels_are_torchvisions() -> None:
     pixels = torch.randint(256, (3, 60, 90), dtype=torch.uint8)
     theirs = Resize((64, 64), antialias=True)(pixels)
-    ours = rescale(pixels, 64, square=True)
+    ours = rescale(pixels, 64, Rescaling(square=True))
     assert ours.shape == (3, 64, 64)
     assert (ours.int() - theirs.int()).abs().max() <= 1
 
@@ -107,7 +138,7 @@ def test_a_crop_is_that_of_the_rescaled_image_bit_for_bit(
     image = torch.as_tensor(pixels).permute(2, 0, 1)
     if more.draw(st.booleans()):
         image = image.contiguous()
-    shape = rescaled_shape(h, w, side, more.draw(st.booleans()))
+    shape = Rescaling(square=more.draw(st.booleans())).shape(h, w, side)
     crop = more.draw(st.integers(1, side))
     top, left = (more.draw(st.integers(0, length - crop)) for length in shape)
     whole = interpolate(image.contiguous()[None], shape, mode="bilinear", antialias=True)[0]

@@ -56,7 +56,7 @@ def theirs(photos: Path) -> nn.Module:
 
 def crop(file: Path) -> torch.Tensor:
     """The centre crop at Q=384, the one test scale of a net of jittered S."""
-    image = rescale(decode(file, 3), round(384 * files.CROP / 224), False)
+    image = rescale(decode(file, 3), round(384 * files.CROP / 224))
     return functional.center_crop(image, [files.CROP, files.CROP])
 
 

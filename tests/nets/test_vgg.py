@@ -75,3 +75,20 @@ def test_the_blogs_own_eleven_has_one_convolution_a_block_and_no_bias() -> None:
     assert [conv.out_channels for conv in net.convs] == [8, 16, 32, 64, 64]
     assert all(conv.bias is None for conv in net.convs)
     assert sum(isinstance(part, nn.BatchNorm2d) for part in net.features) == 5
+
+
+@pytest.mark.parametrize("name", ["A", "D"])
+def test_rounding_down_maps_are_torchvisions_on_any_image(name: str) -> None:
+    """Theirs pool down; ours, as the authors' Caffe, up."""
+    net = spec(name, 1 / 16, 224)
+    ours, down = VGG(net, 0), VGG(layers.rounding_down(net), 0)
+    down.load_state_dict(ours.state_dict())
+    theirs = nn.Sequential(*ours.features)
+    for place, part in enumerate(theirs):
+        if isinstance(part, nn.MaxPool2d):
+            theirs[place] = nn.MaxPool2d(2, 2)
+    with torch.inference_mode():
+        odd, even = torch.rand(1, 3, 255, 301), torch.rand(1, 3, 224, 256)
+        assert torch.equal(down.features(odd), theirs(odd))
+        assert ours.features(odd).shape[-2:] == (8, 10) != down.features(odd).shape[-2:]
+        assert torch.equal(down.features(even), ours.features(even))
