@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from repro.analysis import preprocessing
 from repro.analysis.measured import Measured, kept, seconds
 from repro.analysis.published_nets import Family
 from repro.analysis.settings import Comparison
 from repro.errors import RequestError
 from repro.protocol.protocols import PROTOCOLS, View, views
-from repro.store import ranks
+from repro.store import ranks, varied
 from repro.store import views as stored
 from repro.store.expected import Images
 from repro.store.files import write_whole
@@ -38,7 +39,7 @@ def keep(comparisons: Sequence[Comparison | Family], folder: Path) -> None:
     write_whole(folder / COMMANDS, "".join(f"{line}\n" for line in lines).encode())
     for comparison in comparisons:
         for run in comparison.runs:
-            for name in SETTLED:
+            for name in (*SETTLED, *_other_ways(run)):
                 _copy(run.folder / name, folder / run.name / name)
         # One picture of crops is enough: it shows the same images for every run.
         first = next((run for run in comparison.runs if (run.folder / CROPS).is_file()), None)
@@ -49,6 +50,11 @@ def keep(comparisons: Sequence[Comparison | Family], folder: Path) -> None:
             by_runs.setdefault(tuple(run.identity for run in one.runs), []).append(one)
         for identities, found in by_runs.items():
             _keep(identities, found, folder)
+
+
+def _other_ways(run: Run) -> list[str]:
+    found = varied.most(run.folder, preprocessing.KEYS)
+    return [] if found is None else [varied.file_name(found[0])]
 
 
 def _copy(source: Path, target: Path) -> None:

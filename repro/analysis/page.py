@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown.extensions.toc import slugify
 
-from repro.analysis import answer, built, published_nets, ran, tables
+from repro.analysis import answer, built, preprocessing, published_nets, ran, tables
 from repro.analysis.ablations import figures_of
 from repro.analysis.claims import claims, judge
 from repro.analysis.deviations import not_covered, open_choices
@@ -219,9 +219,16 @@ class Part:
         """A figure with its caption as Markdown, or a line that says why there is none."""
         for drawn in self.drawn:
             if drawn.name == name:
-                words = name.replace("-", " ")
-                return f"![{words}](figures/{self.prefix}{name}.png)\n\n*{drawn.caption}*"
+                return figure_markdown(drawn, self.prefix)
         return f"*No run has anything to show for the figure {name}.*"
+
+
+def figure_markdown(drawn: Drawn | None, prefix: str = "") -> str:
+    """A figure with its caption; empty: there is none."""
+    if drawn is None:
+        return ""
+    words = drawn.name.replace("-", " ")
+    return f"![{words}](figures/{prefix}{drawn.name}.png)\n\n*{drawn.caption}*"
 
 
 def table_markdown(frame: pd.DataFrame) -> str:
@@ -272,7 +279,11 @@ def markdown(
 
 
 def _published(families: Sequence[Family], warnings: Sequence[str]) -> dict[str, Any]:
+    ways = published_nets.by_other_ways(families)
     return {
+        "ways": table_markdown(preprocessing.table(ways)) if ways else "",
+        "ways_lines": preprocessing.sentences(ways),
+        "ways_figure": figure_markdown(preprocessing.figure(ways)),
         "table": table_markdown(published_nets.table(families)),
         "theirs": table_markdown(published_nets.theirs(families)),
         "warnings": warnings,

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from repro.analysis.measured import Measured, fuse, measure, members, net_label
+from repro.analysis.preprocessing import KEYS, Tried, tried
 from repro.analysis.replications import replications
 from repro.analysis.settings import Setting, command, setting
 from repro.analysis.tables import in_order, percent, split
 from repro.errors import RequestError
 from repro.paper import published
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings, views
-from repro.store import permuted
+from repro.store import permuted, varied
 from repro.store import views as stored
 from repro.store.identity import base, changes
 from repro.store.runs import Run
@@ -74,6 +75,17 @@ def families(runs: Sequence[Run]) -> list[Family]:
 def table(families: Sequence[Family]) -> pd.DataFrame:
     """Every number of the published nets beside the paper's of the same cell."""
     return pd.DataFrame([row for family in families for row in family.rows()])
+
+
+def by_other_ways(families: Sequence[Family]) -> list[Tried]:
+    """The nets that were also tested by other people's ways of preprocessing."""
+    return tried(
+        [
+            (run, f"{run.config.arch.name} {run.config.scale.name}, {_file(run)}")
+            for family in families
+            for run in family.runs
+        ]
+    )
 
 
 def theirs(families: Sequence[Family]) -> pd.DataFrame:
@@ -133,6 +145,8 @@ def _command(run: Run, measured: Sequence[Measured]) -> str:
     words.append(f"weights={config.weights}")
     if config.weights_input is not None:
         words.append(f"weights_input={config.weights_input}")
+    if (ways := varied.most(run.folder, KEYS)) is not None:
+        words.append(f"preprocessing_images={ways[0]}")
     numbers = Counter(one.protocol for one in measured if one.run is run)
     # Those of many numbers share views with others.
     tests = [name for name, n in numbers.items() if n == len(readings(name, config.scale))]

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from repro.analysis import published_nets
+from repro.analysis import preprocessing, published_nets
 from repro.analysis.admitted import RUNS, admitted, folder_of_runs, shortened
 from repro.analysis.answer import answer
 from repro.analysis.archive import keep
 from repro.analysis.claims import COLUMNS as CLAIMS
+from repro.analysis.drawing import Drawn
 from repro.analysis.html import APPENDIX, html
 from repro.analysis.measured import members, results
 from repro.analysis.page import Part, in_order, markdown, table_markdown
+from repro.analysis.preprocessing import Tried
 from repro.analysis.published_nets import Family
 from repro.analysis.settings import Comparison, by_setting
 from repro.errors import RequestError, RunError
@@ -182,6 +184,7 @@ def _write_all(
     if others:
         (folder / "tables").mkdir(exist_ok=True)
         _write_table(published_nets.table(others), folder / "tables" / "published-nets")
+        _write_ways(published_nets.by_other_ways(others), folder)
     page, appendix = markdown(parts, published, unfinished)
     (folder / "comparison.md").write_text(page, encoding="utf-8")
     (folder / APPENDIX).write_text(appendix, encoding="utf-8")
@@ -201,9 +204,22 @@ def _write_part(part: Part, folder: Path) -> None:
             continue
         _write_table(frame, folder / "tables" / f"{part.prefix}{name}")
     for drawn in part.drawn:
-        base = folder / "figures" / f"{part.prefix}{drawn.name}"
-        base.with_suffix(".png").write_bytes(drawn.png)
-        base.with_suffix(".svg").write_bytes(drawn.svg)
+        _write_figure(drawn, folder, part.prefix)
+
+
+def _write_ways(nets: Sequence[Tried], folder: Path) -> None:
+    drawn = preprocessing.figure(nets)
+    if drawn is None:
+        return
+    _write_table(preprocessing.table(nets), folder / "tables" / drawn.name)
+    (folder / "figures").mkdir(exist_ok=True)
+    _write_figure(drawn, folder)
+
+
+def _write_figure(drawn: Drawn, folder: Path, prefix: str = "") -> None:
+    base = folder / "figures" / f"{prefix}{drawn.name}"
+    base.with_suffix(".png").write_bytes(drawn.png)
+    base.with_suffix(".svg").write_bytes(drawn.svg)
 
 
 def _write_table(frame: pd.DataFrame, base: Path) -> None:

@@ -201,6 +201,11 @@ def _epochs(request: Request) -> str:
     return f"{request.config.epochs} epochs" if request.published is None else "not trained"
 
 
+def _ways(request: Request) -> str:
+    ways, images = request.missing_ways(), request.config.preprocessing_images
+    return f"; {len(ways)} by other ways of preprocessing, on {images:,} images" if ways else ""
+
+
 def _plan(requests: list[Request]) -> str:
     from repro.arch.cost import cost
 
@@ -213,7 +218,7 @@ def _plan(requests: list[Request]) -> str:
             views = ", ".join(view.name for view in member.missing_views())
             lines += [
                 f"{member.name}: {member.state()}; {cost(member.net).parameters:,} parameters, "
-                f"{_epochs(member)}; views to compute: {views or 'none'}"
+                f"{_epochs(member)}; views to compute: {views or 'none'}{_ways(member)}"
             ]
     runs = "1 run" if len(seen) == 1 else f"{len(seen)} runs"
     done = f"{runs} in {requests[0].config.runs}; nothing was done"

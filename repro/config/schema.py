@@ -202,6 +202,8 @@ class Config:
     The file's digest is part of the run's identity, its place is not."""
     weights_input: str | None = None
     """The input that these weights want; None: what their file tells."""
+    preprocessing_images: int | None = field(default=None, metadata=above_zero(MANY))
+    """Test these weights on so many test images by other people's ways of preprocessing too."""
     device: str = "auto"
     compile: str = EAGER
     workers: int = field(default=0, metadata=from_zero(256))

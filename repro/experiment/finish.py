@@ -18,6 +18,7 @@ from repro.data.split import Split
 from repro.data.whole import centre_crops
 from repro.errors import RequestError, RunError
 from repro.evaluate.views import compute
+from repro.experiment.preprocessing import Varied
 from repro.experiment.published import Published, again
 from repro.experiment.request import Request, resolve
 from repro.experiment.stage import Stage, say
@@ -148,6 +149,8 @@ class Performance(Stage):
         missing = self.world.decided_by_first(lambda: self.request.missing_views(tested))
         if result["outcome"] != "diverged" and missing:
             self._view(missing, tested)
+        if self.world.decided_by_first(lambda: self.request.missing_ways(result)):
+            Varied(self, self._ready_net()).finish()
         with self.world.all_or_none():
             if self.world.is_first and self.request.lacks_activations():
                 self.folder.write(ACTIVATIONS, self._activations())
@@ -307,11 +310,16 @@ class Performance(Stage):
             ]
         return ("\n".join(rows) + "\n").encode()
 
-    def _view(self, missing: list[View], tested: Expected) -> None:
-        config, test = self.request.config, self.source.test
+    def _ready_net(self) -> VGG:
+        """The net as the run left it, in evaluation mode, in every process."""
         net = self.net().eval()
         self.world.decided_by_first(lambda: load_weights(net, self.request.folder))
         self.world.broadcast_state(net)
+        return net
+
+    def _view(self, missing: list[View], tested: Expected) -> None:
+        config, test = self.request.config, self.source.test
+        net = self._ready_net()
         bar = tqdm(missing, unit="view", disable=not config.progress or None)
         for view in bar:
             bar.set_description(f"{config.arch.name} {view.name}")

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from repro.data.split import Description
 from repro.errors import RequestError
 from repro.experiment.published import Published, examined, untrained
 from repro.nets import init
-from repro.protocol import protocols, scales
-from repro.store import checks, identity, runs, views
+from repro.protocol import preprocessing, protocols, scales
+from repro.store import checks, identity, runs, varied, views
 from repro.store.expected import Expected
 from repro.store.files import nearest
 from repro.store.identity import PUBLISHED
@@ -95,6 +95,8 @@ class Request:
             return False
         if result is None or self.lacks_activations() or self.has_checkpoint():
             return False
+        if self.missing_ways(result):
+            return False
         return result["outcome"] == "diverged" or not self.missing_views()
 
     def has_checkpoint(self) -> bool:
@@ -121,6 +123,19 @@ class Request:
     def lacks_activations(self) -> bool:
         """The size of activations at the start is wanted and not stored."""
         return self.config.activations and not (self.folder / runs.ACTIVATIONS).is_file()
+
+    def missing_ways(self, result: Mapping[str, Any] | None = None) -> list[str]:
+        """The ways of preprocessing that are wanted and not stored, by `preprocessing.key`.
+
+        Args:
+            result: the run's, which says how many test images there are; None: not known yet.
+        """
+        if (images := self.config.preprocessing_images) is None:
+            return []
+        if result is not None:
+            images = min(images, result["data"]["test"])
+        keys = [preprocessing.key(way, kind) for way, kind in preprocessing.wanted()]
+        return varied.missing(self.folder, images, keys)
 
     def lineage(self) -> Iterator[Request]:
         """The runs to be done, parents first, this one last."""
@@ -203,6 +218,11 @@ def _resolved(
 def _check_weights(config: Config) -> None:
     if config.weights is not None:
         untrained(config)
+    elif config.preprocessing_images is not None:
+        raise RequestError(
+            f"preprocessing_images={config.preprocessing_images} is for nets that others trained, "
+            "with weights=FILE: those that train here are tested as they were trained"
+        )
     elif config.weights_input is not None:
         raise RequestError(
             f"weights_input={config.weights_input} says what input published weights want: say "

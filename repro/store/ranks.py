@@ -112,14 +112,19 @@ def write(store: Path, identities: Sequence[str], kept: Kept, images: Images) ->
     Raises:
         RunError: the disk is full or the folder cannot be written to.
     """
+    if not _list_of(store, kept.images).is_file():
+        write_whole(_list_of(store, kept.images), images.content)
+    write_whole(file_of(store, identities), encode(kept))
+
+
+def encode(kept: Kept) -> bytes:
+    """The content of a file of ranks."""
     arrays: dict[str, Any] = {key: ranks.values for key, ranks in kept.ranks.items()}
     arrays |= {SECONDS + view: np.array(took) for view, took in kept.seconds.items()}
     arrays |= {"classes": np.array(kept.classes), "images": np.array(kept.images)}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    if not _list_of(store, kept.images).is_file():
-        write_whole(_list_of(store, kept.images), images.content)
-    write_whole(file_of(store, identities), buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read(store: Path, identities: Sequence[str], tested: Expected) -> Kept | None:
@@ -134,11 +139,9 @@ def read(store: Path, identities: Sequence[str], tested: Expected) -> Kept | Non
         RequestError: the file is damaged.
     """
     file = file_of(store, identities)
-    try:
-        state = file.stat()
-    except OSError:
+    kept = decoded(file)
+    if kept is None:
         return None
-    kept = _read(file, state.st_mtime_ns, state.st_size)
     counts = {len(one.values) for one in kept.ranks.values()}
     if (
         kept.classes != tested.classes
@@ -149,6 +152,19 @@ def read(store: Path, identities: Sequence[str], tested: Expected) -> Kept | Non
             f"{file} is damaged: the run was tested on {tested}, its ranks are of others; remove it"
         )
     return kept
+
+
+def decoded(file: Path) -> Kept | None:
+    """What a file of ranks holds, or None where there is no file.
+
+    Raises:
+        RequestError: the file is damaged.
+    """
+    try:
+        state = file.stat()
+    except OSError:
+        return None
+    return _read(file, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=1024)
