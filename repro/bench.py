@@ -24,16 +24,15 @@ Exit status: 0 written; 2 the request was wrong; 75 interrupted.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from repro.cli.way_in import way_in
 from repro.config.words import read as options_of
 from repro.config.words import show, whole
-from repro.errors import RequestError, RunError
-from repro.process.interruption import STATUS, Interrupted, interruptible
+from repro.errors import RequestError
 from repro.store.files import unwritable_file
 
 if TYPE_CHECKING:
@@ -58,19 +57,12 @@ DEFAULTS = {
 
 def main() -> None:
     """The program."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        show(str(__doc__).strip())
-        sys.exit(0)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        with interruptible():
-            show(bench(read(sys.argv[1:])))
-    except (RequestError, RunError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    except (Interrupted, KeyboardInterrupt):
-        print("interrupted; contests that had ended are written", file=sys.stderr)
-        sys.exit(STATUS)
+    sys.exit(way_in(__doc__, _bench, "interrupted; contests that had ended are written"))
+
+
+def _bench(arguments: list[str]) -> int:
+    show(bench(read(arguments)))
+    return 0
 
 
 def read(arguments: list[str]) -> dict[str, str]:

@@ -23,8 +23,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from repro.cli.way_in import way_in
 from repro.config.words import read, show, truth
-from repro.release.command import required, way_in
+from repro.release.command import required
 
 DEFAULTS = {"run": "", "format": "", "out": "", "overwrite": "false", "data.root": ""}
 EXAMPLES = {"run": "runs/NAME", "format": "torchvision", "out": "vgg16.pth"}

@@ -23,11 +23,11 @@ Exit status: 0 planned; 2 the request was wrong; 75 interrupted.
 from __future__ import annotations
 
 import math
-import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from repro.cli.way_in import status_of, way_in
 from repro.config.schema import MANY
 from repro.config.words import show, whole
 from repro.errors import RequestError
@@ -52,20 +52,12 @@ class Options:
 
 def main() -> None:
     """The program."""
-    # Two neighbours that spin while they wait for each other's cores are many times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    arguments = sys.argv[1:]
-    if {"-h", "--help"} & set(arguments):
-        show(str(__doc__).strip())
-        sys.exit(0)
-    sys.exit(plan(arguments))
+    sys.exit(way_in(__doc__, plan))
 
 
 def plan(arguments: list[str]) -> int:
     """Print the plan of a command line; the exit status, 0 or 2."""
-    from repro.cli.refusals import guarded
-
-    return guarded(lambda: _plan(arguments))
+    return status_of(lambda: _plan(arguments), "interrupted")
 
 
 def _plan(arguments: list[str]) -> int:

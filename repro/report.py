@@ -20,30 +20,18 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from repro.cli.way_in import way_in
 from repro.config.words import read, show, truth
-from repro.errors import RequestError, RunError
-from repro.process.interruption import STATUS, Interrupted, interruptible
 
 DEFAULTS = {"runs": "runs", "out": "reports/latest", "fuse": "", "archive": "false"}
 
 
 def main() -> None:
     """The program."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        show(str(__doc__).strip())
-        sys.exit(0)
-    try:
-        with interruptible():
-            _report(sys.argv[1:])
-    except (RequestError, RunError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    except (Interrupted, KeyboardInterrupt):
-        print("interrupted; the same command writes the report", file=sys.stderr)
-        sys.exit(STATUS)
+    sys.exit(way_in(__doc__, _report, "interrupted; the same command writes the report"))
 
 
-def _report(arguments: list[str]) -> None:
+def _report(arguments: list[str]) -> int:
     options = read(arguments, DEFAULTS)
     archive = truth("archive", options["archive"])
     from repro.analysis.write import write
@@ -51,6 +39,7 @@ def _report(arguments: list[str]) -> None:
     fuse = [members for members in options["fuse"].split(",") if members]
     stores = [Path(folder) for folder in options["runs"].split(",")]
     show(write(stores, Path(options["out"]), fuse, archive))
+    return 0
 
 
 if __name__ == "__main__":

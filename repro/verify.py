@@ -23,9 +23,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from repro.cli.way_in import way_in
 from repro.config.words import read, show, whole
 from repro.errors import RunError
-from repro.release.command import MOST, required, way_in
+from repro.release.command import MOST, required
 
 DEFAULTS = {"run": "", "images": "200", "seed": "0", "data.root": "", "device": "auto"}
 

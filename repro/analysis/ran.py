@@ -13,17 +13,24 @@ from repro.store.runs import Run
 
 
 def what_ran(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row for each run: how it ended, how long it took, where it lies."""
+    """A row for each run: how it ended, how long it took.
+
+    The training error is that of the last epoch's crops, as they were met, with dropout.
+    """
     rows = []
     for run in runs:
         result = run.result
-        speed, error = result["images_per_second"], result["validation_error"]
+        speed = result["images_per_second"]
+        # Older runs do not have the training error in their result.
+        errors = [result.get("train_error"), result["validation_error"]]
+        training, validation = ("-" if one is None else f"{one:.1f}" for one in errors)
         rows.append(
             {
                 "run": run.name,
                 "outcome": result["outcome"],
                 "epochs": str(result["epochs"]),
-                "validation error (%)": "-" if error is None else f"{error:.1f}",
+                "training error (%)": training,
+                "validation error (%)": validation,
                 "time (s)": f"{result['seconds']:.0f}",
                 "images/s": "-" if speed is None else f"{speed:.0f}",
             }
