@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import torch
 from tqdm import tqdm
 
 from repro.arch.layers import rounding_down
@@ -30,8 +31,9 @@ class Varied:
         stage = self.stage
         self.test = stage.source.test.first(stage.request.config.preprocessing_images)
         self.images = Images.of(self.test.ids, self.test.labels).short
-        # The same weights in a net of other poolings.
-        self.down = stage.placed(VGG(rounding_down(self.net.spec), 0.0)).eval()
+        # The same weights in a net of other poolings, not copied.
+        with torch.device("meta"):
+            self.down = VGG(rounding_down(self.net.spec), 0.0).eval()
         self.down.load_state_dict(self.net.state_dict(), assign=True)
 
     def finish(self) -> None:
