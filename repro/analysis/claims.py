@@ -23,6 +23,8 @@ from repro.analysis.verdicts import (
     Answer,
     Rule,
 )
+from repro.config.choices import names
+from repro.errors import RequestError
 from repro.paper import published
 
 __all__ = ["COLUMNS", "CONTRADICTED", "REPRODUCED", "UNDECIDED", "UNTESTABLE", "Claim"]
@@ -90,11 +92,21 @@ class Claim:
 def claims() -> tuple[Claim, ...]:
     """The claims, the primary ones first, as `repro/paper/claims.yaml` words them."""
     path = Path(published.__file__).with_name("claims.yaml")
-    rows: list[dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return tuple(_claim(row) for row in rows)
+    return tuple(map(read_claim, yaml.safe_load(path.read_text(encoding="utf-8"))))
 
 
-def _claim(row: dict[str, Any]) -> Claim:
+def read_claim(row: dict[str, Any]) -> Claim:
+    """A claim by its row.
+
+    Raises:
+        RequestError: its kind or its experiment is none that there is.
+    """
+    for key, known in (("kind", FINDERS), ("experiment", names("experiments"))):
+        if (word := row.get(key)) not in known:
+            raise RequestError(
+                f"claims.yaml, {row.get('claim')}: {key}={word} is not known: choose from "
+                f"{', '.join(known)}"
+            )
     words = {key: value for key, value in row.items() if key not in (*CONTRAST, "each")}
     shared = {key: row[key] for key in CONTRAST if key in row}
     each = [shared | own for own in row.get("each", [{}])]

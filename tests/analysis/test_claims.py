@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from repro.analysis.claims import COLUMNS, claims, judge
+from repro.analysis.claims import COLUMNS, claims, judge, read_claim
 from repro.analysis.settings import by_setting
 from repro.config.choices import CONF
+from repro.errors import RequestError
 from repro.paper import published
 from repro.store.runs import finished
 from tests.analysis.conftest import LARGE, MakeRun, judged
@@ -79,6 +80,16 @@ def test_the_primary_claims_open_the_list_and_are_about_what_they_are() -> None:
     names = [re.match("mismatch|jitter-widens", claim.claim) is not None for claim in claims()]
     assert [claim.premise for claim in claims()] == names
     assert all(claim.family for claim in claims())
+
+
+@pytest.mark.parametrize(("key", "value"), [("kind", "worse"), ("experiment", "nowhere")])
+def test_a_row_that_names_what_there_is_not_is_refused(key: str, value: str) -> None:
+    row = {"claim": "mine", "text": "B errs less.", "section": "4.1", "family": "depth"}
+    row |= {"experiment": "depth", "kind": "better", "pairs": [["B-S256", "A-S256"]]}
+    row["tests"] = "single_scale"
+    assert read_claim(row).claim == "mine"
+    with pytest.raises(RequestError, match=rf"claims.yaml, mine: {key}={value} is not known: "):
+        read_claim(row | {key: value})
 
 
 def test_the_columns_are_the_contract(tmp_path: Path, make_run: MakeRun) -> None:
