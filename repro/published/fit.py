@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from repro.arch import layers as spec
 from repro.errors import RequestError
 from repro.nets.vgg import VGG
+from repro.published import operations
 from repro.published.found import Found, Layer
 
 
@@ -17,13 +18,16 @@ def tensors(found: Found, net: spec.Net) -> dict[str, Tensor]:
     """The state dict of `repro.nets.vgg.VGG` for a net, float32, of a file's layers.
 
     Raises:
-        RequestError: another number of layers, another shape, a number that is not finite.
+        RequestError: another number of layers, other operations between them where the file tells,
+            another shape, a number that is not finite.
     """
     if len(found.layers) != net.weight_layers:
         raise RequestError(
             f"it has {len(found.layers)} weight layers: expected {net.weight_layers}, as in "
             f"arch={net.name}"
         )
+    if found.operations is not None:
+        operations.check(found.operations, net)
     result: dict[str, Tensor] = {}
     for (name, norm), wanted, layer in zip(_names(net), net.weighted, found.layers, strict=True):
         result[f"{name}.weight"] = _weight(layer, wanted, net)
