@@ -50,6 +50,9 @@ class Found:
     """What input the net wants; None: nothing in the file tells."""
     classes: tuple[str, ...] | None = None
     """Names of the classes in the order of the scores; None: the file has none."""
+    operations: tuple[str, ...] | None = None
+    """All operations in order, in the words of `repro.published.operations`; None: the file does
+    not tell."""
 
 
 def tensor(array: NDArray[Any]) -> Tensor:

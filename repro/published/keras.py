@@ -10,11 +10,14 @@ external storage are refused, wherever in the file they stand.
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +29,11 @@ COUNTED = re.compile(r"(conv2d|dense)(?:_(\d+))?")
 DEEPEST = 8
 """Groups within groups."""
 MOST = 10_000
-"""Entries of a file."""
+"""Entries of a file, each counted as often as it is linked."""
+MOST_NAMES = 200
+"""Of layers, or of a layer's weights."""
+MOST_CHARACTERS = 2**28
+"""Of the names in an attribute. They stand elsewhere in the file, and all may be the same."""
 
 
 def read(path: Path) -> Found:
@@ -38,12 +45,13 @@ def read(path: Path) -> Found:
     """
     h5py = library("h5py", "h5py", "keras")
     with h5py.File(path, "r") as file:
-        datasets = dict(_plain(h5py, file))
+        datasets = dict(_plain(h5py, file, itertools.count()))
         root = file.get("model_weights", file)
         if "layer_names" in root.attrs:
-            if _text(root.attrs.get("backend", "")) == "theano":
+            longest = path.stat().st_size - _in_datasets(datasets)
+            if _names(root, "backend", longest) == ["theano"]:
                 raise RequestError(TH_KERNELS)
-            named = list(_by_name(root))
+            named = list(_by_name(root, longest))
         else:
             named = list(_by_counter(datasets))
         if sum(part.nbytes for _, parts in named for part in parts) > path.stat().st_size:
@@ -58,22 +66,28 @@ TH_KERNELS = (
 )
 
 
-def _plain(h5py: Any, group: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
+def _plain(
+    h5py: Any, group: Any, counted: Iterator[int], depth: int = 0
+) -> Iterator[tuple[str, Any]]:
     """Every data set of a file by its path; nothing is read yet.
 
     Raises:
         RequestError: something in the file points elsewhere, or its data is not plain.
     """
+    more = RequestError("it has more groups or entries than any net")
     if depth > DEEPEST or len(group) > MOST:
-        raise RequestError("it has more groups or entries than any net")
+        raise more
     for name in group:
+        # Groups that hold one another are large without end.
+        if next(counted) >= MOST:
+            raise more
         link = group.get(name, getlink=True)
         where = f"{group.name.rstrip('/')}/{name}"
         if not isinstance(link, h5py.HardLink):
             raise RequestError(f"its {where} is a link ({type(link).__name__}): links are not read")
         entry = group[name]
         if isinstance(entry, h5py.Group):
-            yield from _plain(h5py, entry, depth + 1)
+            yield from _plain(h5py, entry, counted, depth + 1)
         elif isinstance(entry, h5py.Dataset):
             _check_plain(h5py, entry, where)
             yield where.lstrip("/"), entry
@@ -89,10 +103,17 @@ def _check_plain(h5py: Any, dataset: Any, where: str) -> None:
         raise RequestError(f"its {where} is stored in chunks or compressed: save it without")
 
 
-def _by_name(root: Any) -> Iterator[tuple[str, list[Any]]]:
-    for name in _texts(root.attrs["layer_names"]):
+def _in_datasets(datasets: dict[str, Any]) -> int:
+    """Bytes of a file that are data."""
+    return sum(
+        {data.id.get_offset(): data.id.get_storage_size() for data in datasets.values()}.values()
+    )
+
+
+def _by_name(root: Any, longest: int) -> Iterator[tuple[str, list[Any]]]:
+    for name in _names(root, "layer_names", longest):
         group = root[name]
-        parts = [group[part] for part in _texts(group.attrs["weight_names"])]
+        parts = [group[part] for part in _names(group, "weight_names", longest)]
         if parts:
             yield name, parts
 
@@ -134,14 +155,31 @@ def _layer(name: str, parts: list[Any]) -> Layer:
 
 
 def _values(dataset: Any, name: str) -> Tensor:
+    if dataset.dtype.kind != "f":
+        raise RequestError(f"its layer {name} is of type {dataset.dtype}: expected floating-point")
     if dataset.id.get_storage_size() != dataset.nbytes:
         raise RequestError(f"its layer {name} has no data for all of its {dataset.shape}")
     array = dataset[()]
     return tensor(array) if array.size else torch.empty(array.shape)
 
 
-def _texts(values: Any) -> list[str]:
-    return [_text(value) for value in values]
+def _names(holder: Any, attribute: str, longest: int) -> list[str]:
+    """The texts of an attribute, if it is there.
+
+    Args:
+        holder: of the attribute.
+        attribute: its name.
+        longest: how long a text can be.
+
+    Raises:
+        RequestError: they are many, or could be of any length.
+    """
+    if attribute not in holder.attrs:
+        return []
+    count = math.prod(holder.attrs.get_id(attribute).shape)
+    if count > MOST_NAMES or count * longest > MOST_CHARACTERS:
+        raise RequestError(f"its {attribute} are more than those of any net, or longer")
+    return [_text(value) for value in np.ravel(holder.attrs[attribute])]
 
 
 def _text(value: Any) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from repro.errors import RequestError
 from repro.published.convention import Convention
 from repro.published.found import Found, Layer, tensor
-from repro.published.matlab import Array, parsed
+from repro.published.matlab import Array, limit, parsed
 
 HEADER = 128
 """Bytes before a MATLAB 5 file's first element."""
@@ -34,8 +34,10 @@ def read(path: Path) -> Found:
         Exception: scipy's own, where the file is damaged.
     """
     _check_expansion(path)
+    more = EXPANSION * path.stat().st_size + 2**30
+    context = get_context("spawn")
     try:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(1, context, initializer=limit, initargs=(more,)) as pool:
             weights, mean, classes = pool.submit(parsed, path).result()
     except BrokenProcessPool:
         raise RequestError("it is damaged: scipy's reader breaks down over it") from None

@@ -45,7 +45,7 @@ MAGIC: dict[bytes, Callable[[Path], Found]] = {
     b"\xa2\x06": caffe.read,
 }
 LONGEST = 300
-"""Characters of a library's own words."""
+"""Characters of a library's own words, or of the names in a file."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def read(path: Path, net: Net, convention: str | None = None) -> PublishedWeight
         assert wanted is not None
         tensors = fit.tensors(found, net)
     except RequestError as error:
-        raise RequestError(flat(f"weights={path}: {error}")) from None
+        # Names in a file may be of any length.
+        raise RequestError(flat(f"weights={path}: {_shortened(str(error))}")) from None
     names = tuple(layer.name for layer in found.layers)
     return PublishedWeights(tensors, wanted, found.classes, found.format, names)
 
@@ -130,8 +131,11 @@ def _found(path: Path, reader: Callable[[Path], Found]) -> Found:
         raise
     except Exception as error:
         # Whatever a library makes of a damaged or a hostile file.
-        words = one_line(error)[:LONGEST]
-        raise RequestError(f"it is damaged, or no file of its format: {words}") from None
+        raise RequestError(f"it is damaged, or no file of its format: {one_line(error)}") from None
+
+
+def _shortened(words: str) -> str:
+    return words if len(words) <= LONGEST else f"{words[: LONGEST - 60]} ... {words[-55:]}"
 
 
 def _check_input(convention: Convention | None, net: Net) -> None:

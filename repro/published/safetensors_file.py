@@ -13,6 +13,11 @@ from repro.published.convention import METADATA, Convention
 from repro.published.found import Found
 from repro.store.runs import read_config, read_result
 
+LONGEST = 2**22
+"""Bytes of a header: a hundred for each tensor, and the names of classes."""
+MOST = 10_000
+"""Tensors of a file."""
+
 
 def read(path: Path) -> Found:
     """The layers that the tensors' names tell.
@@ -21,12 +26,19 @@ def read(path: Path) -> Found:
     folder it lies. timm's names tell timm's; torchvision's are ours too and tell nothing.
 
     Raises:
-        RequestError: the names are of no net like these, or the metadata are no convention.
+        RequestError: the names are of no net like these, or too many, or the metadata are no
+            convention.
         Exception: safetensors' own, where the file is damaged.
     """
+    with path.open("rb") as header:
+        length = int.from_bytes(header.read(8), "little")
+    if length > LONGEST:
+        raise RequestError(f"its header has {length:,} bytes: expected at most {LONGEST:,}")
     with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-        found = state_dict.layers({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        metadata, names = file.metadata() or {}, list(file.keys())
+        if len(names) > MOST:
+            raise RequestError(f"it has {len(names):,} tensors: expected at most {MOST:,}")
+        found = state_dict.layers({name: file.get_tensor(name) for name in names})
     if METADATA in metadata:
         try:
             return replace(

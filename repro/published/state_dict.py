@@ -98,7 +98,8 @@ def _weighted(
     fits = weight is not None and (weight.dim() == dim if dim else weight.dim() in (2, 4))
     if not fits or not set(part) <= {"weight", "bias"}:
         raise RequestError(
-            f"its layer {name} has {', '.join(part) or 'no tensors'}: expected a weight"
+            f"its layer {name} has {', '.join(part) or 'no tensors'}: expected a weight of "
+            f"{dim or '2 or 4'} axes, and maybe a bias"
         )
     assert weight is not None
     return Layer(name, weight, bias, norm)

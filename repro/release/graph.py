@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from repro.errors import RequestError, RunError, one_line
 from repro.nets.dense import Dense
+from repro.nets.normalisation import LocalResponseNorm
 from repro.nets.vgg import VGG
 from repro.published.convention import Convention
 
@@ -53,6 +55,26 @@ class Whole(nn.Module):
         return score_map.mean(dim=(2, 3)).softmax(dim=1), score_map
 
 
+class Normalised(nn.LocalResponseNorm):
+    """Local response normalisation as the one operation that ONNX has for it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        normalised: Tensor = _Normalised.apply(input, self.size, self.alpha, self.beta, self.k)
+        return normalised
+
+
+class _Normalised(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
+        return functional.local_response_norm(maps, size, alpha, beta, k)
+
+    @staticmethod
+    def symbolic(g: Any, maps: Any, size: int, alpha: float, beta: float, k: float) -> Any:
+        made = g.op("LRN", maps, size_i=size, alpha_f=alpha, beta_f=beta, bias_f=k)
+        return made.setType(maps.type())
+
+
 def check_installed() -> None:
     """Refuse to go on without the packages that ONNX needs.
 
@@ -82,7 +104,7 @@ def graph(net: VGG, wanted: Convention, says: Mapping[str, object]) -> tuple[byt
     """
     import onnx
 
-    whole = Whole(net, wanted).eval()
+    whole = Whole(_plain(net), wanted).eval()
     with (
         tempfile.TemporaryDirectory() as folder,
         warnings.catch_warnings(),
@@ -96,6 +118,8 @@ def graph(net: VGG, wanted: Convention, says: Mapping[str, object]) -> tuple[byt
             (_images(net, 2, (0, 0)),),
             file,
             dynamo=False,
+            # Otherwise batch normalisation goes into the convolutions, and the file is another net.
+            training=torch.onnx.TrainingMode.PRESERVE,
             opset_version=OPSET,
             input_names=["images"],
             output_names=["posteriors", "score_map"],
@@ -108,6 +132,17 @@ def graph(net: VGG, wanted: Convention, says: Mapping[str, object]) -> tuple[byt
     )  # fmt: skip
     content = model.SerializeToString()
     return content, _checked(content, whole, net)
+
+
+def _plain(net: VGG) -> VGG:
+    """The same net with layers that ONNX has operations for; it shares the weights."""
+    with torch.device("meta"):
+        plain = VGG(net.spec, 0)
+    plain.load_state_dict(net.state_dict(), assign=True)
+    for place, part in enumerate(plain.features):
+        if isinstance(part, LocalResponseNorm):
+            plain.features[place] = Normalised(part.size, part.alpha, part.beta, part.k)
+    return plain
 
 
 def _checked(content: bytes, whole: Whole, net: VGG) -> float:

@@ -98,6 +98,21 @@ def test_posteriors_are_those_of_torchvisions_net(
     assert view["posteriors"].std(axis=0).max() > 0.1, "images differ"
 
 
+def test_its_onnx_file_is_the_same_net_with_the_same_input(
+    tested: Path, photos: Path, tmp_path: Path, way_in: Command
+) -> None:
+    pytest.importorskip("onnxruntime")
+    out, runs = tmp_path / "d.onnx", tmp_path / "runs"
+    status, _, error = way_in(repro.export, f"run={tested}", "format=onnx", f"out={out}")
+    assert (status, error) == (0, "")
+    assert command(words(photos, out, runs, "test=[centre]")) == 0
+    found, expected = (
+        np.load(folder / "views" / "centre-Q384.npz") for folder in (only(runs), tested)
+    )
+    assert list(found["ids"]) == list(expected["ids"])
+    np.testing.assert_allclose(found["posteriors"], expected["posteriors"], atol=1e-6)
+
+
 def test_the_run_is_named_after_the_file_and_not_after_a_recipe(
     tested: Path, photos: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -141,6 +141,52 @@ def write_caffe(net: nn.Module, path: Path, *, older: bool = True) -> None:
     path.write_bytes(out)
 
 
+# Message -> field -> (number, type, whether there are several), as in Caffe's caffe.proto.
+CAFFE: dict[str, dict[str, tuple[int, str, bool]]] = {
+    "BlobShape": {"dim": (1, "INT64", True)},
+    "BlobProto": {"data": (5, "FLOAT", True), "shape": (7, "BlobShape", False)},
+    "LayerParameter": {
+        "name": (1, "STRING", False),
+        "type": (2, "STRING", False),
+        "loss_weight": (5, "FLOAT", True),
+        "blobs": (7, "BlobProto", True),
+    },
+    "NetParameter": {"name": (1, "STRING", False), "layer": (100, "LayerParameter", True)},
+}
+
+
+def caffe_message(net: nn.Module) -> Any:
+    """The net as protobuf's own library has it."""
+    descriptions = pytest.importorskip("google.protobuf.descriptor_pb2")
+    from google.protobuf import descriptor_pool, message_factory
+
+    kinds = descriptions.FieldDescriptorProto
+    file = descriptions.FileDescriptorProto(name="caffe.proto", package="caffe", syntax="proto2")
+    for name, fields in CAFFE.items():
+        message = file.message_type.add(name=name)
+        for field_name, (number, kind, several) in fields.items():
+            label = kinds.LABEL_REPEATED if several else kinds.LABEL_OPTIONAL
+            added = message.field.add(name=field_name, number=number, label=label)
+            if kind in CAFFE:
+                added.type, added.type_name = kinds.TYPE_MESSAGE, f".caffe.{kind}"
+            else:
+                added.type = getattr(kinds, f"TYPE_{kind}")
+            if field_name in ("data", "dim"):
+                added.options.packed = True
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    made = message_factory.GetMessageClass(pool.FindMessageTypeByName("caffe.NetParameter"))()
+    made.name = "VGG"
+    for place, part in enumerate(weighted(net)):
+        kind = "Convolution" if isinstance(part, nn.Conv2d) else "InnerProduct"
+        layer = made.layer.add(name=f"layer{place}", type=kind, loss_weight=[0.5, 1.5])
+        for values in (part.weight, part.bias):
+            written = layer.blobs.add(data=values.detach().flatten().tolist())
+            written.shape.dim.extend(values.shape)
+        made.layer.add(name=f"relu{place}", type="ReLU")
+    return made
+
+
 def write_matconvnet(
     net: nn.Module, path: Path, *, older: bool = False, compressed: bool = True
 ) -> None:

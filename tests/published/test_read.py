@@ -60,7 +60,6 @@ def test_jcjohnsons_names_tell_caffes_input(tmp_path: Path) -> None:
 @pytest.mark.parametrize("older", [True, False])
 @pytest.mark.parametrize("letter", ["D", "E"])
 def test_caffe(letter: str, older: bool, tmp_path: Path) -> None:
-    pytest.importorskip("google.protobuf")
     theirs, net = files.torchvisions(letter), files.spec(letter)
     files.write_caffe(theirs, tmp_path / "x.caffemodel", older=older)
     found, images = read(tmp_path / "x.caffemodel", net), files.photographs()
@@ -68,6 +67,15 @@ def test_caffe(letter: str, older: bool, tmp_path: Path) -> None:
         expected = theirs(files.caffe_input(images))
     assert files.same(files.scores(found, net, images), expected)
     assert found.layers[0] == "layer0"
+
+
+def test_caffe_as_protobuf_writes_it(tmp_path: Path) -> None:
+    theirs, net = files.torchvisions("A"), files.spec("A")
+    (tmp_path / "x").write_bytes(files.caffe_message(theirs).SerializeToString())
+    found = read(tmp_path / "x", net)
+    assert found.layers[-1] == "layer10"
+    for name, values in theirs.state_dict().items():
+        assert torch.equal(found.tensors[name], values)
 
 
 @pytest.mark.parametrize("older", [True, False])
