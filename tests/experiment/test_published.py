@@ -21,6 +21,7 @@ from repro.data.rescale import rescale
 from repro.experiment import finish
 from repro.process.interruption import Interrupted, Stop
 from repro.published.read import read
+from tests.analysis.test_golden import texts
 from tests.published import conftest as files
 from tests.release.conftest import Command, photograph, stored, way_in
 
@@ -244,8 +245,22 @@ def test_permuted_classes_are_named(
     runs = tmp_path / "runs"
     assert command(words(tmp_path / "photos", file, runs, "test=[centre]")) == 0
     assert "(permuted classes: " in capsys.readouterr().out
-    write([runs], tmp_path / "report")
-    assert "permuted classes: " in (tmp_path / "report/comparison.md").read_text()
+    # An archive has no posteriors; it is made into a report, and archived again.
+    archived, again, last = (tmp_path / name for name in ("archived", "again", "last"))
+    write([runs], archived, archive=True)
+    assert not list(archived.rglob("views"))
+    write([archived], again, archive=True)
+    write([again], last)
+    pages = {
+        report: (report / "comparison.html").read_bytes() for report in (archived, again, last)
+    }
+    assert len(set(pages.values())) == 1
+    assert texts(archived) == texts(again) == texts(last)
+    assert texts(last)["comparison.md"].count("permuted classes: ") == 1
+    write([tested.parent], tmp_path / "usual", archive=True)
+    assert "permuted classes" not in texts(tmp_path / "usual")["comparison.md"]
+    (kept,) = (tmp_path / "usual/runs/ranks").glob("*.npz")
+    assert "permuted" not in np.load(kept)
 
 
 def test_the_report_has_a_section_of_its_own(
