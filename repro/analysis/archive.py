@@ -7,7 +7,7 @@ from pathlib import Path
 
 from repro.analysis import preprocessing
 from repro.analysis.measured import Measured, kept, seconds
-from repro.analysis.published_nets import Family
+from repro.analysis.published_nets import Family, looks_permuted
 from repro.analysis.settings import Comparison
 from repro.errors import RequestError
 from repro.protocol.protocols import PROTOCOLS, View, views
@@ -71,7 +71,9 @@ def _keep(identities: Sequence[str], found: Sequence[Measured], folder: Path) ->
         raise RequestError(f"{runs[0].folder}: ranks and the list of their images differ in number")
     measured = {f"{one.protocol}@{one.q}": one.ranks for one in found}
     seconds = _seconds(runs[0]) if len(runs) == 1 else {}
-    ranks.write(folder, identities, Kept(classes, images.short, measured, seconds), images)
+    permuted = len(runs) == 1 and runs[0].published is not None and looks_permuted(runs[0])
+    what = Kept(classes, images.short, measured, seconds, permuted)
+    ranks.write(folder, identities, what, images)
 
 
 def _views(run: Run) -> Iterable[View]:

@@ -250,14 +250,14 @@ def in_order(parts: Sequence[Part]) -> list[Part]:
 
 def markdown(
     parts: Sequence[Part],
-    published: tuple[Sequence[Family], Sequence[str]],
+    published: Sequence[Family],
     unfinished: list[tuple[str, str]],
 ) -> tuple[str, str]:
     """`comparison.md` and `appendix.md`.
 
     Args:
         parts: the settings of the nets that were trained here.
-        published: the nets that others trained, and what is odd about them, a line each.
+        published: the nets that others trained.
         unfinished: names of runs, each with why it is not finished.
     """
     loader = PackageLoader("repro.analysis", "templates")
@@ -268,7 +268,7 @@ def markdown(
         "parts": [part.context() for part in parts],
         "scale_model": any(not _is_the_papers(part) for part in parts),
         "data_words": ", ".join(dict.fromkeys(_data_words(part) for part in parts)),
-        "published": _published(*published) if published[0] else None,
+        "published": _published(published) if published else None,
         "unfinished": unfinished,
     }
     pages = (
@@ -278,7 +278,7 @@ def markdown(
     return page, appendix
 
 
-def _published(families: Sequence[Family], warnings: Sequence[str]) -> dict[str, Any]:
+def _published(families: Sequence[Family]) -> dict[str, Any]:
     ways = published_nets.by_other_ways(families)
     return {
         "ways": table_markdown(preprocessing.table(ways)) if ways else "",
@@ -286,7 +286,7 @@ def _published(families: Sequence[Family], warnings: Sequence[str]) -> dict[str,
         "ways_figure": figure_markdown(preprocessing.figure(ways)),
         "table": table_markdown(published_nets.table(families)),
         "theirs": table_markdown(published_nets.theirs(families)),
-        "warnings": warnings,
+        "warnings": published_nets.warnings(families),
         "commands": [line for family in families for line in family.made()],
     }
 

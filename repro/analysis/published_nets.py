@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from repro.analysis.measured import Measured, fuse, measure, members, net_label
+from repro.analysis.measured import Measured, fuse, kept, measure, members, net_label
 from repro.analysis.preprocessing import KEYS, Tried, tried
 from repro.analysis.replications import replications
 from repro.analysis.settings import Setting, command, setting
@@ -106,13 +106,14 @@ def warnings(families: Sequence[Family]) -> list[str]:
 
 
 def looks_permuted(run: Run) -> bool:
-    """Whether a stored view says so (see `repro.store.permuted`)."""
+    """Whether a stored view says so, else what was kept of it (see `repro.store.permuted`)."""
     for protocol in ONE_NUMBER:
         wanted = views(protocol, run.config.scale, run.config.data.mirror)
         with suppress(RequestError):
             if (found := stored.mean_of(run.folder, wanted, run.tested)) is not None:
                 return permuted.looks_permuted(found.posteriors, found.labels)
-    return False
+    own = kept([run], run.folder.parent)
+    return own is not None and own.permuted
 
 
 def _row(one: Measured) -> dict[str, str]:

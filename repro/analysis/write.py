@@ -62,15 +62,13 @@ def write(
         comparisons, others = _parted(admitted(stores), fuse)
         _check_fuse(fuse, comparisons)
         unfinished = [] if archive else _unfinished(stores)
-        # By views, which an archive does not have.
-        notes = published_nets.warnings(others)
         try:
             if archive:
                 keep([*comparisons, *others], beside / RUNS)
                 # They were admitted by their views; what was just written needs no second look.
                 comparisons, others = _parted(store.finished(beside / RUNS), fuse)
             parts = _parts(comparisons)
-            _write_all(comparisons, parts, (others, notes), unfinished, beside)
+            _write_all(comparisons, parts, others, unfinished, beside)
             _put(beside, out)
         except OSError as error:
             raise RunError(f"cannot write {out}: {error.strerror}") from error
@@ -170,11 +168,10 @@ def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
 def _write_all(
     comparisons: Sequence[Comparison],
     parts: Sequence[Part],
-    published: tuple[Sequence[Family], Sequence[str]],
+    others: Sequence[Family],
     unfinished: list[tuple[str, str]],
     folder: Path,
 ) -> None:
-    others, _ = published
     every: list[Comparison | Family] = [*comparisons, *others]
     numbers = [row for one in every for row in (*one.measured, *one.fused)]
     results(numbers).to_csv(folder / "results.csv", index=False)
@@ -185,7 +182,7 @@ def _write_all(
         (folder / "tables").mkdir(exist_ok=True)
         _write_table(published_nets.table(others), folder / "tables" / "published-nets")
         _write_ways(published_nets.by_other_ways(others), folder)
-    page, appendix = markdown(parts, published, unfinished)
+    page, appendix = markdown(parts, others, unfinished)
     (folder / "comparison.md").write_text(page, encoding="utf-8")
     (folder / APPENDIX).write_text(appendix, encoding="utf-8")
     (folder / "comparison.html").write_text(html(page, appendix, folder), encoding="utf-8")

@@ -1,10 +1,11 @@
-"""What training holds in memory at once, from the layer list: an estimate, nothing is allocated.
+"""What a net holds in memory at once, from the layer list: an estimate, nothing is allocated.
 
-What is kept for the backward pass, of each image of the batch: the input; what each convolution
-puts out once it is rectified (in place, so it is kept once; with batch normalisation what went
-into that too); four maps inside local response normalisation; what each pooling puts out, with
-the place of each maximum in 8 bytes; of each hidden FC layer what it puts out, the dropout's mask
-and the product of both; the soft-max. Left out: what libraries use while they compute a layer.
+In training, what is kept for the backward pass, of each image of the batch: the input; what each
+convolution puts out once it is rectified (in place, so it is kept once; with batch normalisation
+what went into that too); four maps inside local response normalisation; what each pooling puts
+out, with the place of each maximum in 8 bytes; of each hidden FC layer what it puts out, the
+dropout's mask and the product of both; the soft-max. Left out: what libraries use while they
+compute a layer.
 """
 
 from __future__ import annotations
@@ -86,6 +87,18 @@ def largest_micro_batch(
     one = training(net, recipe, precision, finetune, micro_batch=1)
     free = (1 - LEFT) * size - one.state
     return max(0, min(recipe.batch, int(free // one.activations)))
+
+
+def largest_map(net: Net) -> int:
+    """How many numbers the largest map of one image of the crop's size has."""
+    side, channels, largest = net.crop, net.channels, net.channels * net.crop**2
+    for layer in net.layers:
+        side = output_side(layer, side)
+        if isinstance(layer, Conv):
+            channels = layer.out_channels
+        if not isinstance(layer, Linear):
+            largest = max(largest, channels * side**2)
+    return largest
 
 
 def _fc_parameters(net: Net) -> int:

@@ -35,7 +35,7 @@ from repro.cli.options import Options
 from repro.cli.refusals import said
 from repro.config import files
 from repro.config.choices import CONF
-from repro.config.schema import Config
+from repro.config.schema import Config, typed
 from repro.errors import RequestError, one_line
 
 SCALARS = {key for key, kind in get_type_hints(Config).items() if not is_dataclass(kind)}
@@ -168,6 +168,21 @@ class Sweep:
     def _choices(self, group: str) -> list[str]:
         with _hydra() as loader:
             return loader.get_group_options(group, overrides=list(self._hydra))
+
+
+def one(words: Sequence[str]) -> Config:
+    """The configuration of one run, as `repro.run` takes the same words.
+
+    Raises:
+        RequestError: it cannot be composed, or the words are of several runs.
+    """
+    for override in overrides.parse(words):
+        if override.is_sweep_override():
+            raise RequestError(f"{override.input_line} are several values: expected one")
+    try:
+        return typed(_without_hydra(Sweep(Options(tuple(words))).config))
+    except OmegaConfBaseException as error:
+        raise RequestError(said(error, words)) from None
 
 
 def shown(options: Options) -> str:

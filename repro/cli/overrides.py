@@ -49,6 +49,11 @@ def of_published(parsed: Sequence[Override]) -> list[Override]:
     return [_parsed(word) for word, keys in meant if not named.keys() & keys]
 
 
+def text(key: str, value: str) -> str:
+    """The word KEY=VALUE whose value is taken as it is, whatever characters it has."""
+    return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
+
+
 def _parsed(word: str) -> Override:
     key, equals, value = word.partition("=")
     if value.startswith("~"):
@@ -63,7 +68,7 @@ def _parsed(word: str) -> Override:
             if not key or not equals or GRAMMAR & set(value):
                 raise
             # Of letters that the grammar does not know, as in a path.
-            return parser.parse_override(f"{key}={QuotedString(value, Quote.single).with_quotes()}")
+            return parser.parse_override(text(key, value))
     except HydraException:
         example = "as in arch=D or recipe.epochs=12"
         if GRAMMAR & set(value):

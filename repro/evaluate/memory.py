@@ -1,4 +1,4 @@
-"""Batches that turn out too large for the device's memory are judged in halves."""
+"""Batches that fit the memory: small ones on a CPU, and halves of what turns out too large."""
 
 from __future__ import annotations
 
@@ -7,8 +7,27 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from repro.arch.memory import largest_map
 from repro.errors import RunError
+from repro.nets.vgg import VGG
 from repro.process.device import is_out_of_memory
+
+LARGEST_MAP = 2**28
+"""Bytes, at most, of a batch's largest map on a CPU, which is as fast with few images at once."""
+
+
+def at_once(net: VGG, most: int) -> int:
+    """How many images of the crop's size are judged at once: on a CPU fewer of a large net.
+
+    Args:
+        net: on its device.
+        most: more than so many never.
+    """
+    weight = next(net.parameters())
+    if weight.device.type != "cpu":
+        return most
+    one = largest_map(net.spec) * weight.element_size()
+    return max(1, min(most, LARGEST_MAP // one))
 
 
 class FitToMemory:

@@ -16,7 +16,7 @@ from repro.arch.cost import receptive_field
 from repro.arch.geometry import score_map_side
 from repro.data.split import Split
 from repro.data.whole import WASTE, centre_crops, whole_images
-from repro.evaluate.memory import FitToMemory
+from repro.evaluate.memory import FitToMemory, at_once
 from repro.nets.dense import Dense, mixes_shapes
 from repro.nets.vgg import VGG
 from repro.process.distributed import ALONE, World
@@ -31,7 +31,8 @@ class EvaluationOptions:
     """How a test is computed: nothing in here but `rescaling` changes its result."""
 
     batch: int = 128
-    """Images of the crop's size at once; of larger images as many as take no more memory."""
+    """Images of the crop's size at once, at most (see `repro.evaluate.memory.at_once`); of larger
+    images as many as take no more memory."""
     workers: int = 0
     """Processes that decode image files."""
     rescaling: Rescaling = OURS
@@ -161,7 +162,8 @@ def compute(
     """
     crop = net.spec.crop
     side = pixels(view.q, crop)
-    judge = JUDGES[view.kind](net, CropScores(net, options.batch, options.say))
+    batch = at_once(net, options.batch)
+    judge = JUDGES[view.kind](net, CropScores(net, batch, options.say))
     posteriors = FitToMemory(lambda images, shapes: judge(prepare(images), shapes), options.say)
     batches: Iterable[tuple[Tensor, Tensor, Tensor | None]]
     if view.kind == "centre":
@@ -169,7 +171,7 @@ def compute(
             split,
             side,
             crop,
-            options.batch,
+            batch,
             mirror=view.mirrored,
             rescaling=options.rescaling,
             workers=options.workers,
@@ -180,7 +182,7 @@ def compute(
         batches = whole_images(
             split,
             side,
-            options.batch * crop**2,
+            batch * crop**2,
             waste=WASTE if view.kind == "dense" and mixes_shapes(net.spec) else 0,
             mirror=view.mirrored,
             rescaling=options.rescaling,

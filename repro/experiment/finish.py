@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from repro.arch.cost import cost
@@ -199,22 +200,25 @@ class Performance(Stage):
             world=self.world,
         )
         outcome = training.run()
-        content = weights(net) if outcome.outcome != "diverged" else None
-        return self._ended(content, **self._trained(outcome, training.chance.error))
+        return self._ended(
+            lambda: weights(net) if outcome.outcome != "diverged" else None,
+            **self._trained(outcome, training.chance.error),
+        )
 
     def _take(self, published: Published) -> dict[str, Any]:
         """Take a net that others trained for one that has ended its training here."""
         say(f"{self.request.name} is not trained: {published.words}")
 
         def content() -> bytes:
-            net = VGG(self.request.net, 0.0)
-            net.load_state_dict(
-                dict(again(published, self.request.config, self.request.net).tensors)
-            )
+            found = again(published, self.request.config, self.request.net)
+            with torch.device("meta"):
+                net = VGG(self.request.net, 0.0)
+            # The file's own memory, not a copy.
+            net.load_state_dict(dict(found.tensors), assign=True)
             return weights(net)
 
         return self._ended(
-            self.world.decided_by_first(content),
+            content,
             outcome=PUBLISHED,
             reason=published.words,
             epochs=0,
@@ -224,14 +228,18 @@ class Performance(Stage):
             images_per_second=None,
         )
 
-    def _ended(self, content: bytes | None, **ended: Any) -> dict[str, Any]:
+    def _ended(self, made: Callable[[], bytes | None], **ended: Any) -> dict[str, Any]:
         """Write the weights and, last, how they came to be."""
-        result = self._result(content, ended)
-        with self.world.all_or_none():
+
+        def written() -> dict[str, Any]:
+            content = made()
+            result = self._result(content, ended)
             if content is not None:
                 self.folder.write(WEIGHTS, content)
             self.folder.write_json(RESULT, result)
-        return result
+            return result
+
+        return self.world.decided_by_first(written)
 
     @cached_property
     def _listed(self) -> str:

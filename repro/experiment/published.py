@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repro.arch.layers import Net
+from repro.arch.layers import Net, at_size
 from repro.config.schema import EAGER, Config, Init, Recipe
 from repro.errors import RequestError, RunError
 from repro.published.convention import Convention
 from repro.published.fetch import located, sha256
-from repro.published.read import PublishedWeights, read
+from repro.published.read import PublishedWeights, read, read_any
 from repro.store.identity import PUBLISHED
 
 
@@ -91,6 +91,22 @@ def examined(config: Config, net: Net) -> Published:
     words = [PUBLISHED, digest[:8], *filter(None, [config.weights_input])]
     config.init.name = "-".join(words)
     return Published(path, digest, found.format, found.convention)
+
+
+def alone(config: Config) -> tuple[Net, Published, PublishedWeights]:
+    """A net with no data set beside it: it has as many classes as its file says.
+
+    Raises:
+        RequestError: as `examined`.
+    """
+    assert config.weights is not None
+    path = located(config.weights, config.progress)
+
+    def of_classes(classes: int) -> Net:
+        return at_size(config.arch, config.size, channels=config.data.channels, classes=classes)
+
+    net, found = read_any(path, of_classes, config.weights_input)
+    return net, Published(path, sha256(path), found.format, found.convention), found
 
 
 def again(published: Published, config: Config, net: Net) -> PublishedWeights:

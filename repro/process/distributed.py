@@ -166,9 +166,20 @@ class World:
     def broadcast_state(self, *parts: nn.Module | optim.Optimizer) -> None:
         """Give `parts` the state that they have in the first process."""
         for part in parts if self.size > 1 else ():
+            if isinstance(part, nn.Module):
+                self._broadcast_weights(part)
+                continue
             state = self._broadcast(_packed(part.state_dict()) if self.is_first else b"")
             if not self.is_first:
                 part.load_state_dict(torch.load(io.BytesIO(state), "cpu", weights_only=True))
+
+    def _broadcast_weights(self, net: nn.Module) -> None:
+        # One after the other: packed as one message they would be held several times.
+        for tensor in net.state_dict().values():
+            whole = tensor.contiguous()
+            with _meeting():
+                distributed.broadcast(whole, 0)
+            tensor.copy_(whole)
 
     @contextmanager
     def run_with_others(self, config: Config) -> Iterator[None]:

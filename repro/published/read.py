@@ -6,7 +6,8 @@ executed, nor is anything read that lies outside of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,8 @@ MAGIC: dict[bytes, Callable[[Path], Found]] = {
 }
 LONGEST = 300
 """Characters of a library's own words, or of the names in a file."""
+USUAL = 1000
+"""Classes by which a file's size is judged before it has said how many it has."""
 
 
 @dataclass(frozen=True)
@@ -79,22 +82,60 @@ def read(path: Path, net: Net, convention: str | None = None) -> PublishedWeight
         RequestError: in one line: no such file, no known format, another net, damaged or hostile
             content, a reader's package is missing.
     """
+    _check_known(convention)
+    with _of(path):
+        return _fitted(_found(path, net), net, convention)
+
+
+def read_any(
+    path: Path, net: Callable[[int], Net], convention: str | None = None
+) -> tuple[Net, PublishedWeights]:
+    """As `read`, with as many classes as the file has; and the net that it is.
+
+    Args:
+        path: the file.
+        net: takes a number of classes to the net that it must be.
+        convention: as for `read`.
+
+    Raises:
+        RequestError: as `read`.
+    """
+    _check_known(convention)
+    with _of(path):
+        found = _found(path, net(USUAL))
+        own = net(_classes(found))
+        return own, _fitted(found, own, convention)
+
+
+def _classes(found: Found) -> int:
+    """As many as the last layer has outputs; what is no layer is refused by its shape later."""
+    shape = found.layers[-1].weight.shape if found.layers else ()
+    return (shape[0] if shape else 0) or USUAL
+
+
+def _check_known(convention: str | None) -> None:
     if convention is not None and convention not in NAMED:
         raise RequestError(
             f"weights_input={convention} is not known: choose from {', '.join(NAMED)}"
         )
+
+
+@contextmanager
+def _of(path: Path) -> Iterator[None]:
     try:
-        reader = _reader(path, net)
-        found = _found(path, reader)
-        wanted = found.convention if convention is None else NAMED[convention]
-        _check_input(wanted, net)
-        _check_classes(found, net)
-        assert wanted is not None
-        tensors = fit.tensors(found, net)
+        yield
     except RequestError as error:
         # Names in a file may be of any length.
         raise RequestError(flat(f"weights={path}: {_shortened(str(error))}")) from None
+
+
+def _fitted(found: Found, net: Net, convention: str | None) -> PublishedWeights:
+    wanted = found.convention if convention is None else NAMED[convention]
+    _check_input(wanted, net)
+    _check_classes(found, net)
+    assert wanted is not None
     names = tuple(layer.name for layer in found.layers)
+    tensors = fit.tensors(found, net)
     return PublishedWeights(tensors, wanted, found.classes, found.format, names)
 
 
@@ -124,7 +165,8 @@ def _reader(path: Path, net: Net) -> Callable[[Path], Found]:
     raise RequestError(f"it is no weight file that is known: expected {KNOWN}")
 
 
-def _found(path: Path, reader: Callable[[Path], Found]) -> Found:
+def _found(path: Path, net: Net) -> Found:
+    reader = _reader(path, net)
     try:
         return reader(path)
     except RequestError:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from repro.config.schema import Config
 from repro.data.images import FileImages, decode
 from repro.data.split import Split
 from repro.errors import RequestError
@@ -14,19 +15,18 @@ from repro.evaluate.views import EvaluationOptions, compute
 from repro.protocol.protocols import ONE_NUMBER, View, views
 from repro.protocol.rescaling import rescaling
 from repro.release.trained import Trained
-from repro.store.runs import Run
 from repro.store.views import Posteriors, mean
 
 
-def views_of(run: Run, protocol: str) -> tuple[View, ...]:
-    """The views whose mean a protocol is for a run.
+def views_of(config: Config, protocol: str) -> tuple[View, ...]:
+    """The views whose mean a protocol is for a net.
 
     Raises:
         RequestError: there is no such protocol, or it has no one mean.
     """
     if protocol not in ONE_NUMBER:
         raise RequestError(f"test={protocol} is not known: choose from {', '.join(ONE_NUMBER)}")
-    return views(protocol, run.config.scale, run.config.data.mirror)
+    return views(protocol, config.scale, config.data.mirror)
 
 
 def check_images(paths: Sequence[Path], channels: int) -> None:
@@ -48,7 +48,7 @@ def posteriors(trained: Trained, paths: Sequence[Path], protocol: str) -> Poster
         RequestError: see `views_of`.
         RunError: an image cannot be decoded, or does not fit into memory.
     """
-    config = trained.run.config
+    config = trained.config
     images = FileImages(paths, config.data.channels)
     # Of one length, so that their order is that of the images.
     ids = tuple(f"{number:09d}" for number in range(len(paths)))
@@ -61,7 +61,7 @@ def posteriors(trained: Trained, paths: Sequence[Path], protocol: str) -> Poster
             trained.prepare,
             EvaluationOptions(batch=config.test_batch, rescaling=rescaling(config.recipe.resize)),
         )
-        for view in views_of(trained.run, protocol)
+        for view in views_of(config, protocol)
     )
 
 

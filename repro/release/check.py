@@ -137,11 +137,12 @@ def verify(
     few = sample(test_images(run, root, say), images, seed)
     with opened(run, device) as trained:
         for view in wanted:
-            yield _compared(trained, view, few, say)
+            yield _compared(run, trained, view, few, say)
 
 
-def _compared(trained: Trained, view: View, few: Split, say: Callable[[str], None]) -> Compared:
-    run = trained.run
+def _compared(
+    run: Run, trained: Trained, view: View, few: Split, say: Callable[[str], None]
+) -> Compared:
     limit, count = tolerance(run), len(few.ids)
     try:
         kept = stored.read(run.folder, view, run.tested)

@@ -1,4 +1,4 @@
-"""What the classes of a run are called."""
+"""What the classes of a run, or of a net that others published, are called."""
 
 from __future__ import annotations
 
@@ -49,9 +49,7 @@ def _words(data: Data, names: Sequence[str]) -> dict[str, str]:
     if not all(WORDNET.fullmatch(name) for name in names):
         return {}
     if data.name == "imagenet" and len(names) == ILSVRC:
-        from torchvision.models import VGG16_Weights
-
-        return dict(zip(names, VGG16_Weights.IMAGENET1K_V1.meta["categories"], strict=True))
+        return dict(zip(names, _ilsvrc(), strict=True))
     for folder in (Path(data.root), Path(data.root) / TINY_IMAGENET):
         try:
             text = (folder / "words.txt").read_text(encoding="utf-8", errors="replace")
@@ -60,3 +58,27 @@ def _words(data: Data, names: Sequence[str]) -> dict[str, str]:
         rows = (line.partition("\t") for line in text.splitlines())
         return {number: flat(words.split(",")[0]) for number, _, words in rows}
     return {}
+
+
+def published_names(own: Sequence[str] | None, count: int) -> tuple[tuple[str, ...], str]:
+    """What the classes of a published net are called, and a line that says who calls them so.
+
+    Args:
+        own: the names that its file has; None: it has none.
+        count: how many classes it has.
+    """
+    unchecked = "that the net has them in this order is not checked here"
+    if own is not None:
+        names = tuple(flat(name)[:LONGEST] for name in own)
+        return names, f"classes: the file's names; {unchecked}"
+    if count == ILSVRC:
+        said = f"classes: the file has no names; ImageNet's, of {ILSVRC:,} classes; {unchecked}"
+        return tuple(_ilsvrc()), said
+    return tuple(map(str, range(count))), "classes: the file has no names; numbers from 0"
+
+
+def _ilsvrc() -> Sequence[str]:
+    from torchvision.models import VGG16_Weights
+
+    names: Sequence[str] = VGG16_Weights.IMAGENET1K_V1.meta["categories"]
+    return names

@@ -52,7 +52,7 @@ def draw(trained: Trained, path: Path, place: Path, label: int, name: str) -> No
     Raises:
         RunError: the image cannot be decoded, or the picture cannot be written.
     """
-    image = decode(path, trained.run.config.data.channels)
+    image = decode(path, trained.config.data.channels)
     write_whole(place, picture(trained, image, label, name))
 
 
@@ -63,11 +63,11 @@ def score_map(trained: Trained, image: Tensor, q: int) -> tuple[Tensor, NDArray[
     crop's size that the cell stands for (Section 3.2). Their scores' mean is dense evaluation.
 
     Args:
-        trained: the run.
+        trained: the net.
         image: grey levels (C, H, W) as decoded.
         q: test scale in paper pixels.
     """
-    config = trained.run.config
+    config = trained.config
     side = pixels(q, config.size.crop)
     scaled = rescale(image, side, rescaling(config.recipe.resize))
     with torch.inference_mode():
@@ -86,10 +86,10 @@ def extent(trained: Trained, rows: int, columns: int) -> tuple[float, float, flo
 
 
 def picture(trained: Trained, image: Tensor, label: int, name: str) -> bytes:
-    """A PNG: the image, and the posterior of one class over it at each of the run's several Q.
+    """A PNG: the image, and the posterior of one class over it at each of the net's several Q.
 
     Args:
-        trained: the run.
+        trained: the net.
         image: grey levels (C, H, W) as decoded.
         label: the class's number.
         name: what it is called.
@@ -97,7 +97,7 @@ def picture(trained: Trained, image: Tensor, label: int, name: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    qs: Sequence[int] = several_q(trained.run.config.scale)
+    qs: Sequence[int] = several_q(trained.config.scale)
     tall = INCHES * min(2.0, image.shape[-2] / image.shape[-1])
     figure = Figure(figsize=(INCHES * (len(qs) + 1) + 0.6, tall + 0.9), layout="constrained")
     FigureCanvasAgg(figure)

@@ -1,45 +1,37 @@
-"""A finished run, opened: its record, its net, what the net wants as input, its classes."""
+"""A trained net, opened, with what it wants as input: a finished run's, or one of a file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from repro.arch import layers
-from repro.config.schema import Data
+from repro.config.schema import Config, Data
 from repro.data.inputs import Inputs
 from repro.errors import RequestError, flat
 from repro.nets.vgg import VGG
 from repro.nets.weights import load_weights
 from repro.process.device import memory_format, torch_settings
 from repro.published.convention import Convention, of_run
+from repro.published.read import PublishedWeights
 from repro.store import identity
 from repro.store.runs import WEIGHTS, Run, read_config, read_result
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished run with its net."""
+    """A trained net: a finished run's, or one that others published."""
 
-    run: Run
+    config: Config
+    """How it is tested."""
     net: VGG
-    """In evaluation mode, on `device`."""
-    device: torch.device
-
-    @cached_property
-    def prepare(self) -> Inputs:
-        """Grey levels (N, C, H, W), uint8, to the net's input, on its device."""
-        config = self.run.config
-        dtype = torch.float64 if config.precision == "float64" else torch.float32
-        layout = memory_format(config, self.device)
-        if self.run.published is not None:
-            return convention(self.run).inputs(self.device, dtype, layout)
-        return Inputs(input_mean(self.run), config.recipe.input_range, self.device, dtype, layout)
+    """In evaluation mode, on its device."""
+    prepare: Inputs
+    """Grey levels (N, C, H, W), uint8, to the net's input, on its device."""
 
 
 def finished_run(folder: Path) -> Run:
@@ -84,8 +76,41 @@ def opened(run: Run, device: torch.device) -> Iterator[Trained]:
         if run.config.precision == "float64":
             net = net.double()
         load_weights(net, run.folder)
-        net = net.to(device).to(memory_format=memory_format(run.config, device))
-        yield Trained(run, net.eval(), device)
+        layout = memory_format(run.config, device)
+        net = net.to(device).to(memory_format=layout)
+        yield Trained(run.config, net.eval(), _inputs(run, device, layout))
+
+
+def _inputs(run: Run, device: torch.device, layout: torch.memory_format) -> Inputs:
+    config = run.config
+    dtype = torch.float64 if config.precision == "float64" else torch.float32
+    if run.published is not None:
+        return convention(run).inputs(device, dtype, layout)
+    return Inputs(input_mean(run), config.recipe.input_range, device, dtype, layout)
+
+
+@contextmanager
+def opened_file(
+    config: Config, spec: layers.Net, published: PublishedWeights, device: torch.device
+) -> Iterator[Trained]:
+    """A net that others published, without a run, for as long as torch is set up for it.
+
+    Args:
+        config: how it is tested.
+        spec: its layers.
+        published: its weights; they are copied to the device.
+        device: where it computes.
+    """
+    with torch_settings(config):
+        layout = memory_format(config, device)
+        with torch.device("meta"):
+            net = VGG(spec, 0.0)
+        net = net.to_empty(device=device).to(memory_format=layout)
+        net.load_state_dict(dict(published.tensors))
+        inputs = published.convention.inputs(device, torch.float32, layout)
+        # The file's own tensors would stay in memory beside them.
+        del published
+        yield Trained(config, net.eval(), inputs)
 
 
 def net_of(run: Run) -> layers.Net:

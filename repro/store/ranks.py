@@ -10,7 +10,9 @@ errors follow from ranks. A folder of runs may hold, beside the runs,
 
 A `.npz` holds the ranks (N,) for each number that was measured, as the smallest unsigned integers
 that suffice. An array is named `PROTOCOL@Q`, as in `multi_scale@224,256,288`. The file also holds
-`classes`, `images` (the digest of the list) and `seconds:VIEW`, the time that each view took.
+`classes`, `images` (the digest of the list) and `seconds:VIEW`, the time that each view took; and
+`permuted` where a published net's classes seem to stand in another order than the data's, which
+ranks do not tell.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ from repro.store.views import Posteriors
 
 FOLDER = "ranks"
 SECONDS = "seconds:"
-OWN = ("classes", "images")
+PERMUTED = "permuted"
+OWN = ("classes", "images", PERMUTED)
 DIGEST = re.compile(r"[0-9a-f]{10}")
 
 
@@ -70,6 +73,8 @@ class Kept:
     """By `PROTOCOL@Q`."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """For each view, the time that computing it for all test images took."""
+    permuted: bool = False
+    """Whether posteriors said so (see `repro.store.permuted`)."""
 
 
 def file_of(store: Path, identities: Sequence[str]) -> Path:
@@ -122,6 +127,8 @@ def encode(kept: Kept) -> bytes:
     arrays: dict[str, Any] = {key: ranks.values for key, ranks in kept.ranks.items()}
     arrays |= {SECONDS + view: np.array(took) for view, took in kept.seconds.items()}
     arrays |= {"classes": np.array(kept.classes), "images": np.array(kept.images)}
+    if kept.permuted:
+        arrays[PERMUTED] = np.array(True)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
@@ -193,7 +200,8 @@ def _read(file: Path, written: int, size: int) -> Kept:
             raise ValueError("images is not the digest of a list")
         if not all(map(math.isfinite, seconds.values())):
             raise ValueError("seconds are not numbers")
+        permuted = bool(found.get(PERMUTED, False))
     except Exception as error:
         # As with views, there are many ways to be damaged.
         raise RequestError(f"{file} is damaged: {one_line(error)}; remove it") from None
-    return Kept(classes, digest, ranks, seconds)
+    return Kept(classes, digest, ranks, seconds, permuted)

@@ -106,3 +106,18 @@ def test_weights_gradients_and_optimiser_of_d() -> None:
     assert (double.weights, double.optimiser) == (8 * number, 8 * number)
     # The places of the maxima stay whole numbers of 8 bytes.
     assert 1.8 < double.activations / held.activations < 2
+
+
+@pytest.mark.parametrize("arch", ["A", "A-LRN", "D", "alexnet"])
+@pytest.mark.parametrize("size", [FULL, SMALL])
+def test_the_largest_map_is_the_largest_that_a_layer_puts_out(
+    arch: str, size: dict[str, float]
+) -> None:
+    net = spec(arch, size)
+    found = [net.channels * net.crop**2]
+    with torch.device("meta"):
+        module = VGG(net, 0.5).eval()
+        for part in module.features:
+            part.register_forward_hook(lambda _, inputs, maps: found.append(maps.numel()))
+        module(torch.empty(1, net.channels, net.crop, net.crop))
+    assert memory.largest_map(net) == max(found)

@@ -6,8 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from repro.arch import layers
+from repro.config.choices import choice
+from repro.config.schema import Arch
 from repro.errors import RunError
-from repro.evaluate.memory import FitToMemory
+from repro.evaluate.memory import FitToMemory, at_once
+from repro.nets.vgg import VGG
 
 
 class Small:
@@ -65,3 +69,24 @@ def test_any_other_error_is_not_hidden() -> None:
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         FitToMemory(judge, lambda line: None)(torch.rand(4, 3, 4, 5), None)
     assert judge.tried == [4]
+
+
+@pytest.mark.parametrize(
+    ("crop", "poolings", "device", "most", "expected"),
+    [
+        # D's first map has 64 x 224 x 224 numbers: 12.8 MB an image.
+        (224, 5, "cpu", 128, 20),
+        (224, 5, "cpu", 7, 7),
+        (28, 2, "cpu", 128, 128),
+        (224, 5, "meta", 128, 128),
+    ],
+)
+def test_a_cpu_judges_few_images_of_a_large_net_at_once(
+    crop: int, poolings: int, device: str, most: int, expected: int
+) -> None:
+    size = {"width": 1, "crop": crop, "poolings": poolings, "channels": 3, "classes": 2}
+    with torch.device("meta"):
+        net = VGG(layers.read(Arch(**choice("arch", "D")), **size), 0.5)  # type: ignore[arg-type]
+    # Its other weights are not needed.
+    net.features, net.classifier = net.features[:1].to_empty(device=device), net.classifier[:0]
+    assert at_once(net, most) == expected

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,9 @@ from repro.data.rescale import rescale
 from repro.experiment import finish
 from repro.process.interruption import Interrupted, Stop
 from repro.published.read import read
+from repro.release.classes import published_names
+from tests.analysis.test_golden import texts
+from tests.process.test_distributed import torchrun
 from tests.published import conftest as files
 from tests.release.conftest import Command, photograph, stored, way_in
 
@@ -259,8 +264,22 @@ def test_permuted_classes_are_named(
     runs = tmp_path / "runs"
     assert command(words(tmp_path / "photos", file, runs, "test=[centre]")) == 0
     assert "(permuted classes: " in capsys.readouterr().out
-    write([runs], tmp_path / "report")
-    assert "permuted classes: " in (tmp_path / "report/comparison.md").read_text()
+    # An archive has no posteriors; it is made into a report, and archived again.
+    archived, again, last = (tmp_path / name for name in ("archived", "again", "last"))
+    write([runs], archived, archive=True)
+    assert not list(archived.rglob("views"))
+    write([archived], again, archive=True)
+    write([again], last)
+    pages = {
+        report: (report / "comparison.html").read_bytes() for report in (archived, again, last)
+    }
+    assert len(set(pages.values())) == 1
+    assert texts(archived) == texts(again) == texts(last)
+    assert texts(last)["comparison.md"].count("permuted classes: ") == 1
+    write([tested.parent], tmp_path / "usual", archive=True)
+    assert "permuted classes" not in texts(tmp_path / "usual")["comparison.md"]
+    (kept,) = (tmp_path / "usual/runs/ranks").glob("*.npz")
+    assert "permuted" not in np.load(kept)
 
 
 def test_the_report_has_a_section_of_its_own(
@@ -320,6 +339,113 @@ def test_it_is_verified_asked_and_exported(
     card = out.with_name(f"{out.name}.md").read_text()
     assert "a file by torchvision that others published" in card
     assert "divided by 0.229, 0.224, 0.225" in card
+
+
+ASKED = ["arch=D", *SIZE[:4]]
+"""What `repro.predict` has to be told of the file."""
+ROW = re.compile(r"^ +\d +([\d.]+)%  (.*)$", re.MULTILINE)
+
+
+def test_a_file_is_asked_without_a_run(
+    tested: Path,
+    photos: Path,
+    file: Path,
+    theirs: nn.Module,
+    tmp_path: Path,
+    way_in: Command,
+) -> None:
+    image, out = photos / "val/class3/1.png", tmp_path / "heat"
+    words = [f"weights={file}", *ASKED, "test=centre", "top=7", f"out={out}", str(image)]
+    status, shown, error = way_in(repro.predict, *words)
+    assert (status, error) == (0, "")
+    assert "weights of a file by torchvision, SHA-256" in shown
+    assert "classes: the file has no names; numbers from 0\n" in shown
+    both = torch.stack([crop(image), crop(image).flip(-1)])
+    with torch.inference_mode():
+        expected = theirs(files.torchvision_input(both)).softmax(dim=1).mean(dim=0)
+    found = {int(name): float(share) / 100 for share, name in ROW.findall(shown)}
+    assert list(found) == expected.argsort(descending=True).tolist()
+    assert [found[label] for label in range(CLASSES)] == pytest.approx(expected.tolist(), abs=1e-3)
+    assert [path.name for path in out.iterdir()] == ["01-1.png"]
+    # A run that was made of the file says the same, by another protocol too.
+    tables = [
+        ROW.findall(way_in(repro.predict, *of, "test=multi_scale", "top=7", str(image))[1])
+        for of in ([f"weights={file}", *ASKED], [f"run={tested}"])
+    ]
+    assert [share for share, _ in tables[0]] == [share for share, _ in tables[1]] != []
+
+
+def test_the_files_own_names_are_shown(
+    photos: Path, theirs: nn.Module, tmp_path: Path, way_in: Command
+) -> None:
+    files.write_matconvnet(theirs, tmp_path / "d, 1.mat")
+    words = [f"weights={tmp_path / 'd, 1.mat'}", *ASKED, str(photos / "val/class0/0.png")]
+    status, shown, error = way_in(repro.predict, *words)
+    assert (status, error) == (0, "")
+    assert "classes: the file's names; that the net has them in this order is not checked" in shown
+    assert {name for _, name in ROW.findall(shown)} < {f"class {n}" for n in range(CLASSES)}
+
+
+def test_a_thousand_classes_without_names_have_imagenets() -> None:
+    names, said = published_names(None, 1000)
+    assert (names[0], names[281], len(names)) == ("tench", "tabby", 1000)
+    assert "the file has no names; ImageNet's" in said
+    assert "in this order is not checked" in said
+    assert published_names(["a\x1b[2J", "b"], 2)[0] == ("a [2J", "b")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run=x", "weights=FILE", "arch=D"], "run= and weights= name two nets"),
+        (["weights=FILE"], "arch= is missing: expected a word such as arch=D"),
+        (["run=x", "arch=D"], "arch=D goes with weights= only"),
+        (["run=x", "size.width=0.5"], "size.width=0.5 goes with weights= only"),
+        (["weights=FILE", "arch=D", "data.root=x"], "data.root=x goes with run= only"),
+        (["weights=FILE", "arch=D,E"], "arch=D,E are several values: expected one"),
+        (["weights=FILE", "arch=F"], "arch=F is not known: choose from A,"),
+        (["weights=FILE", "arch=D", "size.wdth=1"], "size.wdth is not known: choose from"),
+        (["weights=FILE", "arch=D", "size.crop=-1"], "size.crop=-1: expected a number above"),
+        (["weights=FILE", "arch=D", "test=each_scale"], "choose from single_scale, multi_scale"),
+        (["weights=FILE", "arch=E"], "it has 16 weight layers: expected 19"),
+        (["weights=FILE", *ASKED, "size.width=0.125"], "has a weight 4x3x3x3: expected 8x3x3x3"),
+        (["weights=nowhere.pth", "arch=D"], "weights=nowhere.pth: cannot be read"),
+        (["weights=torchvision:vgg61", "arch=D"], "is not known: choose from vgg11,"),
+        (["weights=FILE", *ASKED, "weights_input=keras"], "choose from caffe, torchvision"),
+    ],
+)
+def test_a_file_that_cannot_be_asked_is_a_line(
+    words: list[str], said: str, photos: Path, file: Path, way_in: Command
+) -> None:
+    words = [word.replace("FILE", str(file)) for word in words]
+    status, shown, error = way_in(repro.predict, *words, str(photos / "val/class0/0.png"))
+    assert (status, shown, error.count("\n")) == (2, "", 1)
+    assert said in error
+
+
+@pytest.mark.slow
+def test_two_processes_leave_the_views_of_one(
+    tested: Path, photos: Path, file: Path, tmp_path: Path
+) -> None:
+    tests = "test=[single_scale,multi_scale,centre]"
+    # Batches for both; of another size they round otherwise.
+    two = torchrun(*words(photos, file, tmp_path / "runs", tests, "test_batch=5"))
+    said, errors = two.communicate(timeout=300)
+    assert two.returncode == 0, errors
+    assert said.count("1 of 1 runs finished") == errors.count(" is not trained: ") == 1
+    folder = only(tmp_path / "runs")
+    assert folder.name == tested.name
+    results = [json.loads((run / "result.json").read_text()) for run in (tested, folder)]
+    assert [result["environment"]["world_size"] for result in results] == [1, 2]
+    assert results[0]["digests"] == results[1]["digests"]
+    assert results[0]["published"] == results[1]["published"]
+    names = [{path.name for path in (run / "views").iterdir()} for run in (tested, folder)]
+    assert names[0] == names[1] != set()
+    for name in names[0]:
+        one, both = (np.load(run / "views" / name) for run in (tested, folder))
+        assert np.array_equal(one["ids"], both["ids"])
+        assert np.array_equal(one["labels"], both["labels"])
+        np.testing.assert_allclose(both["posteriors"], one["posteriors"], rtol=0, atol=1e-5)
 
 
 def test_the_graph_carries_caffes_input(
