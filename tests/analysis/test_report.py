@@ -199,8 +199,8 @@ def test_nets_that_start_from_a_share_the_setting_with_it(
 def test_a_report_needs_no_torch_and_refuses_in_one_line(tmp_path: Path, make_run: MakeRun) -> None:
     make_run("arch=A")
     script = (
-        "import sys; from repro import report; sys.argv[1:] = ['runs=runs', 'out=out']; "
-        "report.main(); print('torch' in sys.modules)"
+        "import sys; from repro import report; sys.argv[1:] = ['runs=runs', 'out=out']\n"
+        "try: report.main()\nfinally: print('torch' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
