@@ -28,6 +28,7 @@ from repro.analysis.experiments import table as experiment_table
 from repro.analysis.figures import figures
 from repro.analysis.forest import primary_figure
 from repro.analysis.html import APPENDIX
+from repro.analysis.preprocessing import Shown
 from repro.analysis.published_nets import Family
 from repro.analysis.replications import depth_gains, replications
 from repro.analysis.settings import Comparison, Setting
@@ -250,14 +251,14 @@ def in_order(parts: Sequence[Part]) -> list[Part]:
 
 def markdown(
     parts: Sequence[Part],
-    published: Sequence[Family],
+    published: tuple[Sequence[Family], Shown],
     unfinished: list[tuple[str, str]],
 ) -> tuple[str, str]:
     """`comparison.md` and `appendix.md`.
 
     Args:
         parts: the settings of the nets that were trained here.
-        published: the nets that others trained.
+        published: the nets that others trained, and what is shown of other preprocessing.
         unfinished: names of runs, each with why it is not finished.
     """
     loader = PackageLoader("repro.analysis", "templates")
@@ -268,7 +269,7 @@ def markdown(
         "parts": [part.context() for part in parts],
         "scale_model": any(not _is_the_papers(part) for part in parts),
         "data_words": ", ".join(dict.fromkeys(_data_words(part) for part in parts)),
-        "published": _published(published) if published else None,
+        "published": _published(*published) if published[0] else None,
         "unfinished": unfinished,
     }
     pages = (
@@ -278,12 +279,11 @@ def markdown(
     return page, appendix
 
 
-def _published(families: Sequence[Family]) -> dict[str, Any]:
-    ways = published_nets.by_other_ways(families)
+def _published(families: Sequence[Family], ways: Shown) -> dict[str, Any]:
     return {
-        "ways": table_markdown(preprocessing.table(ways)) if ways else "",
-        "ways_lines": preprocessing.sentences(ways),
-        "ways_figure": figure_markdown(preprocessing.figure(ways)),
+        "ways": table_markdown(ways.table) if ways.nets else "",
+        "ways_lines": preprocessing.sentences(ways.nets),
+        "ways_figure": figure_markdown(ways.figure),
         "table": table_markdown(published_nets.table(families)),
         "theirs": table_markdown(published_nets.theirs(families)),
         "warnings": published_nets.warnings(families),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import matplotlib as mpl
 import pandas as pd
@@ -59,6 +60,23 @@ def tried(runs: Sequence[tuple[Run, str]]) -> list[Tried]:
         if (known := varied.most(run.folder, KEYS)) is not None:
             found.append(Tried(run, net, *known))
     return found
+
+
+class Shown:
+    """What a report shows of all nets that were tried; each is made once."""
+
+    def __init__(self, nets: Sequence[Tried]) -> None:
+        self.nets = nets
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """See `table`."""
+        return table(self.nets)
+
+    @cached_property
+    def figure(self) -> Drawn | None:
+        """See `figure`."""
+        return figure(self.nets)
 
 
 def table(nets: Sequence[Tried]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from repro.analysis import preprocessing, published_nets
+from repro.analysis import published_nets
 from repro.analysis.admitted import RUNS, admitted, folder_of_runs, shortened
 from repro.analysis.answer import answer
 from repro.analysis.archive import keep
@@ -20,7 +20,7 @@ from repro.analysis.drawing import Drawn
 from repro.analysis.html import APPENDIX, html
 from repro.analysis.measured import members, results
 from repro.analysis.page import Part, in_order, markdown, table_markdown
-from repro.analysis.preprocessing import Tried
+from repro.analysis.preprocessing import Shown
 from repro.analysis.published_nets import Family
 from repro.analysis.settings import Comparison, by_setting
 from repro.errors import RequestError, RunError
@@ -181,8 +181,9 @@ def _write_all(
     if others:
         (folder / "tables").mkdir(exist_ok=True)
         _write_table(published_nets.table(others), folder / "tables" / "published-nets")
-        _write_ways(published_nets.by_other_ways(others), folder)
-    page, appendix = markdown(parts, others, unfinished)
+    ways = Shown(published_nets.by_other_ways(others))
+    _write_ways(ways, folder)
+    page, appendix = markdown(parts, (others, ways), unfinished)
     (folder / "comparison.md").write_text(page, encoding="utf-8")
     (folder / APPENDIX).write_text(appendix, encoding="utf-8")
     (folder / "comparison.html").write_text(html(page, appendix, folder), encoding="utf-8")
@@ -204,13 +205,12 @@ def _write_part(part: Part, folder: Path) -> None:
         _write_figure(drawn, folder, part.prefix)
 
 
-def _write_ways(nets: Sequence[Tried], folder: Path) -> None:
-    drawn = preprocessing.figure(nets)
-    if drawn is None:
+def _write_ways(ways: Shown, folder: Path) -> None:
+    if ways.figure is None:
         return
-    _write_table(preprocessing.table(nets), folder / "tables" / drawn.name)
+    _write_table(ways.table, folder / "tables" / ways.figure.name)
     (folder / "figures").mkdir(exist_ok=True)
-    _write_figure(drawn, folder)
+    _write_figure(ways.figure, folder)
 
 
 def _write_figure(drawn: Drawn, folder: Path, prefix: str = "") -> None:

@@ -151,7 +151,7 @@ class Performance(Stage):
         if result["outcome"] != "diverged" and missing:
             self._view(missing, tested)
         if self.world.decided_by_first(lambda: self.request.missing_ways(result)):
-            Varied(self, self._ready_net()).finish()
+            Varied(self, self._tested_net).finish()
         with self.world.all_or_none():
             if self.world.is_first and self.request.lacks_activations():
                 self.folder.write(ACTIVATIONS, self._activations())
@@ -318,7 +318,8 @@ class Performance(Stage):
             ]
         return ("\n".join(rows) + "\n").encode()
 
-    def _ready_net(self) -> VGG:
+    @cached_property
+    def _tested_net(self) -> VGG:
         """The net as the run left it, in evaluation mode, in every process."""
         net = self.net().eval()
         self.world.decided_by_first(lambda: load_weights(net, self.request.folder))
@@ -327,7 +328,7 @@ class Performance(Stage):
 
     def _view(self, missing: list[View], tested: Expected) -> None:
         config, test = self.request.config, self.source.test
-        net = self._ready_net()
+        net = self._tested_net
         bar = tqdm(missing, unit="view", disable=not config.progress or None)
         for view in bar:
             bar.set_description(f"{config.arch.name} {view.name}")

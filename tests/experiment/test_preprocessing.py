@@ -17,7 +17,15 @@ from repro.analysis.write import write
 from repro.cli.command import command
 from repro.experiment import preprocessing
 from repro.process.interruption import Interrupted
-from tests.experiment.test_published import CLASSES, file, only, photos, theirs, words
+from tests.experiment.test_published import (
+    CLASSES,
+    InterruptedAfter,
+    file,
+    only,
+    photos,
+    theirs,
+    words,
+)
 from tests.published import conftest as files
 
 __all__ = ["file", "photos", "theirs"]
@@ -122,15 +130,7 @@ def test_it_is_resumed_and_mended(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     wanted = words(photos, file, tmp_path / "runs", "test=[centre]", "preprocessing_images=14")
-    compute, left = preprocessing.compute, 5
-
-    def counted(*arguments: object) -> object:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Interrupted
-        return compute(*arguments)  # type: ignore[arg-type]
-
+    counted = InterruptedAfter(preprocessing.compute, 5)
     monkeypatch.setattr(preprocessing, "compute", counted)
     with pytest.raises(Interrupted):
         command(wanted)
@@ -138,17 +138,17 @@ def test_it_is_resumed_and_mended(
     assert sum("/" in key for key in np.load(kept)) == 5
     assert command([*wanted, "dry_run=true"]) == 0
     assert "8 by other ways of preprocessing, on 14 images" in capsys.readouterr().out
-    left = 8
+    counted.left = 8
     assert command(wanted) == 0
     found = dict(np.load(kept))
     assert all(np.array_equal(found[key], ranks[key]) for key in ranks)
     # Finished: nothing is computed again, unless the file is damaged.
-    left = 0
+    counted.left = 0
     assert command(wanted) == 0
     kept.write_bytes(kept.read_bytes()[:-30])
-    left = 13
+    counted.left = 13
     assert command(wanted) == 0
-    assert left == 0
+    assert counted.left == 0
     assert all(np.array_equal(dict(np.load(kept))[key], ranks[key]) for key in ranks)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,19 @@ def words(photos: Path, file: Path, runs: Path, *more: str) -> list[str]:
     return ["arch=D", f"weights={file}", *SIZE, *data, *more]
 
 
+class InterruptedAfter:
+    """A function that computes a view; it is interrupted once it has computed so many."""
+
+    def __init__(self, compute: Callable[..., object], left: int) -> None:
+        self.compute, self.left = compute, left
+
+    def __call__(self, *arguments: object) -> object:
+        self.left -= 1
+        if self.left < 0:
+            raise Interrupted
+        return self.compute(*arguments)
+
+
 def only(runs: Path) -> Path:
     (folder,) = (path for path in runs.iterdir() if path.name[0] != ".")
     return folder
@@ -138,15 +152,7 @@ def test_it_is_resumed(
     photos: Path, file: Path, tmp_path: Path, tested: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = words(photos, file, tmp_path / "runs", "test=[single_scale,centre]")
-    compute, left = finish.compute, 2
-
-    def interrupted(*arguments: object) -> object:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Interrupted
-        return compute(*arguments)  # type: ignore[arg-type]
-
+    interrupted = InterruptedAfter(finish.compute, 2)
     with monkeypatch.context() as patched:
         patched.setattr(finish, "compute", interrupted)
         with pytest.raises(Interrupted):
