@@ -289,6 +289,15 @@ def process_group() -> World:
     return _joined
 
 
+def leave_process_group() -> None:
+    """Let go of the others, where all are done.
+
+    Gloo's threads that outlive the interpreter may abort the process (pytorch/pytorch#179291).
+    """
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 @contextmanager
 def _meeting() -> Iterator[None]:
     try:

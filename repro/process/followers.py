@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from repro.config.schema import Config
 from repro.errors import RequestError, RunError
-from repro.process.distributed import join_process_group, process_group
+from repro.process.distributed import join_process_group, leave_process_group, process_group
 from repro.process.interruption import Stop
 
 
@@ -32,6 +32,9 @@ def beside_others(command: Callable[[], int], work: Callable[[Config, Stop], Non
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if process_group().is_first:
         process_group().dismiss(status)
+    if not process_group().in_run:
+        # Otherwise one of them is lost in a run.
+        leave_process_group()
     return status
 
 

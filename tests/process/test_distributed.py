@@ -239,7 +239,7 @@ def test_a_signal_to_any_process_saves_and_ends_all(whom: str, tmp_path: Path) -
     assert not (only(tmp_path / "cut") / "result.json").exists()
     again = torchrun(*words, f"runs={tmp_path / 'cut'}")
     errors = again.communicate(timeout=300)[1]
-    assert again.returncode == 0
+    assert again.returncode == 0, errors
     assert errors.count("goes on at epoch") == 1
     weights = [only(tmp_path / place) / "weights.safetensors" for place in ("whole", "cut")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
