@@ -28,6 +28,7 @@ from repro.experiment import finish
 from repro.experiment.request import Request
 from repro.process.interruption import Interrupted, Stop
 from repro.store import runs as store
+from repro.store.folder import hold
 from repro.train.loop import Training
 
 # Few layers, few images, one thread: a run in about a second.
@@ -421,9 +422,9 @@ def test_a_process_that_waits_for_a_run_can_be_stopped(tmp_path: Path) -> None:
         stop._asked.add(signal.SIGTERM)
 
     with (
-        store.hold(tmp_path, "run", said.append),
+        hold(tmp_path, "run", said.append),
         pytest.raises(Interrupted),
-        store.hold(tmp_path, "run", say, stop.check),
+        hold(tmp_path, "run", say, stop.check),
     ):
         pytest.fail("held twice")
     assert said[-1] == "run: another process works on it; waiting"

@@ -15,7 +15,8 @@ from repro.benchmark.training import config
 from repro.experiment.request import resolve
 from repro.protocol.protocols import PROTOCOLS, views
 from repro.store import views as stored
-from repro.store.runs import LOG, RESULT, hold
+from repro.store.folder import hold
+from repro.store.runs import LOG, RESULT
 from repro.store.views import Posteriors
 from repro.train.progress import Progress
 

@@ -30,7 +30,7 @@ from repro.nets.init import initialise
 from repro.nets.vgg import VGG
 from repro.process.interruption import Stop
 from repro.protocol.scales import pixels
-from repro.store.runs import Folder
+from repro.store.folder import Folder
 from repro.train import rate
 from repro.train.chance import Chance
 from repro.train.loop import Training

@@ -37,19 +37,9 @@ from repro.protocol.scales import PICTURED, pixels, single_q
 from repro.store import views as stored
 from repro.store.expected import Expected, Images, sha256
 from repro.store.files import DAY, remove_leftovers
+from repro.store.folder import Folder, Watched, hold
 from repro.store.identity import PUBLISHED
-from repro.store.runs import (
-    ACTIVATIONS,
-    CHECKPOINTS,
-    CROPS,
-    FAILED,
-    RESULT,
-    WEIGHTS,
-    Folder,
-    Watched,
-    hold,
-    read_result,
-)
+from repro.store.runs import ACTIVATIONS, CHECKPOINTS, CROPS, FAILED, RESULT, WEIGHTS, read_result
 from repro.train.chance import chance
 from repro.train.loop import Outcome, Training
 

@@ -28,7 +28,7 @@ from repro.process.distributed import process_group
 from repro.process.interruption import Stop
 from repro.protocol.rescaling import rescaling
 from repro.protocol.scales import pixels, single_q
-from repro.store.runs import Folder
+from repro.store.folder import Folder
 from repro.track.curves import Curves
 from repro.track.trackers import NONE
 

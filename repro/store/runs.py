@@ -13,12 +13,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +25,8 @@ from repro.errors import RequestError, RunError, flat, one_line
 from repro.store import identity as identities
 from repro.store.checks import LONGEST, NAME, check_config, check_published, check_result
 from repro.store.expected import Expected, sha256
-from repro.store.files import remove_leftovers, write_whole
 from repro.store.identity import PUBLISHED
-from repro.store.leases import LOCKS, at_work, first_free
+from repro.store.leases import at_work
 
 CONFIG = "config.yaml"
 RECORD = "record"
@@ -250,142 +245,3 @@ def failure(folder: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return flat(str(reason))
-
-
-class Folder:
-    """A run's folder while this process holds it: every write checks that it still does."""
-
-    def __init__(
-        self, path: Path, check: Callable[[], None], allowed: Callable[[], None] | None = None
-    ) -> None:
-        """
-        Args:
-            path: the folder.
-            check: raises where it is known that another process holds the folder; costs nothing.
-            allowed: finds out, before each write; None: as `check`.
-        """
-        self.path, self.check = path, check
-        self._stood = path.is_dir()
-        self._allowed = allowed or check
-
-    def write(self, name: str, content: bytes) -> None:
-        """Put a file into the folder, whole (see `write_whole`).
-
-        Raises:
-            RunError: it cannot be written, or the folder is gone or another process's by now.
-        """
-        # Before, too: what is gone is not made anew on the disk below where it was mounted.
-        self._allowed()
-        if self._stood and not self.path.is_dir():
-            raise RunError(f"{self.path} is gone: it was deleted or moved while the run worked")
-        write_whole(self.path / name, content, self._allowed)
-        self._stood = True
-
-    def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Put a JSON file into the folder, whole."""
-        self.write(name, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
-
-    def write_config(self, config: Config, record: dict[str, Any]) -> None:
-        """Say what the run is: the first file of a folder."""
-        tree = asdict(config) | {RECORD: record}
-        self.write(CONFIG, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode())
-
-    def begin(self) -> None:
-        """Remove what an earlier attempt left: why it failed, and files that it was writing."""
-        self.remove(FAILED)
-        remove_leftovers(self.path)
-
-    def forget(self) -> None:
-        """Remove what belongs to a net that is trained anew, so that no two are ever mixed.
-
-        Raises:
-            RunError: something cannot be removed.
-        """
-        for name in (WEIGHTS, ACTIVATIONS, LOG):
-            self.remove(name)
-        for path in (self.path / "views").glob("*.npz"):
-            self.remove(f"views/{path.name}")
-        for path in self.path.glob("preprocessing-*.npz"):
-            self.remove(path.name)
-        self.clear(TRACK)
-
-    def remove(self, name: str) -> None:
-        """Remove a file of the folder, if it is there.
-
-        Raises:
-            RunError: it cannot be removed.
-        """
-        self._allowed()
-        try:
-            (self.path / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise RunError(f"cannot remove {self.path / name}: {error.strerror}") from error
-
-    def clear(self, name: str) -> None:
-        """Remove a folder of the folder with all that it holds, if it is there.
-
-        Raises:
-            RunError: it cannot be removed.
-        """
-        self._allowed()
-        try:
-            shutil.rmtree(self.path / name)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            reason = error.strerror or error
-            raise RunError(f"cannot remove {self.path / name}: {reason}") from error
-
-
-class Watched(Folder):
-    """The folder of a run that another process holds and this one helps with: it writes nothing."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, lambda: None)
-
-    def write(self, name: str, content: bytes) -> None:
-        """Leave it to the holder."""
-
-    def remove(self, name: str) -> None:
-        """Leave it to the holder."""
-
-    def clear(self, name: str) -> None:
-        """Leave it to the holder."""
-
-
-@contextmanager
-def hold(
-    store: Path, name: str, say: Callable[[str], None], check: Callable[[], None] = lambda: None
-) -> Iterator[Folder]:
-    """Hold a run: one process works on it, others wait here, with a message.
-
-    While this process waits, `check` is called again and again; it may raise.
-
-    Raises:
-        RunError: the store cannot be written to, or the name leads out of it. From the folder's
-            methods: the lease was lost.
-    """
-    if name[:1] in ("", ".") or Path(name).name != name:
-        raise RunError(f"{name} is no name of a run: expected that of a folder directly in {store}")
-    lost = threading.Event()
-
-    def known() -> None:
-        if not lost.is_set():
-            return
-        if not (store / LOCKS).is_dir():
-            raise RunError(
-                f"runs={store} is gone: it was deleted, renamed or unmounted while {name} was "
-                "under way; bring it back and give the command again"
-            )
-        raise RunError(f"{name} was taken over by another process while this one stood still")
-
-    def allowed() -> None:
-        if not held.kept():
-            lost.set()
-        known()
-
-    def waits() -> None:
-        say(f"{name}: another process works on it; waiting")
-
-    with first_free(store, [name], waits=waits, check=check, lost=lost.set) as held:
-        yield Folder(store / name, known, allowed)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from repro.errors import one_line
-from repro.store.runs import LOG, TRACK, Folder
+from repro.store.folder import Folder
+from repro.store.runs import LOG, TRACK
 from repro.track.trackers import NONE, TRACKERS, Tracker
 
 

@@ -21,7 +21,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn, optim
 
-from repro.store.runs import CHECKPOINTS, Folder
+from repro.store.folder import Folder
+from repro.store.runs import CHECKPOINTS
 
 SHARE = 20
 """A checkpoint is followed by work of so many times its own duration: a slow disk has little of a

@@ -35,7 +35,8 @@ from repro.nets.vgg import VGG
 from repro.process.device import is_out_of_memory
 from repro.process.distributed import ALONE, World
 from repro.process.interruption import Interrupted, Stop
-from repro.store.runs import LOG, Folder
+from repro.store.folder import Folder
+from repro.store.runs import LOG
 from repro.train import display
 from repro.train.chance import Chance
 from repro.train.checkpoint import CheckpointTimer, load_checkpoint, save_checkpoint

@@ -17,7 +17,8 @@ from repro.experiment.request import resolve
 from repro.protocol.protocols import PROTOCOLS
 from repro.protocol.protocols import views as views_of
 from repro.store import views
-from repro.store.runs import finished, hold
+from repro.store.folder import hold
+from repro.store.runs import finished
 from repro.store.views import Posteriors
 from repro.train.progress import Progress
 from tests.conftest import Compose

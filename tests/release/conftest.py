@@ -17,7 +17,7 @@ from repro.experiment.request import resolve
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG
 from repro.nets.weights import weights
-from repro.store.runs import hold
+from repro.store.folder import hold
 from tests.analysis.conftest import result
 from tests.conftest import composed
 

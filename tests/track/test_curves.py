@@ -16,7 +16,8 @@ from repro.analysis.measured import measure, results
 from repro.cli.command import command
 from repro.config.choices import CONF
 from repro.process.interruption import Interrupted
-from repro.store.runs import CHECKPOINTS, Folder, finished
+from repro.store.folder import Folder
+from repro.store.runs import CHECKPOINTS, finished
 from repro.track import trackers
 from repro.track.curves import Curves
 from tests.test_run import LIGHT, folders, run, same

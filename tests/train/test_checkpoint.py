@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn, optim
 
-from repro.store.runs import CHECKPOINTS, Folder
+from repro.store.folder import Folder
+from repro.store.runs import CHECKPOINTS
 from repro.train.checkpoint import load_checkpoint, save_checkpoint
 from repro.train.progress import Progress
 

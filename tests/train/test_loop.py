@@ -27,7 +27,7 @@ from repro.nets.init import initialise
 from repro.nets.vgg import VGG
 from repro.process.distributed import ALONE, World
 from repro.process.interruption import Interrupted, Stop
-from repro.store.runs import Folder
+from repro.store.folder import Folder
 from repro.train.chance import Chance, chance
 from repro.train.loop import Outcome, Training
 from tests.conftest import Compose
