@@ -24,9 +24,10 @@ from torch import Tensor
 from repro.cli.command import command
 from repro.data.inputs import Inputs
 from repro.errors import RunError
-from repro.experiment import finish
+from repro.experiment import finish, performance
 from repro.experiment.request import Request
 from repro.process.interruption import Interrupted, Stop
+from repro.store import folder as run_folder
 from repro.store import runs as store
 from repro.store.folder import hold
 from repro.train.loop import Training
@@ -308,7 +309,7 @@ def test_training_images_kept_decoded_give_the_same_run_where_none_is_larger(
 def test_a_full_disk_fails_its_run_and_what_was_finished_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write = store.write_whole
+    write = run_folder.write_whole
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -321,7 +322,7 @@ def test_a_full_disk_fails_its_run_and_what_was_finished_stays(
 
     words = ["-m", "arch=A,B-5x5", "test=[centre]"]
     with monkeypatch.context() as patch:
-        patch.setattr(store, "write_whole", writing)
+        patch.setattr(run_folder, "write_whole", writing)
         assert run(tmp_path, *words) == 1
     found = folders(tmp_path)
     failed = found["A-S256"]
@@ -343,7 +344,7 @@ def test_a_signal_after_the_last_step_still_ends_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(finish, "summary", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        patch.setattr(performance, "summary", lambda _: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(SystemExit) as ended:
             run(tmp_path, "-m", "arch=A,B", "test=[centre]")
     assert ended.value.code == 75

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -160,12 +160,32 @@ def compute(
     Raises:
         RunError: an image cannot be decoded, or does not fit into memory.
     """
-    crop = net.spec.crop
-    side = pixels(view.q, crop)
     batch = at_once(net, options.batch)
     judge = JUDGES[view.kind](net, CropScores(net, batch, options.say))
     posteriors = FitToMemory(lambda images, shapes: judge(prepare(images), shapes), options.say)
-    batches: Iterable[tuple[Tensor, Tensor, Tensor | None]]
+    result = torch.full((len(split.images), net.spec.classes), torch.nan)
+    began = time.perf_counter()
+    with options.world.all_or_none(), torch.inference_mode():
+        own = []
+        for indices, images, shapes in _batches(net, view, split, batch, options):
+            options.check()
+            own.append((indices, posteriors(images, shapes)))
+    for indices, judged in chain.from_iterable(options.world.all_gather(own)):
+        result[indices] = judged
+    blank = ~result.isfinite().all(dim=1)
+    result[blank] = 1 / net.spec.classes
+    if blank.any():
+        options.say(f"{view.name}: {int(blank.sum())} images have scores that are not finite")
+    seconds = time.perf_counter() - began
+    return Posteriors(result.numpy(), split.labels, np.array(split.ids), seconds)
+
+
+def _batches(
+    net: VGG, view: View, split: Split, batch: int, options: EvaluationOptions
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """This process's batches of a view: indices, grey levels, and heights and widths or None."""
+    crop = net.spec.crop
+    side = pixels(view.q, crop)
     if view.kind == "centre":
         crops = centre_crops(
             split,
@@ -177,33 +197,19 @@ def compute(
             workers=options.workers,
             part=options.world.own_batches,
         )
-        batches = ((indices, images, None) for indices, images in crops)
-    else:
-        batches = whole_images(
-            split,
-            side,
-            batch * crop**2,
-            waste=WASTE if view.kind == "dense" and mixes_shapes(net.spec) else 0,
-            mirror=view.mirrored,
-            rescaling=options.rescaling,
-            workers=options.workers,
-            part=options.world.own_batches,
-        )
-    result = torch.full((len(split.images), net.spec.classes), torch.nan)
-    began = time.perf_counter()
-    with options.world.all_or_none(), torch.inference_mode():
-        own = []
-        for indices, images, shapes in batches:
-            options.check()
-            own.append((indices, posteriors(images, shapes)))
-    for indices, judged in chain.from_iterable(options.world.all_gather(own)):
-        result[indices] = judged
-    blank = ~result.isfinite().all(dim=1)
-    result[blank] = 1 / net.spec.classes
-    if blank.any():
-        options.say(f"{view.name}: {int(blank.sum())} images have scores that are not finite")
-    seconds = time.perf_counter() - began
-    return Posteriors(result.numpy(), split.labels, np.array(split.ids), seconds)
+        for indices, images in crops:
+            yield indices, images, None
+        return
+    yield from whole_images(
+        split,
+        side,
+        batch * crop**2,
+        waste=WASTE if view.kind == "dense" and mixes_shapes(net.spec) else 0,
+        mirror=view.mirrored,
+        rescaling=options.rescaling,
+        workers=options.workers,
+        part=options.world.own_batches,
+    )
 
 
 JUDGES: dict[str, Callable[[VGG, CropScores], Judge]] = {

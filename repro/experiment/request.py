@@ -10,7 +10,6 @@ import copy
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,26 +17,17 @@ from typing import Any
 
 from repro.arch import layers
 from repro.config.choices import choice, names
-from repro.config.schema import EAGER, Config, Data, Init, Scale, check_numbers
+from repro.config.schema import Config, Data, Init, Scale
 from repro.data import sources
 from repro.data.split import Description
 from repro.errors import RequestError
-from repro.experiment.published import Published, examined, untrained
+from repro.experiment.checking import check, check_name
+from repro.experiment.published import Published, examined
 from repro.nets import init
-from repro.protocol import preprocessing, protocols, scales
-from repro.store import checks, identity, runs, varied, views
+from repro.protocol import preprocessing, protocols
+from repro.store import identity, runs, varied, views
 from repro.store.expected import Expected
-from repro.store.files import nearest
 from repro.store.identity import PUBLISHED
-from repro.track import trackers
-from repro.train.optimisers import OPTIMISERS
-from repro.train.schedule import SCHEDULES
-
-PRECISIONS = ("float32", "tf32", "bf16", "float64")
-COMPILERS = (EAGER, "default", "reduce-overhead", "max-autotune")
-NAME = re.compile(r"[A-Za-z][\w.+-]*")
-LONGEST_NAME = 200
-"""Of a folder, so that the files named after it stay below the 255 bytes of a file system."""
 
 
 @dataclass(frozen=True)
@@ -175,10 +165,7 @@ def _resolved(
     # As it was composed: so are the runs that it starts from.
     composed = config
     config = copy.deepcopy(config)
-    check_numbers(config)
-    _check_weights(config)
-    _check_together(config)
-    _check_choices(config)
+    check(config)
     cache = Path(config.runs) / ".cache"
     data = base_data(config.data)
     if config.dry_run or config.weights is not None:
@@ -196,8 +183,6 @@ def _resolved(
         published = examined(config, net)
         if config.data.verify and not config.dry_run:
             description = describe(base_data(config.data), cache, config.progress)
-    protocols.check(config.scale, config.test, config.size.crop)
-    _check_cache(config)
     _label(config, description.fingerprint)
     # A published net starts from no other.
     starts = _parents(composed) if published is None else ()
@@ -211,125 +196,14 @@ def _resolved(
         None if published is None else published.record,
     )
     request = Request(config, net, description, parents, own, _wanted(config), published)
-    _check_name(request.name)
+    check_name(request.name)
     return request
-
-
-def _check_weights(config: Config) -> None:
-    if config.weights is not None:
-        untrained(config)
-    elif config.preprocessing_images is not None:
-        raise RequestError(
-            f"preprocessing_images={config.preprocessing_images} is for nets that others trained, "
-            "with weights=FILE: those that train here are tested as they were trained"
-        )
-    elif config.weights_input is not None:
-        raise RequestError(
-            f"weights_input={config.weights_input} says what input published weights want: say "
-            "which with weights=FILE"
-        )
-    elif config.data.test_only:
-        raise RequestError("data.test_only=true leaves nothing to train on: leave it out")
 
 
 def _wanted(config: Config) -> tuple[protocols.View, ...]:
     """The views of all protocols that are asked for, each once."""
     wanted = (protocols.views(test, config.scale, config.data.mirror) for test in config.test)
     return tuple(dict.fromkeys(view for views_of_test in wanted for view in views_of_test))
-
-
-def _check_name(name: str) -> None:
-    if len(name.encode()) > LONGEST_NAME:
-        raise RequestError(
-            f"{name}: too many values are changed for the name of a folder; "
-            "put them into a file of their own, as conf/recipe/mine.yaml, and take recipe=mine"
-        )
-
-
-def _check_together(config: Config) -> None:
-    recipe = config.recipe
-    step, crop = 2**config.size.poolings, config.size.crop
-    if crop % step:
-        raise RequestError(
-            f"size.crop={crop} is not a multiple of {step}, the step of "
-            f"size.poolings={config.size.poolings}: "
-            f"take {max(step, crop // step * step)} or {crop // step * step + step}"
-        )
-    if config.micro_batch is not None:
-        _check_micro_batch(config)
-    if recipe.schedule == "plateau" and recipe.patience < 1:
-        raise RequestError(f"recipe.patience={recipe.patience}: a plateau lasts at least one epoch")
-
-
-def _check_micro_batch(config: Config) -> None:
-    if config.arch.batch_norm:
-        raise RequestError(
-            f"micro_batch={config.micro_batch}: arch={config.arch.name} normalises by the batch, "
-            "and part of it gives another result: take micro_batch=null"
-        )
-    if config.compile in ("reduce-overhead", "max-autotune"):
-        # CUDA graphs keep gradients where the next part overwrites them.
-        raise RequestError(
-            f"micro_batch={config.micro_batch} does not go with compile={config.compile}, which "
-            "keeps gradients in one place: take compile=default or compile=none"
-        )
-
-
-def _check_choices(config: Config) -> None:
-    choices = {
-        "recipe.resize": (config.recipe.resize, ("isotropic", "square")),
-        "recipe.optimiser": (config.recipe.optimiser, tuple(OPTIMISERS)),
-        "recipe.schedule": (config.recipe.schedule, SCHEDULES),
-        "recipe.init": (config.recipe.init, tuple(init.FILLS)),
-        "init.between": (config.init.between, tuple(init.FILLS)),
-        "precision": (config.precision, PRECISIONS),
-        "finetune": (config.finetune, ("all", "fc")),
-        "compile": (config.compile, COMPILERS),
-        "channels_last": (config.channels_last.lower(), ("auto", "true", "false")),
-        "track.name": (config.track.name, trackers.CHOICES),
-    }
-    for key, (value, known) in choices.items():
-        if value not in known:
-            raise RequestError(f"{key}={value} is not known: choose from {', '.join(known)}")
-    if not config.runs.strip():
-        raise RequestError("runs= names no folder: say where runs are kept, as in runs=runs")
-    _check_store(config.runs)
-    for group in identity.GROUPS:
-        name = getattr(config, group).name
-        if not (NAME.fullmatch(identity.base(name)) and checks.NAME.fullmatch(name)):
-            raise RequestError(
-                f"{group}.name={name}: expected a letter, then letters, digits, or any of . _ - + ="
-            )
-    if config.finetune == "fc" and config.scale.parent is None:
-        raise RequestError(
-            f"finetune=fc needs a net to start from, and scale={config.scale.name} has no parent: "
-            "take scale=S384 or scale=jitter"
-        )
-    if config.init.copy_from is not None:
-        allowed = ("A-LRN", "B", "C", "D", "E")
-        if identity.base(config.arch.name) not in allowed:
-            raise RequestError(
-                f"init={config.init.name} is not defined for arch={config.arch.name}: "
-                f"its layers go to {', '.join(allowed)}"
-            )
-
-
-def _check_cache(config: Config) -> None:
-    side, largest = config.data.cache_side, scales.pixels(config.scale.smax, config.size.crop)
-    if side is not None and side < largest:
-        raise RequestError(
-            f"data.cache_side={side} is below S, which is up to {largest} pixels: "
-            f"take {largest} or more"
-        )
-
-
-def _check_store(folder: str) -> None:
-    try:
-        there = nearest(Path(folder))
-    except OSError as error:
-        raise RequestError(f"runs={folder} cannot be used: {error.strerror}") from None
-    if not there.is_dir():
-        raise RequestError(f"runs={folder}: {there} is a file, name a folder")
 
 
 def _label(config: Config, fingerprint: str) -> None:

@@ -21,7 +21,7 @@ from repro.analysis.write import write
 from repro.cli.command import command
 from repro.data.images import decode
 from repro.data.rescale import rescale
-from repro.experiment import finish
+from repro.experiment import finish, performance
 from repro.process.interruption import Interrupted, Stop
 from repro.published.read import read
 from repro.release.classes import published_names
@@ -152,9 +152,9 @@ def test_it_is_resumed(
     photos: Path, file: Path, tmp_path: Path, tested: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = words(photos, file, tmp_path / "runs", "test=[single_scale,centre]")
-    interrupted = InterruptedAfter(finish.compute, 2)
+    interrupted = InterruptedAfter(performance.compute, 2)
     with monkeypatch.context() as patched:
-        patched.setattr(finish, "compute", interrupted)
+        patched.setattr(performance, "compute", interrupted)
         with pytest.raises(Interrupted):
             command(wanted)
     folder = only(tmp_path / "runs")
