@@ -14,6 +14,8 @@ from repro.analysis.settings import Comparison
 from repro.analysis.verdicts import CONTRADICTED, REPRODUCED, VERDICTS
 
 DECIDED = (REPRODUCED, CONTRADICTED)
+JUDGED_BY = {"nets": "these nets", "configuration": "configuration"}
+"""The question that a claim is about, as its column is called."""
 
 
 def primary(judged: pd.DataFrame) -> pd.DataFrame:
@@ -57,10 +59,10 @@ def not_judged(judged: pd.DataFrame, comparison: Comparison) -> str:
     absent: dict[str, list[str]] = {}
     for claim in claims():
         if claim.primary and claim.claim not in known:
-            absent.setdefault(claim.experiment, []).append(claim.claim.replace("-", " "))
+            absent.setdefault(claim.experiment, []).append(claim.text.rstrip("."))
     return "; ".join(
-        f"{', '.join(names)} (`{'` and `'.join(commands_of(experiment, comparison))}`)"
-        for experiment, names in absent.items()
+        f"{'; '.join(sentences)} (`{'` and `'.join(commands_of(experiment, comparison))}`)"
+        for experiment, sentences in absent.items()
     )
 
 
@@ -74,6 +76,7 @@ def table(judged: pd.DataFrame) -> pd.DataFrame:
             "here": change(row),
             "these nets": row["verdict_nets"] or "-",
             "configuration": row["verdict_configuration"] or "-",
+            "judged by": JUDGED_BY[row["about"]],
             "with Holm": row["verdict_holm"] or "-",
             "seeds": str(row["n_seeds"]),
             "images": "-" if pd.isna(row["n_images"]) else f"{int(row['n_images']):,}",

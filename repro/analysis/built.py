@@ -220,8 +220,8 @@ def _windows_kept(run: Run) -> Iterator[tuple[str, ...]]:
         yield f"score map at Q={q}", *(_square(one.score_map_side) for one in pair)
         yield f"overhang at Q={q} (px)", *(str(one.overhang) for one in pair)
     uneven = [q for q in EACH_Q if q * crop % PAPER_CROP]
-    named = ", ".join(map(str, uneven))
-    yield "S and Q that are no whole pixels, of 224 to 512", named or "none", "none"
+    whole = f"all but {', '.join(map(str, uneven))}" if uneven else "all"
+    yield "whole pixels for S and Q of 224 to 512", whole, "all"
 
 
 def _shares_kept(run: Run) -> Iterator[tuple[str, ...]]:

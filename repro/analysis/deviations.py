@@ -231,9 +231,10 @@ def open_choices(run: Run) -> list[str]:
     if config.recipe.schedule == "plateau":
         chosen.append(f"A plateau is {config.recipe.patience} epochs without a new best error.")
     if config.scale.name.startswith("jitter"):
+        named = "" if base(config.scale.name) == config.scale.name else f" ({config.scale.name})"
         chosen.append(
-            f"Jittered S starts at {config.scale.lr_factor:g} of the recipe's learning rate and "
-            f"lasts {config.epochs} epochs; the paper gives neither."
+            f"Jittered S{named} starts at {config.scale.lr_factor:g} of the recipe's "
+            f"learning rate and lasts {config.epochs} epochs; the paper gives neither."
         )
     if config.recipe.test_each_epoch:
         chosen.append(

@@ -25,7 +25,7 @@ from repro.analysis.drawing import (
     mark,
     seed_marks,
 )
-from repro.analysis.experiments import experiments
+from repro.analysis.experiments import experiments, nets_of
 from repro.analysis.measured import members
 from repro.analysis.settings import Comparison
 from repro.analysis.tables import OPEN, cell, net_title, ordered
@@ -67,7 +67,7 @@ def errors(comparison: Comparison) -> Drawn | None:
     """
     tests = [protocol.name for protocol in summarised()]
     paper = {row["label"] for number in (3, 4) for row in published.cells(number)}
-    theirs = {comparison.plain(net) for one in experiments() for net in one.nets}
+    theirs = {comparison.plain(net) for one in experiments() for net in nets_of(one, comparison)}
     nets = [net for net in ordered(comparison) if net in paper or net not in theirs]
     shown = lines(comparison, nets, tests)
     return dot_plot("errors", "Top-1 error of the nets of Tables 3 and 4", comparison, shown)

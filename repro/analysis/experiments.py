@@ -14,8 +14,9 @@ import yaml
 from repro.analysis.claims import Claim, claims
 from repro.analysis.measured import members, spread
 from repro.analysis.settings import Comparison
-from repro.analysis.tables import cell, net_title, percent
+from repro.analysis.tables import cell, net_title, percent, split
 from repro.config import choices
+from repro.config.schema import TAKE_LAYERS
 from repro.errors import RequestError, one_line
 from repro.paper import published
 from repro.protocol.protocols import EACH_Q, PROTOCOLS, TABLE3
@@ -122,18 +123,33 @@ def _nets(file: choices.Choice) -> list[str]:
 def commands_of(name: str, comparison: Comparison) -> list[str]:
     """The command lines that run an experiment in the setting and the store of some runs."""
     experiment = next(one for one in experiments() if one.name == name)
-    return comparison.experiment_commands(name, experiment.nets, experiment.tests)
+    return comparison.experiment_commands(name, nets_of(experiment, comparison), experiment.tests)
+
+
+def nets_of(experiment: Experiment, comparison: Comparison) -> tuple[str, ...]:
+    """The nets of an experiment as they start in a setting.
+
+    Where the setting's nets take layers from another one and some net of the experiment has no
+    place for them, all of them start from the recipe's own weights, as in the claims.
+    """
+    giver, nets = comparison.usual.copy_from, experiment.nets
+    if giver is None or all(
+        split(net)[0].partition(",")[0] in (giver, *TAKE_LAYERS) for net in nets
+    ):
+        return nets
+    return tuple(f"{net}-{comparison.config.recipe.init}" for net in nets)
 
 
 def measured_nets(experiment: Experiment, comparison: Comparison) -> list[str]:
     """The nets of an experiment that were run in a setting."""
-    return [net for net in experiment.nets if comparison.plain(net) in comparison.nets]
+    nets = nets_of(experiment, comparison)
+    return [net for net in nets if comparison.plain(net) in comparison.nets]
 
 
 def compared_nets(experiment: Experiment, comparison: Comparison) -> list[str]:
     """The nets of an experiment and, where it is about ensembles, those of its setting."""
     fused = comparison.fused if experiment.ensembles else []
-    return [*experiment.nets, *dict.fromkeys(one.net for one in fused)]
+    return [*nets_of(experiment, comparison), *dict.fromkeys(one.net for one in fused)]
 
 
 def is_shown(experiment: Experiment, comparison: Comparison, judged: pd.DataFrame) -> bool:
@@ -150,7 +166,9 @@ def is_shown(experiment: Experiment, comparison: Comparison, judged: pd.DataFram
         return True
     most = 2 * len(measured_nets(experiment, comparison)) > len(experiment.nets)
     return most and any(
-        comparison.cells(net, test) for net in experiment.nets for test in experiment.tests
+        comparison.cells(net, test)
+        for net in nets_of(experiment, comparison)
+        for test in experiment.tests
     )
 
 

@@ -219,7 +219,7 @@ def of_seconds(contrast: Contrast, rule: Rule, comparison: Comparison) -> Findin
         difference=100 * math.expm1(float(np.mean(units))),
         margin=rule.margin,
         value=100.0,
-        images=len(gaps[0]) if gaps else None,
+        images=None,
         seeds=len({run.config.seed for _, run in used}),
         nets=_of_ratios(units, rule),
         configuration=None,

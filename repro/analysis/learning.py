@@ -92,9 +92,10 @@ def learning_curves(comparison: Comparison) -> Drawn | None:
     legend(figure, _marks([stage for stages in nets.values() for stage in stages.values()]), 3)
     runs = sum(len(stage.logs) for stages in nets.values() for stage in stages.values())
     validation = comparison.runs[0].result["data"]["validation"]
+    dropped = ", with dropout" if comparison.config.recipe.dropout else ""
     caption = (
         f"Learning curves of {runs} runs: error on the centre crops of {validation:,} validation "
-        "images, and (dotted, mean over seeds) on the training crops as they came, with dropout. "
+        f"images, and (dotted, mean over seeds) on the training crops as they came{dropped}. "
         "A stage begins where the net that it starts from ends. Each seed is a thin line, or, "
         f"where a panel would hold more than {LINES} lines, the line is their mean and the band "
         "goes from the lowest to the highest. The error axis is logarithmic."

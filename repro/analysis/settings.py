@@ -98,8 +98,11 @@ class Comparison:
         return net_label(run, self.usual)
 
     def plain(self, net: str) -> str:
-        """A net's label without the initialisation where that is the setting's own."""
-        return net.removesuffix(f"-{self.usual.name}")
+        """A net's label without the initialisation where the setting has no other for it."""
+        without, _, init = net.rpartition("-")
+        starts_others = without.rpartition("-")[0] == self.usual.copy_from
+        own = self.config.recipe.init if starts_others else self.usual.name
+        return without if init == own else net
 
     @cached_property
     def nets(self) -> dict[str, list[Run]]:

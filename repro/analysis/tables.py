@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import pandas as pd
 
@@ -89,9 +90,16 @@ def errors(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[str]
             missing.append((net, protocol))
             continue
         row["top-1 paper (%)"] = percent(theirs["top1_error"])
-        row["top-5 paper (%)"] = percent(theirs["top5_error"])
+        row |= _top5_of_paper(theirs, comparison)
         rows.append({"method": PROTOCOLS[protocol].method} | row if number == 5 else row)
     return pd.DataFrame(rows), _commands(missing, comparison)
+
+
+def _top5_of_paper(theirs: Mapping[str, Any], comparison: Comparison) -> dict[str, str]:
+    """The paper's top-5 error, where it stands beside one of as many classes."""
+    if not comparison.has_1000_classes:
+        return {}
+    return {"top-5 paper (%)": percent(theirs.get("top5_error"))}
 
 
 def _commands(missing: Sequence[tuple[str, str]], comparison: Comparison) -> list[str]:
@@ -139,8 +147,8 @@ def ensembles(comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
                 "top-1 here (%)": str(spread(cells)) if cells else "a member diverged",
                 "seeds": str(len(cells)) if cells else "-",
                 "top-1 paper (%)": percent(theirs.get("top1_error")),
-                "top-5 paper (%)": percent(theirs.get("top5_error")),
             }
+            | _top5_of_paper(theirs, comparison)
         )
     return pd.DataFrame(rows), _commands(missing, comparison)
 

@@ -165,6 +165,10 @@ class Recipe:
     say how long these stages are.)"""
 
 
+TAKE_LAYERS = ("A-LRN", "B", "C", "D", "E")
+"""The configurations that have a place for each layer of A that `init=from_A` copies."""
+
+
 @dataclass
 class Init:
     """How weights start."""

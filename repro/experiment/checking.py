@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from repro.config.schema import EAGER, Config, check_numbers
+from repro.config.schema import EAGER, TAKE_LAYERS, Config, check_numbers
 from repro.errors import RequestError
 from repro.experiment.published import untrained
 from repro.nets import init
@@ -126,13 +126,11 @@ def _check_choices(config: Config) -> None:
             f"finetune=fc needs a net to start from, and scale={config.scale.name} has no parent: "
             "take scale=S384 or scale=jitter"
         )
-    if config.init.copy_from is not None:
-        allowed = ("A-LRN", "B", "C", "D", "E")
-        if identity.base(config.arch.name) not in allowed:
-            raise RequestError(
-                f"init={config.init.name} is not defined for arch={config.arch.name}: "
-                f"its layers go to {', '.join(allowed)}"
-            )
+    if config.init.copy_from is not None and identity.base(config.arch.name) not in TAKE_LAYERS:
+        raise RequestError(
+            f"init={config.init.name} is not defined for arch={config.arch.name}: "
+            f"its layers go to {', '.join(TAKE_LAYERS)}"
+        )
 
 
 def _check_cache(config: Config) -> None:

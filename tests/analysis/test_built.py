@@ -27,7 +27,7 @@ def test_the_scale_models_keep_maps_windows_and_scales(run: Run) -> None:
     for q, cells in ((224, 1), (256, 2), (288, 3), (384, 6), (512, 10)):
         assert table.here[f"score map at Q={q}"] == f"{cells}x{cells}"
         assert table.here[f"overhang at Q={q} (px)"] == "0"
-    assert table.here["S and Q that are no whole pixels, of 224 to 512"] == "none"
+    assert table.here["whole pixels for S and Q of 224 to 512"] == "all"
     whole = [name for name in table.index if "map" in name or "overhang" in name]
     at_paper = run.config.size.crop == 224
     assert at_paper == (table.kept == "yes").all()
@@ -57,8 +57,8 @@ def test_tiny_keeps_hardly_anything(run: Run) -> None:
     assert table.loc[MAPS, "here"].tolist() == ["4x4", "2x2", "1x1"]
     # 256 is 37 pixels: two windows of 32, 32 apart, need 64.
     assert table.here["overhang at Q=256 (px)"] == "27"
-    uneven = table.here["S and Q that are no whole pixels, of 224 to 512"]
-    assert uneven == "256, 288, 320, 352, 384, 416, 480, 512", "448 is 64"
+    whole = table.here["whole pixels for S and Q of 224 to 512"]
+    assert whole == "all but 256, 288, 320, 352, 384, 416, 480, 512", "448 is 64"
 
 
 def test_activations_through_the_depth(tmp_path: Path, make_run: MakeRun) -> None:

@@ -129,6 +129,13 @@ def test_the_order_of_images_and_seeds_changes_nothing(seed: int, seeds: int) ->
         assert (first.low, first.high) == pytest.approx((second.low, second.high))
 
 
+@given(st.integers(0, 2**32), st.integers(2, 8))
+def test_the_wider_question_has_no_narrower_interval(seed: int, seeds: int) -> None:
+    found = difference(np.random.default_rng(seed).choice([-1.0, 0, 0, 1], (seeds, 50)))
+    nets, both = (found.interval(configuration=answer) for answer in (False, True))
+    assert both.low <= nets.low < nets.high <= both.high
+
+
 def test_images_for_eighty_percent_power_give_it() -> None:
     random = np.random.default_rng(1)
     pilot = difference(paired(20, 30, 1000))

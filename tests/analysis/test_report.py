@@ -196,6 +196,29 @@ def test_nets_that_start_from_a_share_the_setting_with_it(
     assert "experiments=lrn" not in page
 
 
+def test_where_one_net_cannot_start_from_a_its_experiment_shows_the_recipes_own_start(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
+    make_run("arch=A")
+    for arch in ("B", "C", "D"):
+        make_run(f"arch={arch}", "init=from_A", wrong=90)
+    for arch in ("B", "B-5x5"):
+        make_run(f"arch={arch}", wrong=20)
+    folder = report(tmp_path)
+    rows = table(folder, "experiment-filter_size").set_index("net")
+    assert list(rows.index) == ["B, init glorot, S=256", "B-5x5, init glorot, S=256"]
+    assert all(error.startswith("10.0") for error in rows["error here (%)"])
+    rows = table(folder, "experiment-depth").set_index("net")
+    assert rows.loc["B, S=256", "error here (%)"].startswith("45.0")
+
+
+def test_top_5_of_the_paper_stands_beside_as_many_classes_only(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
+    make_run("arch=A")
+    assert not [name for name in table(report(tmp_path), "table3") if "top-5" in name]
+
+
 def test_a_report_needs_no_torch_and_refuses_in_one_line(tmp_path: Path, make_run: MakeRun) -> None:
     make_run("arch=A")
     script = (
