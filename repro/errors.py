@@ -1,8 +1,8 @@
 """The two ways in which work ends early for a reason that the user can act on.
 
 Both carry one line that says what, where, and what would be right. A `RequestError` is found
-before any work starts and ends the program with status 2; a `RunError` ends one run, which is
-recorded as failed, while the others of the sweep go on (status 1).
+before any work starts and ends the program with status 2. A `RunError` ends one run of a sweep,
+which is recorded as failed while the others go on (status 1), and any other command (status 2).
 """
 
 from __future__ import annotations

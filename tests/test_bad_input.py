@@ -111,6 +111,7 @@ def refusal(
         ("recipe.schedule=cosine", "recipe.schedule=cosine is not known: choose from plateau"),
         ("micro_batch=0", "micro_batch=0: expected a number above zero, up to 1000000"),
         ("micro_batch=4 arch=A-BN", "micro_batch=4: arch=A-BN normalises by the batch"),
+        ("micro_batch=4 compile=default", "micro_batch=4 does not go with compile=default"),
         ("micro_batch=4 compile=max-autotune", "micro_batch=4 does not go with compile="),
         ("channels_last=maybe", "channels_last=maybe is not known: choose from auto, true, false"),
         ("finetune=some", "finetune=some is not known: choose from all, fc"),
@@ -318,6 +319,22 @@ def test_words_and_choices_have_hydra_call_and_set_nothing(
 ) -> None:
     given = ["--config-dir", str(planted), "dry_run=true", *words.split()]
     assert says in refusal(capsys, tmp_path / "runs", *given, lines=None)
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+def test_a_file_sets_no_value_of_a_launcher(
+    planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    (planted / "experiments" / "shell.yaml").write_text(
+        "# @package _global_\ndefaults: [override /hydra/launcher: joblib]\n"
+        "hydra: {launcher: {temp_folder: /theirs}}\n"
+    )
+    words = ["--config-dir", str(planted), "dry_run=true", "-m", "experiments=shell"]
+    text = refusal(capsys, tmp_path / "runs", *words)
+    assert text.startswith("hydra.launcher.temp_folder is set by a file: the launcher's own values")
+    mine = f"hydra.launcher.temp_folder={tmp_path}"
+    assert command([*LIGHT, f"runs={tmp_path / 'runs'}", *words, mine]) == 0
 
 
 @pytest.mark.usefixtures("nothing_is_done")

@@ -12,7 +12,7 @@ from repro.analysis.learning import read_log
 from repro.analysis.settings import Setting, setting
 from repro.errors import RequestError, one_line
 from repro.protocol import protocols
-from repro.store import ranks, views
+from repro.store import identity, ranks, views
 from repro.store import runs as store
 from repro.store.expected import Expected
 from repro.store.runs import CONFIG, LOG, RESULT, Run
@@ -60,6 +60,7 @@ def admitted(stores: Sequence[Path]) -> list[Run]:
         if not found:
             raise RequestError(f"runs={folder} holds no finished run: {ADVICE}")
         runs = {run.name: run for run in found} | runs
+    identity.tell_apart([run.config for run in runs.values()])
     there = _agreeing([run for _, run in sorted(runs.items()) if _describable(run)])
     if not there:
         folders = ",".join(map(str, stores))
@@ -83,21 +84,25 @@ def _describable(run: Run) -> bool:
 
 
 def _agreeing(runs: Sequence[Run]) -> list[Run]:
-    """Those that were tested on as many images and classes as most runs of their setting."""
+    """Those that were tested on the same images and classes as most runs of their setting."""
     counts: dict[Setting, Counter[Expected]] = {}
+    lists: dict[Setting, Counter[str]] = {}
     for run in runs:
         counts.setdefault(setting(run.config), Counter())[_counted(run)] += 1
+        if run.tested.listed is not None:
+            lists.setdefault(setting(run.config), Counter())[run.tested.listed] += 1
     found = []
     for run in runs:
         (most, _), *_ = counts[setting(run.config)].most_common(1)
-        if _counted(run) == most:
+        listed = run.tested.listed
+        if _counted(run) != most:
+            why = f"tested on {run.tested}, and most runs of its setting on {most}"
+        elif listed and listed != lists[setting(run.config)].most_common(1)[0][0]:
+            why = "tested on other images than most runs of its setting"
+        else:
             found.append(run)
             continue
-        print(
-            f"left out: {run.folder / RESULT}: tested on {run.tested}, and most runs of its "
-            f"setting on {most}",
-            file=sys.stderr,
-        )
+        print(f"left out: {run.folder / RESULT}: {why}", file=sys.stderr)
     return found
 
 

@@ -13,7 +13,7 @@ from repro.errors import RequestError
 from repro.protocol.protocols import PROTOCOLS, View, views
 from repro.store import ranks, varied
 from repro.store import views as stored
-from repro.store.expected import Images
+from repro.store.expected import ListedImages
 from repro.store.files import write_whole
 from repro.store.ranks import Kept
 from repro.store.runs import ACTIVATIONS, CONFIG, CROPS, LOG, RESULT, Run
@@ -82,7 +82,7 @@ def _views(run: Run) -> Iterable[View]:
     return dict.fromkeys(view for some in every for view in some)
 
 
-def _images(run: Run) -> Images | None:
+def _images(run: Run) -> ListedImages | None:
     """The test images of a run, from one of its views or from the ranks that were kept of it."""
     for view in _views(run):
         try:
@@ -90,7 +90,7 @@ def _images(run: Run) -> Images | None:
         except stored.Absent:
             continue
         if found is not None:
-            return Images.of(found.ids, found.labels)
+            return ListedImages.of(found.ids, found.labels)
     own = kept([run], run.folder.parent)
     return None if own is None else ranks.images(run.folder.parent, own.images)
 

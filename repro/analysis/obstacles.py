@@ -15,6 +15,8 @@ from repro.protocol.protocols import KINDS, PROTOCOLS, readings
 from repro.protocol.scales import pixels
 from repro.store.runs import Run
 
+GREY_LEVELS = 255
+
 
 def obstacle(pairs: Iterable[Pair], comparison: Comparison) -> str:
     """The first reason why some of the pairs cannot show what the paper's do; empty: none.
@@ -28,6 +30,7 @@ def obstacle(pairs: Iterable[Pair], comparison: Comparison) -> str:
             *(overhang(side, comparison) for side in pair.sides),
             native_size(pair, comparison),
             *(normalised_over_all(side, comparison) for side in pair.sides),
+            *(normalised_by_a_constant(side, comparison) for side in pair.sides),
         ]
         for reason in reasons:
             if reason:
@@ -100,5 +103,22 @@ def normalised_over_all(side: Side, comparison: Comparison) -> str:
             return (
                 f"LRN's window of {LRN_WINDOW} covers all {here} channels of "
                 f"{config.arch.name} here, at the paper's size {LRN_WINDOW} of {full}"
+            )
+    return ""
+
+
+def normalised_by_a_constant(side: Side, comparison: Comparison) -> str:
+    """Says so where the input is so small that local response normalisation hardly acts.
+
+    It divides by (k + alpha * sum of squares)^beta. Its k and alpha were made for grey levels.
+    """
+    for run in _runs(side, comparison):
+        config = run.config
+        has_lrn = lrn_channels(as_run(config, comparison.classes)) is not None
+        if has_lrn and config.recipe.input_range < GREY_LEVELS:
+            return (
+                f"LRN's constants are those for input in 0-{GREY_LEVELS}, and that of "
+                f"{config.arch.name} is in 0-{config.recipe.input_range:g} here: it divides by "
+                "nearly the same everywhere"
             )
     return ""

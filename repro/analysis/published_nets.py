@@ -17,7 +17,7 @@ import pandas as pd
 from repro.analysis.measured import Measured, fuse, kept, measure, members, net_label
 from repro.analysis.preprocessing import KEYS, Tried, tried
 from repro.analysis.replications import replications
-from repro.analysis.settings import Setting, command, setting
+from repro.analysis.settings import Setting, command, setting, word
 from repro.analysis.tables import in_order, percent, split
 from repro.errors import RequestError
 from repro.paper import published
@@ -142,8 +142,8 @@ def _command(run: Run, measured: Sequence[Measured]) -> str:
     config = run.config
     words = [f"arch={base(config.arch.name)}", f"scale={base(config.scale.name)}"]
     for group in ("arch", "scale"):
-        words += [f"{group}.{key}={value}" for key, value in changes(config, group).items()]
-    words.append(f"weights={config.weights}")
+        words += [word(f"{group}.{key}", value) for key, value in changes(config, group).items()]
+    words.append(word("weights", config.weights))
     if config.weights_input is not None:
         words.append(f"weights_input={config.weights_input}")
     if (ways := varied.most(run.folder, KEYS)) is not None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from repro.analysis.measured import Measured, fuse, measure, members, net_label, usual_init
 from repro.config import choices
-from repro.config.schema import Config
+from repro.config.schema import Config, Data
 from repro.paper import published
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings
 from repro.store.identity import base, changes
@@ -18,6 +19,8 @@ from repro.store.ranks import FOLDER as RANKS
 from repro.store.runs import Run
 
 Words = tuple[str, ...]
+PLAIN = re.compile(r"[\w./+:@-]+( [\w./+:@-]+)*")
+"""A value that Hydra takes as it is."""
 
 
 @dataclass(frozen=True, order=True)
@@ -157,10 +160,11 @@ class Comparison:
         # The net that the others start from comes first: it cannot start from itself.
         for init, group in sorted(groups.items()):
             labels = [net.removesuffix(f"-{init}") if init else net for net in group]
-            words = ["-m"] * (max(len(group), len(seeds)) > 1) + [f"net={','.join(labels)}"]
-            words += [f"seed={','.join(map(str, seeds))}"] * bool(seeds)
-            words += [f"init={init}"] * bool(init)
-            found.append(command(self.runs[0], words, tests))
+            for wanted, several in _chosen(labels):
+                words = ["-m"] * (several or len(seeds) > 1) + wanted
+                words += [f"seed={','.join(map(str, seeds))}"] * bool(seeds)
+                words += [f"init={init}"] * bool(init)
+                found.append(command(self.runs[0], words, tests))
         return found
 
     def _init_of(self, net: str) -> str:
@@ -209,6 +213,31 @@ class Comparison:
         return [command(self.runs[0], [f"experiments={name}"])]
 
 
+def _chosen(labels: Sequence[str]) -> Iterator[tuple[list[str], bool]]:
+    """The words that choose nets: those with a file at once, each other one by its parts.
+
+    Yields:
+        The words, and whether they are a sweep's.
+    """
+    files = choices.names("net")
+    if named := [label for label in labels if label in files]:
+        yield [f"net={','.join(named)}"], len(named) > 1
+    for label in labels:
+        if label not in files:
+            part, tuned, _ = label.partition("-fc") if label.endswith("-fc") else (label, "", "")
+            arch, _, scale = part.rpartition("-")
+            yield [f"arch={arch}", f"scale={scale}"] + ["finetune=fc"] * bool(tuned), False
+
+
+def word(key: str, value: object) -> str:
+    """The word KEY=VALUE of a command, for the shell to be quoted yet."""
+    if value is None:
+        return f"{key}=null"
+    if isinstance(value, str) and not PLAIN.fullmatch(value):
+        value = "'" + value.replace("'", "\\'") + "'"
+    return f"{key}={value}"
+
+
 def _as_published(ensemble: str) -> str:
     """An ensemble, its members in the paper's order where the paper has it."""
     same = (row["members"] for row in published.rows(6))
@@ -230,7 +259,9 @@ def _asked(run: Run, label: str) -> tuple[str, Words]:
     for group in ("arch", "scale"):
         name = getattr(run.config, group).name
         label = label.replace(name, base(name))
-        words += [f"{group}.{key}={value}" for key, value in changes(run.config, group).items()]
+        words += [
+            word(f"{group}.{key}", value) for key, value in changes(run.config, group).items()
+        ]
     return label, tuple(words)
 
 
@@ -249,9 +280,11 @@ def command(run: Run, wanted: Sequence[str], tests: Sequence[str] = ()) -> str:
         if name != defaults.chosen[group]:
             words.append(f"{group}={name}")
         for key, value in changes(like, group).items():
-            words.append(f"{group}.{key}={'null' if value is None else value}")
-    if like.data.root != choices.choice("data", base(like.data.name)).get("root", "data"):
-        words.append(f"data.root={like.data.root}")
+            words.append(word(f"{group}.{key}", value))
+    kind = base(like.data.name)
+    usual = choices.choice("data", kind) if kind in choices.names("data") else {}
+    if like.data.root != usual.get("root", Data.root):
+        words.append(word("data.root", like.data.root))
     if like.precision != "float32":
         words.append(f"precision={like.precision}")
     if set(tests) - set(defaults.values["test"]):
@@ -259,5 +292,5 @@ def command(run: Run, wanted: Sequence[str], tests: Sequence[str] = ()) -> str:
     store = run.folder.parent
     # What a report keeps of runs is no store to train in.
     if str(store) != "runs" and not (store / RANKS).is_dir():
-        words.append(f"runs={store}")
+        words.append(word("runs", str(store)))
     return shlex.join(words)

@@ -25,6 +25,7 @@ from repro.analysis.published_nets import Family
 from repro.analysis.settings import Comparison, by_setting
 from repro.errors import RequestError, RunError
 from repro.store import runs as store
+from repro.store.identity import tell_apart
 from repro.store.runs import Run
 
 CONTENT = {
@@ -56,8 +57,9 @@ def write(
         RunError: the report could not be written.
     """
     stores = [folder_of_runs(folder) for folder in stores]
-    out = Path(os.path.abspath(out))
-    _check_out(out, archive)
+    # Of a link, the folder that it stands for.
+    out = Path(os.path.realpath(out))
+    _check_out(out, archive, stores)
     with _beside(out) as beside:
         comparisons, others = _parted(admitted(stores), fuse)
         _check_fuse(fuse, comparisons)
@@ -66,7 +68,9 @@ def write(
             if archive:
                 keep([*comparisons, *others], beside / RUNS)
                 # They were admitted by their views; what was just written needs no second look.
-                comparisons, others = _parted(store.finished(beside / RUNS), fuse)
+                kept = store.finished(beside / RUNS)
+                tell_apart([run.config for run in kept])
+                comparisons, others = _parted(kept, fuse)
             parts = _parts(comparisons)
             _write_all(comparisons, parts, others, unfinished, beside)
             _put(beside, out)
@@ -125,7 +129,7 @@ def _beside(out: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def _check_out(out: Path, archive: bool) -> None:
+def _check_out(out: Path, archive: bool, stores: Sequence[Path]) -> None:
     try:
         held = {path.name for path in out.iterdir()} if out.is_dir() else set()
         other = out.exists() and not out.is_dir()
@@ -139,6 +143,12 @@ def _check_out(out: Path, archive: bool) -> None:
         raise RequestError(
             f"out={out} holds {RUNS}/, what was kept of runs: archive=true keeps them, "
             "or name another folder"
+        )
+    lost = store.names(out / RUNS) - set[str]().union(*map(store.names, stores))
+    if archive and lost:
+        raise RequestError(
+            f"out={out} keeps {min(lost)}, which runs= does not name: add {out} to runs=, or name "
+            "another folder"
         )
     foreign = sorted(held - CONTENT) or (sorted(held) if "comparison.md" not in held else [])
     if foreign:

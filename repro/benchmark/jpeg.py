@@ -39,7 +39,7 @@ def photographs(folder: Path, count: int) -> Split:
     if not paths:
         raise RequestError(f"{folder} holds no image files: expected a folder of photographs")
     ids = tuple(str(path.relative_to(folder)) for path in paths)
-    return Split(FileImages(paths, 3), np.zeros(len(paths), dtype=np.int64), ids).first(count)
+    return Split(FileImages(paths, 3), np.zeros(len(paths), dtype=np.int64), ids).spread(count)
 
 
 def contests(folder: Path, count: int) -> Iterator[Contest]:

@@ -60,7 +60,7 @@ def config(arch: str, size: str, data: str) -> Config:
 
 def digits(count: int | None) -> Split:
     """So many of the embedded digits that are trained on; None: all."""
-    return load(Data(**choice("data", "mnist5k")), Path()).train.first(count)
+    return load(Data(**choice("data", "mnist5k")), Path()).train.spread(count)
 
 
 def images(data: str, count: int) -> Split:
@@ -129,7 +129,7 @@ def network(settings: Config, device: torch.device, layout: torch.memory_format)
 
 
 def _statistics(split: Split) -> Statistics:
-    return compute(split.first(500), progress=False)
+    return compute(split.spread(500), progress=False)
 
 
 def ours(settings: Config, split: Split, device: torch.device) -> Work:

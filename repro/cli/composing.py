@@ -162,7 +162,10 @@ class Sweep:
 
     def _composed(self, words: Sequence[str]) -> DictConfig:
         config = composed((*words, *self._hydra))
-        settings.check(config, _usual, self._folder)
+        said = tuple(
+            word for word in self._hydra if word.lstrip("+~").startswith("hydra.launcher.")
+        )
+        settings.check(config, _usual, self._folder, said)
         return config
 
     def _choices(self, group: str) -> list[str]:
@@ -248,16 +251,16 @@ def composed(words: Sequence[str]) -> DictConfig:
 
 
 @functools.cache
-def _usual(words: tuple[str, ...]) -> DictConfig:
-    """The configuration of the suite's and Hydra's own files alone."""
-    for word in words:
+def _usual(choices: tuple[str, ...], said: tuple[str, ...]) -> DictConfig:
+    """The configuration of the suite's and Hydra's own files, and of some words of the command."""
+    for word in choices:
         group, _, name = word.partition("=")
         with _hydra() as loader:
             known = loader.get_group_options(group)
         if name not in known:
             instead = f"choose from {', '.join(known)}" if known else "leave it out"
             raise RequestError(f"{word} is not the suite's own or Hydra's: {instead}")
-    return composed(words)
+    return composed((*choices, *said))
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:

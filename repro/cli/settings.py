@@ -27,14 +27,21 @@ MOST_JOBS = 1024
 STEM = re.compile(r"\w[\w.+=-]*")
 
 
-def check(config: DictConfig, usual: Callable[[Key], DictConfig], folder: str | None) -> None:
+def check(
+    config: DictConfig,
+    usual: Callable[[Key, Key], DictConfig],
+    folder: str | None,
+    said: Key = (),
+) -> None:
     """Refuse a configuration that sets more of Hydra's own settings than a request may.
 
     Args:
         config: as it was composed, of a command or of one job of a sweep.
         usual: the configuration of the suite's and Hydra's own files alone, with given choices of
-            theirs among Hydra's settings.
+            theirs among Hydra's settings, and with some words of the command.
         folder: of the user's own files, as it stands in Hydra's search path.
+        said: the command's words about the launcher. Only they may set its values: some of these
+            are lines for a shell.
 
     Raises:
         RequestError: with the setting, and those that can be set.
@@ -45,7 +52,7 @@ def check(config: DictConfig, usual: Callable[[Key], DictConfig], folder: str | 
             if not STEM.fullmatch(str(choice)):
                 raise RequestError(f"{group}={choice}: expected the name of a file, not its path")
     words = tuple(f"{group}={name}" for group, name in chosen.items() if "hydra/" in group)
-    expected = _leaves(_tree(usual(words)))
+    expected = _leaves(_tree(usual(words, ())))
     if folder is not None:
         # An option of the command names it.
         del expected["searchpath",]
@@ -55,12 +62,27 @@ def check(config: DictConfig, usual: Callable[[Key], DictConfig], folder: str | 
         same = key in found and key in expected and found[key] == expected[key]
         if not same and not _may_differ(key, expected):
             raise refusal(".".join(("hydra", *key)))
+    _check_launcher(config, usual(words, said))
     jobs = found.get(("launcher", "n_jobs"), 1)
     if isinstance(jobs, int) and (jobs == 0 or abs(jobs) > MOST_JOBS):
         raise RequestError(
             f"hydra.launcher.n_jobs={jobs}: expected how many runs at once, up to {MOST_JOBS}, "
             "or -1: as many as there are cores"
         )
+
+
+def _check_launcher(config: DictConfig, usual: DictConfig) -> None:
+    # As they are written: what stands for the folder of runs has another value in each command.
+    found, expected = (
+        _leaves(OmegaConf.to_container(OmegaConf.create({"launcher": one.hydra.launcher})))
+        for one in (config, usual)
+    )
+    for key in (*found, *expected):
+        if found.get(key) != expected.get(key):
+            raise RequestError(
+                f"{'.'.join(('hydra', *key))} is set by a file: the launcher's own values are "
+                "taken from the command's words only"
+            )
 
 
 def _may_differ(key: Key, expected: dict[Key, Any]) -> bool:

@@ -16,7 +16,7 @@ LARGEST = 1_000_000
 DEEPEST = 20
 MOST_VALUES = 100_000
 """With every alias written out: a few lines of aliases of aliases may stand for billions."""
-FLOAT = re.compile(r"[-+]?\d[\d_]*(\.[\d_]*)?[eE][-+]?\d+")
+FLOAT = re.compile(r"[-+]?\d[\d_]*(\.[\d_]*)?[eE][-+]?\d+$")
 
 
 class Loader(yaml.SafeLoader):
@@ -45,15 +45,19 @@ def text(path: Path) -> str:
         raise refusal(path, "it is not written in UTF-8") from None
 
 
-def read(path: Path) -> tuple[str, dict[str, Any]]:
+def read(path: Path, kind: type[yaml.SafeLoader] = Loader) -> tuple[str, dict[str, Any]]:
     """What a file of settings says, and its keys and values; none where it has only comments.
+
+    Args:
+        path: the file.
+        kind: what tells a value's type: a person's, or PyYAML's own for what PyYAML wrote.
 
     Raises:
         RequestError: it cannot be read, or is none.
     """
     content = text(path)
     try:
-        loader = Loader(content)
+        loader = kind(content)
         node = loader.get_single_node()
         if node is None:
             return content, {}

@@ -3,7 +3,7 @@
 Every key of every group is a field here, so that a value of the wrong type or an unknown key is
 refused while Hydra composes the configuration, and `32` means the same run however it was typed.
 What a number must be stands beside it; what values must satisfy together is checked in
-`repro.experiment.request`.
+`repro.experiment.checking`.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ class Data:
     split: int = field(default=0, metadata=from_zero(MANY))
     """Which random split, where the data set has no official one."""
     verify: bool = False
-    """Decode every image once before the first run on this folder."""
+    """Decode every image once, before the first run on a folder that is there. (What a run
+    downloads is known by its digest.)"""
     cache_side: int | None = field(default=None, metadata=above_zero(8192))
     """Keep the training images decoded in the store, their smallest side at most so many pixels;
     None: decode the files in every epoch."""
@@ -159,7 +160,7 @@ class Recipe:
     test_each_epoch: bool = False
     """Whether the error on the test images is logged after each epoch; it steers nothing."""
     train_images: int | None = field(default=None, metadata=above_zero(MANY))
-    """Train on the first so many images only; None: on all."""
+    """Train on so many of the images only, evenly spread; None: on all."""
     later_epochs: int | None = field(default=None, metadata=above_zero(1_000_000))
     """Epochs of a net that starts from that of another scale; None: `epochs`. (The paper does not
     say how long these stages are.)"""

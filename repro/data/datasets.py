@@ -17,7 +17,7 @@ from repro.config.schema import Data
 from repro.data import layouts
 from repro.data.folders import held_out
 from repro.data.images import ArrayImages
-from repro.data.kinds import Fetch, Folder, InMemory, Kind
+from repro.data.kinds import Fetch, InFiles, InMemory, Kind
 from repro.data.split import Counts, Description, Source, Split
 from repro.errors import RunError, one_line
 
@@ -112,30 +112,30 @@ DATASETS: dict[str, Kind] = {
     ),
     "cifar10": _torchvision("CIFAR10", "cifar-10-batches-py", 10, 3, Counts(50_000, 0, 10_000)),
     "cifar100": _torchvision("CIFAR100", "cifar-100-python", 100, 3, Counts(50_000, 0, 10_000)),
-    "caltech101": Folder(
+    "caltech101": InFiles(
         layouts.caltech101,
         classes=101,
         # Of each class 24 images, 6, and what is left of the others up to 50 (Appendix B).
         images=Counts(2_424, 606, 2_945),
         fetch=Fetch(layouts.CALTECH, _bring_caltech101),
     ),
-    "imagenette": Folder(
+    "imagenette": InFiles(
         layouts.imagenette,
         classes=10,
         images=Counts(9_469, 0, 3_925),
         fetch=Fetch(layouts.IMAGENETTE, _bring_imagenette),
     ),
-    "tiny_imagenet": Folder(
+    "tiny_imagenet": InFiles(
         layouts.tiny_imagenet,
         classes=200,
         images=Counts(100_000, 0, 10_000),
         fetch=Fetch(layouts.TINY_IMAGENET, _bring_tiny_imagenet, layouts.is_tiny_imagenet),
     ),
-    "imagenet": Folder(
+    "imagenet": InFiles(
         layouts.imagenet,
         classes=1000,
         # Its validation images are tested on too.
         images=Counts(1_281_167, 50_000, 50_000),
     ),
-    "imagefolder": Folder(layouts.imagefolder),
+    "imagefolder": InFiles(layouts.imagefolder),
 }

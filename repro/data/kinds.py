@@ -14,7 +14,7 @@ from pathlib import Path
 
 from repro.config.schema import Data
 from repro.data import folders
-from repro.data.folders import Files
+from repro.data.folders import Files, State
 from repro.data.layouts import FolderSets, is_folder
 from repro.data.listing import looked_at, shown
 from repro.data.split import Counts, Description, Source, Split
@@ -92,7 +92,7 @@ class InMemory:
 
 
 @dataclass(frozen=True)
-class Folder:
+class InFiles:
     """A data set whose images are files, decoded when they are asked for."""
 
     layout: Callable[[Data, Path], FolderSets]
@@ -127,7 +127,9 @@ class Folder:
                     "class"
                 )
         if data.verify and data.on_bad_image == "error":
-            mark = cache / f"decoded-{folders.state(found.parts, cache).key}-{data.channels}"
+            mark = (
+                cache / f"decoded-{_key(found, folders.state(found.parts, cache))}-{data.channels}"
+            )
             folders.verify(found.parts, data.channels, mark, progress)
         return description
 
@@ -152,10 +154,7 @@ class Folder:
         if data.test_only:
             found = found.test_only()
         state = folders.state(found.parts, cache)
-        # A copy elsewhere may hold other bytes, whatever names, sizes and times say.
-        place = hashlib.sha256(os.fsencode(found.root.resolve())).hexdigest()
-        key = f"{state.key}-{place[:8]}"
-        known = state.fingerprint
+        key, known = _key(found, state), state.fingerprint
         if data.contents:
             known = folders.contents(found.parts, cache / f"contents-{key}.json", progress)
         bad: frozenset[str] = frozenset()
@@ -172,5 +171,11 @@ class Folder:
         return found.without(bad), description
 
 
-Kind = InMemory | Folder
+def _key(found: FolderSets, state: State) -> str:
+    """What tells these files in this place: a copy may hold other bytes, of the same times."""
+    place = hashlib.sha256(os.fsencode(found.root.resolve())).hexdigest()
+    return f"{state.key}-{place[:8]}"
+
+
+Kind = InMemory | InFiles
 """What an entry of `repro.data.datasets` is."""

@@ -183,7 +183,7 @@ def tiny_imagenet(data: Data, cache: Path) -> FolderSets:
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text(encoding="utf-8").split("\n")[:-1]
+        return file.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise RequestError(
             f"{shown(file)} cannot be read ({error.strerror}): expected Tiny ImageNet as it is "

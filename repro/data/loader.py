@@ -1,7 +1,8 @@
 """Batches for training: random crops of images rescaled to S (Section 3.1).
 
-What is random about a training crop is drawn from (seed, epoch, image) and nothing else, so it is
-the same in any process, with any number of workers, and after an interruption.
+What is random about a training crop is drawn from the seed, the epoch, the image and how many
+images there are, and nothing else. So it is the same in any process, with any number of workers,
+and after an interruption.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Split:
         boxes = None if self.boxes is None else self.boxes[indices]
         return Split(self.images.subset(indices), self.labels[indices], chosen, boxes)
 
-    def first(self, count: int | None) -> Split:
+    def spread(self, count: int | None) -> Split:
         """At most `count` images, as evenly spread over the set as can be; None: all."""
         if count is None or count >= len(self.ids):
             return self

@@ -55,7 +55,7 @@ def statistics(
     if kept is not None:
         return _read(kept)
     in_memory = isinstance(train.images, ArrayImages)
-    result = compute(train if in_memory else train.first(STATISTICS_IMAGES), progress, check)
+    result = compute(train if in_memory else train.spread(STATISTICS_IMAGES), progress, check)
     keep(path, asdict(result))
     return result
 

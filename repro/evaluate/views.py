@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from repro.arch.cost import receptive_field
@@ -221,7 +221,7 @@ JUDGES: dict[str, Callable[[VGG, CropScores], Judge]] = {
 
 
 def centre_error(
-    net: nn.Module,
+    net: VGG,
     split: Split,
     side: int,
     crop: int,
@@ -243,7 +243,7 @@ def centre_error(
         split,
         side,
         crop,
-        options.batch,
+        at_once(net, options.batch),
         rescaling=options.rescaling,
         workers=options.workers,
         part=options.world.own_batches,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from repro.config.schema import EAGER, TAKE_LAYERS, Config, check_numbers
+from repro.config.schema import EAGER, TAKE_LAYERS, Config
 from repro.errors import RequestError
-from repro.experiment.published import untrained
 from repro.nets import init
 from repro.protocol import protocols, scales
 from repro.store import checks, identity
@@ -24,13 +23,16 @@ LONGEST_NAME = 200
 
 
 def check(config: Config) -> None:
-    """Refuse a configuration that cannot be done as written, whatever its data.
+    """Refuse a configuration whose parts do not go together, whatever its data.
+
+    Args:
+        config: its numbers checked one by one, and without its training where it has none.
 
     Raises:
         RequestError: what is wrong with it, and what would be right.
     """
-    check_numbers(config)
-    _check_weights(config)
+    if config.weights is None:
+        _check_trained(config)
     _check_together(config)
     _check_choices(config)
     protocols.check(config.scale, config.test, config.size.crop)
@@ -50,20 +52,18 @@ def check_name(name: str) -> None:
         )
 
 
-def _check_weights(config: Config) -> None:
-    if config.weights is not None:
-        untrained(config)
-    elif config.preprocessing_images is not None:
+def _check_trained(config: Config) -> None:
+    if config.preprocessing_images is not None:
         raise RequestError(
             f"preprocessing_images={config.preprocessing_images} is for nets that others trained, "
             "with weights=FILE: those that train here are tested as they were trained"
         )
-    elif config.weights_input is not None:
+    if config.weights_input is not None:
         raise RequestError(
             f"weights_input={config.weights_input} says what input published weights want: say "
             "which with weights=FILE"
         )
-    elif config.data.test_only:
+    if config.data.test_only:
         raise RequestError("data.test_only=true leaves nothing to train on: leave it out")
 
 
@@ -88,11 +88,12 @@ def _check_micro_batch(config: Config) -> None:
             f"micro_batch={config.micro_batch}: arch={config.arch.name} normalises by the batch, "
             "and part of it gives another result: take micro_batch=null"
         )
-    if config.compile in ("reduce-overhead", "max-autotune"):
-        # CUDA graphs keep gradients where the next part overwrites them.
+    if config.compile != EAGER:
+        # Each part has other rows of the batch's dropout mask, which torch would compile anew, and
+        # after some parts no more; CUDA graphs keep gradients where the next part overwrites them.
         raise RequestError(
             f"micro_batch={config.micro_batch} does not go with compile={config.compile}, which "
-            "keeps gradients in one place: take compile=default or compile=none"
+            "takes a batch at once: take compile=none"
         )
 
 

@@ -21,11 +21,14 @@ def check(request: Request, device: torch.device) -> None:
     """Refuse a request that no run on this machine could meet.
 
     Raises:
-        RequestError: the net cannot be held in memory, or there is nothing to compile it with.
+        RequestError: the net cannot be held in memory, or there is nothing to compile it with, or
+            the device does not know its precision.
     """
     if request.published is not None:
         # It is only tested.
         return
+    if device.type == "mps" and request.config.precision == "float64":
+        raise RequestError("precision=float64 is not known to device=mps: take device=cpu")
     if request.config.compile != EAGER:
         check_compiler(request.config.compile, device)
     for member in request.lineage():

@@ -28,7 +28,7 @@ from repro.process import environment
 from repro.protocol.protocols import View
 from repro.protocol.scales import PICTURED, pixels, single_q
 from repro.store import views as stored
-from repro.store.expected import Expected, Images, sha256
+from repro.store.expected import Expected, ListedImages, sha256
 from repro.store.files import DAY, remove_leftovers
 from repro.store.identity import PUBLISHED
 from repro.store.runs import ACTIVATIONS, CHECKPOINTS, CROPS, RESULT, WEIGHTS, read_result
@@ -92,7 +92,7 @@ class Performance(Stage):
         with self.world.all_or_none():
             if self.world.is_first:
                 self.folder.write(CROPS, crops_picture(source.train, scales, crop, self.rescaling))
-        train = self.cached(source.train.first(config.recipe.train_images))
+        train = self.cached(source.train.spread(config.recipe.train_images))
         training = Training(
             net,
             self.batches(train),
@@ -152,7 +152,7 @@ class Performance(Stage):
     @cached_property
     def _listed(self) -> str:
         """The digest of the test images at hand, of which there may be 50,000."""
-        return Images.of(self.source.test.ids, self.source.test.labels).digest
+        return ListedImages.of(self.source.test.ids, self.source.test.labels).digest
 
     def _tested(self, result: dict[str, Any]) -> Expected:
         """What the views must be of, by the data at hand and the weights that training left."""
@@ -219,7 +219,7 @@ class Performance(Stage):
             self.placed(nets["full width"])
         for name, net in nets.items():
             side, crop = pixels(single_q(config.scale), net.spec.crop), net.spec.crop
-            few = self.source.train.first(FORWARD)
+            few = self.source.train.spread(FORWARD)
             _, images = next(centre_crops(few, side, crop, FORWARD, rescaling=self.rescaling))
             rows += [
                 f"{name},{layer},{value:.6g}" for layer, value in rms(net, self.prepare(images))
@@ -252,4 +252,4 @@ class Performance(Stage):
 
 def _smallest_side(test: Split) -> int:
     """Median of the smaller sides of (at most a thousand of) the images, in pixels."""
-    return int(np.median(test.first(1000).images.sizes().min(axis=1)))
+    return int(np.median(test.spread(1000).images.sizes().min(axis=1)))

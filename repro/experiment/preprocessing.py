@@ -13,7 +13,7 @@ from repro.experiment.stage import Stage
 from repro.nets.vgg import VGG
 from repro.protocol.preprocessing import Way, key, view, wanted
 from repro.store import varied
-from repro.store.expected import Images
+from repro.store.expected import ListedImages
 from repro.store.ranks import Kept, Ranks, encode
 from repro.store.views import mean
 
@@ -29,8 +29,8 @@ class Varied:
 
     def __post_init__(self) -> None:
         stage = self.stage
-        self.test = stage.source.test.first(stage.request.config.preprocessing_images)
-        self.images = Images.of(self.test.ids, self.test.labels).short
+        self.test = stage.source.test.spread(stage.request.config.preprocessing_images)
+        self.images = ListedImages.of(self.test.ids, self.test.labels).short
         # The same weights in a net of other poolings, not copied.
         with torch.device("meta"):
             self.down = VGG(rounding_down(self.net.spec), 0.0).eval()

@@ -17,12 +17,12 @@ from typing import Any
 
 from repro.arch import layers
 from repro.config.choices import choice, names
-from repro.config.schema import Config, Data, Init, Scale
+from repro.config.schema import Config, Data, Init, Scale, check_numbers
 from repro.data import sources
 from repro.data.split import Description
 from repro.errors import RequestError
 from repro.experiment.checking import check, check_name
-from repro.experiment.published import Published, examined
+from repro.experiment.published import Published, examined, untrained
 from repro.nets import init
 from repro.protocol import preprocessing, protocols
 from repro.store import identity, runs, varied, views
@@ -165,6 +165,9 @@ def _resolved(
     # As it was composed: so are the runs that it starts from.
     composed = config
     config = copy.deepcopy(config)
+    check_numbers(config)
+    if config.weights is not None:
+        untrained(config)
     check(config)
     cache = Path(config.runs) / ".cache"
     data = base_data(config.data)

@@ -136,10 +136,12 @@ class Stage:
         if not self.world.is_first:
             # The first process's weights come when training starts.
             return self.placed(net)
+        # The parent's weights, whole.
+        net.to(self.dtype)
         if "scale" in request.parents:
             load_weights(net, request.parents["scale"].folder)
         elif "init" in request.parents:
-            parent = VGG(request.parents["init"].net, config.recipe.dropout)
+            parent = VGG(request.parents["init"].net, config.recipe.dropout).to(self.dtype)
             load_weights(parent, request.parents["init"].folder)
             copy_layers(net, parent)
         return self.placed(net)

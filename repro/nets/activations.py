@@ -22,7 +22,7 @@ def rms(net: VGG, images: Tensor) -> list[tuple[str, float]]:
     found: list[tuple[str, float]] = []
 
     def note(name: str, output: Tensor) -> None:
-        found.append((name, float(output.double().square().mean().sqrt())))
+        found.append((name, float(output.cpu().double().square().mean().sqrt())))
 
     def watch(layer: nn.Module, name: str) -> RemovableHandle:
         return layer.register_forward_hook(lambda layer, inputs, output: note(name, output))

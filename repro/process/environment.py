@@ -26,10 +26,6 @@ def describe(config: Config, used: torch.device, world: World = ALONE) -> dict[s
         **_git(),
         "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
-        "workers": config.workers,
-        "compile": config.compile,
-        "micro_batch": config.micro_batch,
-        "channels_last": memory_format(config, used) == torch.channels_last,
         **speed(config, used, world),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -40,6 +36,10 @@ def speed(config: Config, used: torch.device, world: World = ALONE) -> dict[str,
     return {
         "cpu": cpu(),
         "threads": config.threads,
+        "workers": config.workers,
+        "compile": config.compile,
+        "micro_batch": config.micro_batch,
+        "channels_last": memory_format(config, used) == torch.channels_last,
         "world_size": world.size,
         "device": device_name(used),
     }

@@ -14,7 +14,7 @@ GRID = 5
 
 
 @dataclass(frozen=True)
-class Kind:
+class ViewKind:
     """One way of looking at an image at a test scale (Section 3.2).
 
     `repro.evaluate.views` computes it, `repro.arch.work` counts its operations.
@@ -27,10 +27,10 @@ class Kind:
 
 
 KINDS = {
-    "dense": Kind("dense", on_score_map=True),
-    "grid": Kind("multi-crop"),
-    "centre": Kind("centre crop"),
-    "windows": Kind("windows", on_score_map=True),
+    "dense": ViewKind("dense", on_score_map=True),
+    "grid": ViewKind("multi-crop"),
+    "centre": ViewKind("centre crop"),
+    "windows": ViewKind("windows", on_score_map=True),
 }
 """`dense` sees the whole image, `grid` 5x5 crops of it, `centre` the crop at its centre, `windows`
 the crops at the positions of the dense score map, each with zeros around it."""

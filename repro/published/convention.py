@@ -45,11 +45,7 @@ class Convention:
 
     def prepare(self, images: Tensor) -> Tensor:
         """The net's input, float32 (N, C, H, W), of grey levels in RGB (or grey) order."""
-        values = images.to(torch.float32)
-        if self.order == "BGR":
-            values = values.flip(1)
-        mean, std = (values.new_tensor(v)[:, None, None] for v in (self.mean, self.std))
-        return (values * (self.input_range / 255) - mean) / std
+        return self.inputs(images.device, torch.float32, torch.contiguous_format)(images)
 
     def inputs(
         self, device: torch.device, dtype: torch.dtype, layout: torch.memory_format
@@ -108,8 +104,10 @@ def of_run(config: Config, result: Mapping[str, Any]) -> Convention:
     """
     if PUBLISHED in result:
         return of(result[PUBLISHED]["input"])
-    levels, mean = config.recipe.input_range, result["data"]["mean"]
-    scaled = [value * levels / 255 if config.recipe.subtract_mean else 0.0 for value in mean]
+    levels, mean = config.recipe.input_range, [0.0] * config.data.channels
+    if config.recipe.subtract_mean:
+        mean = result["data"]["mean"]
+    scaled = [value * levels / 255 for value in mean]
     order = "grey" if len(mean) == 1 else "RGB"
     return Convention(order, levels, tuple(scaled), (1.0,) * len(mean))
 

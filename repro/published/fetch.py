@@ -28,7 +28,10 @@ def located(weights: str, progress: bool, fetch: bool = True) -> Path:
         RequestError: torchvision has no such net, or its file cannot be fetched or is damaged.
     """
     if not weights.startswith(TORCHVISION):
-        return Path(weights).expanduser()
+        try:
+            return Path(weights).expanduser()
+        except RuntimeError as error:
+            raise RequestError(f"weights={weights} cannot be looked at: {error}") from None
     url = _url(weights)
     name = url.rsplit("/", 1)[1]
     found, path = HASHED.search(name), Path(torch.hub.get_dir()) / "checkpoints" / name

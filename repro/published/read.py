@@ -1,7 +1,8 @@
 """Reading a published net's weights, whatever format the file has.
 
 The format is told by what the file holds, never by what it is called, and nothing in it is ever
-executed, nor is anything read that lies outside of it.
+executed. Nothing is read that lies outside of it, but for the configuration and the result of a run
+of ours beside its weights.
 """
 
 from __future__ import annotations

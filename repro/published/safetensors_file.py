@@ -55,8 +55,12 @@ def _of_run(folder: Path) -> Convention | None:
     """The convention of the finished run in a folder, or None where there is none."""
     if not (folder / "config.yaml").is_file():
         return None
-    config, _ = read_config(folder)
-    result = read_result(folder)
+    try:
+        config, _ = read_config(folder)
+        result = read_result(folder)
+    except RequestError:
+        # Something else of that name.
+        return None
     if result is None:
         return None
     return convention.of_run(config, result)

@@ -30,6 +30,8 @@ GLOBALS = re.compile(
     r"|torch\._utils _rebuild_(tensor_v2|parameter)"
 )
 """All that a state dict names in its pickle."""
+PICKLE = re.compile(r"[^/]+/data\.pkl")
+"""The entry of an archive that torch unpickles."""
 MOST_ENTRIES = 10_000
 """Entries of an archive: one for each tensor, and a few."""
 MOST_OPERATIONS = 100_000
@@ -83,9 +85,14 @@ def _check_archive(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
     names = [entry.filename for entry in entries]
-    if any(name.endswith("constants.pkl") for name in names):
+    # torch looks for its entries whatever their case.
+    folded = [name.casefold() for name in names]
+    if len(set(folded)) < len(names):
+        raise RequestError("it is an archive of several entries of one name")
+    if any(name.endswith("constants.pkl") for name in folded):
         raise RequestError("it is a TorchScript program, not weights: save the net's state_dict()")
-    if not any(name.endswith("data.pkl") for name in names):
+    pickles = [name for name in folded if name.endswith("data.pkl")]
+    if len(pickles) != 1 or not PICKLE.fullmatch(next(n for n in names if n.casefold() in pickles)):
         some = ", ".join(names[:3])
         raise RequestError(f"it is an archive of {some} ...: expected torch's state dict")
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,10 +60,17 @@ def posteriors(trained: Trained, paths: Sequence[Path], protocol: str) -> Poster
             view,
             split,
             trained.prepare,
-            EvaluationOptions(batch=config.test_batch, rescaling=rescaling(config.recipe.resize)),
+            EvaluationOptions(
+                batch=config.test_batch, rescaling=rescaling(config.recipe.resize), say=say_aside
+            ),
         )
         for view in views_of(config, protocol)
     )
+
+
+def say_aside(line: str) -> None:
+    """Print a line on standard error, apart from the answers."""
+    print(line, file=sys.stderr)
 
 
 def table(paths: Sequence[Path], found: Posteriors, classes: Sequence[str], top: int) -> str:

@@ -15,9 +15,11 @@ from repro.arch.cost import receptive_field
 from repro.data.images import decode
 from repro.data.rescale import rescale
 from repro.errors import RequestError
+from repro.evaluate.memory import FitToMemory
 from repro.nets.dense import Dense
 from repro.protocol.rescaling import rescaling
 from repro.protocol.scales import pixels, several_q
+from repro.release.answers import say_aside
 from repro.release.command import check_place
 from repro.release.trained import Trained
 from repro.store.files import write_whole
@@ -66,12 +68,17 @@ def score_map(trained: Trained, image: Tensor, q: int) -> tuple[Tensor, NDArray[
         trained: the net.
         image: grey levels (C, H, W) as decoded.
         q: test scale in paper pixels.
+
+    Raises:
+        RunError: it does not fit into memory.
     """
     config = trained.config
     side = pixels(q, config.size.crop)
     scaled = rescale(image, side, rescaling(config.recipe.resize))
+    net = Dense(trained.net)
+    dense = FitToMemory(lambda images, shapes: net(trained.prepare(images)), say_aside)
     with torch.inference_mode():
-        cells = Dense(trained.net)(trained.prepare(scaled[None])).softmax(dim=1)
+        cells = dense(scaled[None], None).softmax(dim=1)
     return scaled, cells[0].float().cpu().numpy()
 
 

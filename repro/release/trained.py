@@ -19,7 +19,7 @@ from repro.process.device import memory_format, torch_settings
 from repro.published.convention import Convention, of_run
 from repro.published.read import PublishedWeights
 from repro.store import identity
-from repro.store.runs import WEIGHTS, Run, read_config, read_result
+from repro.store.runs import WEIGHTS, Run, read_run
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,13 @@ def finished_run(folder: Path) -> Run:
         raise RequestError(
             f"run={folder} is no run: expected the folder of a finished one, as in runs/NAME"
         )
-    config, _ = read_config(folder)
-    result = read_result(folder)
-    if result is None:
+    run = read_run(folder)
+    if run is None:
         raise RequestError(f"run={folder} is not finished: its command goes on with it")
-    if result["outcome"] == "diverged":
+    if run.result["outcome"] == "diverged":
         raise RequestError(f"run={folder} diverged and has no net: take another seed's")
     if not (folder / WEIGHTS).is_file():
         raise RequestError(f"run={folder} has no {WEIGHTS}: expected a run with its net")
-    run = Run(folder, folder.name, result["identity"], config, result)
     if run.published is None:
         input_mean(run)
     return run

@@ -46,6 +46,10 @@ def _or_none(check: Check) -> Check:
     return lambda value: value is None or check[0](value), f"{check[1]} or null"
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
 def _said(value: Any) -> bool:
     if not isinstance(value, str):
         return value is None or _number(-LARGEST, LARGEST, bool, int, float)(value)
@@ -58,7 +62,7 @@ COUNT = (_number(0, LARGEST, int), "zero or a whole number above it")
 SOME = (_number(1, LARGEST, int), "a whole number above zero")
 PERCENT = (_number(0, 100, int, float), "a number from 0 to 100")
 TRUTH = (lambda value: isinstance(value, bool), "true or false")
-TEXT = (lambda value: isinstance(value, str), "text")
+TEXT = (_is_text, "text")
 TREE = (lambda value: isinstance(value, dict), "keys with values")
 SAID = (_said, f"null, a number or a line of {LONGEST} characters that begins with a letter")
 """What describes a machine: any text but a formula."""
@@ -75,13 +79,21 @@ RESULT: dict[str, Check] = {
     "environment": TREE,
 }
 """The keys of a `result.json` that other code reads."""
-LATER: dict[str, Check] = {"train_error": _or_none(PERCENT)}
+LATER: dict[str, Check] = {
+    "train_error": _or_none(PERCENT),
+    "parameters": COUNT,
+    "parents": (lambda v: isinstance(v, dict) and all(map(_is_text, v.values())), "names of runs"),
+}
 """Keys that the results of older runs lack, and those of published nets."""
 DATA: dict[str, Check] = {
     **dict.fromkeys(("test", "classes"), SOME),
     "validation_is_test": TRUTH,
 }
-SINCE: dict[str, Check] = {"smallest_side": _or_none(COUNT), "left_out": COUNT}
+SINCE: dict[str, Check] = {
+    "smallest_side": _or_none(COUNT),
+    "left_out": COUNT,
+    "mean": (_numbers(0), "a list of numbers"),
+}
 """Keys of `data` that the results of older runs lack."""
 SHA256: Check = (lambda v: isinstance(v, str) and bool(DIGEST.fullmatch(v)), "64 hex digits")
 DIGESTS: dict[str, Check] = {"test_images": SHA256, "weights": SHA256}

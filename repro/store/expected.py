@@ -21,7 +21,7 @@ def sha256(content: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class Images:
+class ListedImages:
     """The test images that posteriors or ranks are of."""
 
     ids: NDArray[np.str_]
@@ -30,7 +30,7 @@ class Images:
     """(N,)"""
 
     @classmethod
-    def of(cls, ids: Sequence[str] | NDArray[np.str_], labels: NDArray[np.int64]) -> Images:
+    def of(cls, ids: Sequence[str] | NDArray[np.str_], labels: NDArray[np.int64]) -> ListedImages:
         """Images that come in any order."""
         names = np.asarray(ids)
         order = np.argsort(names, kind="stable")
@@ -60,7 +60,7 @@ def listed(ids: NDArray[np.str_], labels: NDArray[Any]) -> str:
 
 @lru_cache(maxsize=8)
 def _listed(ids: bytes, kind: str, labels: bytes) -> str:
-    return Images.of(np.frombuffer(ids, kind), np.frombuffer(labels, np.int64)).digest
+    return ListedImages.of(np.frombuffer(ids, kind), np.frombuffer(labels, np.int64)).digest
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Expected:
     """Test images."""
     classes: int
     listed: str | None = None
-    """The digest of the list of test images (see `Images`); None: not known, of older runs."""
+    """The digest of the list of test images (`ListedImages`); None: not known, of older runs."""
     weights: str | None = None
     """The digest of the weights; None: not known, or there are none."""
 

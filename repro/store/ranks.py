@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from repro.errors import RequestError, one_line
 from repro.store import views
-from repro.store.expected import SHORT, Expected, Images
+from repro.store.expected import SHORT, Expected, ListedImages
 from repro.store.files import write_whole
 from repro.store.views import Posteriors
 
@@ -82,7 +82,7 @@ def file_of(store: Path, identities: Sequence[str]) -> Path:
     return store / FOLDER / f"{'+'.join(identities)}.npz"
 
 
-def images(store: Path, digest: str) -> Images | None:
+def images(store: Path, digest: str) -> ListedImages | None:
     """A list of test images that a folder of runs holds, or None.
 
     Raises:
@@ -97,7 +97,7 @@ def images(store: Path, digest: str) -> Images | None:
         raise RequestError(f"{file} is damaged: {one_line(error)}; remove it") from None
     rows = [line.rpartition(",") for line in lines]
     try:
-        found = Images(
+        found = ListedImages(
             np.array([row[0] for row in rows]), np.array([int(row[2]) for row in rows], np.int64)
         )
     except ValueError as error:
@@ -111,7 +111,7 @@ def _list_of(store: Path, digest: str) -> Path:
     return store / FOLDER / f"images-{digest}.csv"
 
 
-def write(store: Path, identities: Sequence[str], kept: Kept, images: Images) -> None:
+def write(store: Path, identities: Sequence[str], kept: Kept, images: ListedImages) -> None:
     """Put what is kept of a run or an ensemble, and the list of images, into a folder of runs.
 
     Raises:
@@ -198,8 +198,8 @@ def _read(file: Path, written: int, size: int) -> Kept:
         digest = str(found["images"])
         if not DIGEST.fullmatch(digest):
             raise ValueError("images is not the digest of a list")
-        if not all(map(math.isfinite, seconds.values())):
-            raise ValueError("seconds are not numbers")
+        if not all(0 <= one < math.inf for one in seconds.values()):
+            raise ValueError("seconds are not numbers from 0")
         permuted = bool(found.get(PERMUTED, False))
     except Exception as error:
         # As with views, there are many ways to be damaged.

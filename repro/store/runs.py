@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from repro.config.files import read
 from repro.config.schema import Config, typed
 from repro.errors import RequestError, RunError, flat, one_line
 from repro.store import identity as identities
@@ -75,7 +76,7 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
     """
     path = folder / CONFIG
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        _, tree = read(path, yaml.SafeLoader)
         record = tree.pop(RECORD)
         config = typed(tree)
         check_config(config)
@@ -128,6 +129,21 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         reason = one_line(error)
         raise RequestError(f"{path} is damaged: {reason}; remove it to train again") from None
     return result
+
+
+def read_run(folder: Path) -> Run | None:
+    """The run of a folder; None where its training has not ended.
+
+    Raises:
+        RequestError: its configuration or result is damaged, or one of them another run's.
+    """
+    result = read_result(folder)
+    if result is None:
+        return None
+    config, record = read_config(folder)
+    if result.get(PUBLISHED) != record.get(PUBLISHED):
+        raise RequestError(f"{folder / RESULT} is of other weights than {CONFIG}")
+    return Run(folder, folder.name, result["identity"], config, result)
 
 
 def read_weights(folder: Path) -> bytes | None:
@@ -196,15 +212,10 @@ def finished(store: Path) -> list[Run]:
         print(f"left out: {store}: no run is called {folder.name!a}", file=sys.stderr)
     for folder in _folders(store):
         try:
-            result = read_result(folder)
-            if result is not None:
-                config, record = read_config(folder)
-                if result.get(PUBLISHED) != record.get(PUBLISHED):
-                    raise RequestError(f"{folder / RESULT} is of other weights than {CONFIG}")
-                runs.append(Run(folder, folder.name, result["identity"], config, result))
+            if (run := read_run(folder)) is not None:
+                runs.append(run)
         except RequestError as error:
             print(f"left out: {error}", file=sys.stderr)
-    identities.tell_apart([run.config for run in runs])
     return runs
 
 

@@ -122,7 +122,7 @@ def seconds(folder: Path, view: View) -> float | None:
     try:
         with np.load(path(folder, view), allow_pickle=False) as stored:
             took = float(stored["seconds"])
-        return took if math.isfinite(took) else None
+        return took if 0 <= took < math.inf else None
     except Exception:
         # As in `_load`: there are many ways to be damaged, and `read` says which.
         return None

@@ -8,9 +8,10 @@
 between images and gradients. What enters the net is made in `repro.data.inputs`. The numbers are
 those of `conf/recipe/paper.yaml`, which names the place where each of them acts.
 
-Randomness has no state: the order of images and their crops are drawn from (seed, epoch, image),
-dropout from (seed, iteration, row of the batch). So a run that was interrupted goes on bit for
-bit, from the middle of an epoch too, with what a checkpoint holds.
+Randomness has no state. The order of images and their crops are drawn from the seed, the epoch, the
+image and how many there are; dropout from the seed, the iteration and the row of the batch. So a
+run that was interrupted goes on bit for bit, from the middle of an epoch too, with what a
+checkpoint holds.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ class Training:
         self.device = next(net.parameters()).device
         self.forward: Callable[[Tensor], Tensor] = net
         if config.compile != EAGER:
+            # Else those of earlier nets count towards torch's limit, beyond which nothing is.
+            torch.compiler.reset()
             self.forward = torch.compile(net, mode=config.compile)
         self.meets_in_net = world.size > 1 and self._share_batch_norm()
         self.progress, self.checkpoints = Progress(), 0
@@ -158,7 +161,7 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.at(progress.iteration)
         with self._memory_error_in_a_line():
-            # Momentum 0.9, weight decay 5e-4.
+            # The paper's: momentum 0.9, weight decay 5e-4.
             self.optimiser.step()
         loss, wrong = loss_and_wrong.tolist()
         progress.add_step(loss * total, round(wrong), total)

@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from repro.arch import work
 from repro.arch.cost import cost
 from repro.arch.layers import Linear, Net
 from repro.config.schema import EAGER, Config
+from repro.errors import RunError
 from repro.nets.vgg import VGG
-from repro.process.device import memory_format, torch_settings
+from repro.process.device import is_out_of_memory, memory_format, torch_settings
 from repro.train.optimisers import OPTIMISERS
 
 LONG = 0.25
@@ -33,6 +34,9 @@ def measure(net: Net, config: Config, device: torch.device) -> tuple[float, int]
         net: the layers.
         config: batch, precision and threads.
         device: where.
+
+    Raises:
+        RunError: not even one image fits into memory.
     """
     net = without_hidden(net) if cost(net).parameters > LARGE else net
     images, rate = 0, 0.0
@@ -48,9 +52,11 @@ def measure(net: Net, config: Config, device: torch.device) -> tuple[float, int]
             more = min(most, max(1, 4 * images))
             try:
                 seconds = _seconds(step(trained, config, device, more, layout), device)
-            except torch.OutOfMemoryError:
-                if not images:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
                     raise
+                if not images:
+                    raise RunError("one training image does not fit into memory") from None
                 break
             images, rate = more, more * work.training(net) / seconds
     return rate, images
@@ -88,10 +94,13 @@ def step(
     for group in optimiser.param_groups:
         # Noise is not to be learnt until weights overflow.
         group["lr"] = 1e-6
-    forward = net if config.compile == EAGER else torch.compile(net, mode=config.compile)
+    forward: Callable[[Tensor], Tensor] = net
+    if config.compile != EAGER:
+        torch.compiler.reset()
+        forward = torch.compile(net, mode=config.compile)
     net.train()
 
-    def work() -> None:
+    def one() -> None:
         half = config.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             loss = nn.functional.cross_entropy(forward(noise), labels)
@@ -99,7 +108,7 @@ def step(
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
-    return work
+    return one
 
 
 def wait(device: torch.device) -> None:

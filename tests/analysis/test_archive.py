@@ -77,6 +77,9 @@ def test_what_is_kept_is_not_lost(kept: Path, tmp_path: Path) -> None:
     half = tmp_path / "half"
     for folder in sorted((GOLDEN / "runs").glob("A-*")):
         shutil.copytree(folder, half / folder.name)
+    with pytest.raises(RequestError, match=r"mine keeps B-\S+, which runs= does not name: add"):
+        write([half], mine, archive=True)
+    assert texts(mine) == texts(kept)
     # A store that lost runs, and what was kept of them earlier.
     write([half, mine], mine, [FUSED], archive=True)
     assert texts(mine) == texts(kept)

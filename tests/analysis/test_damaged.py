@@ -21,7 +21,7 @@ from repro.analysis.write import write
 from repro.config.words import show
 from repro.errors import RequestError
 from repro.store import views
-from repro.store.expected import Images
+from repro.store.expected import ListedImages
 from repro.store.ranks import Kept, Ranks, file_of
 from repro.store.ranks import write as write_ranks
 from repro.store.views import Posteriors
@@ -69,7 +69,7 @@ def test_each_damaged_file_is_a_line_and_the_rest_is_reported(
 
 
 def kept(store: Path, identity: str, values: Any, classes: int = 10) -> None:
-    images = Images(np.array([f"{n:05d}" for n in range(200)]), np.arange(200) % 10)
+    images = ListedImages(np.array([f"{n:05d}" for n in range(200)]), np.arange(200) % 10)
     ranks = {"single_scale@256": Ranks(classes, np.array(values))}
     write_ranks(store, [identity], Kept(classes, images.short, ranks), images)
 

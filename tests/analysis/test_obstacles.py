@@ -78,3 +78,14 @@ def test_lrn_needs_more_channels_than_its_window(
         expected = "LRN's window of 5 covers all 4 channels of A-LRN here, at the paper's size 5 of"
         assert row.reason == f"{expected} 64"
     assert rows.loc["depth-A-B", "reason"] == "", "nets without LRN"
+
+
+@pytest.mark.parametrize(("levels", "testable"), [("8", False), ("255", True)])
+def test_lrn_needs_the_input_that_its_constants_are_for(
+    tmp_path: Path, make_run: MakeRun, levels: str, testable: bool
+) -> None:
+    for arch in ("A", "A-LRN"):
+        make_run(f"arch={arch}", "size.width=0.125", f"recipe.input_range={levels}")
+    row = judged(tmp_path).loc["lrn-does-not-help"]
+    assert (row.verdict != "not testable here") == testable
+    assert ("that of A-LRN is in 0-8 here" in row.reason) != testable

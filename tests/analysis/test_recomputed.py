@@ -111,7 +111,7 @@ def test_a_claims_numbers_by_other_code(name: str) -> None:
     # Of several comparisons that must all hold the least favourable one is reported.
     table = max(tables, key=lambda table: table.mean())
     assert here.difference == pytest.approx(100 * table.mean(), abs=1e-3)
-    assert (here.n_seeds, here.n_images) == table.shape
+    assert (here.n_seeds, int(here.n_images)) == table.shape
     low, high = nets_interval(table)
     assert (float(here.nets_low), float(here.nets_high)) == pytest.approx((low, high), abs=0.02)
     if here.verdict_nets != "not testable here" and here.kind == "better":

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from repro.analysis.admitted import admitted
 from repro.analysis.measured import COLUMNS, members
-from repro.analysis.settings import command
+from repro.analysis.settings import by_setting, command
 from repro.analysis.tables import net_title
 from repro.analysis.write import write
 from repro.config.words import read
@@ -21,6 +22,7 @@ from repro.store import views
 from repro.store.runs import finished
 from repro.store.views import Posteriors
 from tests.analysis.conftest import MakeRun, posteriors
+from tests.conftest import Compose
 
 KEY = [column for column in COLUMNS if column not in ("value", "paper", "run")]
 
@@ -85,6 +87,58 @@ def test_commands_can_be_pasted(tmp_path: Path, make_run: MakeRun) -> None:
     words = shlex.split(command(run, ["net=D-S256"], ["crops_each_scale"]))
     assert words[:4] == ["python", "-m", "repro.run", "net=D-S256"]
     assert {"data.root=/my photos", "test=[crops_each_scale]"} < set(words)
+
+
+def test_a_command_says_none_and_commas_as_hydra_takes_them(
+    tmp_path: Path, make_run: MakeRun, compose: Compose
+) -> None:
+    make_run("arch=A", "scale.parent=null", "data.root='/a,b'")
+    (line,) = by_setting(finished(tmp_path / "runs"))[0].made()
+    again = compose(*shlex.split(line)[3:])
+    assert again.data.root == "/a,b"
+    assert again.scale.parent is None
+
+
+@pytest.mark.parametrize(
+    "words", [("scale=S384",), ("arch=blog-vgg11",), ("scale=S384", "finetune=fc")]
+)
+def test_nets_without_a_file_are_made_by_their_parts(
+    tmp_path: Path, make_run: MakeRun, compose: Compose, words: tuple[str, ...]
+) -> None:
+    make_run(*words)
+    (run,) = finished(tmp_path / "runs")
+    (line,) = by_setting([run])[0].made()
+    again = compose(*shlex.split(line)[3:])
+    assert (again.arch, again.scale, again.finetune) == (
+        run.config.arch,
+        run.config.scale,
+        run.config.finetune,
+    )
+
+
+def test_what_two_stores_call_by_one_name_is_told_apart(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A", "recipe.name=mine", "recipe.learning_rate=0.02", wrong=10)
+    (tmp_path / "runs").rename(tmp_path / "earlier")
+    make_run("arch=A", "recipe.name=mine", "recipe.learning_rate=0.005", wrong=50)
+    write([tmp_path / "earlier", tmp_path / "runs"], tmp_path / "out")
+    found = pd.read_csv(tmp_path / "out" / "results.csv")
+    assert found[found.protocol == "centre"].recipe.nunique() == 2
+
+
+def test_a_data_set_of_ones_own_is_no_hindrance(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A", "data.name=pets", "data.source=mnist5k")
+    assert "data=pets" in (report(tmp_path) / "comparison.md").read_text()
+
+
+def test_who_was_tested_on_other_images_is_left_out(
+    tmp_path: Path, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = make_run("arch=A", digests={"test_images": "a" * 64})
+    for arch in ("B", "C"):
+        make_run(f"arch={arch}", digests={"test_images": "b" * 64})
+    assert {run.config.arch.name for run in admitted([tmp_path / "runs"])} == {"B", "C"}
+    line = "tested on other images than most runs of its setting"
+    assert f"{odd}/result.json: {line}\n" in capsys.readouterr().err
 
 
 def test_several_seeds_give_mean_spread_and_n(tmp_path: Path, make_run: MakeRun) -> None:

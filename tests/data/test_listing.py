@@ -174,6 +174,18 @@ def test_a_damaged_list_is_made_anew(
     assert said.count("is damaged: it is made anew") == (0 if harm == "none" else 3)
 
 
+def test_no_damaged_byte_of_a_list_ends_in_an_error(tmp_path: Path) -> None:
+    root, cache = fill(tmp_path / "data"), tmp_path / "cache"
+    before = look(root, cache)
+    path = min(cache.glob("listing-*.npz"))
+    content = path.read_bytes()
+    # The directory of the zip, behind its members: versions, methods, flags, places.
+    for place in range(content.index(b"PK\1\2"), len(content)):
+        damaged = bytes([content[place] ^ 1 << place % 8])
+        path.write_bytes(content[:place] + damaged + content[place + 1 :])
+        assert look(root, cache).train.ids == before.train.ids
+
+
 def test_of_a_larger_folder_files_are_looked_at_here_and_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: list[str]
 ) -> None:

@@ -103,7 +103,7 @@ def test_another_side_other_images_or_other_data_are_another_cache(
     variants: list[Callable[[], Split]] = [
         lambda: kept(photographs, 22, cache),
         lambda: kept(photographs, 23, cache),
-        lambda: kept(photographs.first(4), 22, cache),
+        lambda: kept(photographs.spread(4), 22, cache),
         lambda: prescaled(
             photographs, 22, cache, "other", workers=0, progress=False, check=lambda: None
         ),

@@ -445,9 +445,9 @@ def test_another_seed_holds_out_others(one: int, other: int) -> None:
 
 def test_a_part_of_a_set_is_evenly_spread(tmp_path: Path) -> None:
     train = load(data("imagefolder", fill(tmp_path, train=TWO))).train
-    assert train.first(None) is train
-    assert train.first(len(train.ids)) is train
-    part = train.first(6)
+    assert train.spread(None) is train
+    assert train.spread(len(train.ids)) is train
+    part = train.spread(6)
     assert isinstance(part.images, FileImages)
     assert dict(Counter(part.labels.tolist())) == {0: 2, 1: 4}
     assert [path.name for path in part.images.paths] == [name.split("/")[-1] for name in part.ids]

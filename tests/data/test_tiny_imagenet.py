@@ -74,6 +74,17 @@ def test_its_sets_labels_and_boxes(unpacked: Path, inside: bool) -> None:
     assert found.test.images[0].shape == (3, 8, 8), "grey files become colour"
 
 
+def test_a_last_line_needs_no_end(unpacked: Path) -> None:
+    before = load(tiny(unpacked))
+    for file in [unpacked / "wnids.txt", *unpacked.glob("**/*.txt")]:
+        file.write_text(file.read_text().removesuffix("\n"))
+    after = load(tiny(unpacked))
+    assert after.classes == before.classes
+    assert list(after.test.ids) == list(before.test.ids)
+    assert after.train.boxes is not None
+    assert after.train.boxes.tolist() == before.train.boxes.tolist()  # type: ignore[union-attr]
+
+
 def test_a_quarter_of_a_hundred_of_five_hundred_steer_the_rate() -> None:
     assert choice("data", "tiny_imagenet")["holdout"] * 500 == 25
 

@@ -72,6 +72,12 @@ def test_the_papers_nets_fit_into_any_machine_that_has_a_gigabyte_or_two(
         machine.check_memory(request, CPU, 2 * 10**9)
 
 
+def test_a_mac_has_no_float64(compose: Compose, tmp_path: Path) -> None:
+    request = resolve(compose("precision=float64", f"runs={tmp_path}"))
+    with pytest.raises(RequestError, match="precision=float64 is not known to device=mps"):
+        machine.check(request, torch.device("mps"))
+
+
 @pytest.mark.parametrize("compiler", [None, "nonesuch -O2"])
 def test_without_a_compiler_nothing_is_compiled(
     compiler: str | None,

@@ -63,3 +63,8 @@ def test_a_failed_download_and_an_unknown_net_are_a_line(
         located("torchvision:resnet50", progress=False)
     with pytest.raises(RequestError, match="nothing is fetched"):
         located("torchvision:vgg16", progress=False, fetch=False)
+
+
+def test_a_home_that_nobody_has() -> None:
+    with pytest.raises(RequestError, match="weights=~nobody-at-all/x.pth cannot be looked at"):
+        located("~nobody-at-all/x.pth", progress=False)

@@ -213,6 +213,25 @@ def test_a_compressed_archive_is_not_expanded(tmp_path: Path) -> None:
     assert "model.weights.h5" in refused(tmp_path / "x")
 
 
+def test_the_pickle_that_is_looked_at_is_the_one_that_torch_opens(tmp_path: Path) -> None:
+    hostile = b"\x80\x02ctorch\ndevice\n."
+    for names in (("x/DATA.PKL", "x/y/data.pkl"), ("x/DATA.PKL", "x/data.pkl"), ("x/DATA.PKL",)):
+        with zipfile.ZipFile(tmp_path / "x", "w") as archive:
+            for name in names:
+                content = hostile if "DATA" in name else b"\x80\x02}q\x00."
+                archive.writestr(name, content)
+            archive.writestr("x/version", b"3\n")
+        assert "it is an archive of " in refused(tmp_path / "x")
+
+
+def test_what_lies_beside_a_file_and_is_no_run_is_not_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    write("safetensors", path)
+    before = read(path, files.spec(), "caffe")
+    (tmp_path / "config.yaml").write_text("model: vgg11\n")
+    assert read(path, files.spec(), "caffe").convention == before.convention
+
+
 def test_tensors_that_are_more_than_their_bytes(tmp_path: Path) -> None:
     tensors = files.torchvisions().state_dict()
     tensors["classifier.0.weight"] = torch.zeros(1).expand(10**6, 10**6)

@@ -8,7 +8,7 @@ import pytest
 
 from repro.errors import RequestError
 from repro.store.checks import check_config
-from repro.store.runs import read_result
+from repro.store.runs import read_config, read_result
 from tests.conftest import Compose
 
 NAME = "A-S256-0123456789"
@@ -48,6 +48,9 @@ def test_a_result_is_read(tmp_path: Path) -> None:
         ({"epochs": True}, "epochs is not zero or a whole number above it"),
         ({"validation_error": float("nan")}, "validation_error is not a number from 0 to 100"),
         ({"validation_error": {"mean": 9.0}}, "validation_error is not a number from 0 to 100"),
+        ({"parameters": "many"}, "parameters is not zero or a whole number above it"),
+        ({"parents": ["a8397db866"]}, "parents is not names of runs"),
+        ({"data": RESULT["data"] | {"mean": "grey"}}, "data.mean is not a list of numbers"),
         ({"seconds": 10**400}, "seconds is not zero or a number above it"),
         ({"data": None}, "data is not keys with values"),
         ({"data": {}}, "it lacks data.train, data.validation"),
@@ -96,3 +99,13 @@ def test_what_no_run_was_started_with(compose: Compose, path: str, value: Any, s
     setattr(getattr(config, groups[0]) if groups else config, key, value)
     with pytest.raises((RequestError, ValueError), match=says):
         check_config(config)
+
+
+def test_a_few_lines_that_stand_for_billions_are_refused_at_once(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [" + ", ".join("x" * 9) + "]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    folder = tmp_path / NAME
+    folder.mkdir()
+    (folder / "config.yaml").write_text("\n".join(lines))
+    with pytest.raises(RequestError, match="aliases stand for more than 100,000 values"):
+        read_config(folder)

@@ -387,3 +387,27 @@ def test_a_compiled_net_trains_as_the_formulas_say(compose: Compose, tmp_path: P
     eager.training().run()
     for name, weight in eager.weights().items():
         torch.testing.assert_close(trial.weights()[name], weight, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_every_net_of_a_sweep_is_compiled(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs: list[object] = []
+    compiled = torch.compile
+
+    def counted(net: nn.Module, mode: str) -> object:
+        def backend(graph: torch.fx.GraphModule, inputs: object) -> object:
+            graphs.append(graph)
+            return graph.forward
+
+        return compiled(net, backend=backend)
+
+    monkeypatch.setattr(torch, "compile", counted)
+    counts = []
+    for place in range(10):
+        graphs.clear()
+        Trial(compose, tmp_path / str(place), "compile=default").training().run()
+        counts.append(len(graphs))
+    assert counts[0] > 0
+    assert counts == counts[:1] * 10
