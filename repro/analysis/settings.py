@@ -224,9 +224,9 @@ def _chosen(labels: Sequence[str]) -> Iterator[tuple[list[str], bool]]:
         yield [f"net={','.join(named)}"], len(named) > 1
     for label in labels:
         if label not in files:
-            part, tuned, _ = label.partition("-fc") if label.endswith("-fc") else (label, "", "")
-            arch, _, scale = part.rpartition("-")
-            yield [f"arch={arch}", f"scale={scale}"] + ["finetune=fc"] * bool(tuned), False
+            arch, _, scale = label.removesuffix("-fc").rpartition("-")
+            tuned = ["finetune=fc"] * label.endswith("-fc")
+            yield [f"arch={arch}", f"scale={scale}", *tuned], False
 
 
 def word(key: str, value: object) -> str:

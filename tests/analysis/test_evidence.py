@@ -6,16 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from repro.analysis.write import write
 from tests.analysis.test_golden import texts
 
-EVIDENCE = Path(__file__).parents[2] / "reports" / "tiny_imagenet"
+REPORTS = Path(__file__).parents[2] / "reports"
+EVIDENCE = REPORTS / "tiny_imagenet"
 
 
-def test_the_committed_report_is_made_from_what_is_committed(tmp_path: Path) -> None:
-    write([EVIDENCE], tmp_path / "report")
-    here, committed = texts(tmp_path / "report"), texts(EVIDENCE)
+@pytest.mark.parametrize("name", ["tiny_imagenet", "tiny_imagenet_12_epochs"])
+def test_the_committed_report_is_made_from_what_is_committed(name: str, tmp_path: Path) -> None:
+    write([REPORTS / name], tmp_path / "report")
+    here, committed = texts(tmp_path / "report"), texts(REPORTS / name)
     assert here.keys() == committed.keys()
     for name, text in committed.items():
         assert here[name] == text, f"{name} differs: make the report again with archive=true"
