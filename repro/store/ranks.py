@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.errors import RequestError, one_line
-from repro.store import views
+from repro.store import npz, views
 from repro.store.expected import SHORT, Expected, ListedImages
 from repro.store.files import write_whole
 from repro.store.views import Posteriors
@@ -177,8 +177,7 @@ def decoded(file: Path) -> Kept | None:
 @lru_cache(maxsize=1024)
 def _read(file: Path, written: int, size: int) -> Kept:
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            found = dict(stored)
+        found = npz.read(file)
         classes = int(found["classes"])
         ranks = {
             key: Ranks(classes, values)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from repro.errors import RequestError, one_line
 from repro.protocol.protocols import View
+from repro.store import npz
 from repro.store.expected import Expected, listed
 
 LOGARITHMS_ABOVE = 100
@@ -130,12 +131,10 @@ def seconds(folder: Path, view: View) -> float | None:
 
 def _load(file: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            found = dict(stored)
+        return npz.read(file)
     except Exception as error:
         # One bit is enough for zlib.error, NotImplementedError, a password that is asked for, ...
         raise _damaged(file, error) from None
-    return found
 
 
 def _damaged(file: Path, error: BaseException) -> Damaged:

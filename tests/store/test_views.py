@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from repro.errors import RequestError
 from repro.protocol.protocols import View
-from repro.store import views
+from repro.store import npz, views
 from repro.store.expected import Expected
 from repro.store.views import Posteriors
 
@@ -145,3 +145,15 @@ def test_the_interval_is_wilsons() -> None:
     # 10 of 100: (5.52, 17.44) in Wilson's own example tables
     low, error, high = views.interval(np.arange(100) < 10)
     assert (round(low, 2), error, round(high, 2)) == (5.52, 10.0, 17.44)
+
+
+def test_what_would_take_too_much_memory_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = views.path(tmp_path, VIEW)
+    file.parent.mkdir()
+    np.savez_compressed(file, posteriors=np.zeros((1000, 1000)))
+    monkeypatch.setattr(npz, "LARGEST", 10**6)
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("unpacked"))
+    (line,) = views.damaged(tmp_path, Expected(1000, 1000))
+    assert "its arrays have 8,000,128 bytes: expected at most 1,000,000" in line
