@@ -51,8 +51,9 @@ def curves(experiment: Experiment, comparison: Comparison) -> Drawn | None:
         for number, scale in enumerate(scale for scale in scales if scale in found):
             _curve(axes, found[scale], colours[scale], aside=5 * (number - (len(found) - 1) / 2))
     points = [p for found in panels.values() for curve in found.values() for p in curve.values()]
-    # Not the lowest end of an interval, which two seeds take to zero.
-    lowest = max(0.1, 0.6 * min(point.middle for point in points))
+    # The lowest end of an interval, unless it is one that two seeds take to zero.
+    ends, middles = (min(getattr(one, of) for one in points) for of in ("low", "middle"))
+    lowest = max(0.1, ends, 0.6 * middles)
     error_axis(figure, grid, "test scale Q (paper pixels)", lowest)
     marks = {
         f"trained at S={scale_label(scale)}": Line2D([], [], color=colour, lw=2)

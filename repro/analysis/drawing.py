@@ -248,7 +248,7 @@ def error_axis(figure: Figure, panels: Sequence[Axes], below: str, lowest: float
     figure.supxlabel(below, fontsize=STYLE["font.size"])
     highest = max(panel.dataLim.y1 for panel in panels)
     panels[0].set_yscale("log")
-    panels[0].set_ylim(0.8 * lowest, min(1.2 * highest, 100))
+    panels[0].set_ylim(0.9 * lowest, min(1.1 * highest, 100))
     low, high = panels[0].get_ylim()
     ticks = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
     if sum(low <= tick <= high for tick in ticks) < 3:
