@@ -27,7 +27,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from repro.cli.way_in import status_of, way_in
+from repro.cli.way_in import way_in
 from repro.config.schema import MANY
 from repro.config.words import show, whole
 from repro.errors import RequestError
@@ -52,15 +52,16 @@ class Options:
 
 def main() -> None:
     """The program."""
-    sys.exit(way_in(__doc__, plan))
+    sys.exit(way_in(__doc__, plan, "interrupted"))
 
 
 def plan(arguments: list[str]) -> int:
-    """Print the plan of a command line; the exit status, 0 or 2."""
-    return status_of(lambda: _plan(arguments), "interrupted")
+    """Print the plan of a command line; the exit status.
 
-
-def _plan(arguments: list[str]) -> int:
+    Raises:
+        RequestError: the request was wrong.
+        RunError: not even one image fits into memory.
+    """
     options, rest = read(arguments)
     from repro.cli.command import compose
     from repro.cli.composing import shown

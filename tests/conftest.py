@@ -10,7 +10,9 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import settings
 
+from repro import plan as planning
 from repro.cli.composing import register
+from repro.cli.way_in import status_of
 from repro.config.choices import CONF
 from repro.config.schema import Config, typed
 
@@ -43,3 +45,8 @@ def compose() -> Iterator[Compose]:
     """`composed`, for a test."""
     with composed() as made:
         yield made
+
+
+def plan(words: list[str]) -> int:
+    """The exit status of `python -m repro.plan`, in this process."""
+    return status_of(lambda: planning.plan(words), "interrupted")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from repro.cli.command import command
 from repro.config.choices import CONF
-from repro.plan import plan
+from tests.conftest import plan
 
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=64", "progress=false", "threads=1"]
 

@@ -20,7 +20,7 @@ from repro.config.choices import choice
 from repro.config.schema import Data
 from repro.data import sources
 from repro.data.sizes import Assumed
-from repro.plan import plan
+from tests.conftest import plan
 
 PAPER = ["size=paper", "data=imagenet", "data.root=/nowhere", "recipe=paper", "tflops=6"]
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.batch=16", "recipe.train_images=64"]

@@ -16,8 +16,8 @@ from repro.cli.command import command
 from repro.cli.composing import Job, Sweep, shown
 from repro.cli.options import Options, read
 from repro.errors import RequestError
-from repro.plan import plan
 from repro.protocol import protocols
+from tests.conftest import plan
 from tests.test_run import LIGHT, run
 
 VALUES = st.sampled_from(

@@ -13,8 +13,7 @@ from repro.errors import RequestError
 from repro.experiment import machine
 from repro.experiment.request import resolve
 from repro.nets.vgg import VGG
-from repro.plan import plan
-from tests.conftest import Compose
+from tests.conftest import Compose, plan
 
 CPU = torch.device("cpu")
 
