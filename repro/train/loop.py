@@ -41,6 +41,7 @@ from repro.store.runs import LOG
 from repro.train import display
 from repro.train.chance import Chance
 from repro.train.checkpoint import CheckpointTimer, load_checkpoint, save_checkpoint
+from repro.train.compiling import compiled
 from repro.train.optimisers import OPTIMISERS
 from repro.train.progress import Progress
 from repro.train.schedule import Schedule, schedule
@@ -106,11 +107,7 @@ class Training:
             recipe, config.scale.lr_factor, config.epochs * len(batches)
         )
         self.device = next(net.parameters()).device
-        self.forward: Callable[[Tensor], Tensor] = net
-        if config.compile != EAGER:
-            # Else those of earlier nets count towards torch's limit, beyond which nothing is.
-            torch.compiler.reset()
-            self.forward = torch.compile(net, mode=config.compile)
+        self.forward = compiled(net, config.compile)
         self.meets_in_net = world.size > 1 and self._share_batch_norm()
         self.progress, self.checkpoints = Progress(), 0
         self.timer = CheckpointTimer(config.checkpoint_seconds)

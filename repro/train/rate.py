@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from repro.arch import work
 from repro.arch.cost import cost
 from repro.arch.layers import Linear, Net
-from repro.config.schema import EAGER, Config
+from repro.config.schema import Config
 from repro.errors import RunError
 from repro.nets.vgg import VGG
 from repro.process.device import is_out_of_memory, memory_format, torch_settings
+from repro.train.compiling import compiled
 from repro.train.optimisers import OPTIMISERS
 
 LONG = 0.25
@@ -94,10 +95,7 @@ def step(
     for group in optimiser.param_groups:
         # Noise is not to be learnt until weights overflow.
         group["lr"] = 1e-6
-    forward: Callable[[Tensor], Tensor] = net
-    if config.compile != EAGER:
-        torch.compiler.reset()
-        forward = torch.compile(net, mode=config.compile)
+    forward = compiled(net, config.compile)
     net.train()
 
     def one() -> None:
