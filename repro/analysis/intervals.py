@@ -12,8 +12,8 @@ and 1. Two questions have two intervals:
   be is cut off.
 - *the configuration*: what another training would give. Student's interval over the seeds'
   differences, joined with that of the images (the root of the sum of squares of the half-widths).
-  It is never narrower than the first interval, since it asks more. The unit is the lineage: a
-  seed's nets start from one another and are compared with each other.
+  The unit is the lineage: a seed's nets start from one another and are compared with each other.
+  Where a few seeds happen to lie close together, it can be narrower than the first interval.
 
 A gap is mu + a_s + b_i + e_si: what a seed does, what an image does, and the rest. The spread of
 the seeds' means holds a share of e, and so does that of the images' means. The joined interval
@@ -80,9 +80,7 @@ class Difference:
         if self.over_seeds is None:
             raise ValueError("one seed says nothing about the configuration")
         student = float(stats.t.ppf(1 - alpha / 2, self.seeds - 1))
-        joined = math.hypot(normal * self.images_alone, student * self.over_seeds)
-        # A few seeds may lie closer together than the images' share of their spread allows.
-        return max(joined, normal * self.over_images)
+        return math.hypot(normal * self.images_alone, student * self.over_seeds)
 
     def interval(self, *, configuration: bool) -> Interval:
         """The 95% interval, for these nets or for the configuration."""

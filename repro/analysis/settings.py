@@ -177,10 +177,14 @@ class Comparison:
         return "" if starts_others or usual == self.config.recipe.init else usual
 
     def made(self) -> list[str]:
-        """The command lines that make all runs again, with all that was tested of each."""
+        """The command lines that make all runs again, with all that was tested of each.
+
+        On the same machine they give the same numbers bit for bit.
+        """
         seeds_of: dict[tuple[str, Words, Words], list[int]] = {}
         for run in self.runs:
-            key = (*_asked(run, self.label(run)), self._tested(run))
+            net, changed = _asked(run, self.label(run))
+            key = net, (*changed, *_rounding(run.config)), self._tested(run)
             seeds_of.setdefault(key, []).append(run.config.seed)
         nets_of: dict[tuple[tuple[int, ...], Words, Words], list[str]] = {}
         for (net, changed, tests), seeds in seeds_of.items():
@@ -263,6 +267,15 @@ def _asked(run: Run, label: str) -> tuple[str, Words]:
             word(f"{group}.{key}", value) for key, value in changes(run.config, group).items()
         ]
     return label, tuple(words)
+
+
+def _rounding(config: Config) -> Iterator[str]:
+    """The words that fix in which order numbers are added, where a run had others than usual."""
+    usual = choices.config().values
+    for key in ("threads", "micro_batch", "channels_last"):
+        value = getattr(config, key)
+        if value != usual[key]:
+            yield word(key, value)
 
 
 def command(run: Run, wanted: Sequence[str], tests: Sequence[str] = ()) -> str:

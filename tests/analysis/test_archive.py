@@ -156,3 +156,14 @@ def test_commands_say_how_each_net_starts(tmp_path: Path, make_run: MakeRun) -> 
         "-m net=B-S256,C-S256 seed=0,1 init=from_A",
         "-m net=E-S256 seed=0,1 init=normal",
     ]
+
+
+def test_commands_fix_the_order_in_which_numbers_are_added(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
+    make_run("arch=A", "threads=1", "micro_batch=8")
+    make_run("arch=B")
+    (comparison,) = by_setting(store.finished(tmp_path / "runs"))
+    one, other = comparison.made()
+    assert one.endswith(" threads=1 micro_batch=8")
+    assert "threads" not in other

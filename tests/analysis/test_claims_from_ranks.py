@@ -100,7 +100,7 @@ def compare(claim: dict[str, Any]) -> tuple[int, dict[str, NDArray[np.float64]]]
     joined = (t.ppf(0.975, count - 1) * gaps.mean(1).std(ddof=1)) ** 2 / count
     joined += Z**2 * max(nets - both, 2 / (images + 2) ** 2)
     centre = value * images / (images + 2)
-    halves = {"nets": Z**2 * nets, "configuration": max(joined, Z**2 * nets)}
+    halves = {"nets": Z**2 * nets, "configuration": joined}
     return count, {
         about: 100 / right * np.array([value, centre - math.sqrt(half), centre + math.sqrt(half)])
         for about, half in halves.items()

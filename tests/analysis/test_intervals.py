@@ -129,13 +129,6 @@ def test_the_order_of_images_and_seeds_changes_nothing(seed: int, seeds: int) ->
         assert (first.low, first.high) == pytest.approx((second.low, second.high))
 
 
-@given(st.integers(0, 2**32), st.integers(2, 8))
-def test_the_wider_question_has_no_narrower_interval(seed: int, seeds: int) -> None:
-    found = difference(np.random.default_rng(seed).choice([-1.0, 0, 0, 1], (seeds, 50)))
-    nets, both = (found.interval(configuration=answer) for answer in (False, True))
-    assert both.low <= nets.low < nets.high <= both.high
-
-
 def test_images_for_eighty_percent_power_give_it() -> None:
     random = np.random.default_rng(1)
     pilot = difference(paired(20, 30, 1000))
@@ -206,8 +199,7 @@ def test_the_configurations_interval_covers_what_it_says(
             means = gaps[random.integers(seeds, size=(400, seeds))].mean(axis=(1, 2))
             means += random.normal(0, gaps.mean(axis=0).std() / math.sqrt(images), 400)
             bootstrap += np.quantile(means, 0.025) <= 0 <= np.quantile(means, 0.975)
-    # Few images, and seeds that hardly differ: there it is that of these nets, and longer than 95%.
-    assert 0.93 <= joined / trials <= (0.98 if images > 1000 else 0.99)
+    assert 0.93 <= joined / trials <= 0.98
     assert float(np.mean(shorter)) < 0.99
     assert max(shorter) <= 1
     if with_bootstrap:
