@@ -223,6 +223,26 @@ def test_an_experiment_is_a_sweep_without_saying_so(
     assert all("views to compute: centre-Q256" in line for line in planned)
 
 
+def planned(text: str) -> dict[str, str]:
+    """The views that a dry run would compute, by the run's net and scale."""
+    lines = re.findall(r"^(\S+?)-tiny.*views to compute: (.*)$", text, re.MULTILINE)
+    return dict(lines)
+
+
+def test_what_a_run_starts_from_is_not_tested_by_crops(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["dry_run=true", "test=[centre,multi_crop]", "data.mirror=false"]
+    assert run(tmp_path, "net=D-jitter", *words) == 0
+    crops = "centre-Q384, grid-Q256, grid-Q384, grid-Q512"
+    parents = {"D-S256": "centre-Q256", "D-S384": "centre-Q384"}
+    assert planned(capsys.readouterr().out) == {**parents, "D-jitter": crops}
+    # Unless it is asked for by itself, in whatever order.
+    assert run(tmp_path, "-m", "net=D-jitter,D-S256", *words) == 0
+    found = planned(capsys.readouterr().out)
+    assert found["D-S256"] == "centre-Q256, grid-Q224, grid-Q256, grid-Q288"
+
+
 def test_a_failure_is_recorded_and_ends_only_its_own_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

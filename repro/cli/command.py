@@ -208,18 +208,15 @@ def _ways(request: Request) -> str:
 
 def _plan(requests: list[Request]) -> str:
     from repro.arch.cost import cost
+    from repro.experiment.request import members
 
-    lines, seen = [], set()
-    for request in requests:
-        for member in request.lineage():
-            if member.name in seen:
-                continue
-            seen.add(member.name)
-            views = ", ".join(view.name for view in member.missing_views())
-            lines += [
-                f"{member.name}: {member.state()}; {cost(member.net).parameters:,} parameters, "
-                f"{_epochs(member)}; views to compute: {views or 'none'}{_ways(member)}"
-            ]
-    runs = "1 run" if len(seen) == 1 else f"{len(seen)} runs"
+    lines = []
+    for member in members(requests):
+        views = ", ".join(view.name for view in member.missing_views())
+        lines += [
+            f"{member.name}: {member.state()}; {cost(member.net).parameters:,} parameters, "
+            f"{_epochs(member)}; views to compute: {views or 'none'}{_ways(member)}"
+        ]
+    runs = "1 run" if len(lines) == 1 else f"{len(lines)} runs"
     done = f"{runs} in {requests[0].config.runs}; nothing was done"
     return "\n".join([*lines, f"{done}; python -m repro.plan says what they would take"])

@@ -10,12 +10,13 @@ import copy
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from repro.arch import layers
+from repro.config import choices
 from repro.config.choices import choice, names
 from repro.config.schema import Config, Data, Init, Scale, check_numbers
 from repro.data import sources
@@ -134,6 +135,16 @@ class Request:
         yield self
 
 
+def members(requests: Iterable[Request]) -> list[Request]:
+    """All runs to be done, parents first, each once with all views that are wanted of it."""
+    found: dict[str, Request] = {}
+    for request in requests:
+        for member in request.lineage():
+            views = (*(found[member.name].views if member.name in found else ()), *member.views)
+            found[member.name] = dataclasses.replace(member, views=tuple(dict.fromkeys(views)))
+    return list(found.values())
+
+
 def resolve(
     config: Config,
     describe: Callable[[Data, Path, bool], Description] = sources.check,
@@ -233,6 +244,9 @@ def _short(value: Any) -> str:
 def _parents(config: Config) -> Iterator[tuple[str, Config]]:
     parent = copy.deepcopy(config)
     parent.finetune, parent.activations = "all", False
+    # What is tested in a longer way, as by crops, is what was asked for.
+    usual = choices.config().values["test"]
+    parent.test = [name for name in config.test if name in usual]
     if config.scale.parent is not None:
         parent.scale = Scale(**choice("scale", config.scale.parent))
         yield "scale", parent

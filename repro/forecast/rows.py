@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from repro.config.schema import Config
 from repro.data.sizes import Assumed
 from repro.data.split import Counts
 from repro.errors import RequestError
-from repro.experiment.request import Request, base_data, resolve
+from repro.experiment.request import Request, base_data, members, resolve
 from repro.forecast.speed import Rate, measured, said
 from repro.process.device import pick
 from repro.store.runs import LOG, Started, started
@@ -130,16 +129,6 @@ class Forecast:
         if config.runs not in self._stores:
             self._stores[config.runs] = started(Path(config.runs))
         return Assumed(self.images, self.classes, self._stores[config.runs])
-
-
-def members(requests: Iterable[Request]) -> list[Request]:
-    """All runs to be done, parents first, each once with all views that are wanted of it."""
-    found: dict[str, Request] = {}
-    for request in requests:
-        for member in request.lineage():
-            views = (*(found[member.name].views if member.name in found else ()), *member.views)
-            found[member.name] = dataclasses.replace(member, views=tuple(dict.fromkeys(views)))
-    return list(found.values())
 
 
 def epochs_left(request: Request) -> int:
