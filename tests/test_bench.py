@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from repro.analysis.write import write
-from repro.arch import layers
+from repro.arch import reading
 from repro.arch.cost import cost
 from repro.bench import bench, main, read
 from repro.benchmark import dense, jpeg, measure, page, startup, training
@@ -62,7 +62,7 @@ def test_every_contestant_trains_on_as_many_images(tmp_path: Path) -> None:
     products = done.pop("matrix products of as many operations")
     assert done == dict.fromkeys(done, 128)
     assert len(done) == 5
-    net = layers.read(Arch(**choice("arch", "A")), width=1 / 16, crop=32, channels=3, classes=10)
+    net = reading.read(Arch(**choice("arch", "A")), width=1 / 16, crop=32, channels=3, classes=10)
     # A training step passes three times over what a forward pass multiplies and adds.
     assert products == pytest.approx(training.PRODUCTS * 2 * 2048**3 / (3 * cost(net).flops))
     rounds = pd.DataFrame(

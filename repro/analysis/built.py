@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from repro.arch import layers
+from repro.arch import reading
 from repro.arch.cost import cost, multiply_adds, parameters, receptive_field
 from repro.arch.geometry import LRN_WINDOW, block_sides, geometry, lrn_channels, map_side
 from repro.arch.layers import Conv, Net
@@ -32,12 +32,12 @@ KEPT_Q = (224, 256, 288, 384, 512)
 def at_full_size(name: str) -> Net:
     """A configuration of `conf/arch/` at the paper's size."""
     arch = Arch(**choice("arch", name))
-    return layers.at_full_size(arch, channels=3, classes=published.CLASSES)
+    return reading.at_full_size(arch, channels=3, classes=published.CLASSES)
 
 
 def as_run(config: Config, classes: int, arch: str | None = None) -> Net:
     """The net of a run, or another configuration at that run's size."""
-    return layers.at_size(
+    return reading.at_size(
         config.arch if arch is None else Arch(**choice("arch", arch)),
         config.size,
         channels=config.data.channels,

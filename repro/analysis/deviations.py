@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from repro.analysis.built import EXAMPLE, TABLE1, as_run, at_full_size
-from repro.arch import layers
+from repro.arch import reading
 from repro.arch.cost import receptive_field
 from repro.arch.geometry import LRN_WINDOW, block_sides, lrn_channels, map_side
 from repro.config.choices import choice
@@ -83,7 +83,7 @@ def _maps(run: Run) -> Iterator[Row]:
     """What of the paper's maps this size does not keep, from the layer list."""
     config, classes = run.config, run.result["data"]["classes"]
     here = as_run(config, classes)
-    full = layers.at_full_size(config.arch, channels=here.channels, classes=classes)
+    full = reading.at_full_size(config.arch, channels=here.channels, classes=classes)
     sides, papers = block_sides(here), block_sides(full)
     other = [block for block in sides if sides[block] != papers[block]]
     if other:
@@ -107,7 +107,7 @@ def _field(run: Run) -> Iterator[Row]:
     name = EXAMPLE if config.arch.name in TABLE1 else None
     here = as_run(config, classes, name)
     full = (
-        layers.at_full_size(config.arch, channels=here.channels, classes=classes)
+        reading.at_full_size(config.arch, channels=here.channels, classes=classes)
         if name is None
         else at_full_size(name)
     )

@@ -9,7 +9,7 @@ from repro.analysis.measured import members
 from repro.analysis.settings import Comparison
 from repro.analysis.sides import Pair, Side
 from repro.arch.geometry import LRN_WINDOW, geometry, lrn_channels
-from repro.arch.layers import at_full_size
+from repro.arch.reading import at_full_size
 from repro.config.schema import Config
 from repro.protocol.protocols import KINDS, PROTOCOLS, readings
 from repro.protocol.scales import pixels

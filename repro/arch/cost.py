@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from repro.arch.layers import LRN, Conv, Layer, Linear, Net, Pool, output_side
+from repro.arch.layers import LRN, Conv, Layer, Linear, Net, Pool, output_side, sides
 
 
 def parameters(layer: Layer) -> int:
@@ -59,13 +59,12 @@ def cost(net: Net, side: int | None = None) -> Cost:
         net: the layers.
         side: of the image in pixels, where it is not the crop: dense evaluation (Section 3.2).
     """
-    side, total = side or net.crop, [0, 0, 0]
-    for layer in net.layers:
-        total[0] += parameters(layer)
-        total[1] += multiply_adds(layer, side)
-        total[2] += activations(layer, side)
-        side = output_side(layer, side)
-    return Cost(*total)
+    every = list(sides(net.layers, side or net.crop))
+    return Cost(
+        parameters=sum(parameters(layer) for layer in net.layers),
+        multiply_adds=sum(multiply_adds(layer, before) for layer, before, _ in every),
+        activations=sum(activations(layer, before) for layer, before, _ in every),
+    )
 
 
 def receptive_field(layers: Iterable[Layer]) -> tuple[int, int]:

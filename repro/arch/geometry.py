@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from repro.arch.cost import receptive_field
-from repro.arch.layers import LRN, Conv, Linear, Net, output_side
+from repro.arch.layers import LRN, Conv, Net, output_side, sides
 
 LRN_WINDOW = 5
 """Neighbouring channels that local response normalisation sums over, AlexNet's n."""
@@ -17,10 +17,8 @@ LRN_WINDOW = 5
 
 def map_side(net: Net, side: int) -> int:
     """Side of the last feature map, in cells, for an image side in pixels."""
-    for layer in net.layers:
-        if not isinstance(layer, Linear):
-            side = output_side(layer, side)
-    return side
+    *_, (_, _, last) = sides(net.features, side)
+    return last
 
 
 def score_map_side(net: Net, side: int) -> int:
@@ -30,12 +28,8 @@ def score_map_side(net: Net, side: int) -> int:
 
 def block_sides(net: Net) -> dict[int, int]:
     """Side of the maps that each block works on, in cells: of what its last convolution gives."""
-    side, sides = net.crop, {}
-    for layer in net.layers:
-        side = output_side(layer, side)
-        if isinstance(layer, Conv):
-            sides[layer.block] = side
-    return sides
+    every = sides(net.features, net.crop)
+    return {layer.block: side for layer, _, side in every if isinstance(layer, Conv)}
 
 
 def lrn_channels(net: Net) -> int | None:
@@ -73,13 +67,11 @@ def _inside_taps(layer: Conv, side: int) -> int:
 def padded_taps(net: Net, side: int) -> float:
     """Share of multiply-adds of the convolutions that meet zero padding, for a square image."""
     taps, inside = 0, 0
-    for layer in net.layers:
+    for layer, before, after in sides(net.features, side):
         if isinstance(layer, Conv):
             weight = layer.in_channels // layer.groups * layer.out_channels
-            taps += weight * (output_side(layer, side) * layer.kernel) ** 2
-            inside += weight * _inside_taps(layer, side) ** 2
-        if not isinstance(layer, Linear):
-            side = output_side(layer, side)
+            taps += weight * (after * layer.kernel) ** 2
+            inside += weight * _inside_taps(layer, before) ** 2
     return 1 - inside / taps
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from repro.arch.cost import cost
-from repro.arch.layers import LRN, Conv, Layer, Linear, Net, Pool, output_side
+from repro.arch.layers import LRN, Conv, Layer, Linear, Net, Pool, sides
 from repro.config.schema import Recipe
 
 ACTIVATION_BYTES = {"float32": 4, "tf32": 4, "bf16": 2, "float64": 8}
@@ -91,13 +91,10 @@ def largest_micro_batch(
 
 def largest_map(net: Net) -> int:
     """How many numbers the largest map of one image of the crop's size has."""
-    side, channels, largest = net.crop, net.channels, net.channels * net.crop**2
-    for layer in net.layers:
-        side = output_side(layer, side)
-        if isinstance(layer, Conv):
-            channels = layer.out_channels
-        if not isinstance(layer, Linear):
-            largest = max(largest, channels * side**2)
+    channels, largest = net.channels, net.channels * net.crop**2
+    for layer, _, side in sides(net.features, net.crop):
+        channels = layer.out_channels if isinstance(layer, Conv) else channels
+        largest = max(largest, channels * side**2)
     return largest
 
 
@@ -107,17 +104,15 @@ def _fc_parameters(net: Net) -> int:
 
 def _kept(net: Net, number: int, finetune: str) -> int:
     """Bytes kept for the backward pass of one image, `number` bytes to an activation."""
-    side, channels = net.crop, net.channels
-    total = number * channels * side**2 if finetune == "all" else 0
-    for layer in net.layers:
-        if isinstance(layer, Conv):
-            channels = layer.out_channels
-        if isinstance(layer, Linear) or finetune == "all":
-            total += _kept_by(layer, channels, output_side(layer, side), number)
-        elif layer is net.layers[-len(net.linears) - 1]:
-            # What the first FC layer takes in; no layer before it has a gradient.
-            total += number * channels * output_side(layer, side) ** 2
-        side = output_side(layer, side)
+    channels = net.channels
+    total = number * channels * net.crop**2 if finetune == "all" else 0
+    for layer, before, after in sides(net.layers, net.crop):
+        channels = layer.out_channels if isinstance(layer, Conv) else channels
+        if finetune == "all" or isinstance(layer, Linear):
+            total += _kept_by(layer, channels, after, number)
+        if finetune == "fc" and layer is net.linears[0]:
+            # What it takes in; no layer before it has a gradient.
+            total += number * channels * before**2
     return total
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from repro.arch import layers
+from repro.arch import layers, reading
 from repro.arch import work as work_of
 from repro.benchmark.measure import Contest, Work
 from repro.config.choices import choice
@@ -117,13 +117,13 @@ def products(settings: Config, device: torch.device) -> Work:
 
 def _spec(settings: Config) -> layers.Net:
     channels = settings.data.channels
-    return layers.at_size(settings.arch, settings.size, channels=channels, classes=10)
+    return reading.at_size(settings.arch, settings.size, channels=channels, classes=10)
 
 
 def network(settings: Config, device: torch.device, layout: torch.memory_format) -> VGG:
     """The net of a configuration, with its first weights."""
     net = VGG(_spec(settings), settings.recipe.dropout)
-    full = layers.at_full_size(settings.arch, channels=settings.data.channels, classes=10)
+    full = reading.at_full_size(settings.arch, channels=settings.data.channels, classes=10)
     initialise(net, settings.init.between, full, settings.seed)
     return net.to(device).to(memory_format=layout)
 

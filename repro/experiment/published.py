@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repro.arch.layers import Net, at_size
+from repro.arch.layers import Net
+from repro.arch.reading import at_size
 from repro.config.schema import EAGER, Config, Init, Recipe
 from repro.errors import RequestError, RunError
 from repro.published.convention import Convention

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repro.arch import layers
+from repro.arch import layers, reading
 from repro.config import choices
 from repro.config.choices import choice, names
 from repro.config.schema import Config, Data, Init, Scale, check_numbers
@@ -186,7 +186,7 @@ def _resolved(
         # Decoding every image is work.
         data.verify = False
     description = describe(data, cache, config.progress)
-    net = layers.at_size(
+    net = reading.at_size(
         config.arch,
         config.size,
         channels=config.data.channels,

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from repro.arch import layers
+from repro.arch import layers, reading
 from repro.data import sources
 from repro.data.inputs import Inputs
 from repro.data.loader import TrainingCrops
@@ -93,7 +93,7 @@ class Stage:
     def full(self) -> layers.Net:
         """The run's configuration at the paper's size."""
         net = self.request.net
-        return layers.at_full_size(
+        return reading.at_full_size(
             self.request.config.arch, channels=net.channels, classes=net.classes
         )
 

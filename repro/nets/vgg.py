@@ -1,7 +1,7 @@
 """A configuration of Table 1 as a net (Section 2.1).
 
 The net is two plain sequences, `features` and `classifier`, built layer by layer from the list
-that `repro.arch.layers` reads from the YAML. For A, B, D and E the names of its weights are
+that `repro.arch.reading` makes of the YAML. For A, B, D and E the names of its weights are
 those of torchvision's vgg11, vgg13, vgg16 and vgg19, so that either loads the other's.
 """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from repro.arch import layers
+from repro.arch import layers, reading
 from repro.config.schema import Config, Data
 from repro.data.inputs import Inputs
 from repro.errors import RequestError, flat
@@ -114,7 +114,7 @@ def opened_file(
 def net_of(run: Run) -> layers.Net:
     """The layers of a run's net."""
     config, classes = run.config, run.result["data"]["classes"]
-    return layers.at_size(config.arch, config.size, channels=config.data.channels, classes=classes)
+    return reading.at_size(config.arch, config.size, channels=config.data.channels, classes=classes)
 
 
 def convention(run: Run) -> Convention:

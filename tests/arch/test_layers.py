@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from repro.arch import layers
+from repro.arch import layers, reading
 from repro.arch.cost import cost, receptive_field
 from repro.config.choices import choice
 from repro.config.schema import Arch, Size
@@ -23,7 +23,7 @@ EXACT = {
 
 def net(name: str, **changes: object) -> layers.Net:
     size = {"width": 1.0, "crop": 224, "channels": 3, "classes": 1000} | changes
-    return layers.read(Arch(**choice("arch", name)), **size)  # type: ignore[arg-type]
+    return reading.read(Arch(**choice("arch", name)), **size)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -74,7 +74,7 @@ def test_vgg16_multiply_adds_are_the_known_count() -> None:
 def test_what_is_no_net_is_refused(arch: Arch, changes: dict[str, int], message: str) -> None:
     size = {"width": 1.0, "crop": 32, "channels": 3, "classes": 10} | changes
     with pytest.raises(RequestError, match=message):
-        layers.read(arch, **size)  # type: ignore[arg-type]
+        reading.read(arch, **size)  # type: ignore[arg-type]
 
 
 def test_alexnet_needs_a_map() -> None:
@@ -94,7 +94,7 @@ KEPT = {
 
 def at(name: str, size: str, **changes: object) -> layers.Net:
     chosen = Size(**(choice("size", size) | changes))
-    return layers.at_size(Arch(**choice("arch", name)), chosen, channels=3, classes=10)
+    return reading.at_size(Arch(**choice("arch", name)), chosen, channels=3, classes=10)
 
 
 def pooled(of: layers.Net) -> dict[int, int]:
@@ -148,11 +148,11 @@ def test_alexnet_leaves_out_its_strides_first(size: str, sides: list[int], strid
 
 def test_more_halvings_than_there_are_cannot_be_left_out() -> None:
     two = Arch("X", [["conv3-64"], ["conv3-64"]])
-    kept = layers.read(two, width=1, crop=28, channels=3, classes=10, poolings=3)
+    kept = reading.read(two, width=1, crop=28, channels=3, classes=10, poolings=3)
     assert pooled(kept) == {}
     with pytest.raises(RequestError, match=r"arch=X halves its maps 2 times.* first 3 halvings"):
-        layers.read(two, width=1, crop=28, channels=3, classes=10, poolings=2)
+        reading.read(two, width=1, crop=28, channels=3, classes=10, poolings=2)
     # Windows that do not halve are no halvings: they stay.
     thirds = Arch("X", [["conv3-64"]] * 5, pool="maxpool3/3")
     with pytest.raises(RequestError, match=r"halves its maps 0 times.*size\.poolings"):
-        layers.read(thirds, width=1, crop=243, channels=3, classes=10, poolings=4)
+        reading.read(thirds, width=1, crop=243, channels=3, classes=10, poolings=4)

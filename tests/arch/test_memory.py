@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from repro.arch import layers, memory
+from repro.arch import layers, memory, reading
 from repro.config.choices import choice
 from repro.config.schema import Arch, Recipe
 from repro.nets.vgg import VGG
@@ -16,7 +16,7 @@ SMALL = {"width": 0.0625, "crop": 64, "channels": 1, "classes": 10}
 
 
 def spec(arch: str, size: dict[str, float]) -> layers.Net:
-    return layers.read(Arch(**choice("arch", arch)), **size)  # type: ignore[arg-type]
+    return reading.read(Arch(**choice("arch", arch)), **size)  # type: ignore[arg-type]
 
 
 def recipe(**changes: object) -> Recipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from repro.arch import layers, work
+from repro.arch import layers, reading, work
 from repro.config.choices import choice
 from repro.config.schema import Arch
 from repro.protocol.protocols import View
@@ -22,7 +22,7 @@ def forward(side: int) -> int:
 
 @pytest.fixture
 def d() -> layers.Net:
-    return layers.read(Arch(**choice("arch", "D")), width=1.0, crop=224, channels=3, classes=1000)
+    return reading.read(Arch(**choice("arch", "D")), width=1.0, crop=224, channels=3, classes=1000)
 
 
 def test_a_training_step_is_three_passes(d: layers.Net) -> None:

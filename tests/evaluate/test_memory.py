@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from repro.arch import layers
+from repro.arch import reading
 from repro.config.choices import choice
 from repro.config.schema import Arch
 from repro.errors import RunError
@@ -86,7 +86,7 @@ def test_a_cpu_judges_few_images_of_a_large_net_at_once(
 ) -> None:
     size = {"width": 1, "crop": crop, "poolings": poolings, "channels": 3, "classes": 2}
     with torch.device("meta"):
-        net = VGG(layers.read(Arch(**choice("arch", "D")), **size), 0.5)  # type: ignore[arg-type]
+        net = VGG(reading.read(Arch(**choice("arch", "D")), **size), 0.5)  # type: ignore[arg-type]
     # Its other weights are not needed.
     net.features, net.classifier = net.features[:1].to_empty(device=device), net.classifier[:0]
     assert at_once(net, most) == expected

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import five_crop
 
-from repro.arch.layers import read
+from repro.arch.reading import read
 from repro.config.schema import Arch
 from repro.data.images import ArrayImages, FileImages
 from repro.data.rescale import rescale

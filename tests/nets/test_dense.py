@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from repro.arch import layers
+from repro.arch import reading
 from repro.config.schema import Arch
 from repro.nets.dense import Dense, mixes_shapes
 from repro.nets.init import initialise
@@ -16,7 +16,7 @@ from tests.nets.test_vgg import spec
 
 
 def build(arch: Arch, crop: int) -> VGG:
-    size = layers.read(arch, width=1, crop=crop, channels=2, classes=5)
+    size = reading.read(arch, width=1, crop=crop, channels=2, classes=5)
     net = VGG(size, 0.5)
     initialise(net, "he", net.spec, seed=3)
     for layer in net.linears:

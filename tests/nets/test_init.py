@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from repro.arch import layers
+from repro.arch import layers, reading
 from repro.config.choices import choice
 from repro.config.schema import Arch, Size
 from repro.errors import RequestError
@@ -24,7 +24,7 @@ def gains(net: VGG, images: torch.Tensor) -> torch.Tensor:
 def eighth(name: str, width: float) -> layers.Net:
     """At the crop of an eighth: every later map, and FC6's 7x7, are those of the paper."""
     arch = Arch(**choice("arch", name))
-    return layers.read(arch, width=width, crop=28, poolings=2, channels=3, classes=10)
+    return reading.read(arch, width=width, crop=28, poolings=2, channels=3, classes=10)
 
 
 @pytest.mark.parametrize("name", ["normal", "normal_literal"])
@@ -63,8 +63,8 @@ def test_at_full_size_normal_is_the_papers(name: str, std: float) -> None:
 @pytest.mark.parametrize("size", ["quarter", "eighth", "tiny"])
 def test_the_first_layer_starts_as_in_the_paper(size: str) -> None:
     arch, chosen = Arch(**choice("arch", "D")), Size(**choice("size", size))
-    net = VGG(layers.at_size(arch, chosen, channels=3, classes=10), 0.5)
-    full = layers.at_full_size(arch, channels=3, classes=10)
+    net = VGG(reading.at_size(arch, chosen, channels=3, classes=10), 0.5)
+    full = reading.at_full_size(arch, channels=3, classes=10)
     stds = []
     for seed in range(20):
         initialise(net, "normal", full, seed=seed)

@@ -5,7 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
-from repro.arch import layers
+from repro.arch import layers, reading
 from repro.arch.cost import cost
 from repro.config.choices import choice
 from repro.config.schema import Arch
@@ -27,7 +27,7 @@ ARCHES += ["blog-vgg11", "blog-vgg13", "blog-vgg16", "blog-vgg19"]
 
 def spec(name: str, width: float, crop: int, channels: int = 3, classes: int = 10) -> layers.Net:
     arch = Arch(**choice("arch", name))
-    return layers.read(arch, width=width, crop=crop, channels=channels, classes=classes)
+    return reading.read(arch, width=width, crop=crop, channels=channels, classes=classes)
 
 
 @pytest.mark.parametrize("name", THEIRS)

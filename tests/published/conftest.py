@@ -13,7 +13,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from repro.arch import layers
+from repro.arch import layers, reading
 from repro.config.choices import choice
 from repro.config.schema import Arch
 from repro.nets.vgg import VGG
@@ -27,7 +27,7 @@ Write = Callable[[nn.Module, Path], None]
 
 def spec(name: str = "D", crop: int = CROP, classes: int = CLASSES) -> layers.Net:
     arch = Arch(**choice("arch", name))
-    return layers.read(arch, width=WIDTH, crop=crop, channels=3, classes=classes)
+    return reading.read(arch, width=WIDTH, crop=crop, channels=3, classes=classes)
 
 
 def torchvisions(letter: str = "D", norm: bool = False, crop: int = CROP) -> nn.Module:

@@ -15,11 +15,10 @@ from torch import Tensor
 os.environ.setdefault("KERAS_BACKEND", "torch")
 # It writes a file of settings there as it is imported.
 os.environ.setdefault("KERAS_HOME", tempfile.gettempdir())
-os.environ.setdefault("KERAS_HOME", os.devnull)
 keras = pytest.importorskip("keras")
 h5py = pytest.importorskip("h5py")
 
-from repro.arch import layers  # noqa: E402
+from repro.arch import reading  # noqa: E402
 from repro.config.choices import choice  # noqa: E402
 from repro.config.schema import Arch  # noqa: E402
 from repro.errors import RequestError  # noqa: E402
@@ -113,6 +112,6 @@ def test_kerass_applications_at_full_size(
     model = getattr(keras.applications, name)(weights=None, classifier_activation=None)
     path = tmp_path / f"x{suffix}"
     model.save(path) if suffix == ".h5" else model.save_weights(path)
-    net = layers.at_full_size(Arch(**choice("arch", letter)), channels=3, classes=1000)
+    net = reading.at_full_size(Arch(**choice("arch", letter)), channels=3, classes=1000)
     images = files.photographs(224)[:1]
     assert files.same(files.scores(read(path, net), net, images), said(model, images))

@@ -145,7 +145,7 @@ def test_safetensors_say_their_input_or_it_is_asked_for(tmp_path: Path) -> None:
 
 def test_weights_in_a_runs_folder_want_that_runs_input(tmp_path: Path) -> None:
     folder = next(Path("tests/golden/runs").glob("*/result.json")).parent
-    from repro.arch.layers import at_size
+    from repro.arch.reading import at_size
     from repro.nets.vgg import VGG
     from repro.nets.weights import weights
     from repro.store.runs import read_config, read_result

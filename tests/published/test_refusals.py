@@ -87,12 +87,12 @@ def test_another_net_or_another_number_of_classes(kind: str, tmp_path: Path) -> 
 
 
 def _wider() -> Net:
-    from repro.arch import layers
+    from repro.arch import reading
     from repro.config.choices import choice
     from repro.config.schema import Arch
 
     arch = Arch(**choice("arch", "D"))
-    return layers.read(arch, width=0.5, crop=files.CROP, channels=3, classes=files.CLASSES)
+    return reading.read(arch, width=0.5, crop=files.CROP, channels=3, classes=files.CLASSES)
 
 
 def test_a_net_of_much_more_weights_is_refused_by_its_size(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from torchvision.models.vgg import VGG as Theirs
 from torchvision.models.vgg import cfgs, make_layers
 
 import repro.export
-from repro.arch import layers
+from repro.arch import reading
 from repro.config.choices import choice
 from repro.config.schema import Arch
 from repro.nets.vgg import VGG
@@ -92,7 +92,7 @@ def test_torchvision_loads_what_is_exported_and_says_the_same(
 def test_the_full_size_is_torchvisions_own(arch: str, name: str) -> None:
     from torchvision import models
 
-    spec = layers.at_full_size(Arch(**choice("arch", arch)), channels=3, classes=1000)
+    spec = reading.at_full_size(Arch(**choice("arch", arch)), channels=3, classes=1000)
     with torch.device("meta"):
         ours, theirs = VGG(spec, 0.5), getattr(models, name)()
     shapes = [[(key, t.shape) for key, t in net.state_dict().items()] for net in (ours, theirs)]
@@ -102,7 +102,7 @@ def test_the_full_size_is_torchvisions_own(arch: str, name: str) -> None:
 
 @pytest.mark.parametrize("arch", ["A-LRN", "C", "alexnet", "B-5x5"])
 def test_no_other_net_is_called_torchvisions(arch: str) -> None:
-    spec = layers.at_full_size(Arch(**choice("arch", arch)), channels=3, classes=1000)
+    spec = reading.at_full_size(Arch(**choice("arch", arch)), channels=3, classes=1000)
     with torch.device("meta"):
         assert torchvision_name(VGG(spec, 0.5)) is None
 
@@ -145,7 +145,7 @@ def test_the_cards_own_lines_load_the_file_without_this_suite(
 def test_a_full_net_s_card_has_torchvisions_own_loader() -> None:
     from repro.release.loading import loader
 
-    spec = layers.at_full_size(Arch(**choice("arch", "D")), channels=3, classes=7)
+    spec = reading.at_full_size(Arch(**choice("arch", "D")), channels=3, classes=7)
     with torch.device("meta"):
         net = VGG(spec, 0.5)
         room: dict[str, Any] = {"state": net.state_dict()}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from repro.arch import layers
+from repro.arch import reading
 from repro.config.schema import EAGER, Arch, Config
 from repro.data.images import ArrayImages
 from repro.data.loader import TrainingCrops, normalise
@@ -56,7 +56,7 @@ class Trial:
         self.config: Config = compose(*base, "precision=float64", *words)
         self.config.arch = Arch("small", [["conv3-64"]], "maxpool2/2", ["FC-64", "FC-classes"])
         self.config.arch.batch_norm = batch_norm
-        spec = layers.read(self.config.arch, width=0.125, crop=8, channels=1, classes=3)
+        spec = reading.read(self.config.arch, width=0.125, crop=8, channels=1, classes=3)
         self.net = VGG(spec, dropout=0.5).double()
         initialise(self.net, "glorot", spec, seed=0)
         self.batches = TrainingCrops(
