@@ -189,6 +189,28 @@ def test_controls_start_where_the_children_do(tmp_path: Path) -> None:
     assert {view.name for view in (found["A-S384_on"] / "views").iterdir()} == {"centre-Q384.npz"}
 
 
+def test_a_stage_draws_as_its_parent_did_or_anew(tmp_path: Path) -> None:
+    # Where no weight moves, the loss tells the crops and the masks.
+    still = ["recipe.weight_decay=0", "recipe.learning_rate=1e-30", "test=[centre]"]
+    draws = ["-m", "scale=S256_on", "scale.draws=parent,new"]
+    assert run(tmp_path, *draws, *still) == 0
+    found = folders(tmp_path)
+    assert set(found) == {"A-S256", "A-S256_on", "A-S256_on+draws=new"}
+    losses = {name: pd.read_csv(folder / "log.csv").train_loss for name, folder in found.items()}
+    assert losses["A-S256"].tolist() == losses["A-S256_on"].tolist()
+    every = [*losses["A-S256"], *losses["A-S256_on+draws=new"]]
+    assert len(set(every)) == len(every)
+
+
+def test_new_draws_need_a_run_to_start_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, "scale.draws=new") == 2
+    assert "scale.draws=new is for a run that starts from another" in capsys.readouterr().err
+    assert run(tmp_path, "scale=S384", "scale.draws=fresh") == 2
+    assert "scale.draws=fresh is not known: choose from parent, new" in capsys.readouterr().err
+
+
 def test_the_blogs_recipe_logs_the_error_on_test_images(tmp_path: Path) -> None:
     blog = ["net=blog-vgg16-S224", "recipe=blog", "recipe.train_images=96", "recipe.epochs=2"]
     assert command([*blog, "size=tiny", "test=[centre]", f"runs={tmp_path}", "progress=false"]) == 0
@@ -237,7 +259,13 @@ def test_what_a_run_starts_from_is_not_tested_by_crops(
     crops = "centre-Q384, grid-Q256, grid-Q384, grid-Q512"
     parents = {"D-S256": "centre-Q256", "D-S384": "centre-Q384"}
     assert planned(capsys.readouterr().out) == {**parents, "D-jitter": crops}
+    words[1] = "test=[multi_crop]"
+    assert run(tmp_path, "net=D-jitter", *words) == 0
+    parents = {"D-S256": "dense-Q256", "D-S384": "dense-Q384"}
+    crops = crops.removeprefix("centre-Q384, ")
+    assert planned(capsys.readouterr().out) == {**parents, "D-jitter": crops}
     # Unless it is asked for by itself, in whatever order.
+    words[1] = "test=[centre,multi_crop]"
     assert run(tmp_path, "-m", "net=D-jitter,D-S256", *words) == 0
     found = planned(capsys.readouterr().out)
     assert found["D-S256"] == "centre-Q256, grid-Q224, grid-Q256, grid-Q288"

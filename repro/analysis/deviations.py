@@ -13,7 +13,7 @@ from repro.arch import reading
 from repro.arch.cost import receptive_field
 from repro.arch.geometry import LRN_WINDOW, block_sides, lrn_channels, map_side
 from repro.config.choices import choice
-from repro.config.schema import STATISTICS_IMAGES, Recipe
+from repro.config.schema import PARENT, STATISTICS_IMAGES, Recipe
 from repro.paper import published
 from repro.protocol.protocols import readings
 from repro.protocol.scales import PAPER_CROP, pixels
@@ -23,6 +23,9 @@ from repro.store.runs import Run
 Row = tuple[str, str, str]
 NOT_SAID = "not said"
 INPUT = "input in 0-255, minus the training set's mean colour"
+
+IN_MEMORY = ("mnist5k", "mnist", "fashion_mnist", "cifar10", "cifar100")
+"""Data whose images are no files."""
 
 # What each key of the recipe is called and in which unit; keys that are not here do not depart.
 RECIPE = {
@@ -178,11 +181,18 @@ def _update(run: Run) -> Iterator[Row]:
         norm = " and batch normalisation" if run.config.arch.batch_norm else ""
         yield "3.1", f"weight decay on all parameters, biases{norm} too", NOT_SAID
     uses_colours = recipe.subtract_mean or (recipe.colour_shift > 0 and data.channels > 1)
-    # Only data that are files have a fingerprint; of images in memory all are looked at.
-    files = bool(run.result.get("fingerprint"))
-    if uses_colours and files and run.result["data"]["train"] > STATISTICS_IMAGES:
-        here = f"mean and principal colours of {STATISTICS_IMAGES:,} training images"
-        yield "3.1", here, "of all"
+    of, train = _mean_of(run), run.result["data"]["train"]
+    if uses_colours and of < train:
+        yield "3.1", f"mean and principal colours of {of:,} training images", "of all"
+
+
+def _mean_of(run: Run) -> int:
+    """How many training images the mean is of."""
+    found, train = run.result["data"].get("mean_of"), int(run.result["data"]["train"])
+    if found is not None:
+        return int(found)
+    # A run of before it was noted: of images in memory all, of files so many.
+    return train if base(run.config.data.name) in IN_MEMORY else min(train, STATISTICS_IMAGES)
 
 
 def _init(run: Run) -> Iterator[Row]:
@@ -214,6 +224,9 @@ def _scale(run: Run) -> Iterator[Row]:
         later = run.config.recipe.later_epochs
         long = "as long as S=256 was" if later is None else f"for {later} epochs"
         yield "3.1", f"S=384 trained {long}, warm-up included", "the rate is given, the length not"
+    if run.result["parents"] and run.config.scale.draws == PARENT:
+        here = "a run that starts from another draws order, crops, flips, colours and dropout of an"
+        yield "3.1", f"{here} epoch as that one did (scale.draws)", NOT_SAID
     if run.config.finetune == "fc" and run.config.scale.name != "jitter":
         yield "3.1", "only the FC layers fine-tuned", "all layers fine-tuned"
 

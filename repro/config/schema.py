@@ -66,6 +66,10 @@ class Arch:
     conv_bias: bool = True
 
 
+DRAWS = (PARENT, NEW) = ("parent", "new")
+"""The values of `scale.draws`."""
+
+
 @dataclass
 class Scale:
     """Training scale S in paper pixels, drawn from [smin, smax] (Section 3.1)."""
@@ -77,6 +81,9 @@ class Scale:
     """The scale whose finished net of the same configuration this one starts from."""
     lr_factor: float = field(default=1.0, metadata=above_zero(1000))
     """Learning rate as a share of the recipe's."""
+    draws: str = PARENT
+    """Of a run that starts from another: what is random about its epochs. `parent`: as in that
+    run's epoch of the same number; `new`: not."""
 
 
 @dataclass

@@ -44,9 +44,18 @@ class Draws:
     """(N, C) for the colour shift."""
 
 
-def draws(seed: int, epoch: int, count: int, channels: int) -> Draws:
-    """What is random about an epoch, from (seed, epoch)."""
-    random = np.random.default_rng([seed, epoch])
+def draws(seed: int, epoch: int, count: int, channels: int, series: int = 0) -> Draws:
+    """What is random about an epoch.
+
+    Args:
+        seed: of the run.
+        epoch: from 0.
+        count: how many images there are.
+        channels: of an image, each with a colour shift.
+        series: another number gives other draws for the same seed and epoch.
+    """
+    # NumPy fills a seed up with zeros, so series 0 is what there was before there were several.
+    random = np.random.default_rng([seed, epoch, series])
     order = random.permutation(count)
     return Draws(order, random.random((count, 4)), random.standard_normal((count, channels)))
 
@@ -57,7 +66,9 @@ class Crop:
 
     index: int
     side: int
+    """S in pixels."""
     top: float
+    """Where it begins, as a share in [0, 1) of the places that there are."""
     left: float
     flip: bool
 
@@ -83,6 +94,7 @@ class TrainingCrops:
         colour: tuple[Statistics, float] | None,
         rescaling: Rescaling = OURS,
         own: Callable[[int], slice] = lambda total: slice(total),
+        series: int = 0,
     ) -> None:
         """
         Args:
@@ -97,11 +109,12 @@ class TrainingCrops:
             colour: the colours of the images and the standard deviation of the shift, or None.
             rescaling: how images come to S; by our own kernel.
             own: which rows of a batch of so many images this process makes.
+            series: which of a seed's series of draws, see `draws`.
         """
         self.split, self.smin, self.smax, self.crop = split, smin, smax, crop
         self.mirror, self.batch, self.seed = mirror, batch, seed
         self.workers, self.colour, self.rescaling, self.own = workers, colour, rescaling, own
-        self.channels = split.images[0].shape[0]
+        self.series, self.channels = series, split.images[0].shape[0]
 
     def __len__(self) -> int:
         return -(-len(self.split.images) // self.batch)
@@ -120,7 +133,8 @@ class TrainingCrops:
         Raises:
             RunError: an image cannot be decoded, or a worker was killed.
         """
-        random = draws(self.seed, epoch, len(self.split.images), self.channels)
+        count = len(self.split.images)
+        random = draws(self.seed, epoch, count, self.channels, self.series)
         shift = np.zeros((len(random.order), self.channels), dtype=np.float32)
         if self.colour is not None:
             shift = shifts(random.normal, *self.colour)

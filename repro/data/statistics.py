@@ -28,6 +28,12 @@ class Statistics:
     """(C, C), a column for each eigenvalue."""
 
 
+def looked_at(train: Split) -> Split:
+    """The training images that the mean and the principal components are of."""
+    in_memory = isinstance(train.images, ArrayImages)
+    return train if in_memory else train.spread(STATISTICS_IMAGES)
+
+
 def statistics(
     train: Split,
     cache: Path,
@@ -54,8 +60,7 @@ def statistics(
     kept = recall(path)
     if kept is not None:
         return _read(kept)
-    in_memory = isinstance(train.images, ArrayImages)
-    result = compute(train if in_memory else train.spread(STATISTICS_IMAGES), progress, check)
+    result = compute(looked_at(train), progress, check)
     keep(path, asdict(result))
     return result
 

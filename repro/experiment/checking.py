@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from repro.config.schema import EAGER, TAKE_LAYERS, Config
+from repro.config.schema import DRAWS, EAGER, NEW, TAKE_LAYERS, Config
 from repro.errors import RequestError
 from repro.nets import init
 from repro.protocol import protocols, scales
@@ -106,6 +106,7 @@ def _check_choices(config: Config) -> None:
         "init.between": (config.init.between, tuple(init.FILLS)),
         "precision": (config.precision, PRECISIONS),
         "finetune": (config.finetune, ("all", "fc")),
+        "scale.draws": (config.scale.draws, DRAWS),
         "compile": (config.compile, COMPILERS),
         "channels_last": (config.channels_last.lower(), ("auto", "true", "false")),
         "track.name": (config.track.name, trackers.CHOICES),
@@ -126,6 +127,12 @@ def _check_choices(config: Config) -> None:
         raise RequestError(
             f"finetune=fc needs a net to start from, and scale={config.scale.name} has no parent: "
             "take scale=S384 or scale=jitter"
+        )
+    starts = config.scale.parent is not None or config.init.copy_from is not None
+    if config.scale.draws == NEW and not starts:
+        raise RequestError(
+            "scale.draws=new is for a run that starts from another, and this one does not: leave "
+            "it out, or take another seed"
         )
     if config.init.copy_from is not None and identity.base(config.arch.name) not in TAKE_LAYERS:
         raise RequestError(

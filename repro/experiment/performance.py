@@ -13,6 +13,7 @@ from tqdm import tqdm
 from repro.arch.cost import cost
 from repro.data.picture import crops_picture
 from repro.data.split import Split
+from repro.data.statistics import looked_at
 from repro.data.whole import centre_crops
 from repro.errors import RunError
 from repro.evaluate.views import compute
@@ -182,7 +183,10 @@ class Performance(Stage):
 
     def _result(self, content: bytes | None, ended: Mapping[str, Any]) -> dict[str, Any]:
         request, source = self.request, self.source
-        mean = {} if request.published else {"mean": list(self.statistics.mean)}
+        mean: dict[str, Any] = {}
+        if request.published is None:
+            mean["mean"] = list(self.statistics.mean)
+            mean["mean_of"] = len(looked_at(source.train).images)
         return {
             "schema": 1,
             "name": request.name,

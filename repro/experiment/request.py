@@ -18,7 +18,7 @@ from typing import Any
 from repro.arch import layers, reading
 from repro.config import choices
 from repro.config.choices import choice, names
-from repro.config.schema import Config, Data, Init, Scale, check_numbers
+from repro.config.schema import NEW, Config, Data, Init, Scale, check_numbers
 from repro.data import sources
 from repro.data.split import Description
 from repro.errors import RequestError
@@ -54,6 +54,12 @@ class Request:
     def folder(self) -> Path:
         """Where the run lies or will lie."""
         return Path(self.config.runs) / self.name
+
+    @property
+    def series(self) -> int:
+        """Which series of its seed's random draws it trains by: that of its parent, or the next."""
+        before = max((parent.series for parent in self.parents.values()), default=0)
+        return before + (self.config.scale.draws == NEW)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -246,7 +252,7 @@ def _parents(config: Config) -> Iterator[tuple[str, Config]]:
     parent.finetune, parent.activations = "all", False
     # What is tested in a longer way, as by crops, is what was asked for.
     usual = choices.config().values["test"]
-    parent.test = [name for name in config.test if name in usual]
+    parent.test = [name for name in config.test if name in usual] or usual[:1]
     if config.scale.parent is not None:
         parent.scale = Scale(**choice("scale", config.scale.parent))
         yield "scale", parent

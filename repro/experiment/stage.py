@@ -200,4 +200,5 @@ class Stage:
             colour=(self.statistics, config.recipe.colour_shift),
             rescaling=self.rescaling,
             own=self.world.rows,
+            series=self.request.series,
         )

@@ -93,6 +93,7 @@ SINCE: dict[str, Check] = {
     "smallest_side": _or_none(COUNT),
     "left_out": COUNT,
     "mean": (_numbers(0), "a list of numbers"),
+    "mean_of": COUNT,
 }
 """Keys of `data` that the results of older runs lack."""
 SHA256: Check = (lambda v: isinstance(v, str) and bool(DIGEST.fullmatch(v)), "64 hex digits")

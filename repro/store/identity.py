@@ -26,6 +26,7 @@ LABEL = "+"
 # A key that was added later is left out of the hash while it has this value, so that older runs
 # keep their identities.
 INTRODUCED: dict[tuple[str, str], Any] = {
+    ("scale", "draws"): "parent",
     ("recipe", "resize"): "isotropic",
     ("recipe", "subtract_mean"): True,
     ("recipe", "test_each_epoch"): False,

@@ -12,7 +12,7 @@ import pytest
 from repro.analysis.deviations import deviations, not_covered
 from repro.config.schema import Config
 from repro.experiment.request import resolve
-from repro.store.runs import Run
+from repro.store.runs import Run, finished
 from tests.analysis.conftest import result
 from tests.conftest import Compose
 
@@ -123,13 +123,31 @@ def test_how_weights_start(listed: Listed) -> None:
     assert not any("initialisation" in row[1] for row in published)
 
 
-def test_the_mean_of_many_files_is_of_ten_thousand(listed: Listed) -> None:
-    word = "10,000 training images"
-    assert here(listed(fingerprint="ab", train=10_001), word)[1] == "of all"
-    assert not any(word in row[1] for row in listed(fingerprint="ab", train=10_000))
-    assert not any(word in row[1] for row in listed(train=50_000)), "images in memory: all"
-    blog = listed(*BLOG, fingerprint="ab", train=50_000)
-    assert not any(word in row[1] for row in blog), "no mean, no shift"
+def test_of_how_many_images_the_mean_is(listed: Listed) -> None:
+    word = "mean and principal colours of 9,000 training images"
+    assert here(listed(train=9_001, mean_of=9_000), word)[1] == "of all"
+    assert not any("principal colours" in row[1] for row in listed(train=9_000, mean_of=9_000))
+    blog = listed(*BLOG, train=9_001, mean_of=9_000)
+    assert not any("principal colours" in row[1] for row in blog), "no mean, no shift"
+
+
+def test_a_mean_of_which_nothing_was_noted_is_of_ten_thousand_files(listed: Listed) -> None:
+    assert not any("principal colours" in row[1] for row in listed(train=50_000)), "no files"
+    evidence = Path(__file__).parents[2] / "reports" / "tiny_imagenet" / "runs"
+    (run,) = [
+        run
+        for run in finished(evidence)
+        if run.name.startswith("A-S256-eighth-tiny_imagenet+first_classes=50-photos-he-s0")
+    ]
+    of = "mean and principal colours of 10,000 training images"
+    assert here(deviations(run), of)[1] == "of all"
+
+
+def test_what_a_run_draws_as_its_parent_did_is_said(listed: Listed) -> None:
+    word = "draws order, crops, flips, colours and dropout of an epoch as that one did"
+    assert here(listed("scale=S384"), word)[1] == "not said"
+    assert not any(word in row[1] for row in listed())
+    assert not any(word in row[1] for row in listed("scale=S384", "scale.draws=new"))
 
 
 def test_the_later_stage_and_the_mirror(listed: Listed) -> None:
