@@ -104,7 +104,11 @@ def refusal(
         ("test=[quick]", "test=quick is not known: choose from single_scale,"),
         ("test=centre", "test=centre: expected a list, as in test=[single_scale,centre]"),
         ("test=[]", "test=[] tests nothing: choose from single_scale"),
+        ("test=[[centre]]", "test=[['centre']]: expected a list of words"),
+        ("test=[{a:1}]", "test=[{'a': 1}]: expected a list of words"),
+        ("arch.fc=[[FC-classes]]", "arch.fc=[['FC-classes']]: expected a list of words"),
         ("runs=", "runs= names no folder: say where runs are kept"),
+        ("runs='a,b'", "runs=a,b: a comma parts several stores in a report"),
         ("precision=int8", "precision=int8 is not known: choose from float32"),
         ("compile=fast", "compile=fast is not known: choose from none, default, reduce-overhead"),
         ("recipe.optimiser=lion", "recipe.optimiser=lion is not known: choose from sgd, adam"),
@@ -536,6 +540,33 @@ def test_a_folder_in_the_way_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     (place / "config.yaml").write_text("arch: [\nrecipe: }")
     text = refusal(capsys, tmp_path)
     assert text.startswith(f"{place}/config.yaml cannot be read as a run's configuration")
+
+
+def test_an_empty_configuration_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["size=tiny", f"runs={tmp_path}", "dry_run=true"]
+    assert command(words) == 0
+    name = capsys.readouterr().out.partition(":")[0]
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "config.yaml").touch()
+    assert command(words) == 2
+    said = capsys.readouterr().err
+    assert said.endswith("it lacks 'record'; move the folder away\n")
+
+
+def test_what_may_not_be_looked_into_is_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Who runs the tests may be allowed to look into anything.
+    def refused(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_dir", refused)
+    assert command(["size=tiny", f"runs={tmp_path / 'x'}", "dry_run=true"]) == 2
+    assert capsys.readouterr().err.endswith(
+        ": Permission denied; let this user read and write there\n"
+    )
 
 
 def test_a_configuration_that_contradicts_its_folder(

@@ -189,6 +189,29 @@ def test_controls_start_where_the_children_do(tmp_path: Path) -> None:
     assert {view.name for view in (found["A-S384_on"] / "views").iterdir()} == {"centre-Q384.npz"}
 
 
+def test_a_sweep_over_stores_fills_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stores = [str(tmp_path / name) for name in ("one", "two and")]
+    words = [*LIGHT, "-m", f"runs={stores[0]},{stores[1]}", "test=[centre]"]
+    assert command([*words, "dry_run=true"]) == 0
+    assert f"2 runs in {','.join(stores)}; nothing was done" in capsys.readouterr().out
+    assert command(words) == 0
+    assert all(len(folders(Path(store))) == 1 for store in stores)
+    # In quotes, as a shell wants it.
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.endswith(f"next: python -m repro.report 'runs={','.join(stores)}'")
+
+
+def test_what_is_trained_anew_is_tested_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, "test=[centre]") == 0
+    (folder,) = folders(tmp_path).values()
+    (folder / "result.json").unlink()
+    capsys.readouterr()
+    assert run(tmp_path, "test=[centre]", "dry_run=true") == 0
+    assert planned(capsys.readouterr().out) == {"A-S256": "centre-Q256"}
+
+
 def test_a_stage_draws_as_its_parent_did_or_anew(tmp_path: Path) -> None:
     # Where no weight moves, the loss tells the crops and the masks.
     still = ["recipe.weight_decay=0", "recipe.learning_rate=1e-30", "test=[centre]"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -202,9 +203,13 @@ def _scale_labels() -> dict[str, str]:
     return found
 
 
+PARTS = re.compile(r"(?<!\de)-")
+"""What parts the words of a net's label; a changed value may hold another one, as in 1e-05."""
+
+
 def split(net: str) -> tuple[str, str]:
     """A net's label in two parts for tables: what it is, and S as the paper writes it."""
-    words, notes = net.split("-"), []
+    words, notes = PARTS.split(net), []
     while len(words) > 2 and words[-1] in ("fc", *names("init")):
         notes.append("FC layers tuned" if words[-1] == "fc" else f"init {words[-1]}")
         words.pop()

@@ -98,7 +98,7 @@ def resolved(sweep: Sweep, check: Callable[[Config], Request]) -> list[tuple[Req
             if isinstance(job, RequestError):
                 raise job
             request = check(typed(job.config))
-            found.setdefault((request.name, request.views), (request, job))
+            found.setdefault((request.folder, request.views), (request, job))
         except (RequestError, RunError) as error:
             errors.append(str(error))
         except OmegaConfBaseException as error:
@@ -190,11 +190,14 @@ def _outcome(requests: list[Request], options: Options) -> int:
     if failed:
         print(f"{done}; {_goes_on(options)}", file=sys.stderr)
         return 1
-    runs = requests[0].config.runs
-    print(
-        f"{done} in {runs}; next: python -m repro.report{'' if runs == 'runs' else f' runs={runs}'}"
-    )
+    stores = _stores(requests)
+    words = [] if stores == "runs" else [f"runs={stores}"]
+    print(f"{done} in {stores}; next: {shlex.join(['python', '-m', 'repro.report', *words])}")
     return 0
+
+
+def _stores(requests: list[Request]) -> str:
+    return ",".join(dict.fromkeys(request.config.runs for request in requests))
 
 
 def _epochs(request: Request) -> str:
@@ -218,5 +221,5 @@ def _plan(requests: list[Request]) -> str:
             f"{_epochs(member)}; views to compute: {views or 'none'}{_ways(member)}"
         ]
     runs = "1 run" if len(lines) == 1 else f"{len(lines)} runs"
-    done = f"{runs} in {requests[0].config.runs}; nothing was done"
+    done = f"{runs} in {_stores(requests)}; nothing was done"
     return "\n".join([*lines, f"{done}; python -m repro.plan says what they would take"])

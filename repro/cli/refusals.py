@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 
+from repro.cli.way_in import refused
 from repro.errors import RequestError
 from repro.process.interruption import STATUS, interruptible
 
@@ -21,6 +22,9 @@ def guarded(work: Callable[[], int]) -> int:
             return work()
     except RequestError as error:
         print(error, file=sys.stderr)
+        return 2
+    except PermissionError as error:
+        print(refused(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         # No run was under way: one that is takes the signal itself and saves what it has.

@@ -32,6 +32,11 @@ def way_in(
     return status_of(lambda: work(arguments), interrupted)
 
 
+def refused(error: PermissionError) -> str:
+    """The line for what this user may not look into or write to."""
+    return f"{error.filename}: {error.strerror}; let this user read and write there"
+
+
 def status_of(work: Callable[[], int], interrupted: str) -> int:
     """The exit status of `work`, for whatever ends it."""
     try:
@@ -39,6 +44,9 @@ def status_of(work: Callable[[], int], interrupted: str) -> int:
             return work()
     except (RequestError, RunError) as error:
         print(error, file=sys.stderr)
+        return 2
+    except PermissionError as error:
+        print(refused(error), file=sys.stderr)
         return 2
     except (Interrupted, KeyboardInterrupt):
         print(interrupted, file=sys.stderr)

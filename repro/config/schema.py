@@ -238,8 +238,17 @@ class Config:
         return self.recipe.epochs if self.scale.parent is None or later is None else later
 
 
+def _words(value: Any, deep: int) -> bool:
+    """Whether lists within lists, `deep` of them, hold words and nothing else."""
+    if not deep:
+        return isinstance(value, str)
+    return isinstance(value, list) and all(_words(one, deep - 1) for one in value)
+
+
 def check_numbers(section: Any, path: str = "") -> None:
-    """Refuse a number that is not what stands beside its key, in a section or below it.
+    """Refuse a number that is not what stands beside its key, and a list of other than words.
+
+    So in a section and below it.
 
     Raises:
         RequestError: with the key, its value and what is expected.
@@ -248,6 +257,8 @@ def check_numbers(section: Any, path: str = "") -> None:
         value, bound = getattr(section, key.name), key.metadata.get("bound")
         if is_dataclass(value):
             check_numbers(value, f"{path}{key.name}.")
+        elif isinstance(value, list) and not _words(value, str(key.type).count("list")):
+            raise RequestError(f"{path}{key.name}={value}: expected a list of words")
         elif bound is not None and value is not None and not bound.holds(value):
             raise RequestError(f"{path}{key.name}={value}: expected {bound.words}")
 

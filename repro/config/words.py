@@ -18,9 +18,11 @@ def read(arguments: list[str], defaults: Mapping[str, str]) -> dict[str, str]:
     options = dict(defaults)
     for word in arguments:
         key, _, value = word.partition("=")
-        if key not in options or not value.strip():
+        if key not in options:
             known = ", ".join(f"{name}=" for name in options)
             raise RequestError(f"{word}: expected KEY=VALUE with one of {known}")
+        if not value.strip():
+            raise RequestError(f"{key}= has no value: expected {key}=VALUE")
         options[key] = value
     return options
 

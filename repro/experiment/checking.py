@@ -71,10 +71,10 @@ def _check_together(config: Config) -> None:
     recipe = config.recipe
     step, crop = 2**config.size.poolings, config.size.crop
     if crop % step:
+        near = [side for side in (crop // step * step, crop // step * step + step) if side]
         raise RequestError(
             f"size.crop={crop} is not a multiple of {step}, the step of "
-            f"size.poolings={config.size.poolings}: "
-            f"take {max(step, crop // step * step)} or {crop // step * step + step}"
+            f"size.poolings={config.size.poolings}: take {' or '.join(map(str, near))}"
         )
     if config.micro_batch is not None:
         _check_micro_batch(config)
@@ -116,6 +116,10 @@ def _check_choices(config: Config) -> None:
             raise RequestError(f"{key}={value} is not known: choose from {', '.join(known)}")
     if not config.runs.strip():
         raise RequestError("runs= names no folder: say where runs are kept, as in runs=runs")
+    if "," in config.runs:
+        raise RequestError(
+            f"runs={config.runs}: a comma parts several stores in a report: take a name without"
+        )
     _check_store(config.runs)
     for group in identity.GROUPS:
         name = getattr(config, group).name

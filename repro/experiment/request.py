@@ -79,7 +79,10 @@ class Request:
         Args:
             tested: what they must be of; None: what `result.json` says, where there is one.
         """
-        if tested is None and (result := runs.read_result(self.folder)) is not None:
+        if tested is None:
+            if (result := runs.read_result(self.folder)) is None:
+                # What is there is of a net that will be trained anew.
+                return list(self.views)
             tested = Expected.of(result)
         return views.missing(self.folder, self.views, tested)
 
@@ -143,11 +146,12 @@ class Request:
 
 def members(requests: Iterable[Request]) -> list[Request]:
     """All runs to be done, parents first, each once with all views that are wanted of it."""
-    found: dict[str, Request] = {}
+    found: dict[Path, Request] = {}
     for request in requests:
         for member in request.lineage():
-            views = (*(found[member.name].views if member.name in found else ()), *member.views)
-            found[member.name] = dataclasses.replace(member, views=tuple(dict.fromkeys(views)))
+            known = found[member.folder].views if member.folder in found else ()
+            views = tuple(dict.fromkeys((*known, *member.views)))
+            found[member.folder] = dataclasses.replace(member, views=views)
     return list(found.values())
 
 

@@ -83,15 +83,23 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
         published = record.get(PUBLISHED)
         check_published(config, published)
         expected = identities.identity(config, record["parents"], record["fingerprint"], published)
+    except OSError as error:
+        raise _unreadable(path, error) from None
     except Exception as error:
-        reason = one_line(error)
-        raise RequestError(f"{path} cannot be read as a run's configuration: {reason}") from error
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else one_line(error)
+        raise RequestError(
+            f"{path} cannot be read as a run's configuration: {reason}; move the folder away"
+        ) from error
     if identities.name(config, expected) != folder.name:
         raise RequestError(
             f"{folder} contradicts its config.yaml, which belongs to "
             f"{identities.name(config, expected)}: move the folder away"
         )
     return config, record
+
+
+def _unreadable(path: Path, error: OSError) -> RequestError:
+    return RequestError(f"{path} cannot be read: {error.strerror}; it may be whole: leave it there")
 
 
 def check_folder(folder: Path) -> None:
@@ -125,7 +133,9 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         check_result(result)
         if not folder.name.endswith(f"-{result['identity']}"):
             raise ValueError("its identity is not the folder's")
-    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = one_line(error)
         raise RequestError(f"{path} is damaged: {reason}; remove it to train again") from None
     return result

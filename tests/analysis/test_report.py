@@ -304,10 +304,18 @@ def test_other_folders_are_not_overwritten(tmp_path: Path, make_run: MakeRun) ->
     assert (tmp_path / "out" / "thesis.tex").read_text() == "mine"
 
 
-@pytest.mark.parametrize("words", [["run=x"], ["runs"], ["out="], ["--fast"]])
-def test_options_are_checked(words: list[str]) -> None:
-    with pytest.raises(RequestError, match="KEY=VALUE with one of runs=, out=, fuse="):
-        read(words, DEFAULTS)
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("run=x", "KEY=VALUE with one of runs=, out=, fuse="),
+        ("--fast", "KEY=VALUE with one of runs=, out=, fuse="),
+        ("runs", "runs= has no value: expected runs=VALUE"),
+        ("out=", "out= has no value: expected out=VALUE"),
+    ],
+)
+def test_options_are_checked(word: str, said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        read([word], DEFAULTS)
 
 
 def test_ensembles_are_the_mean_of_their_members_posteriors(
@@ -474,6 +482,7 @@ def test_commands_say_changed_values_as_they_were(tmp_path: Path, make_run: Make
         ("D-S256+facade-S256", ["D-S256", "facade-S256"]),
         ("D-S384+lr_factor=1e+30+E-S256", ["D-S384+lr_factor=1e+30", "E-S256"]),
         ("D-jitter-fc", ["D-jitter-fc"]),
+        ("D-jitter+lr_factor=1e-05+E-S256", ["D-jitter+lr_factor=1e-05", "E-S256"]),
     ],
 )
 def test_the_members_of_an_ensemble(label: str, parts: list[str]) -> None:
@@ -487,6 +496,7 @@ def test_the_members_of_an_ensemble(label: str, parts: list[str]) -> None:
         ("E-S256-he", "E, init he, S=256"),
         ("my-net-S320-fc-he", "my-net, FC layers tuned, init he, S320"),
         ("B-5x5-S256", "B-5x5, S=256"),
+        ("D-jitter+lr_factor=1e-05", "D, jitter+lr_factor=1e-05"),
     ],
 )
 def test_titles_of_nets(label: str, title: str) -> None:
