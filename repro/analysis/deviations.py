@@ -224,7 +224,7 @@ def _scale(run: Run) -> Iterator[Row]:
         later = run.config.recipe.later_epochs
         long = "as long as S=256 was" if later is None else f"for {later} epochs"
         yield "3.1", f"S=384 trained {long}, warm-up included", "the rate is given, the length not"
-    if run.result["parents"] and run.config.scale.draws == PARENT:
+    if run.config.starts_from_another and run.config.scale.draws == PARENT:
         here = "a run that starts from another draws order, crops, flips, colours and dropout of an"
         yield "3.1", f"{here} epoch as that one did (scale.draws)", NOT_SAID
     if run.config.finetune == "fc" and run.config.scale.name != "jitter":

@@ -14,12 +14,13 @@ from torch.nn import functional
 from repro.benchmark.jpeg import photographs
 from repro.benchmark.measure import Contest, Work
 from repro.benchmark.training import config, network
-from repro.data.loader import normalise
+from repro.data.inputs import Inputs
 from repro.data.rescale import rescale
 from repro.data.split import Split
 from repro.evaluate.views import EvaluationOptions, Prepare, compute
 from repro.nets.dense import Dense
 from repro.nets.vgg import VGG
+from repro.process.device import memory_format
 from repro.protocol.protocols import View
 from repro.protocol.rescaling import OURS
 from repro.protocol.scales import pixels
@@ -65,7 +66,7 @@ def contests(folder: Path | None, count: int, device: torch.device) -> Iterator[
         device: where.
     """
     settings = config("D", "eighth", "cifar10")
-    net = network(settings, device, torch.channels_last).eval()
+    net = network(settings, device, memory_format(settings, device)).eval()
     for q in SCALES:
         side = pixels(q, settings.size.crop)
         images = from_folder(folder, count, side) if folder else made_up(count, side)
@@ -150,12 +151,8 @@ def one_shape(net: VGG, images: list[Tensor], room: int | None) -> Work:
 def prepared(net: VGG) -> Prepare:
     """From grey levels to the net's input on its device."""
     device = next(net.parameters()).device
-
-    def prepare(images: Tensor) -> Tensor:
-        values = normalise(images.to(device), MEAN, 255)
-        return values.contiguous(memory_format=torch.channels_last)
-
-    return prepare
+    layout = memory_format(config("D", "eighth", "cifar10"), device)
+    return Inputs(MEAN, 255, device, torch.float32, layout)
 
 
 @torch.inference_mode()

@@ -22,12 +22,14 @@ from repro.benchmark.measure import Contest, Work
 from repro.config.choices import choice
 from repro.config.schema import Arch, Config, Data, Init, Recipe, Scale, Size, typed
 from repro.data.images import ArrayImages
-from repro.data.loader import TrainingCrops, normalise
+from repro.data.inputs import Inputs
+from repro.data.loader import TrainingCrops
 from repro.data.sources import load
 from repro.data.split import Split
 from repro.data.statistics import Statistics, compute
 from repro.nets.init import initialise
 from repro.nets.vgg import VGG
+from repro.process.device import memory_format
 from repro.process.interruption import Stop
 from repro.protocol.scales import pixels
 from repro.store.folder import Folder
@@ -134,15 +136,11 @@ def _statistics(split: Split) -> Statistics:
 
 def ours(settings: Config, split: Split, device: torch.device) -> Work:
     """`repro.train.loop` as a run uses it: data, augmentation, log, checkpoint at the end."""
-    statistics = _statistics(split)
-
-    def prepare(crops: Tensor, shift: Tensor) -> Tensor:
-        moved = crops.to(device, non_blocking=True), shift.to(device, non_blocking=True)
-        values = normalise(moved[0], statistics.mean, settings.recipe.input_range, moved[1])
-        return values.contiguous(memory_format=torch.channels_last)
-
+    statistics, layout = _statistics(split), memory_format(settings, device)
+    grey = statistics.mean, settings.recipe.input_range
+    prepare = Inputs(*grey, device, torch.float32, layout)
     # As the others' nets and images, these are there before the clock starts.
-    net = network(settings, device, torch.channels_last)
+    net = network(settings, device, layout)
     crops = TrainingCrops(
         split,
         smin=pixels(settings.scale.smin, settings.size.crop),

@@ -232,6 +232,11 @@ class Config:
     dry_run: bool = False
 
     @property
+    def starts_from_another(self) -> bool:
+        """Whether its first weights are those of another run, or some of them."""
+        return self.scale.parent is not None or self.init.copy_from is not None
+
+    @property
     def epochs(self) -> int:
         """How many epochs this run has, at most."""
         later = self.recipe.later_epochs

@@ -132,8 +132,7 @@ def _check_choices(config: Config) -> None:
             f"finetune=fc needs a net to start from, and scale={config.scale.name} has no parent: "
             "take scale=S384 or scale=jitter"
         )
-    starts = config.scale.parent is not None or config.init.copy_from is not None
-    if config.scale.draws == NEW and not starts:
+    if config.scale.draws == NEW and not config.starts_from_another:
         raise RequestError(
             "scale.draws=new is for a run that starts from another, and this one does not: leave "
             "it out, or take another seed"
