@@ -15,7 +15,9 @@ REPORTS = Path(__file__).parents[2] / "reports"
 EVIDENCE = REPORTS / "tiny_imagenet"
 
 
-@pytest.mark.parametrize("name", ["tiny_imagenet", "tiny_imagenet_12_epochs", "tiny_imagenet_wider"])
+@pytest.mark.parametrize(
+    "name", ["tiny_imagenet", "tiny_imagenet_12_epochs", "tiny_imagenet_wider"]
+)
 def test_the_committed_report_is_made_from_what_is_committed(name: str, tmp_path: Path) -> None:
     write([REPORTS / name], tmp_path / "report")
     here, committed = texts(tmp_path / "report"), texts(REPORTS / name)
