@@ -212,10 +212,15 @@ def seed_marks(points: Sequence[Point], several: str = "|") -> dict[str, Line2D]
 
 
 def legend(figure: Figure, marks: dict[str, Line2D], columns: int = 6) -> None:
-    """Draw a legend above all panels."""
-    if marks:
-        columns = -(-len(marks) // -(-len(marks) // columns))
-        figure.legend([*marks.values()], [*marks], loc="outside upper center", ncols=columns)
+    """Draw a legend above all panels, in as few rows as fit into the figure's width."""
+    entries = [*marks.values()], [*marks]
+    fewest = -(-len(marks) // columns)
+    for rows in range(fewest, len(marks) + 1) if marks else ():
+        across = -(-len(marks) // rows)
+        found = figure.legend(*entries, loc="outside upper center", ncols=across)
+        if found.get_window_extent().width <= figure.bbox.width or across == 1:
+            break
+        found.remove()
 
 
 def grid_of(titles: Sequence[str], *, height: float) -> tuple[Figure, list[Axes]]:

@@ -14,11 +14,12 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from repro.analysis import curves, depth, dots, forest, learning, verdict_grid
 from repro.analysis.ablations import figures_of
-from repro.analysis.drawing import OF_SCALE, STYLE, Drawn
+from repro.analysis.drawing import OF_SCALE, STYLE, Drawn, legend
 from repro.analysis.experiments import experiments
 from repro.analysis.figures import figures
 from repro.analysis.settings import Comparison, by_setting
@@ -282,3 +283,15 @@ def test_words_can_be_read(tmp_path: Path, make_run: MakeRun, catch: Catch) -> N
         assert figure.get_figwidth() == 8
         sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]
         assert min(sizes) >= 9
+
+
+@pytest.mark.parametrize("words", [2, 6, 12])
+def test_a_legend_fits_into_the_figure(words: int) -> None:
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure.add_subplot()
+    marks = {f"several words, number {n}": Line2D([], []) for n in range(words)}
+    legend(figure, marks)
+    figure.draw_without_rendering()
+    (found,) = figure.legends
+    assert [text.get_text() for text in found.get_texts()] == list(marks)
+    assert found.get_window_extent().width <= figure.bbox.width
