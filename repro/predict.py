@@ -157,7 +157,7 @@ def _published(options: Mapping[str, str], paths: list[Path], device: torch.devi
     """A net of a file, in the configuration that `repro.run` would test it by."""
     from repro.cli.composing import one
     from repro.cli.overrides import text
-    from repro.config.schema import check_numbers
+    from repro.config.schema import check_values
     from repro.experiment.published import alone, untrained
     from repro.protocol import protocols
     from repro.release import answers
@@ -169,7 +169,7 @@ def _published(options: Mapping[str, str], paths: list[Path], device: torch.devi
     texts = [text(key, given[key]) for key in ("weights", "weights_input") if key in given]
     # Photographs, as the nets of docs/published.md are made for.
     config = one(["data=imagenet", *words, *texts])
-    check_numbers(config)
+    check_values(config)
     untrained(config)
     answers.views_of(config, options["test"])
     protocols.check(config.scale, [options["test"]], config.size.crop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.nn import functional
 from repro.benchmark.jpeg import photographs
 from repro.benchmark.measure import Contest, Work
 from repro.benchmark.training import config, network
+from repro.config.schema import Config
 from repro.data.inputs import Inputs
 from repro.data.rescale import rescale
 from repro.data.split import Split
@@ -57,6 +59,12 @@ class Scaled:
         return Scaled([self.images[index] for index in indices])
 
 
+@cache
+def _settings() -> Config:
+    # Asked for with every batch that is timed.
+    return config("D", "eighth", "cifar10")
+
+
 def contests(folder: Path | None, count: int, device: torch.device) -> Iterator[Contest]:
     """D at an eighth of its size over whole images and their mirror images, for three Q.
 
@@ -65,7 +73,7 @@ def contests(folder: Path | None, count: int, device: torch.device) -> Iterator[
         count: images.
         device: where.
     """
-    settings = config("D", "eighth", "cifar10")
+    settings = _settings()
     net = network(settings, device, memory_format(settings, device)).eval()
     for q in SCALES:
         side = pixels(q, settings.size.crop)
@@ -151,8 +159,7 @@ def one_shape(net: VGG, images: list[Tensor], room: int | None) -> Work:
 def prepared(net: VGG) -> Prepare:
     """From grey levels to the net's input on its device."""
     device = next(net.parameters()).device
-    layout = memory_format(config("D", "eighth", "cifar10"), device)
-    return Inputs(MEAN, 255, device, torch.float32, layout)
+    return Inputs(MEAN, 255, device, torch.float32, memory_format(_settings(), device))
 
 
 @torch.inference_mode()

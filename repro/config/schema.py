@@ -250,7 +250,7 @@ def _words(value: Any, deep: int) -> bool:
     return isinstance(value, list) and all(_words(one, deep - 1) for one in value)
 
 
-def check_numbers(section: Any, path: str = "") -> None:
+def check_values(section: Any, path: str = "") -> None:
     """Refuse a number that is not what stands beside its key, and a list of other than words.
 
     So in a section and below it.
@@ -261,7 +261,7 @@ def check_numbers(section: Any, path: str = "") -> None:
     for key in fields(section):
         value, bound = getattr(section, key.name), key.metadata.get("bound")
         if is_dataclass(value):
-            check_numbers(value, f"{path}{key.name}.")
+            check_values(value, f"{path}{key.name}.")
         elif isinstance(value, list) and not _words(value, str(key.type).count("list")):
             raise RequestError(f"{path}{key.name}={value}: expected a list of words")
         elif bound is not None and value is not None and not bound.holds(value):

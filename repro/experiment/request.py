@@ -18,7 +18,7 @@ from typing import Any
 from repro.arch import layers, reading
 from repro.config import choices
 from repro.config.choices import choice, names
-from repro.config.schema import NEW, Config, Data, Init, Scale, check_numbers
+from repro.config.schema import NEW, Config, Data, Init, Scale, check_values
 from repro.data import sources
 from repro.data.split import Description
 from repro.errors import RequestError
@@ -97,7 +97,7 @@ class Request:
             return False
         if self.missing_ways(result):
             return False
-        return result["outcome"] == "diverged" or not self.missing_views()
+        return result["outcome"] == "diverged" or not self.missing_views(Expected.of(result))
 
     def has_checkpoint(self) -> bool:
         """Training can go on from somewhere, or has ended and a checkpoint was left."""
@@ -186,7 +186,7 @@ def _resolved(
     # As it was composed: so are the runs that it starts from.
     composed = config
     config = copy.deepcopy(config)
-    check_numbers(config)
+    check_values(config)
     if config.weights is not None:
         untrained(config)
     check(config)

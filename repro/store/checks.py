@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from repro.config.schema import Config, check_numbers
+from repro.config.schema import Config, check_values
 from repro.store.identity import GROUPS, PUBLISHED
 
 NAME = re.compile(r"[^\W_][\w.+=,\[\]-]*")
@@ -158,7 +158,7 @@ def check_config(config: Config) -> None:
         RequestError: a number that is out of its bounds.
         ValueError: a string with other characters than names and words have.
     """
-    check_numbers(config)
+    check_values(config)
     for group in GROUPS:
         name = getattr(config, group).name
         if not NAME.fullmatch(name):

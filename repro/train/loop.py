@@ -182,7 +182,7 @@ class Training:
         for part in micro_batches(len(images), self.config.micro_batch):
             # Dropout draws the whole batch's mask each time, and uses these rows of it.
             share(self.net, slice(own.start + part.start, own.start + part.stop), total)
-            seed(self.device, self.mask_seed())
+            seed(self.device, self._mask_seed())
             with torch.autocast(self.device.type, torch.bfloat16, self.config.precision == "bf16"):
                 scores = self.forward(self.prepare(images[part], shift[part]))
                 # The multinomial logistic regression objective.
@@ -192,7 +192,7 @@ class Training:
             sums.append(torch.stack([loss.detach(), wrong.to(loss.dtype)]))
         return torch.stack(sums).sum(dim=0)
 
-    def mask_seed(self) -> int:
+    def _mask_seed(self) -> int:
         """What the masks of dropout are drawn from in the next step."""
         own = self.config.seed * 1_000_003 + self.progress.iteration
         return own + (self.batches.series << 53)
