@@ -122,6 +122,11 @@ class Data:
     cache_side: int | None = field(default=None, metadata=above_zero(8192))
     """Keep the training images decoded in the store, their smallest side at most so many pixels;
     None: decode the files in every epoch."""
+    in_memory: bool = False
+    """Decode every image once, at the start, and hold them all in memory; they are of one size."""
+    enlarge: int | None = field(default=None, metadata=above_zero(8192))
+    """Enlarge images whose smallest side has fewer pixels to so many first, so that no S and no Q
+    is the file itself while others are resampled; None: take them as they are."""
     on_bad_image: str = "error"
     """What a file that cannot be decoded does: `error` refuses the folder or ends the run; `skip`
     decodes all once before the first run, leaves the bad ones out, and says so in the report."""

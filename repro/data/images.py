@@ -19,7 +19,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from repro.data.names import Names
+from repro.data.rescale import rescale
 from repro.errors import RunError
+from repro.protocol.rescaling import OURS
 
 ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
@@ -69,6 +71,48 @@ class ArrayImages:
     def subset(self, indices: NDArray[np.int64]) -> ArrayImages:
         """The images at `indices`."""
         return ArrayImages(self.array[torch.as_tensor(indices)])
+
+
+class EnlargedImages:
+    """Images whose smallest side is at least `side` pixels: smaller ones are enlarged."""
+
+    def __init__(self, images: Images, side: int) -> None:
+        self.images, self.side = images, side
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        image = self.images[index]
+        return rescale(image, max(self.side, min(image.shape[-2:])))
+
+    def sizes(self) -> NDArray[np.int64]:
+        """(N, 2): height and width of every image, once it is enlarged."""
+        found = [
+            OURS.shape(height, width, max(self.side, min(height, width)))
+            for height, width in self.images.sizes().tolist()
+        ]
+        return np.array(found, dtype=np.int64).reshape(-1, 2)
+
+    def subset(self, indices: NDArray[np.int64]) -> EnlargedImages:
+        """The images at `indices`."""
+        return EnlargedImages(self.images.subset(indices), self.side)
+
+
+def in_memory(images: Images) -> ArrayImages:
+    """All images decoded.
+
+    Raises:
+        RunError: one cannot be decoded, or they are not of one size.
+    """
+    sizes = np.unique(images.sizes(), axis=0)
+    if len(sizes) > 1:
+        (height, width), (other, wide) = sizes[0].tolist(), sizes[-1].tolist()
+        raise RunError(
+            "data.in_memory=true holds images of one size, and there are images of "
+            f"{height}x{width} and of {other}x{wide} pixels: leave it out"
+        )
+    return ArrayImages(torch.stack([images[index].contiguous() for index in range(len(images))]))
 
 
 class FileImages:

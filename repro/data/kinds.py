@@ -15,6 +15,7 @@ from pathlib import Path
 from repro.config.schema import Data
 from repro.data import folders
 from repro.data.folders import Files, State
+from repro.data.images import Images, in_memory
 from repro.data.layouts import FolderSets, is_folder
 from repro.data.listing import looked_at, shown
 from repro.data.split import Counts, Description, Source, Split
@@ -143,7 +144,9 @@ class InFiles:
         found, description = self._look(data, cache, progress=False)
 
         def split(part: Files) -> Split:
-            return Split(part.images(data.channels), part.labels, part.names, part.boxes)
+            images: Images = part.images(data.channels)
+            images = in_memory(images) if data.in_memory else images
+            return Split(images, part.labels, part.names, part.boxes)
 
         train, validation = split(found.train), split(found.validation)
         test = validation if found.validation_is_test else split(found.test)

@@ -136,7 +136,7 @@ def load(
     kind = kind_of(data)
     if kind.fetch is not None and not kind.fetch.is_there(data):
         fetched(data.name, Path(data.root), kind.fetch.inside, kind.fetch.bring, say, check)
-    return kind.load(data, cache).of_classes(data.first_classes)
+    return kind.load(data, cache).of_classes(data.first_classes).enlarged(data.enlarge)
 
 
 def classes_there(data: Data, cache: Path) -> tuple[str, ...] | None:

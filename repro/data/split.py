@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from repro.data.images import Images
+from repro.data.images import ArrayImages, EnlargedImages, Images
 from repro.data.names import Names
+from repro.data.rescale import rescale
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,16 @@ class Split:
             chosen = tuple(self.ids[index] for index in indices)
         boxes = None if self.boxes is None else self.boxes[indices]
         return Split(self.images.subset(indices), self.labels[indices], chosen, boxes)
+
+    def enlarged(self, side: int) -> Split:
+        """Images of fewer pixels enlarged so that their smallest side has `side`."""
+        images: Images = EnlargedImages(self.images, side)
+        if isinstance(self.images, ArrayImages):
+            small = side > min(self.images.array.shape[-2:])
+            parts = torch.split(self.images.array, 1024) if small else [self.images.array]
+            array = torch.cat([rescale(part, side) for part in parts]) if small else parts[0]
+            images = ArrayImages(array)
+        return replace(self, images=images)
 
     def spread(self, count: int | None) -> Split:
         """At most `count` images, as evenly spread over the set as can be; None: all."""
@@ -101,3 +113,11 @@ class Source:
             test = validation
         fewer = replace(self.description, classes=count)
         return Source(self.classes[:count], train, validation, test, fewer, self.validation_is_test)
+
+    def enlarged(self, side: int | None) -> Source:
+        """Its images enlarged where they are smaller than `side` pixels; None: as they are."""
+        if side is None:
+            return self
+        train, validation = self.train.enlarged(side), self.validation.enlarged(side)
+        test = validation if self.validation_is_test else self.test.enlarged(side)
+        return replace(self, train=train, validation=validation, test=test)

@@ -36,6 +36,8 @@ INTRODUCED: dict[tuple[str, str], Any] = {
     ("data", "first_classes"): None,
     ("data", "source"): None,
     ("data", "contents"): False,
+    ("data", "in_memory"): False,
+    ("data", "enlarge"): None,
 }
 
 GROUPS = ("arch", "scale", "size", "data", "recipe", "init")

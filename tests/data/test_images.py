@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import simplejpeg
+import torch
 from PIL import Image, ImageOps
 
-from repro.data.images import FileImages, decode, upright_size
+from repro.data.images import FileImages, decode, in_memory, upright_size
+from repro.data.split import Split
 from repro.errors import RunError
 from tests.data.conftest import save
 
@@ -336,3 +338,16 @@ def test_sixteen_bits_of_a_tiff_and_of_a_pgm(tmp_path: Path) -> None:
     (tmp_path / "deep.pgm").write_bytes(b"P5 9 7 65535\n" + deep.astype(">u2").tobytes())
     for name in ("deep.tiff", "deep.pgm"):
         assert np.array_equal(decode(tmp_path / name, 1)[0].numpy(), deep >> 8)
+
+
+def test_images_are_enlarged_alike_from_files_and_in_memory(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 20, 24, 3), dtype=np.uint8)
+    paths = [tmp_path / f"{index}.png" for index in range(4)]
+    for path, image in zip(paths, pixels, strict=True):
+        Image.fromarray(image).save(path)
+    split = Split(FileImages(paths, 3), np.zeros(4, dtype=np.int64), [p.name for p in paths])
+    lazy = split.enlarged(30)
+    held = Split(in_memory(split.images), split.labels, split.ids).enlarged(30)
+    assert lazy.images.sizes().tolist() == held.images.sizes().tolist() == [[30, 36]] * 4
+    assert all(torch.equal(lazy.images[index], held.images[index]) for index in range(4))
+    assert split.enlarged(8).images[0].shape == (3, 20, 24)
