@@ -29,7 +29,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repro.cli.way_in import way_in
+from repro.config.way_in import way_in
 from repro.config.words import read as options_of
 from repro.config.words import show, whole
 from repro.errors import RequestError
@@ -110,8 +110,8 @@ def bench(options: dict[str, str]) -> str:
         RunError: the results could not be written, or a contestant failed.
     """
     from repro.benchmark import measure, page, training
-    from repro.process.device import pick, torch_settings
-    from repro.process.environment import device_name
+    from repro.run.device import pick, torch_settings
+    from repro.run.environment import device_name
 
     chosen, out = pick(options["device"]), Path(options["out"])
     machine = page.machine(device_name(chosen), options["threads"])

@@ -23,7 +23,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from repro.cli.way_in import way_in
+from repro.config.way_in import way_in
 from repro.config.words import read, show, truth
 from repro.release.command import required
 

@@ -27,8 +27,8 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from repro.cli.way_in import way_in
 from repro.config.schema import MANY
+from repro.config.way_in import way_in
 from repro.config.words import show, whole
 from repro.errors import RequestError
 from repro.store.files import unwritable_file
@@ -63,9 +63,9 @@ def plan(arguments: list[str]) -> int:
         RunError: not even one image fits into memory.
     """
     options, rest = read(arguments)
-    from repro.cli.command import compose
-    from repro.cli.composing import shown
-    from repro.cli.options import read as read_options
+    from repro.config.command import compose
+    from repro.config.composing import shown
+    from repro.config.options import read as read_options
     from repro.forecast.page import page, write
     from repro.forecast.rows import Forecast
 

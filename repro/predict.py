@@ -38,7 +38,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repro.cli.way_in import way_in
+from repro.config.way_in import way_in
 from repro.config.words import read, show, truth, whole
 from repro.errors import RequestError
 from repro.release.command import MOST, required
@@ -124,8 +124,8 @@ def _of_file(key: str) -> bool:
 def _predict(arguments: list[str]) -> int:
     options, paths = split(arguments)
     top, overwrite = whole("top", options["top"], MOST), truth("overwrite", options["overwrite"])
-    from repro.process.device import pick
     from repro.release import answers, heat
+    from repro.run.device import pick
 
     device = pick(options["device"])
     out = heat.places(paths, Path(options["out"]), overwrite) if options["out"] else []
@@ -155,14 +155,14 @@ def _of_run(options: Mapping[str, str], paths: list[Path], device: torch.device)
 
 def _published(options: Mapping[str, str], paths: list[Path], device: torch.device) -> Asked:
     """A net of a file, in the configuration that `repro.run` would test it by."""
-    from repro.cli.composing import one
-    from repro.cli.overrides import text
+    from repro.config.composing import one
+    from repro.config.overrides import text
     from repro.config.schema import check_values
-    from repro.experiment.published import alone, untrained
     from repro.protocol import protocols
     from repro.release import answers
     from repro.release.classes import published_names
     from repro.release.trained import opened_file
+    from repro.run.published import alone, untrained
 
     given = {key: value for key, value in options.items() if value}
     words = [f"{key}={given[key]}" for key in given if key.partition(".")[0] in GROUPS]

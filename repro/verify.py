@@ -23,7 +23,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from repro.cli.way_in import way_in
+from repro.config.way_in import way_in
 from repro.config.words import read, show, whole
 from repro.errors import RunError
 from repro.release.command import MOST, required
@@ -41,8 +41,8 @@ def _verify(arguments: list[str]) -> int:
     required(options, {"run": "runs/NAME"})
     images = whole("images", options["images"], MOST)
     seed = whole("seed", options["seed"], MOST, least=0)
-    from repro.process.device import pick
     from repro.release import check
+    from repro.run.device import pick
 
     compared = check.verify(
         Path(options["run"]),

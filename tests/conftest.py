@@ -11,10 +11,10 @@ import pytest
 from hypothesis import settings
 
 from repro import plan as planning
-from repro.cli.composing import register
-from repro.cli.way_in import status_of
 from repro.config.choices import CONF
+from repro.config.composing import register
 from repro.config.schema import Config, typed
+from repro.config.way_in import status_of
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell in the background ignores it, and so would every process that the tests interrupt.

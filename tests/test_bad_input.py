@@ -12,8 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from repro.cli.command import command
 from repro.config.choices import CONF
+from repro.config.command import command
 from tests.conftest import plan
 
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=64", "progress=false", "threads=1"]
@@ -24,7 +24,7 @@ def nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(*_: object) -> None:
         raise AssertionError("a run was started")
 
-    monkeypatch.setattr("repro.experiment.finish.perform", work)
+    monkeypatch.setattr("repro.run.finish.perform", work)
 
 
 def refusal(

@@ -14,14 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
-from repro.analysis.write import write
-from repro.arch import reading
-from repro.arch.cost import cost
 from repro.bench import bench, main, read
 from repro.benchmark import dense, jpeg, measure, page, startup, training
 from repro.config.choices import choice
 from repro.config.schema import Arch
 from repro.errors import RequestError, RunError
+from repro.model import reading
+from repro.model.cost import cost
+from repro.report.write import write
 from repro.store.runs import finished
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from repro.analysis.claims import claims
-from repro.analysis.experiments import experiments
-from repro.analysis.write import write
-from repro.cli.command import command
 from repro.config.choices import CONF
+from repro.config.command import command
 from repro.protocol.protocols import EACH_Q
+from repro.report.claims import claims
+from repro.report.experiments import experiments
+from repro.report.write import write
 
 NAMES = sorted(file.stem for file in (CONF / "experiments").glob("*.yaml"))
 # The blog's net is an eighth as wide as the paper's, whatever the size: a setting of its own.

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from repro.cli.command import command
 from repro.config.choices import CONF, PACKAGE
+from repro.config.command import command
 from repro.data import datasets
 from repro.store.runs import finished
 

@@ -19,12 +19,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from repro.analysis.write import write
 from repro.data import sources
 from repro.errors import RunError
-from repro.process.interruption import Interrupted
+from repro.report.write import write
+from repro.run.interruption import Interrupted
+from repro.run.loop import Outcome, Training
 from repro.store import runs as store
-from repro.train.loop import Outcome, Training
 from tests.data.conftest import fill, save
 from tests.test_run import folders, run
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from repro.analysis.write import write
+from repro.report.write import write
 
 SWEEP = [
     *("-m", "arch=A,B", "scale=S256,S384", "size=tiny", "recipe=smoke", "recipe.epochs=3"),

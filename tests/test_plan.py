@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 import repro.plan
-from repro.cli.command import command
 from repro.config.choices import choice
+from repro.config.command import command
 from repro.config.schema import Data
 from repro.data import sources
 from repro.data.sizes import Assumed

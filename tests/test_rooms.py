@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from repro.analysis.claims import claims
-from repro.arch.work import OF_KIND
 from repro.config.choices import PACKAGE
-from repro.evaluate.views import JUDGES
-from repro.paper import published
+from repro.model.work import OF_KIND
+from repro.paper import numbers as published
 from repro.protocol.protocols import KINDS, PROTOCOLS
+from repro.report.claims import claims
+from repro.run.views import JUDGES
 
-WITHOUT_TORCH = ("analysis", "paper", "protocol", "arch", "store", "config")
+WITHOUT_TORCH = ("report", "paper", "protocol", "store")
 HEAVY = ("torch", "torchvision")
 
 
@@ -72,8 +72,8 @@ def test_no_torch_is_imported(room: str) -> None:
 
 
 def test_a_way_to_torch_is_found() -> None:
-    assert way_to_torch("repro.nets.vgg")
-    assert way_to_torch("repro.experiment.finish"), "by way of other modules"
+    assert way_to_torch("repro.model.vgg")
+    assert way_to_torch("repro.run.finish"), "by way of other modules"
 
 
 def texts(module: str) -> set[str]:
@@ -83,7 +83,7 @@ def texts(module: str) -> set[str]:
     return {n.value for n in found if isinstance(n, ast.Constant) and isinstance(n.value, str)}
 
 
-@pytest.mark.parametrize("room", ["analysis", "forecast", "experiment", "store"])
+@pytest.mark.parametrize("room", ["report", "forecast", "store"])
 def test_no_protocol_claim_or_net_is_a_special_case(room: str) -> None:
     cells = {cell["label"] for number in (3, 4, 6) for cell in published.cells(number)}
     named = {*PROTOCOLS, *(claim.claim for claim in claims()), *cells}

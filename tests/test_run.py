@@ -21,16 +21,16 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from repro.cli.command import command
+from repro.config.command import command
 from repro.data.inputs import Inputs
 from repro.errors import RunError
-from repro.experiment import finish, performance
-from repro.experiment.request import Request
-from repro.process.interruption import Interrupted, Stop
+from repro.run import finish, performance
+from repro.run.interruption import Interrupted, Stop
+from repro.run.loop import Training
+from repro.run.request import Request
 from repro.store import folder as run_folder
 from repro.store import runs as store
 from repro.store.folder import hold
-from repro.train.loop import Training
 
 # Few layers, few images, one thread: a run in about a second.
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=96", "recipe.batch=16", "threads=1"]
@@ -454,7 +454,7 @@ def test_an_interruption_before_any_run_leaves_no_traceback(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("repro.cli.command.resolved", interrupted)
+    monkeypatch.setattr("repro.config.command.resolved", interrupted)
     assert command([]) == 75
 
 
@@ -479,7 +479,7 @@ def test_a_signal_before_any_run_or_between_two_is_status_75(
     assert ended.value.code == 75
     assert set(folders(tmp_path)) == {"A-S256"}
     assert (folders(tmp_path)["A-S256"] / "result.json").is_file()
-    monkeypatch.setattr("repro.cli.command.resolved", signalled)
+    monkeypatch.setattr("repro.config.command.resolved", signalled)
     with pytest.raises(SystemExit) as ended:
         command([])
     assert ended.value.code == 75
@@ -549,7 +549,7 @@ def test_two_processes_on_one_run_train_it_once(
         said.append(line)
         other.send_signal(signal.SIGCONT)
 
-    monkeypatch.setattr("repro.experiment.finish.say", say)
+    monkeypatch.setattr("repro.run.finish.say", say)
     assert run(tmp_path, *words) == 0
     text = other.communicate(timeout=120)[1]
     assert other.returncode == 0, text

@@ -19,13 +19,13 @@ from repro.config.schema import Config
 from repro.data.inputs import Inputs
 from repro.data.rescale import rescale
 from repro.data.split import Split
-from repro.evaluate.views import EvaluationOptions, Prepare, compute
-from repro.nets.dense import Dense
-from repro.nets.vgg import VGG
-from repro.process.device import memory_format
+from repro.model.dense import Dense
+from repro.model.vgg import VGG
 from repro.protocol.protocols import View
 from repro.protocol.rescaling import OURS
 from repro.protocol.scales import pixels
+from repro.run.device import memory_format
+from repro.run.views import EvaluationOptions, Prepare, compute
 
 SCALES = (256, 384, 512)
 """Test scales Q, in the paper's pixels."""
@@ -112,7 +112,7 @@ def made_up(count: int, side: int) -> list[Tensor]:
 
 
 def ours(net: VGG, q: int, images: list[Tensor], kind: str = "dense") -> Work:
-    """`repro.evaluate` as a run uses it: the view and the mirrored view of a test set."""
+    """`repro.run.views` as a run uses it: the view and the mirrored view of a test set."""
     ids = tuple(map(str, range(len(images))))
     split = Split(Scaled(images), np.zeros(len(images), dtype=np.int64), ids)
 

@@ -12,10 +12,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from repro.analysis.drawing import COLOURS, STYLE, Drawn, drawn
 from repro.benchmark.measure import summary
 from repro.errors import RequestError, one_line
-from repro.process.environment import cpu
+from repro.report.drawing import COLOURS, STYLE, Drawn, drawn
+from repro.run.environment import cpu
 from repro.store.files import write_whole
 
 COLUMNS = ["contest", "contestant", "round", "rate", "unit", "machine"]

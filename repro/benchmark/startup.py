@@ -12,13 +12,13 @@ import numpy as np
 
 from repro.benchmark.measure import Contest, check_ended
 from repro.benchmark.training import config
-from repro.experiment.request import resolve
 from repro.protocol.protocols import PROTOCOLS, views
+from repro.run.progress import Progress
+from repro.run.request import resolve
 from repro.store import views as stored
 from repro.store.folder import hold
 from repro.store.runs import LOG, RESULT
 from repro.store.views import Posteriors
-from repro.train.progress import Progress
 
 NETS = ("A", "A-LRN", "B", "C", "D")
 

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from repro.arch import layers, reading
-from repro.arch import work as work_of
 from repro.benchmark.measure import Contest, Work
 from repro.config.choices import choice
 from repro.config.schema import Arch, Config, Data, Init, Recipe, Scale, Size, typed
@@ -27,16 +25,18 @@ from repro.data.loader import TrainingCrops
 from repro.data.sources import load
 from repro.data.split import Split
 from repro.data.statistics import Statistics, compute
-from repro.nets.init import initialise
-from repro.nets.vgg import VGG
-from repro.process.device import memory_format
-from repro.process.interruption import Stop
+from repro.model import layers, reading
+from repro.model import work as work_of
+from repro.model.init import initialise
+from repro.model.vgg import VGG
 from repro.protocol.scales import pixels
+from repro.run import rate
+from repro.run.chance import Chance
+from repro.run.device import memory_format
+from repro.run.interruption import Stop
+from repro.run.loop import Training
+from repro.run.optimisers import OPTIMISERS
 from repro.store.folder import Folder
-from repro.train import rate
-from repro.train.chance import Chance
-from repro.train.loop import Training
-from repro.train.optimisers import OPTIMISERS
 
 BATCH = 64
 PRODUCTS = 20
@@ -135,7 +135,7 @@ def _statistics(split: Split) -> Statistics:
 
 
 def ours(settings: Config, split: Split, device: torch.device) -> Work:
-    """`repro.train.loop` as a run uses it: data, augmentation, log, checkpoint at the end."""
+    """`repro.run.loop` as a run uses it: data, augmentation, log, checkpoint at the end."""
     statistics, layout = _statistics(split), memory_format(settings, device)
     grey = statistics.mean, settings.recipe.input_range
     prepare = Inputs(*grey, device, torch.float32, layout)

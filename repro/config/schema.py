@@ -3,7 +3,7 @@
 Every key of every group is a field here, so that a value of the wrong type or an unknown key is
 refused while Hydra composes the configuration, and `32` means the same run however it was typed.
 What a number must be stands beside it; what values must satisfy together is checked in
-`repro.experiment.checking`.
+`repro.run.checking`.
 """
 
 from __future__ import annotations

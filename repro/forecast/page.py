@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from repro.arch import memory
-from repro.arch.cost import cost
 from repro.errors import RequestError, RunError
 from repro.forecast.rows import Row
-from repro.paper.published import TRAINING_WEEKS
+from repro.model import memory
+from repro.model.cost import cost
+from repro.paper.numbers import TRAINING_WEEKS
 from repro.store.files import write_whole
 
 WEEK = 7 * 24

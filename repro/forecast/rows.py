@@ -9,15 +9,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from repro.arch import memory, work
-from repro.arch.cost import cost
 from repro.config.schema import Config
 from repro.data.sizes import Assumed
 from repro.data.split import Counts
 from repro.errors import RequestError
-from repro.experiment.request import Request, base_data, members, resolve
 from repro.forecast.speed import Rate, measured, said
-from repro.process.device import pick
+from repro.model import memory, work
+from repro.model.cost import cost
+from repro.run.device import pick
+from repro.run.request import Request, base_data, members, resolve
 from repro.store.runs import LOG, Started, started
 
 HOUR = 3600

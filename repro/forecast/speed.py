@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from repro.arch import work
-from repro.arch.cost import cost
 from repro.config.schema import Config
-from repro.experiment.request import Request
-from repro.process.device import pick
-from repro.process.environment import speed
+from repro.model import work
+from repro.model.cost import cost
+from repro.run import rate
+from repro.run.device import pick
+from repro.run.environment import speed
+from repro.run.request import Request
 from repro.store import identity
 from repro.store.runs import Started
-from repro.train import rate
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ GRID = 5
 class ViewKind:
     """One way of looking at an image at a test scale (Section 3.2).
 
-    `repro.evaluate.views` computes it, `repro.arch.work` counts its operations.
+    `repro.run.views` computes it, `repro.model.work` counts its operations.
     """
 
     words: str

@@ -12,10 +12,10 @@ from repro.config.schema import Config
 from repro.data.images import FileImages, decode
 from repro.data.split import Split
 from repro.errors import RequestError
-from repro.evaluate.views import EvaluationOptions, compute
 from repro.protocol.protocols import ONE_NUMBER, View, views
 from repro.protocol.rescaling import rescaling
 from repro.release.trained import Trained
+from repro.run.views import EvaluationOptions, compute
 from repro.store.views import Posteriors, mean
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from repro.analysis.deviations import deviations, open_choices
 from repro.errors import flat
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings, views
 from repro.protocol.rescaling import rescaling
 from repro.protocol.scales import pixels, single_q
 from repro.release.trained import convention, input_mean
+from repro.report.deviations import deviations, open_choices
 from repro.store import views as stored
 from repro.store.runs import Run
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from repro.data import sources
 from repro.data.split import Split
 from repro.errors import RequestError
-from repro.evaluate.views import EvaluationOptions, compute
 from repro.protocol.protocols import View
 from repro.protocol.rescaling import rescaling
 from repro.release.trained import Trained, cache_of, data_of, finished_run, opened
+from repro.run.views import EvaluationOptions, compute
 from repro.store import views as stored
 from repro.store.runs import Run
 

@@ -14,8 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from repro.errors import RequestError, RunError
-from repro.nets.vgg import VGG
-from repro.published.convention import METADATA
+from repro.model.vgg import VGG
 from repro.release import graph
 from repro.release.card import card, input_lines, resizing
 from repro.release.classes import class_names
@@ -24,6 +23,7 @@ from repro.release.loading import loader, torchvision_name
 from repro.release.trained import convention, finished_run, opened
 from repro.store.files import write_whole
 from repro.store.runs import Run
+from repro.weights.convention import METADATA
 
 
 @dataclass(frozen=True)

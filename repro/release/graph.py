@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from repro.errors import RequestError, RunError, one_line
-from repro.nets.dense import Dense
-from repro.nets.normalisation import LocalResponseNorm
-from repro.nets.vgg import VGG
-from repro.published.convention import Convention
+from repro.model.dense import Dense
+from repro.model.normalisation import LocalResponseNorm
+from repro.model.vgg import VGG
+from repro.weights.convention import Convention
 
 OPSET = 17
 TOLERANCE = 1e-4

@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from repro.arch.cost import receptive_field
 from repro.data.images import decode
 from repro.data.rescale import rescale
 from repro.errors import RequestError
-from repro.evaluate.memory import FitToMemory
-from repro.nets.dense import Dense
+from repro.model.cost import receptive_field
+from repro.model.dense import Dense
 from repro.protocol.rescaling import rescaling
 from repro.protocol.scales import pixels, several_q
 from repro.release.answers import say_aside
 from repro.release.command import check_place
 from repro.release.trained import Trained
+from repro.run.memory import FitToMemory
 from repro.store.files import write_whole
 
 INCHES = 3.2

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from repro.nets.dropout import Dropout
-from repro.nets.vgg import VGG
+from repro.model.dropout import Dropout
+from repro.model.vgg import VGG
 
 NAMES = ("vgg11", "vgg13", "vgg16", "vgg19")
 TORCHVISION = (*NAMES, *(f"{name}_bn" for name in NAMES))

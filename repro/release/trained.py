@@ -9,17 +9,17 @@ from pathlib import Path
 
 import torch
 
-from repro.arch import layers, reading
 from repro.config.schema import Config, Data
 from repro.data.inputs import Inputs
 from repro.errors import RequestError, flat
-from repro.nets.vgg import VGG
-from repro.nets.weights import load_weights
-from repro.process.device import memory_format, torch_settings
-from repro.published.convention import Convention, of_run
-from repro.published.read import PublishedWeights
+from repro.model import layers, reading
+from repro.model.vgg import VGG
+from repro.model.weights import load_weights
+from repro.run.device import memory_format, torch_settings
 from repro.store import identity
 from repro.store.runs import WEIGHTS, Run, read_run
+from repro.weights.convention import Convention, of_run
+from repro.weights.read import PublishedWeights
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from repro.cli.composing import Sweep
-from repro.cli.options import Options
 from repro.config import choices
 from repro.config.choices import CONF
+from repro.config.composing import Sweep
+from repro.config.options import Options
 from repro.config.schema import Config, typed
 from repro.errors import RequestError
 from repro.store.identity import GROUPS

@@ -15,7 +15,7 @@ from repro.data.images import ArrayImages
 from repro.data.loader import normalise
 from repro.data.split import Split
 from repro.data.statistics import Statistics, compute, statistics
-from repro.process.interruption import Interrupted
+from repro.run.interruption import Interrupted
 from tests.data.conftest import arrays
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from repro.data.downloads import fetched
 from repro.errors import RunError
-from repro.process.interruption import Interrupted
+from repro.run.interruption import Interrupted
 
 
 def fetch(root: Path) -> None:

@@ -23,7 +23,7 @@ from repro.data.split import Split
 from repro.data.statistics import compute
 from repro.data.whole import centre_crops, whole_images
 from repro.errors import RunError
-from repro.process.distributed import World
+from repro.run.distributed import World
 from tests.data.conftest import arrays
 
 Batch = tuple[Tensor, Tensor, Tensor]

@@ -16,7 +16,7 @@ from repro.data.images import ArrayImages
 from repro.data.rescale import rescale
 from repro.data.split import Split
 from repro.data.whole import centre_crops, shared, whole_images
-from repro.evaluate.views import grid
+from repro.run.views import grid
 from tests.data.conftest import arrays
 
 

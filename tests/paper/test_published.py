@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from repro.analysis.built import at_full_size
-from repro.arch.cost import cost
 from repro.config.choices import CONF, choice
 from repro.config.schema import Arch
-from repro.paper import published
+from repro.model.cost import cost
+from repro.paper import numbers as published
+from repro.report.built import at_full_size
 
 
 def test_spot_checks_against_the_paper() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from repro.paper import published
+from repro.paper import numbers as published
 from repro.protocol.protocols import PROTOCOLS, Protocol, described, summarised
 
 

@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from repro.cli.command import command
-from repro.experiment.request import resolve
-from repro.nets.init import initialise
-from repro.nets.vgg import VGG
-from repro.nets.weights import weights
+from repro.config.command import command
+from repro.model.init import initialise
+from repro.model.vgg import VGG
+from repro.model.weights import weights
+from repro.run.request import resolve
 from repro.store.folder import hold
-from tests.analysis.conftest import result
 from tests.conftest import composed
+from tests.report.conftest import result
 
 KINDS = ("an <b>ant", "bee|wasp", "cat")
 Made = Callable[..., Path]

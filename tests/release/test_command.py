@@ -9,8 +9,8 @@ import pytest
 
 import repro.verify
 from repro.config.words import whole
-from repro.process.interruption import Interrupted
 from repro.release import command
+from repro.run.interruption import Interrupted
 from tests.release.conftest import Command
 
 

@@ -21,10 +21,10 @@ from torchvision.models.vgg import VGG as Theirs
 from torchvision.models.vgg import cfgs, make_layers
 
 import repro.export
-from repro.arch import reading
 from repro.config.choices import choice
 from repro.config.schema import Arch
-from repro.nets.vgg import VGG
+from repro.model import reading
+from repro.model.vgg import VGG
 from repro.release import graph
 from repro.release.loading import torchvision_name
 from repro.release.trained import finished_run, opened

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from repro.analysis.write import write
-from repro.cli.command import command
+from repro.config.command import command
 from repro.protocol.protocols import View
+from repro.report.write import write
 from repro.store import views
 from repro.store.views import Posteriors
 

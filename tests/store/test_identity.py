@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from repro.errors import RequestError
-from repro.experiment.request import resolve
+from repro.run.request import resolve
 from tests.conftest import Compose
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from repro.errors import RequestError
-from repro.experiment.request import resolve
+from repro.run.request import resolve
 from repro.store import runs
 from repro.store.folder import hold
 from tests.conftest import Compose

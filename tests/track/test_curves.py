@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from repro.analysis.measured import measure, results
-from repro.cli.command import command
 from repro.config.choices import CONF
-from repro.process.interruption import Interrupted
+from repro.config.command import command
+from repro.report.measured import measure, results
+from repro.run.interruption import Interrupted
 from repro.store.folder import Folder
 from repro.store.runs import CHECKPOINTS, finished
 from repro.track import trackers

@@ -1,0 +1,225 @@
+"""From a command line to finished runs.
+
+Every job of the request is composed, checked and resolved first, once; one wrong job refuses the
+request. Then the runs are done one after the other here, or by a launcher of Hydra's. What became
+of them is read from the store, whoever worked and wherever.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf.errors import OmegaConfBaseException
+
+from repro.config import launchers
+from repro.config.composing import Job, Sweep, shown
+from repro.config.options import Options, read
+from repro.config.refusals import guarded, said
+from repro.config.schema import Config, typed
+from repro.config.words import show
+from repro.errors import RequestError, RunError
+from repro.run.interruption import Interrupted, Stop
+from repro.store.files import check_writable
+from repro.store.leases import LOCKS
+
+if TYPE_CHECKING:
+    from repro.run.request import Request
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def command(arguments: list[str]) -> int:
+    """Do what the command line asks for.
+
+    Returns:
+        The exit status: 0, 1 or 2 as `repro.run` says.
+
+    Raises:
+        repro.run.interruption.Interrupted: asked to stop; carries status 75.
+    """
+    if "LOCAL_RANK" in os.environ:
+        # torchrun started this process.
+        from repro.run.finish import work
+        from repro.run.followers import beside_others
+
+        return beside_others(lambda: guarded(lambda: _command(arguments)), work)
+    return guarded(lambda: _command(arguments))
+
+
+def _command(arguments: list[str]) -> int:
+    options = read(arguments)
+    if options.cfg is not None:
+        show(shown(options))
+        return 0
+    try:
+        sweep = Sweep(options)
+        launchers.check(sweep.launcher)
+        wanted = resolved(sweep, _checked())
+        requests = [request for request, _ in wanted]
+        if requests[0].config.dry_run:
+            print(_plan(requests))
+            return 0
+        finished = [request for request in requests if request.finished()]
+        if len(finished) < len(requests):
+            _make_stores({request.config.runs for request in requests})
+            _finish(sweep, wanted)
+    except (Interrupted, KeyboardInterrupt):
+        print(f"interrupted; {_goes_on(options)}", file=sys.stderr)
+        raise
+    _show(requests if launchers.out_of_sight(sweep.launcher) else finished)
+    return _outcome(requests, options)
+
+
+def compose(options: Options, check: Callable[[Config], Request]) -> list[Request]:
+    """What a command line asks for, each run of it composed and checked once.
+
+    Raises:
+        RequestError: what is wrong with any of them, a line each.
+    """
+    return [request for request, _ in resolved(Sweep(options), check)]
+
+
+def resolved(sweep: Sweep, check: Callable[[Config], Request]) -> list[tuple[Request, Job]]:
+    """The runs of a sweep, each once: what it is, and the job that makes it.
+
+    Raises:
+        RequestError: what is wrong with any of them, a line each.
+    """
+    found: dict[object, tuple[Request, Job]] = {}
+    errors: list[str] = []
+    for job in sweep.jobs():
+        try:
+            if isinstance(job, RequestError):
+                raise job
+            request = check(typed(job.config))
+            found.setdefault((request.folder, request.views), (request, job))
+        except (RequestError, RunError) as error:
+            errors.append(str(error))
+        except OmegaConfBaseException as error:
+            errors.append(said(error))
+    if errors:
+        raise RequestError("\n".join(dict.fromkeys(errors)))
+    return list(found.values())
+
+
+def _checked() -> Callable[[Config], Request]:
+    """What checks a configuration before any work; a run that several start from, once."""
+    from repro.run import machine
+    from repro.run.device import pick
+    from repro.run.distributed import process_group
+    from repro.run.request import resolve
+    from repro.track import trackers
+
+    known: dict[str, Request] = {}
+
+    def checked(config: Config) -> Request:
+        request = resolve(config, known=known)
+        trackers.check(config.track.name)
+        for member in request.lineage():
+            member.check_folder()
+        machine.check(request, pick(request.config.device, process_group()))
+        return request
+
+    return checked
+
+
+def _make_stores(folders: set[str]) -> None:
+    for folder in folders:
+        for place in (Path(folder), Path(folder) / LOCKS):
+            check_writable(place)
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RequestError(f"runs={folder} cannot be made: {error.strerror}") from None
+
+
+def _finish(sweep: Sweep, wanted: list[tuple[Request, Job]]) -> None:
+    from repro.run import finish
+
+    if sweep.launcher == launchers.BASIC:
+        for request, _ in wanted:
+            # One that was finished may have been damaged since.
+            finish.perform(request, Stop())
+        return
+    todo = [job for request, job in wanted if not request.finished()]
+    try:
+        launchers.launch(sweep, todo)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            # Of the launcher's own files; a run says so by itself.
+            print(f"the sweep cannot be written down: {error.strerror}", file=sys.stderr)
+            return
+        print(launchers.ended(sweep.launcher, error), file=sys.stderr)
+        print(f"what is finished stays; {_goes_on(sweep.options)}", file=sys.stderr)
+
+
+def _goes_on(options: Options) -> str:
+    """What to say where a command did not finish all that it asks for."""
+    says = "the same command goes on"
+    if "LOCAL_RANK" in os.environ:
+        # torchrun's own words are not known here.
+        return says
+    return f"{says}: {shlex.join(['python', '-m', 'repro.run', *options.arguments])}"
+
+
+def _show(requests: list[Request]) -> None:
+    """The results of runs that were finished before, or by processes that print elsewhere."""
+    from repro.run.summary import summary
+
+    for request in requests:
+        if request.finished():
+            print(summary(request))
+
+
+def _outcome(requests: list[Request], options: Options) -> int:
+    """Say what became of the request, from the store; the exit status."""
+    from repro.store.runs import why_unfinished
+
+    failed = [request for request in requests if not request.finished()]
+    for request in failed:
+        reasons = (why_unfinished(member.folder) for member in request.lineage())
+        reason = next((reason for reason in reasons if reason), "it did not finish")
+        print(f"failed: {request.name}: {reason}", file=sys.stderr)
+    done = f"{len(requests) - len(failed)} of {len(requests)} runs finished"
+    if failed:
+        print(f"{done}; {_goes_on(options)}", file=sys.stderr)
+        return 1
+    stores = _stores(requests)
+    words = [] if stores == "runs" else [f"runs={stores}"]
+    print(f"{done} in {stores}; next: {shlex.join(['python', '-m', 'repro.report', *words])}")
+    return 0
+
+
+def _stores(requests: list[Request]) -> str:
+    return ",".join(dict.fromkeys(request.config.runs for request in requests))
+
+
+def _epochs(request: Request) -> str:
+    return f"{request.config.epochs} epochs" if request.published is None else "not trained"
+
+
+def _ways(request: Request) -> str:
+    ways, images = request.missing_ways(), request.config.preprocessing_images
+    return f"; {len(ways)} by other ways of preprocessing, on {images:,} images" if ways else ""
+
+
+def _plan(requests: list[Request]) -> str:
+    from repro.model.cost import cost
+    from repro.run.request import members
+
+    lines = []
+    for member in members(requests):
+        views = ", ".join(view.name for view in member.missing_views())
+        lines += [
+            f"{member.name}: {member.state()}; {cost(member.net).parameters:,} parameters, "
+            f"{_epochs(member)}; views to compute: {views or 'none'}{_ways(member)}"
+        ]
+    runs = "1 run" if len(lines) == 1 else f"{len(lines)} runs"
+    done = f"{runs} in {_stores(requests)}; nothing was done"
+    return "\n".join([*lines, f"{done}; python -m repro.plan says what they would take"])

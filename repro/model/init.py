@@ -1,0 +1,87 @@
+"""How weights start (Section 3.1): five distributions, and copying from net A.
+
+Biases start at zero, batch normalisation as the identity. In a scale model the standard deviation
+of the normal distributions grows layer by layer with the square root of the fan-in at full size
+over the fan-in here, so that each layer multiplies activations by what it does in the paper's net.
+(The first layer's fan-in is the same in both.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor, nn
+
+from repro.errors import RequestError
+from repro.model import layers as spec
+from repro.model.vgg import VGG
+
+Fill = Callable[[Tensor, float, Generator], object]
+"""Fills a weight; the second argument is the root of full fan-in over its own."""
+
+FILLS: dict[str, Fill] = {
+    "normal": lambda w, gain, g: nn.init.normal_(w, 0, 0.01 * gain, generator=g),
+    "normal_literal": lambda w, gain, g: nn.init.normal_(w, 0, 0.1 * gain, generator=g),
+    "glorot": lambda w, gain, g: nn.init.xavier_uniform_(w, generator=g),
+    # What torch gives a layer that nothing is said about.
+    "torch": lambda w, gain, g: nn.init.kaiming_uniform_(w, a=5**0.5, generator=g),
+    "he": lambda w, gain, g: nn.init.kaiming_normal_(w, nonlinearity="relu", generator=g),
+}
+
+
+def initialise(net: VGG, between: str, full: spec.Net, seed: int) -> None:
+    """Fill every weight of `net` in place.
+
+    Args:
+        net: the net to start.
+        between: a key of `FILLS`.
+        full: the same configuration at the paper's size, whose fan-ins the normal distributions
+            are made for; `net.spec` itself: no fan-in is other than it was.
+        seed: of everything random.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    layers: list[nn.Conv2d | nn.Linear] = [*net.convs, *net.linears]
+    for layer, here, there in zip(layers, net.spec.weighted, full.weighted, strict=True):
+        gain = (spec.fan_in(there) / spec.fan_in(here)) ** 0.5
+        FILLS[between](layer.weight, gain, generator)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def copied(net: spec.Net, parent: spec.Net) -> list[tuple[str, int, int]]:
+    """The layers that `net` takes from `parent`, by block and place: (kind, own, parent's) indices.
+
+    They are the first four convolutions of the parent, as far as `net` has a convolution of the
+    same shape there, and all FC layers.
+
+    Raises:
+        RequestError: the FC layers have other shapes.
+    """
+    places = {(conv.block, conv.place): index for index, conv in enumerate(net.convs)}
+    pairs = []
+    for index, conv in enumerate(parent.convs[:4]):
+        own = places.get((conv.block, conv.place))
+        if own is not None and _shape(net.convs[own]) == _shape(conv):
+            pairs.append(("convs", own, index))
+    if [_fc_shape(fc) for fc in net.linears] != [_fc_shape(fc) for fc in parent.linears]:
+        raise RequestError(f"{net.name} cannot take the FC layers of {parent.name}: other shapes")
+    return pairs + [("linears", index, index) for index in range(len(net.linears))]
+
+
+def copy_layers(net: VGG, parent: VGG) -> None:
+    """Copy weights and biases of the layers that `copied` names from `parent` into `net`."""
+    with torch.no_grad():
+        for kind, own, index in copied(net.spec, parent.spec):
+            target, source = getattr(net, kind)[own], getattr(parent, kind)[index]
+            target.weight.copy_(source.weight)
+            if target.bias is not None and source.bias is not None:
+                target.bias.copy_(source.bias)
+
+
+def _shape(conv: spec.Conv) -> tuple[int, ...]:
+    return conv.kernel, conv.in_channels, conv.out_channels, conv.groups
+
+
+def _fc_shape(linear: spec.Linear) -> tuple[int, ...]:
+    return linear.in_channels, linear.side, linear.out_features

@@ -1,0 +1,135 @@
+"""The layers of a net with their sizes, in order.
+
+Everything that builds, counts or measures a net starts from this list; `repro.model.reading` makes
+it of a configuration's words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution, followed by (batch normalisation and) a rectification."""
+
+    kernel: int
+    in_channels: int
+    out_channels: int
+    stride: int
+    padding: int
+    groups: int
+    bias: bool
+    batch_norm: bool
+    block: int
+    """Which block of Table 1, from 1."""
+    place: int
+    """Which convolution of the block, from 1."""
+
+
+@dataclass(frozen=True)
+class LRN:
+    """Local response normalisation with AlexNet's n=5, alpha=1e-4 (not divided by n), beta, k."""
+
+    channels: int
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Max-pooling."""
+
+    kernel: int
+    stride: int
+    block: int
+    ceil: bool = True
+    """Whether it rounds the side up, as the authors' Caffe does; torchvision's rounds down."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fully connected layer: a convolution with a `side` x `side` kernel in the dense form."""
+
+    in_channels: int
+    side: int
+    out_features: int
+    hidden: bool
+    """Followed by a rectification and dropout (all but the last)."""
+
+
+Layer = Conv | LRN | Pool | Linear
+
+
+@dataclass(frozen=True)
+class Net:
+    """A configuration at one size: layers in order, and what goes in."""
+
+    name: str
+    layers: tuple[Layer, ...]
+    crop: int
+    channels: int
+    classes: int
+
+    @property
+    def features(self) -> tuple[Layer, ...]:
+        """The layers before the fully connected ones, in order."""
+        return tuple(layer for layer in self.layers if not isinstance(layer, Linear))
+
+    @property
+    def convs(self) -> tuple[Conv, ...]:
+        """The convolutions, in order."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Conv))
+
+    @property
+    def linears(self) -> tuple[Linear, ...]:
+        """The fully connected layers, in order."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Linear))
+
+    @property
+    def weighted(self) -> tuple[Conv | Linear, ...]:
+        """The layers that have weights, in order."""
+        return (*self.convs, *self.linears)
+
+    @property
+    def weight_layers(self) -> int:
+        """The depth as the paper counts it: convolutions and fully connected layers."""
+        return len(self.weighted)
+
+
+def output_side(layer: Layer, side: int) -> int:
+    """Side of a layer's output map for an input map of `side` (both in cells; 0: no map is left).
+
+    Where a pooling rounds up, a last window that would start outside the map is left out (Caffe).
+    """
+    if isinstance(layer, Conv):
+        return max(0, (side + 2 * layer.padding - layer.kernel) // layer.stride + 1)
+    if isinstance(layer, Pool):
+        out = (math.ceil if layer.ceil else math.floor)((side - layer.kernel) / layer.stride) + 1
+        if (out - 1) * layer.stride >= side:
+            out -= 1
+        return max(0, out)
+    if isinstance(layer, Linear):
+        return max(0, side - layer.side + 1)
+    return side
+
+
+def sides(layers: Iterable[Layer], side: int) -> Iterator[tuple[Layer, int, int]]:
+    """Each layer with the sides of its input and its output map (cells), for an image of `side`."""
+    for layer in layers:
+        out = output_side(layer, side)
+        yield layer, side, out
+        side = out
+
+
+def rounding_down(net: Net) -> Net:
+    """The same net with poolings that round down; on its own crops nothing differs."""
+    layers = (replace(one, ceil=False) if isinstance(one, Pool) else one for one in net.layers)
+    return replace(net, layers=tuple(layers))
+
+
+def fan_in(layer: Conv | Linear) -> int:
+    """Inputs that each output of a weight layer sums over."""
+    if isinstance(layer, Conv):
+        return layer.kernel**2 * (layer.in_channels // layer.groups)
+    return layer.in_channels * layer.side**2

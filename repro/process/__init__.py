@@ -1,1 +1,0 @@
-"""Processes and machines: devices, the processes of torchrun, signals and interruption."""

@@ -1,0 +1,46 @@
+"""Write the comparison report: finished runs become tables, figures and one page.
+
+    python -m repro.report                          runs/ -> reports/latest/
+    python -m repro.report runs=runs out=reports/mine
+    python -m repro.report fuse=D-S256+E-S256,B-S256+D-S256+E-S256
+    python -m repro.report archive=true out=reports/mine     keep in it what it is made from
+    python -m repro.report runs=reports/mine                 make it again from that, anywhere
+    python -m repro.report runs=reports/mine,runs            several stores in one report
+
+It writes comparison.html (one file, pictures inside), comparison.md, results.csv, claims.csv,
+tables/*.{csv,md,tex} and figures/*.{png,svg}. It needs no net: everything follows from stored
+posteriors. `fuse` adds ensembles to those of the paper, nets as ARCH-SCALE. `archive=true` puts
+into the report's folder runs/ what it follows from, small enough to be published: settings, logs,
+and the rank of the true class for each test image, net (or ensemble) and protocol.
+Exit status: 0 written; 2 the request was wrong; 75 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from repro.config.way_in import way_in
+from repro.config.words import read, show, truth
+
+DEFAULTS = {"runs": "runs", "out": "reports/latest", "fuse": "", "archive": "false"}
+
+
+def main() -> None:
+    """The program."""
+    sys.exit(way_in(__doc__, _report, "interrupted; the same command writes the report"))
+
+
+def _report(arguments: list[str]) -> int:
+    options = read(arguments, DEFAULTS)
+    archive = truth("archive", options["archive"])
+    from repro.report.write import write
+
+    fuse = [members for members in options["fuse"].split(",") if members]
+    stores = [Path(folder) for folder in options["runs"].split(",")]
+    show(write(stores, Path(options["out"]), fuse, archive))
+    return 0
+
+
+if __name__ == "__main__":
+    main()

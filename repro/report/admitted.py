@@ -1,0 +1,127 @@
+"""Which runs a report is made of: what is damaged is left out, with a line on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from repro.errors import RequestError, one_line
+from repro.protocol import protocols
+from repro.report.deviations import deviations
+from repro.report.learning import read_log
+from repro.report.settings import Setting, setting
+from repro.store import identity, ranks, views
+from repro.store import runs as store
+from repro.store.expected import Expected
+from repro.store.runs import CONFIG, LOG, RESULT, Run
+
+RUNS = "runs"
+"""In a report: what was kept of the runs that it is made from."""
+ADVICE = "make runs first, as in: python -m repro.run -m arch=A,B,C,D,E"
+LONGEST_PATH = 80
+
+
+def folder_of_runs(folder: Path) -> Path:
+    """The folder of runs that is meant: a report that holds what was kept of runs is one too.
+
+    Raises:
+        RequestError: there is none, or it cannot be read.
+    """
+    inside = folder / RUNS
+    try:
+        found = inside if (folder / "comparison.md").is_file() and inside.is_dir() else folder
+        if not found.is_dir():
+            raise RequestError(f"runs={shortened(folder)} is missing: {ADVICE}")
+        next(found.iterdir(), None)
+    except OSError as error:
+        raise RequestError(
+            f"runs={shortened(folder)} cannot be read: {error.strerror}; name a folder of runs"
+        ) from None
+    return found
+
+
+def shortened(path: Path) -> str:
+    """A path for a line of text: of one that no file system would take, the beginning."""
+    text = str(path)
+    return text if len(text) < 4 * LONGEST_PATH else f"{text[:LONGEST_PATH]}..."
+
+
+def admitted(stores: Sequence[Path]) -> list[Run]:
+    """The finished runs of some folders of runs, by name; of several with one name the first.
+
+    Raises:
+        RequestError: a folder holds none.
+    """
+    runs: dict[str, Run] = {}
+    for folder in stores:
+        found = store.finished(folder)
+        if not found:
+            raise RequestError(f"runs={folder} holds no finished run: {ADVICE}")
+        runs = {run.name: run for run in found} | runs
+    identity.tell_apart([run.config for run in runs.values()])
+    there = _agreeing([run for _, run in sorted(runs.items()) if _describable(run)])
+    if not there:
+        folders = ",".join(map(str, stores))
+        raise RequestError(f"runs={folders} holds no finished run that is whole: {ADVICE}")
+    for line in _damaged(there, stores):
+        print(f"left out: {line}", file=sys.stderr)
+    return there
+
+
+def _describable(run: Run) -> bool:
+    """Whether its configuration is that of a net, tested in ways that there are."""
+    config = run.config
+    try:
+        protocols.check(config.scale, config.test, config.size.crop)
+        if run.published is None:
+            deviations(run)
+    except (RequestError, ValueError, LookupError, ArithmeticError, TypeError) as error:
+        print(f"left out: {run.folder / CONFIG}: {one_line(error)}", file=sys.stderr)
+        return False
+    return True
+
+
+def _agreeing(runs: Sequence[Run]) -> list[Run]:
+    """Those that were tested on the same images and classes as most runs of their setting."""
+    counts: dict[Setting, Counter[Expected]] = {}
+    lists: dict[Setting, Counter[str]] = {}
+    for run in runs:
+        counts.setdefault(setting(run.config), Counter())[_counted(run)] += 1
+        if run.tested.listed is not None:
+            lists.setdefault(setting(run.config), Counter())[run.tested.listed] += 1
+    found = []
+    for run in runs:
+        (most, _), *_ = counts[setting(run.config)].most_common(1)
+        listed = run.tested.listed
+        if _counted(run) != most:
+            why = f"tested on {run.tested}, and most runs of its setting on {most}"
+        elif listed and listed != lists[setting(run.config)].most_common(1)[0][0]:
+            why = "tested on other images than most runs of its setting"
+        else:
+            found.append(run)
+            continue
+        print(f"left out: {run.folder / RESULT}: {why}", file=sys.stderr)
+    return found
+
+
+def _counted(run: Run) -> Expected:
+    return Expected(run.tested.images, run.tested.classes)
+
+
+def _damaged(runs: Sequence[Run], stores: Sequence[Path]) -> Iterator[str]:
+    """A line for each file of the runs that the report is made without."""
+    for run in runs:
+        yield from views.damaged(run.folder, run.tested)
+        if (run.folder / LOG).is_file() and run.result["epochs"] and read_log(run) is None:
+            yield f"{run.folder / LOG} is damaged: it is no table of numbers, a row an epoch"
+    tested = {run.identity: run.tested for run in runs}
+    for folder in stores:
+        for file in sorted((folder / ranks.FOLDER).glob("*.npz")):
+            identities = file.stem.split("+")
+            try:
+                if set(identities) <= tested.keys():
+                    ranks.read(folder, identities, tested[identities[0]])
+            except RequestError as error:
+                yield str(error)

@@ -1,0 +1,100 @@
+"""What is published of runs: their settings, logs and ranks, from which the report follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from repro.errors import RequestError
+from repro.protocol.protocols import PROTOCOLS, View, views
+from repro.report import preprocessing
+from repro.report.measured import Measured, kept, seconds
+from repro.report.published_nets import Family, looks_permuted
+from repro.report.settings import Comparison
+from repro.store import ranks, varied
+from repro.store import views as stored
+from repro.store.expected import ListedImages
+from repro.store.files import write_whole
+from repro.store.ranks import Kept
+from repro.store.runs import ACTIVATIONS, CONFIG, CROPS, LOG, RESULT, Run
+
+SETTLED = (CONFIG, LOG, ACTIVATIONS, RESULT)
+"""What is copied of a run as it is."""
+COMMANDS = "commands.txt"
+"""The command lines that make the runs again."""
+
+
+def keep(comparisons: Sequence[Comparison | Family], folder: Path) -> None:
+    """Write all that reports need of runs into a folder, without weights and posteriors.
+
+    Args:
+        comparisons: the runs, a setting each.
+        folder: becomes a folder of runs (see `repro.store.ranks`) that a report can be made from.
+
+    Raises:
+        RequestError: the views of a run show other images than those of another.
+        RunError: it cannot be written.
+    """
+    lines = [line for comparison in comparisons for line in comparison.made()]
+    write_whole(folder / COMMANDS, "".join(f"{line}\n" for line in lines).encode())
+    for comparison in comparisons:
+        for run in comparison.runs:
+            for name in (*SETTLED, *_other_ways(run)):
+                _copy(run.folder / name, folder / run.name / name)
+        # One picture of crops is enough: it shows the same images for every run.
+        first = next((run for run in comparison.runs if (run.folder / CROPS).is_file()), None)
+        if first is not None:
+            _copy(first.folder / CROPS, folder / first.name / CROPS)
+        by_runs: dict[tuple[str, ...], list[Measured]] = {}
+        for one in (*comparison.measured, *comparison.fused):
+            by_runs.setdefault(tuple(run.identity for run in one.runs), []).append(one)
+        for identities, found in by_runs.items():
+            _keep(identities, found, folder)
+
+
+def _other_ways(run: Run) -> list[str]:
+    found = varied.most(run.folder, preprocessing.KEYS)
+    return [] if found is None else [varied.file_name(found[0])]
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_file():
+        write_whole(target, source.read_bytes())
+
+
+def _keep(identities: Sequence[str], found: Sequence[Measured], folder: Path) -> None:
+    runs, classes = found[0].runs, found[0].ranks.classes
+    images = next((one for run in runs if (one := _images(run)) is not None), None)
+    if images is None:
+        raise RequestError(f"{runs[0].folder} has ranks, but not the list of their images")
+    if any(len(one.ranks.values) != len(images.ids) for one in found):
+        raise RequestError(f"{runs[0].folder}: ranks and the list of their images differ in number")
+    measured = {f"{one.protocol}@{one.q}": one.ranks for one in found}
+    seconds = _seconds(runs[0]) if len(runs) == 1 else {}
+    permuted = len(runs) == 1 and runs[0].published is not None and looks_permuted(runs[0])
+    what = Kept(classes, images.short, measured, seconds, permuted)
+    ranks.write(folder, identities, what, images)
+
+
+def _views(run: Run) -> Iterable[View]:
+    config = run.config
+    every = (views(protocol, config.scale, config.data.mirror) for protocol in PROTOCOLS)
+    return dict.fromkeys(view for some in every for view in some)
+
+
+def _images(run: Run) -> ListedImages | None:
+    """The test images of a run, from one of its views or from the ranks that were kept of it."""
+    for view in _views(run):
+        try:
+            found = stored.read(run.folder, view, run.tested)
+        except stored.Absent:
+            continue
+        if found is not None:
+            return ListedImages.of(found.ids, found.labels)
+    own = kept([run], run.folder.parent)
+    return None if own is None else ranks.images(run.folder.parent, own.images)
+
+
+def _seconds(run: Run) -> dict[str, float]:
+    found = {view.name: seconds(run, view) for view in _views(run)}
+    return {name: took for name, took in found.items() if took is not None}

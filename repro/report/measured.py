@@ -1,0 +1,284 @@
+"""From stored views to errors: every number of the report that a net gave starts here."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from repro.config.schema import Init
+from repro.errors import RequestError, one_line
+from repro.paper import numbers as published
+from repro.protocol.protocols import PROTOCOLS, View, readings, views_at
+from repro.store import views as stored
+from repro.store.identity import base
+from repro.store.ranks import Kept, Ranks, read
+from repro.store.runs import Run
+from repro.store.views import Posteriors
+
+COLUMNS = [
+    *("data", "size", "arch", "scale", "recipe", "init", "finetune", "precision", "seed"),
+    *("protocol", "Q", "metric", "value", "paper", "run"),
+]
+TOP = {"top1_error": 1, "top5_error": 5}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One net, or several whose posteriors are averaged, tested by one protocol."""
+
+    runs: tuple[Run, ...]
+    net: str
+    """As in `D-jitter-fc` (see `net_label`); the nets of a fusion joined by `+`."""
+    protocol: str
+    qs: tuple[tuple[int, ...], ...]
+    """The test scales of each run, in paper pixels."""
+    ranks: Ranks
+    """Of what posteriors say about each test image, all that errors follow from."""
+
+    @property
+    def run(self) -> Run:
+        """The run, or the first of a fusion."""
+        return self.runs[0]
+
+    @property
+    def seed(self) -> int:
+        """The seed, which all nets of a fusion share."""
+        return self.run.config.seed
+
+    @property
+    def q(self) -> str:
+        """The test scales in paper pixels, as in `224,256,288`."""
+        return q_words(self.qs)
+
+    @property
+    def images(self) -> int:
+        """Test images."""
+        return len(self.wrong)
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        """Top-1 errors, an image each, in the order of image ids."""
+        return self.ranks.wrong(1)
+
+    def joined(self, word: Callable[[Run], str]) -> str:
+        """A word about each run, joined by `+`."""
+        return "+".join(word(run) for run in self.runs)
+
+    def error(self, metric: str) -> float | None:
+        """Error in percent, or None where there are too few classes for the metric to mean much."""
+        k = TOP[metric]
+        return 100 * float(self.ranks.wrong(k).mean()) if k < self.ranks.classes else None
+
+    def published(self, metric: str) -> float | None:
+        """The paper's value of this cell; top-5 only where there are as many classes."""
+        if metric == "top5_error" and self.ranks.classes != published.CLASSES:
+            return None
+        if not all(published.is_table1(run.config.arch) for run in self.runs):
+            return None
+        if not PROTOCOLS[self.protocol].one_number:
+            return None
+        return published.error_of(self.protocol, self.net, metric)
+
+
+def usual_init(runs: Sequence[Run]) -> Init:
+    """The initialisation that a setting's plain names stand for.
+
+    It is that of most nets which did not diverge, those that others start from left aside; where
+    there are as many, the recipe's own.
+    """
+    parents = {run.config.init.copy_from for run in runs}
+    counted = [run for run in runs if base(run.config.arch.name) not in parents]
+    counted = [run for run in counted or runs if run.result["outcome"] != "diverged"] or list(runs)
+    nets = {(r.config.arch.name, r.config.scale.name, r.config.init.name) for r in counted}
+    counts = Counter(init for _, _, init in nets)
+    own = runs[0].config.recipe.init
+    usual = max(counts, key=lambda name: (counts[name], name == own, name))
+    return next(run.config.init for run in counted if run.config.init.name == usual)
+
+
+def members(net: str) -> list[str]:
+    """The labels of an ensemble's members; the `+` of a changed name (`E+fc=...`) parts none."""
+    # A net's name begins with a letter: that of `lr_factor=1e+30` parts none either.
+    return re.split(r"\+(?=[^\W\d_])(?![\w.]+=)", net)
+
+
+def net_label(run: Run, usual: Init) -> str:
+    """What tells the nets of one setting apart, seeds aside, as in `D-jitter-fc`.
+
+    Args:
+        run: a run of the setting.
+        usual: the setting's initialisation; another is named, as in `E-S256-he`. The net that the
+            others of a setting start from is named plainly: it has no other way to start itself.
+    """
+    config = run.config
+    words = [config.arch.name, config.scale.name]
+    if config.finetune != "all":
+        words.append(config.finetune)
+    starts_others = usual.copy_from == base(config.arch.name)
+    if config.init.name != usual.name and not (
+        starts_others and config.init.name == config.recipe.init
+    ):
+        words.append(config.init.name)
+    return "-".join(words)
+
+
+def measure(runs: Sequence[Run], usual: Init | None = None) -> list[Measured]:
+    """Every number that the stored views of the runs of a setting, or their ranks, suffice for.
+
+    Args:
+        runs: of one setting.
+        usual: the setting's initialisation; None: that of most of these runs.
+
+    What contradicts itself is left out with a line on standard error.
+    """
+    usual = usual or usual_init(runs)
+    found = []
+    for run in runs:
+        label = net_label(run, usual)
+        for protocol in PROTOCOLS:
+            for qs in readings(protocol, run.config.scale):
+                ranks = _ranks((run,), protocol, (qs,))
+                if ranks is not None:
+                    found.append(Measured((run,), label, protocol, (qs,), ranks))
+    return found
+
+
+def fuse(measured: Sequence[Measured], nets: Sequence[str], protocol: str) -> list[Measured]:
+    """The mean posteriors of several nets of one setting, for every seed that all of them have.
+
+    Args:
+        measured: nets of one setting.
+        nets: which, as in `D-jitter`.
+        protocol: how each is tested, at the test scales of its own S.
+    """
+    seeds = sorted({one.seed for one in measured})
+    fusions = []
+    for seed in seeds:
+        found = {one.net: one for one in measured if (one.protocol, one.seed) == (protocol, seed)}
+        if all(net in found for net in nets):
+            chosen = [found[net] for net in nets]
+            runs = tuple(one.run for one in chosen)
+            qs = tuple(one.qs[0] for one in chosen)
+            ranks = _ranks(runs, protocol, qs)
+            if ranks is not None:
+                fusions.append(Measured(runs, "+".join(nets), protocol, qs, ranks))
+    return fusions
+
+
+def _ranks(runs: Sequence[Run], protocol: str, qs: Sequence[tuple[int, ...]]) -> Ranks | None:
+    """By the mean posteriors of runs; where views are absent, the ranks that were kept of it."""
+    try:
+        # Of an ensemble's posteriors one net's are in memory at a time.
+        parts = (_posteriors(run, protocol, q) for run, q in zip(runs, qs, strict=True))
+        return Ranks.of(next(parts) if len(runs) == 1 else stored.mean(parts))
+    except stored.Absent:
+        every = (kept(runs, store) for store in dict.fromkeys(run.folder.parent for run in runs))
+        key = f"{protocol}@{q_words(qs)}"
+        return next((one.ranks.get(key) for one in every if one is not None), None)
+    except (RequestError, ValueError) as error:
+        names = " + ".join(run.name for run in runs)
+        print(f"left out: {protocol} of {names}: {one_line(error)}", file=sys.stderr)
+        return None
+
+
+def _posteriors(run: Run, protocol: str, qs: tuple[int, ...]) -> Posteriors:
+    wanted = views_at(protocol, qs, run.config.data.mirror)
+    found = stored.mean_of(run.folder, wanted, run.tested)
+    if found is None:
+        raise stored.Absent(f"{run.folder} holds no views for {protocol}")
+    return found
+
+
+def kept(runs: Sequence[Run], store: Path) -> Kept | None:
+    """What a folder of runs keeps of a run or an ensemble; None also where that is damaged."""
+    try:
+        return read(store, [run.identity for run in runs], runs[0].tested)
+    except RequestError:
+        # It was said when the runs were admitted.
+        return None
+
+
+def seconds(run: Run, view: View) -> float | None:
+    """What computing a view of all test images took; None where that is not known."""
+    found = stored.seconds(run.folder, view)
+    if found is None and (ranks := kept([run], run.folder.parent)) is not None:
+        return ranks.seconds.get(view.name)
+    return found
+
+
+def q_words(qs: Sequence[tuple[int, ...]]) -> str:
+    """Test scales in paper pixels, as in `224,256,288`; those of several nets joined by `+`."""
+    return "+".join(",".join(map(str, own)) for own in qs)
+
+
+def results(measured: Sequence[Measured]) -> pd.DataFrame:
+    """The tidy table `results.csv`: a row for each number."""
+    rows = []
+    for one in measured:
+        config = one.run.config
+        fused = "fusion:" if len(one.runs) > 1 else ""
+        for metric in TOP:
+            value = one.error(metric)
+            if value is None:
+                continue
+            paper = one.published(metric)
+            row = [config.data.name, config.size.name]
+            row += [one.joined(lambda r: r.config.arch.name)]
+            row += [one.joined(lambda r: r.config.scale.name)]
+            row += [config.recipe.name, _same_or_joined(one, lambda r: r.config.init.name)]
+            row += [one.joined(lambda r: r.config.finetune), config.precision]
+            row += [str(config.seed), fused + one.protocol, one.q, metric, f"{value:.4f}"]
+            row += ["" if paper is None else f"{paper:.1f}", one.joined(lambda r: r.identity)]
+            rows.append(row)
+    return pd.DataFrame(rows, columns=COLUMNS).sort_values(COLUMNS).reset_index(drop=True)
+
+
+def _same_or_joined(one: Measured, word: Callable[[Run], str]) -> str:
+    words = {word(run) for run in one.runs}
+    return words.pop() if len(words) == 1 else one.joined(word)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """An error over the seeds that there are, in percent."""
+
+    mean: float
+    low: float
+    high: float
+    sd: float | None
+    """Standard deviation over seeds; None for one seed."""
+    seeds: int
+    images: int
+
+    def __str__(self) -> str:
+        if self.sd is None:
+            return f"{self.mean:.1f} [{self.low:.1f}; {self.high:.1f}]"
+        return f"{self.mean:.1f} ± {self.sd:.1f} (n={self.seeds})"
+
+
+def spread(cells: Sequence[Measured]) -> Spread:
+    """Mean and interval of one cell.
+
+    With one seed the interval is Wilson's over test images, for this net; with several it is
+    Student's over seeds, for the configuration.
+
+    Raises:
+        ValueError: no cells.
+    """
+    errors = np.array([100 * cell.wrong.mean() for cell in cells])
+    images = cells[0].images
+    if len(cells) == 1:
+        low, error, high = stored.interval(cells[0].wrong)
+        return Spread(error, low, high, None, 1, images)
+    mean, sd = float(errors.mean()), float(errors.std(ddof=1))
+    half = float(stats.t.ppf(0.975, len(cells) - 1)) * sd / len(cells) ** 0.5
+    return Spread(mean, max(0.0, mean - half), min(100.0, mean + half), sd, len(cells), images)

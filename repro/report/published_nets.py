@@ -1,0 +1,160 @@
+"""Nets that others trained, tested here: beside the paper's numbers, and apart from the claims.
+
+Nobody here knows on what, how long or how these were trained. So they are no side of any claim and
+stand in no table or figure of nets that were trained here.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from repro.errors import RequestError
+from repro.paper import numbers as published
+from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings, views
+from repro.report.measured import Measured, fuse, kept, measure, members, net_label
+from repro.report.preprocessing import KEYS, Tried, tried
+from repro.report.replications import replications
+from repro.report.settings import Setting, command, setting, word
+from repro.report.tables import in_order, percent, split
+from repro.store import permuted, varied
+from repro.store import views as stored
+from repro.store.identity import base, changes
+from repro.store.runs import Run
+
+
+@dataclass
+class Family:
+    """Published nets of one origin, tested on the same images: none is there twice."""
+
+    runs: Sequence[Run]
+    measured: list[Measured] = field(init=False)
+    fused: list[Measured] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Each net is named plainly: how the others start is no matter.
+        self.measured = [one for run in self.runs for one in measure([run], run.config.init)]
+        wanted = ((row["members"], row["protocol"]) for row in published.rows(6))
+        self.fused = [
+            one
+            for net, protocol in dict.fromkeys(wanted)
+            for one in fuse(self.measured, members(net), protocol)
+        ]
+
+    def made(self) -> list[str]:
+        """The command lines that test these nets again."""
+        return [_command(run, self.measured) for run in self.runs]
+
+    def rows(self) -> Iterator[dict[str, str]]:
+        """A row for each number, in the order of the paper's tables."""
+        for one in (*self.measured, *self.fused):
+            if PROTOCOLS[one.protocol].one_number:
+                yield _row(one)
+
+
+def families(runs: Sequence[Run]) -> list[Family]:
+    """Published nets by their data, their origin and the input that they want."""
+    groups: dict[tuple[Setting, str, str, int], list[Run]] = {}
+    for run in sorted(runs, key=lambda run: in_order(run.config.arch.name)):
+        found = run.published or {}
+        key = (setting(run.config), str(found.get("format")), str(found.get("input")))
+        label = net_label(run, run.config.init)
+        # Of two files of one net each has its own family.
+        place = 0
+        while any(net_label(r, r.config.init) == label for r in groups.get((*key, place), ())):
+            place += 1
+        groups.setdefault((*key, place), []).append(run)
+    return [Family(members) for _, members in sorted(groups.items(), key=lambda item: item[0])]
+
+
+def table(families: Sequence[Family]) -> pd.DataFrame:
+    """Every number of the published nets beside the paper's of the same cell."""
+    return pd.DataFrame([row for family in families for row in family.rows()])
+
+
+def by_other_ways(families: Sequence[Family]) -> list[Tried]:
+    """The nets that were also tested by other people's ways of preprocessing."""
+    return tried(
+        [
+            (run, f"{run.config.arch.name} {run.config.scale.name}, {_file(run)}")
+            for family in families
+            for run in family.runs
+        ]
+    )
+
+
+def theirs(families: Sequence[Family]) -> pd.DataFrame:
+    """What others measured of such nets."""
+    nets = {base(run.config.arch.name) for family in families for run in family.runs}
+    frame = replications()
+    return frame[frame.net.isin(nets)]
+
+
+def warnings(families: Sequence[Family]) -> list[str]:
+    """A line for each net whose classes seem to stand in another order than the data's."""
+    return [
+        f"{run.name}: {permuted.WORDS}"
+        for family in families
+        for run in family.runs
+        if looks_permuted(run)
+    ]
+
+
+def looks_permuted(run: Run) -> bool:
+    """Whether a stored view says so, else what was kept of it (see `repro.store.permuted`)."""
+    for protocol in ONE_NUMBER:
+        wanted = views(protocol, run.config.scale, run.config.data.mirror)
+        with suppress(RequestError):
+            if (found := stored.mean_of(run.folder, wanted, run.tested)) is not None:
+                return permuted.looks_permuted(found.posteriors, found.labels)
+    own = kept([run], run.folder.parent)
+    return own is not None and own.permuted
+
+
+def _row(one: Measured) -> dict[str, str]:
+    nets = [split(net) for net in members(one.net)]
+    low, error, high = stored.interval(one.wrong)
+    return {
+        "data": one.run.config.data.name,
+        "net": " + ".join(name for name, _ in nets),
+        "weights": one.joined(_file),
+        "S": " + ".join(dict.fromkeys(s for _, s in nets)),
+        "method": PROTOCOLS[one.protocol].title,
+        "Q": one.q,
+        "top-1 here (%)": f"{error:.1f} [{low:.1f}; {high:.1f}]",
+        "top-5 here (%)": percent(one.error("top5_error")),
+        "top-1 paper (%)": percent(one.published("top1_error")),
+        "top-5 paper (%)": percent(one.published("top5_error")),
+    }
+
+
+def _file(run: Run) -> str:
+    found = run.published or {}
+    return f"{found.get('format')} {str(found.get('sha256'))[:8]}"
+
+
+def _command(run: Run, measured: Sequence[Measured]) -> str:
+    config = run.config
+    words = [f"arch={base(config.arch.name)}", f"scale={base(config.scale.name)}"]
+    for group in ("arch", "scale"):
+        words += [word(f"{group}.{key}", value) for key, value in changes(config, group).items()]
+    words.append(word("weights", config.weights))
+    if config.weights_input is not None:
+        words.append(f"weights_input={config.weights_input}")
+    if (ways := varied.most(run.folder, KEYS)) is not None:
+        words.append(f"preprocessing_images={ways[0]}")
+    numbers = Counter(one.protocol for one in measured if one.run is run)
+    # Those of many numbers share views with others.
+    tests = [name for name, n in numbers.items() if n == len(readings(name, config.scale))]
+    return shlex.join(_sized(shlex.split(command(run, words, tests)), run))
+
+
+def _sized(words: list[str], run: Run) -> list[str]:
+    """With the size said: a published net's default is another."""
+    name = f"size={base(run.config.size.name)}"
+    return words if name in words else [*words, name]

@@ -1,0 +1,37 @@
+"""Train and test: one configuration becomes one finished run, a sweep becomes several.
+
+    python -m repro.run arch=D                       one net on the embedded digits
+    python -m repro.run -m arch=A,B,C,D,E            the depth comparison
+    python -m repro.run -m arch=D,E scale=jitter     with the runs that these start from
+    python -m repro.run --help                       all choices
+
+A run that is finished is never trained again, one that was interrupted goes on where it was.
+Exit status: 0 all finished; 1 a run failed, the others are finished; 2 the request was wrong;
+75 interrupted, what was done is saved and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """The program."""
+    # Two neighbours that spin while they wait for each other's cores are many times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments):
+        from repro.config.help import text
+        from repro.config.words import show
+        from repro.protocol.protocols import described
+
+        show(text(str(__doc__), described()))
+        sys.exit(0)
+    from repro.config.command import command
+
+    sys.exit(command(arguments))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Where a run was computed: device, machine, versions. Recorded beside a run, not part of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from repro.config.choices import CONF
+from repro.config.schema import Config
+from repro.run.device import memory_format
+from repro.run.distributed import ALONE, World
+
+
+def describe(config: Config, used: torch.device, world: World = ALONE) -> dict[str, Any]:
+    """Machine, versions and settings, for `result.json`."""
+    return {
+        "python": platform.python_version(),
+        **{name: _version(name) for name in ("torch", "torchvision", "numpy", "vgg-repro")},
+        **_git(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        **speed(config, used, world),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def speed(config: Config, used: torch.device, world: World = ALONE) -> dict[str, Any]:
+    """What of it must be equal for two runs of a net to be as fast as each other."""
+    return {
+        "cpu": cpu(),
+        "threads": config.threads,
+        "workers": config.workers,
+        "compile": config.compile,
+        "micro_batch": config.micro_batch,
+        "channels_last": memory_format(config, used) == torch.channels_last,
+        "world_size": world.size,
+        "device": device_name(used),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """A GPU's name, or what kind of device it is."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def cpu() -> str:
+    """The name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+def _git() -> dict[str, Any]:
+    """The commit of the checkout that this program runs from; none where it is installed."""
+    if not (CONF.parent / ".git").exists():
+        return {"git_commit": None, "git_dirty": None}
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(CONF.parent), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "repro", "conf")
+        return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": bool(changed)}
+    except (OSError, subprocess.SubprocessError):
+        return {"git_commit": None, "git_dirty": None}

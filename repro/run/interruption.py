@@ -1,0 +1,112 @@
+"""SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 ask a run to save what it has and leave with status 75.
+
+The last two are what batch systems are told to send ahead of a job's end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from repro.run.signals import AHEAD, URGENT
+
+STATUS = 75
+"""EX_TEMPFAIL of sysexits: the same command, given again, goes on."""
+
+ECHO = 2.0
+"""Seconds for which a signal that comes again is the same request: a process that was signalled
+with its whole group is often sent the signal once more, by who started it and passes it on."""
+
+
+class Interrupted(SystemExit):
+    """The run was asked to stop; it ends the sweep, with status 75."""
+
+    def __init__(self) -> None:
+        super().__init__(STATUS)
+
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[()]]:
+        return type(self), ()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Where no run is under way, and so nothing needs saving, a signal interrupts at once.
+
+    A run in here takes the signals itself (`Stop.listening`); SIGINT is a KeyboardInterrupt.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [n for n in (signal.SIGTERM, *AHEAD) if signal.getsignal(n) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted
+
+
+class Stop:
+    """Whether someone has asked to stop."""
+
+    def __init__(self, parent: int | None = None) -> None:
+        """
+        Args:
+            parent: the process that waits for the result; when it has died, nobody does.
+        """
+        self._asked: set[int] = set()
+        self._since = 0.0
+        self._parent = parent
+
+    @property
+    def asked(self) -> bool:
+        """True after the first signal."""
+        return bool(self._asked) or self.orphaned
+
+    @property
+    def orphaned(self) -> bool:
+        """True when the parent has died."""
+        return self._parent is not None and os.getppid() != self._parent
+
+    def check(self) -> None:
+        """Raise `Interrupted` where nothing needs saving first."""
+        if self.asked:
+            raise Interrupted
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take signals as a request to stop; SIGINT or SIGTERM again interrupts at once.
+
+        Who took SIGUSR1 or SIGUSR2 before, as submitit does to queue its job again, is handed it
+        afterwards, when all is saved.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._handle) for number in (*URGENT, *AHEAD)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            for number in AHEAD:
+                handler = before[number]
+                if number in self._asked and callable(handler):
+                    handler(number, None)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number not in self._asked:
+            self._asked.add(number)
+            self._since = time.monotonic()
+        elif number in URGENT and time.monotonic() - self._since > ECHO:
+            raise Interrupted

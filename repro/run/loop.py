@@ -1,0 +1,321 @@
+"""Training by Section 3.1: one loop, read from top to bottom.
+
+    python -m repro.run arch=D                      one net
+    python -m repro.run -m arch=A,B,C,D,E seed=0,1  ten, one after another
+    torchrun --nproc_per_node=4 -m repro.run arch=D one net on four GPUs (see distributed.py)
+
+`Training.run` is the epochs, `Training.step` one step, `Training.gradients` what happens in it
+between images and gradients. What enters the net is made in `repro.data.inputs`. The numbers are
+those of `conf/recipe/paper.yaml`, which names the place where each of them acts.
+
+Randomness has no state. The order of images and their crops are drawn from the seed, the epoch, the
+image and how many there are; dropout from the seed, the iteration and the row of the batch. So a
+run that was interrupted goes on bit for bit, from the middle of an epoch too, with what a
+checkpoint holds.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from repro.config.schema import EAGER, Config
+from repro.data.loader import TrainingCrops
+from repro.errors import RunError
+from repro.model.dropout import seed, share
+from repro.model.normalisation import share_batch_norm
+from repro.model.vgg import VGG
+from repro.run import display
+from repro.run.chance import Chance
+from repro.run.checkpoint import CheckpointTimer, load_checkpoint, save_checkpoint
+from repro.run.compiling import compiled
+from repro.run.device import is_out_of_memory
+from repro.run.distributed import ALONE, World
+from repro.run.interruption import Interrupted, Stop
+from repro.run.optimisers import OPTIMISERS
+from repro.run.progress import Progress
+from repro.run.schedule import Schedule, schedule
+from repro.run.upload import Upload
+from repro.store.folder import Folder
+from repro.store.runs import LOG
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended."""
+
+    outcome: str
+    """`trained`, `diverged` (a loss that is not finite) or `did not learn` (still at chance)."""
+    reason: str
+    progress: Progress
+
+
+class Training:
+    """One net in training. Build it, then `run` it; an interrupted one goes on by itself."""
+
+    def __init__(
+        self,
+        net: VGG,
+        batches: TrainingCrops,
+        config: Config,
+        folder: Folder,
+        stop: Stop,
+        *,
+        prepare: Callable[[Tensor, Tensor], Tensor],
+        validate: Callable[[], float],
+        chance: Chance,
+        say: Callable[[str], None],
+        test: Callable[[], float] | None = None,
+        note: Callable[[], None] = lambda: None,
+        world: World = ALONE,
+    ) -> None:
+        """
+        Args:
+            net: with its first weights, on its device.
+            batches: the training crops that this process makes.
+            config: the run's configuration.
+            folder: the run's folder, held.
+            stop: asked to stop, training saves a checkpoint and raises `Interrupted`.
+            prepare: takes crops (B, C, crop, crop) and colour shifts (B, C) to the net's input on
+                its device: a `repro.data.inputs.Inputs`.
+            validate: error (%) on the validation images; all processes call it; may raise
+                `Interrupted`, in all of them.
+            chance: the error that a net has which learned nothing.
+            say: prints a line without disturbing the progress bar.
+            test: likewise on the test images, to be logged after each epoch; None: not looked at.
+            note: called after each epoch, when its row of the log is written.
+            world: the processes that train this net, each with its own `Training`.
+        """
+        self.net, self.batches, self.config, self.folder = net, batches, config, folder
+        self.stop, self.prepare, self.say = stop, prepare, say
+        self.validate, self.test, self.chance, self.world = validate, test, chance, world
+        self.note = note
+        recipe = config.recipe
+        if config.finetune == "fc":
+            net.features.requires_grad_(False)
+        self.weights = [weight for weight in net.parameters() if weight.requires_grad]
+        self.optimiser = OPTIMISERS[recipe.optimiser](self.weights, recipe)
+        self.schedule: Schedule = schedule(
+            recipe, config.scale.lr_factor, config.epochs * len(batches)
+        )
+        self.device = next(net.parameters()).device
+        self.forward = compiled(net, config.compile)
+        self.meets_in_net = world.size > 1 and self._share_batch_norm()
+        self.progress, self.checkpoints = Progress(), 0
+        self.timer = CheckpointTimer(config.checkpoint_seconds)
+
+    def run(self) -> Outcome:
+        """Train to the end.
+
+        Raises:
+            Interrupted: after a checkpoint was saved.
+            RunError: an image or the disk failed, or memory ran out, in any process; or someone
+                else took the run over.
+        """
+        self._resume()
+        with display.bar(self.config, self.progress, len(self.batches.split.labels)) as bar:
+            while self.progress.epoch < self.config.epochs and not self.schedule.finished:
+                bar.set_description(f"{self.config.arch.name} epoch {self.progress.epoch + 1}")
+                began = time.monotonic()
+                epoch = self.batches.epoch(self.progress.epoch, self.progress.step)
+                batches = Upload(epoch, self.device)
+                self._train_mode()
+                for step in range(self.progress.step, len(self.batches)):
+                    self.step(batches)
+                    self.progress.seconds += time.monotonic() - began
+                    began = time.monotonic()
+                    bar.update(self.batches.images(step))
+                    if self.progress.step % 10 == 0:
+                        bar.set_postfix_str(display.beside_bar(self.progress), refresh=False)
+                    if not math.isfinite(self.progress.loss_sum):
+                        return self._diverged()
+                    self._save_or_stop()
+                self._end_epoch()
+        return self._ended()
+
+    def step(self, batches: Upload) -> None:
+        """Section 3.1, one step: a batch, its loss, the gradients, a step of gradient descent."""
+        progress, recipe = self.progress, self.config.recipe
+        total = self.batches.images(progress.step)
+        with self.world.all_or_none():
+            self.folder.check()
+            images, shift, labels = batches.take()
+        with self._alone(), self._memory_error_in_a_line():
+            loss_and_wrong = self.gradients(images, shift, labels, total)
+        batches.send()
+        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+        self.world.all_reduce([*gradients, loss_and_wrong])
+        if recipe.clip is not None:
+            nn.utils.clip_grad_norm_(self.weights, recipe.clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.schedule.at(progress.iteration)
+        with self._memory_error_in_a_line():
+            # The paper's: momentum 0.9, weight decay 5e-4.
+            self.optimiser.step()
+        loss, wrong = loss_and_wrong.tolist()
+        progress.add_step(loss * total, round(wrong), total)
+
+    def gradients(self, images: Tensor, shift: Tensor, labels: Tensor, total: int) -> Tensor:
+        """Leave the gradients of this process's share of a batch's mean loss in the weights.
+
+        Args:
+            images: this process's crops, (B, C, crop, crop), as `TrainingCrops` makes them.
+            shift: their colour shifts, (B, C).
+            labels: their classes, (B,).
+            total: images of the batch, in all processes.
+
+        Returns:
+            That share of the loss, and how many of these images are wrong: (2,).
+        """
+        own = self.world.rows(total)
+        labels = labels.to(self.device, non_blocking=True)
+        self.optimiser.zero_grad(set_to_none=True)
+        sums = []
+        for part in micro_batches(len(images), self.config.micro_batch):
+            # Dropout draws the whole batch's mask each time, and uses these rows of it.
+            share(self.net, slice(own.start + part.start, own.start + part.stop), total)
+            seed(self.device, self._mask_seed())
+            with torch.autocast(self.device.type, torch.bfloat16, self.config.precision == "bf16"):
+                scores = self.forward(self.prepare(images[part], shift[part]))
+                # The multinomial logistic regression objective.
+                loss = functional.cross_entropy(scores, labels[part], reduction="sum") / total
+            loss.backward()  # type: ignore[no-untyped-call]
+            wrong = (scores.detach().argmax(dim=1) != labels[part]).sum()
+            sums.append(torch.stack([loss.detach(), wrong.to(loss.dtype)]))
+        return torch.stack(sums).sum(dim=0)
+
+    def _mask_seed(self) -> int:
+        """What the masks of dropout are drawn from in the next step."""
+        own = self.config.seed * 1_000_003 + self.progress.iteration
+        return own + (self.batches.series << 53)
+
+    def _train_mode(self) -> None:
+        self.net.train()
+        if self.config.finetune == "fc":
+            self.net.features.eval()
+
+    def _share_batch_norm(self) -> bool:
+        """Whether the net normalises by the batch, which is then that of all processes."""
+        total = self.world.all_reduce_with_gradient
+        if self.config.compile != EAGER:
+            # The processes meet in there, which no compiler should rearrange.
+            total = torch.compiler.disable(total)  # type: ignore[no-untyped-call]
+        return share_batch_norm(self.net, total)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """What fails in this process fails in all, unless the processes meet in the block."""
+        return nullcontext() if self.meets_in_net else self.world.all_or_none()
+
+    @contextmanager
+    def _memory_error_in_a_line(self) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            config, crop = self.config, self.config.size.crop
+            own = -(-config.recipe.batch // self.world.size)
+            at_once = min(own, config.micro_batch or own)
+            way_out = "take a smaller size, or a device with more memory"
+            if at_once > 1 and not config.arch.batch_norm:
+                way_out = f"micro_batch={(at_once + 1) // 2} takes fewer of the batch at once"
+            raise RunError(
+                f"out of memory with {at_once} training images of {crop}x{crop} pixels at once "
+                f"(recipe.batch={config.recipe.batch}): {way_out}"
+            ) from None
+
+    def _end_epoch(self) -> None:
+        progress = self.progress
+        rate = self.schedule.at(progress.iteration - 1)
+        speed = progress.seen / progress.epoch_seconds
+        began = time.monotonic()
+        try:
+            error = self.validate()
+            validation = time.monotonic() - began
+            tested = None if self.test is None else self.test()
+        except Interrupted:
+            # Here no step is left of the epoch: what goes on from it begins with the validation.
+            self._stop()
+        progress.seconds += validation
+        progress.end_epoch(rate, speed, error, tested)
+        self.schedule.epoch_ended(error)
+        with self.world.all_or_none():
+            self.folder.write(LOG, progress.log())
+        self._save()
+        self.note()
+        if line := display.epoch_line(self.config, progress):
+            self.say(line)
+
+    def _ended(self) -> Outcome:
+        error = self.progress.rows[-1]["validation_error"]
+        if error < self.chance.threshold:
+            return Outcome("trained", "", self.progress)
+        reason = f"validation error {error:.1f}% at the end, chance is {self.chance.error:.1f}%"
+        return Outcome("did not learn", reason, self.progress)
+
+    def _diverged(self) -> Outcome:
+        epoch, iteration = self.progress.epoch + 1, self.progress.iteration
+        reason = f"the loss is not finite at epoch {epoch}, iteration {iteration}"
+        return Outcome("diverged", reason, self.progress)
+
+    def _save_or_stop(self) -> None:
+        due = self.world.is_first and self.timer.due
+        asked, due = self.world.any(self.stop.asked, due)
+        if asked:
+            self._stop()
+        if due:
+            self._save()
+
+    def _save(self) -> None:
+        with self.world.all_or_none():
+            if not self.world.is_first:
+                return
+            progress = asdict(self.progress) | {"schedule": self.schedule.state()}
+            with self.timer.saving():
+                save_checkpoint(self.folder, self.net, self.optimiser, progress, self.checkpoints)
+            self.checkpoints += 1
+
+    def _stop(self) -> NoReturn:
+        self._save()
+        self.say(f"{self.folder.path.name} stops, saved; the same command goes on")
+        with self.world.all_or_none():
+            raise Interrupted
+
+    def _check_progress(self, progress: dict[str, Any]) -> None:
+        """Refuse, with an error, a place that this training never comes to."""
+        progress = dict(progress)
+        replace(self.schedule).load(progress.pop("schedule"))
+        Progress(**progress).check(self.config.epochs, len(self.batches))
+
+    def _resume(self) -> None:
+        loaded = self.world.decided_by_first(
+            lambda: load_checkpoint(
+                self.folder.path, self.net, self.optimiser, self.say, self._check_progress
+            )
+        )
+        self.world.broadcast_state(self.net, self.optimiser)
+        if loaded is None:
+            return
+        progress, self.checkpoints = loaded
+        self.schedule.load(progress.pop("schedule"))
+        self.progress = Progress(**progress)
+        step = self.progress.step
+        where = f"step {step + 1}" if step < len(self.batches) else "after its last step"
+        self.say(f"{self.folder.path.name} goes on at epoch {self.progress.epoch + 1}, {where}")
+
+
+def micro_batches(images: int, most: int | None) -> list[slice]:
+    """The parts of a batch of `images` that are computed one after another, each `most` at most.
+
+    A batch of no images is one part, so that its gradients are zeros.
+    """
+    size = most or max(images, 1)
+    return [slice(first, min(first + size, images)) for first in range(0, max(images, 1), size)]

@@ -1,0 +1,128 @@
+"""How fast this machine trains: a few steps of a net, timed."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from repro.config.schema import Config
+from repro.errors import RunError
+from repro.model import work
+from repro.model.cost import cost
+from repro.model.layers import Linear, Net
+from repro.model.vgg import VGG
+from repro.run.compiling import compiled
+from repro.run.device import is_out_of_memory, memory_format, torch_settings
+from repro.run.optimisers import OPTIMISERS
+
+LONG = 0.25
+"""Seconds of a step from which on more images would not make the rate more certain."""
+LARGE = 50_000_000
+"""Parameters from which on the hidden FC layers are left out: they take long to allocate, and at
+few images their weights would cost more than at the run's batch."""
+
+
+def measure(net: Net, config: Config, device: torch.device) -> tuple[float, int]:
+    """Floating point operations a second of training steps, and the images of the longest one.
+
+    The step grows up to the run's batch or micro-batch, or until it takes long enough to be timed.
+
+    Args:
+        net: the layers.
+        config: batch, precision and threads.
+        device: where.
+
+    Raises:
+        RunError: not even one image fits into memory.
+    """
+    net = without_hidden(net) if cost(net).parameters > LARGE else net
+    images, rate = 0, 0.0
+    layout = memory_format(config, device)
+    with torch_settings(config):
+        trained = VGG(net, config.recipe.dropout).to(device)
+        trained.to(memory_format=layout)
+        if config.precision == "float64":
+            trained.double()
+        seconds = 0.0
+        most = min(config.recipe.batch, config.micro_batch or config.recipe.batch)
+        while seconds < LONG and images < most:
+            more = min(most, max(1, 4 * images))
+            try:
+                seconds = _seconds(step(trained, config, device, more, layout), device)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if not images:
+                    raise RunError("one training image does not fit into memory") from None
+                break
+            images, rate = more, more * work.training(net) / seconds
+    return rate, images
+
+
+def without_hidden(net: Net) -> Net:
+    """The convolutions of a net and an FC layer for the classes."""
+    first = net.linears[0]
+    last = Linear(first.in_channels, first.side, net.classes, hidden=False)
+    features = [layer for layer in net.layers if not isinstance(layer, Linear)]
+    return dataclasses.replace(net, layers=(*features, last))
+
+
+def step(
+    net: VGG,
+    config: Config,
+    device: torch.device,
+    images: int,
+    layout: torch.memory_format = torch.channels_last,
+) -> Callable[[], None]:
+    """A training step on one batch that is already there, as in `repro.run.loop`.
+
+    Args:
+        net: on its device, in the configuration's precision.
+        config: recipe, precision and compilation.
+        device: where the net is; it may not be done when the step returns: see `wait`.
+        images: in the batch, noise.
+        layout: of the batch in memory.
+    """
+    kind = torch.float64 if config.precision == "float64" else torch.float32
+    shape = (images, net.spec.channels, net.spec.crop, net.spec.crop)
+    noise = torch.randn(shape, dtype=kind).to(device, memory_format=layout)
+    labels = torch.arange(images, device=device) % net.spec.classes
+    optimiser = OPTIMISERS[config.recipe.optimiser](net.parameters(), config.recipe)
+    for group in optimiser.param_groups:
+        # Noise is not to be learnt until weights overflow.
+        group["lr"] = 1e-6
+    forward = compiled(net, config.compile)
+    net.train()
+
+    def one() -> None:
+        half = config.precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            loss = nn.functional.cross_entropy(forward(noise), labels)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+    return one
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _seconds(step: Callable[[], None], device: torch.device) -> float:
+    """The shortest of a few steps; the first also pays for setting things up."""
+    times: list[float] = []
+    while len(times) < 2 or (len(times) < 4 and sum(times) < 2 * LONG):
+        began = time.perf_counter()
+        step()
+        wait(device)
+        times.append(time.perf_counter() - began)
+    return min(times)

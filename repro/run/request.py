@@ -1,0 +1,271 @@
+"""From one composed configuration to a request: checked, named, with the runs it starts from.
+
+Everything that can be known before work starts is found out here, for each job of a sweep before
+the first one runs.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from repro.config import choices
+from repro.config.choices import choice, names
+from repro.config.schema import NEW, Config, Data, Init, Scale, check_values
+from repro.data import sources
+from repro.data.split import Description
+from repro.errors import RequestError
+from repro.model import init, layers, reading
+from repro.protocol import preprocessing, protocols
+from repro.run.checking import check, check_name
+from repro.run.published import Published, examined, untrained
+from repro.store import identity, runs, varied, views
+from repro.store.expected import Expected
+from repro.store.identity import PUBLISHED
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run that is wanted, and the views of it."""
+
+    config: Config
+    net: layers.Net
+    description: Description
+    parents: dict[str, Request]
+    """The runs that this one starts from: `scale` or `init`."""
+    identity: str
+    views: tuple[protocols.View, ...]
+    published: Published | None = None
+    """The weights that others trained, where the run tests these."""
+
+    @property
+    def name(self) -> str:
+        """The name of the run's folder."""
+        return identity.name(self.config, self.identity)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lies or will lie."""
+        return Path(self.config.runs) / self.name
+
+    @property
+    def series(self) -> int:
+        """Which series of its seed's random draws it trains by: that of its parent, or the next."""
+        before = max((parent.series for parent in self.parents.values()), default=0)
+        return before + (self.config.scale.draws == NEW)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What stands beside the configuration in the run's `config.yaml`."""
+        published = {} if self.published is None else {PUBLISHED: self.published.record}
+        return {
+            "identity": self.identity,
+            "parents": {role: parent.identity for role, parent in self.parents.items()},
+            "fingerprint": self.description.fingerprint,
+            "schema": identity.SCHEMA,
+            **published,
+        }
+
+    def missing_views(self, tested: Expected | None = None) -> list[protocols.View]:
+        """The wanted views that are not stored, or that cannot be used.
+
+        Args:
+            tested: what they must be of; None: what `result.json` says, where there is one.
+        """
+        if tested is None:
+            if (result := runs.read_result(self.folder)) is None:
+                # What is there is of a net that will be trained anew.
+                return list(self.views)
+            tested = Expected.of(result)
+        return views.missing(self.folder, self.views, tested)
+
+    def finished(self) -> bool:
+        """Training has ended, every wanted view that the net can give is stored, all is tidy."""
+        try:
+            result = runs.read_result(self.folder)
+        except RequestError:
+            # `check_folder` says what is to be done about it.
+            return False
+        if result is None or self.lacks_activations() or self.has_checkpoint():
+            return False
+        if self.missing_ways(result):
+            return False
+        return result["outcome"] == "diverged" or not self.missing_views(Expected.of(result))
+
+    def has_checkpoint(self) -> bool:
+        """Training can go on from somewhere, or has ended and a checkpoint was left."""
+        return any((self.folder / name).is_file() for name in runs.CHECKPOINTS)
+
+    def check_folder(self) -> None:
+        """Refuse what stands where the run belongs and is not that run, or is damaged.
+
+        Raises:
+            RequestError: with what is to be done about it.
+        """
+        if self.folder.exists():
+            runs.check_folder(self.folder)
+
+    def state(self) -> str:
+        """How far the run has come: `new`, `goes on`, `trained, views missing` or `finished`."""
+        if self.finished():
+            return "finished"
+        if self.has_checkpoint():
+            return "goes on"
+        return "trained, views missing" if (self.folder / runs.RESULT).is_file() else "new"
+
+    def lacks_activations(self) -> bool:
+        """The size of activations at the start is wanted and not stored."""
+        return self.config.activations and not (self.folder / runs.ACTIVATIONS).is_file()
+
+    def missing_ways(self, result: Mapping[str, Any] | None = None) -> list[str]:
+        """The ways of preprocessing that are wanted and not stored, by `preprocessing.key`.
+
+        Args:
+            result: the run's, which says how many test images there are; None: not known yet.
+        """
+        if (images := self.config.preprocessing_images) is None:
+            return []
+        if result is not None:
+            images = min(images, result["data"]["test"])
+        keys = [preprocessing.key(way, kind) for way, kind in preprocessing.wanted()]
+        return varied.missing(self.folder, images, keys)
+
+    def lineage(self) -> Iterator[Request]:
+        """The runs to be done, parents first, this one last."""
+        for parent in self.parents.values():
+            yield from parent.lineage()
+        yield self
+
+
+def members(requests: Iterable[Request]) -> list[Request]:
+    """All runs to be done, parents first, each once with all views that are wanted of it."""
+    found: dict[Path, Request] = {}
+    for request in requests:
+        for member in request.lineage():
+            known = found[member.folder].views if member.folder in found else ()
+            views = tuple(dict.fromkeys((*known, *member.views)))
+            found[member.folder] = dataclasses.replace(member, views=views)
+    return list(found.values())
+
+
+def resolve(
+    config: Config,
+    describe: Callable[[Data, Path, bool], Description] = sources.check,
+    known: dict[str, Request] | None = None,
+) -> Request:
+    """Check a configuration and find what it asks for.
+
+    Args:
+        config: as it was composed.
+        describe: finds out what is known of a data set, as `sources.check` does by looking at it.
+        known: what was resolved before, by configuration; runs that several start from are
+            resolved once.
+
+    Raises:
+        RequestError: something in it cannot be done as written.
+    """
+    known = {} if known is None else known
+    key = repr(config)
+    if key not in known:
+        known[key] = _resolved(config, describe, known)
+    return known[key]
+
+
+def _resolved(
+    config: Config,
+    describe: Callable[[Data, Path, bool], Description],
+    known: dict[str, Request],
+) -> Request:
+    # As it was composed: so are the runs that it starts from.
+    composed = config
+    config = copy.deepcopy(config)
+    check_values(config)
+    if config.weights is not None:
+        untrained(config)
+    check(config)
+    cache = Path(config.runs) / ".cache"
+    data = base_data(config.data)
+    if config.dry_run or config.weights is not None:
+        # Decoding every image is work.
+        data.verify = False
+    description = describe(data, cache, config.progress)
+    net = reading.at_size(
+        config.arch,
+        config.size,
+        channels=config.data.channels,
+        classes=description.classes,
+    )
+    published = None
+    if config.weights is not None:
+        published = examined(config, net)
+        if config.data.verify and not config.dry_run:
+            description = describe(base_data(config.data), cache, config.progress)
+    _label(config, description.fingerprint)
+    # A published net starts from no other.
+    starts = _parents(composed) if published is None else ()
+    parents = {role: resolve(parent, describe, known) for role, parent in starts}
+    if "init" in parents:
+        init.copied(net, parents["init"].net)
+    own = identity.identity(
+        config,
+        {role: parent.identity for role, parent in parents.items()},
+        description.fingerprint,
+        None if published is None else published.record,
+    )
+    request = Request(config, net, description, parents, own, _wanted(config), published)
+    check_name(request.name)
+    return request
+
+
+def _wanted(config: Config) -> tuple[protocols.View, ...]:
+    """The views of all protocols that are asked for, each once."""
+    wanted = (protocols.views(test, config.scale, config.data.mirror) for test in config.test)
+    return tuple(dict.fromkeys(view for views_of_test in wanted for view in views_of_test))
+
+
+def _label(config: Config, fingerprint: str) -> None:
+    """Let the name of each group say what was changed in it, so that no two settings share one."""
+    for group in identity.GROUPS:
+        chosen = getattr(config, group)
+        name = identity.base(chosen.name)
+        if name not in names(group):
+            continue
+        changed = identity.changes(config, group)
+        words = [f"{key}={_short(value)}" for key, value in changed.items()]
+        if group == "data" and fingerprint:
+            words.append(fingerprint[:6])
+        chosen.name = identity.LABEL.join([name, *words])
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:6]
+    word = f"{value:g}" if isinstance(value, float) else str(value).lower()
+    return word.replace("/", "-")
+
+
+def _parents(config: Config) -> Iterator[tuple[str, Config]]:
+    parent = copy.deepcopy(config)
+    parent.finetune, parent.activations = "all", False
+    # What is tested in a longer way, as by crops, is what was asked for.
+    usual = choices.config().values["test"]
+    parent.test = [name for name in config.test if name in usual] or usual[:1]
+    if config.scale.parent is not None:
+        parent.scale = Scale(**choice("scale", config.scale.parent))
+        yield "scale", parent
+    elif config.init.copy_from is not None:
+        parent.arch = dataclasses.replace(parent.arch, **choice("arch", config.init.copy_from))
+        parent.scale = Scale(**choice("scale", "S256"))
+        parent.init = Init(config.recipe.init, config.recipe.init)
+        yield "init", parent
+
+
+def base_data(data: Data) -> Data:
+    """The data as its file names it, without what the label adds."""
+    return dataclasses.replace(data, name=identity.base(data.name))

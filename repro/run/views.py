@@ -1,0 +1,258 @@
+"""Computing views: one net looks at a test set in one way (Section 3.2)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from repro.data.split import Split
+from repro.data.whole import WASTE, centre_crops, whole_images
+from repro.model.cost import receptive_field
+from repro.model.dense import Dense, mixes_shapes
+from repro.model.geometry import score_map_side
+from repro.model.vgg import VGG
+from repro.protocol.protocols import GRID, View
+from repro.protocol.rescaling import OURS, Rescaling
+from repro.protocol.scales import pixels
+from repro.run.distributed import ALONE, World
+from repro.run.memory import FitToMemory, at_once
+from repro.store.views import Posteriors
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How a test is computed: nothing in here but `rescaling` changes its result."""
+
+    batch: int = 128
+    """Images of the crop's size at once, at most (see `repro.run.memory.at_once`); of larger
+    images as many as take no more memory."""
+    workers: int = 0
+    """Processes that decode image files."""
+    rescaling: Rescaling = OURS
+    """How images come to their test scale."""
+    world: World = ALONE
+    """The processes that share the batches."""
+    say: Callable[[str], None] = print
+    """Takes a line for the user."""
+    check: Callable[[], None] = lambda: None
+    """Called before each batch. What it raises in one process is raised in all."""
+
+
+Prepare = Callable[[Tensor], Tensor]
+"""Takes grey levels (N, C, H, W) from the loader to the net's input, on its device."""
+Judge = Callable[[Tensor, Tensor | None], Tensor]
+"""Takes the net's input (N, C, H, W) to posteriors (N, classes); images that do not fill H and W
+come with their heights and widths, (N, 2)."""
+
+
+def grid(height: int, width: int, crop: int) -> list[tuple[int, int]]:
+    """(top, left) of the crops of a regular 5x5 grid over an image, its corners included.
+
+    With the crops at its corners and its centre it holds torchvision's five crops.
+    """
+    rows = np.linspace(0, height - crop, GRID).round().astype(int).tolist()
+    columns = np.linspace(0, width - crop, GRID).round().astype(int).tolist()
+    return [(top, left) for top in rows for left in columns]
+
+
+def dense(net: VGG, crop_scores: CropScores) -> Judge:
+    """The soft-max of the class score map averaged over space."""
+    scores = Dense(net).scores
+    return lambda images, shapes: scores(images, shapes).softmax(dim=1)
+
+
+def multi_crop(net: VGG, crop_scores: CropScores) -> Judge:
+    """The mean of the soft-max posteriors of the crops of a 5x5 grid."""
+    crop = net.spec.crop
+
+    def judge(images: Tensor, shapes: Tensor | None) -> Tensor:
+        places = grid(images.shape[-2], images.shape[-1], crop)
+        found = (scores.softmax(dim=1) for scores in crop_scores(images, places))
+        return _sum(found) / len(places)
+
+    return judge
+
+
+def windows(net: VGG, crop_scores: CropScores) -> Judge:
+    """Crops at exactly the positions of the dense score map, their scores averaged as there.
+
+    What tells this from dense evaluation is the border alone: each crop is padded with zeros,
+    where the dense net sees the neighbouring pixels (Sections 3.2 and 4.3).
+    """
+    crop, step = net.spec.crop, receptive_field(net.spec.layers)[1]
+
+    def judge(images: Tensor, shapes: Tensor | None) -> Tensor:
+        rows, columns = (score_map_side(net.spec, side) for side in images.shape[-2:])
+        # The last windows may hang over the image, where the dense net sees zeros.
+        edges = ((rows - 1) * step + crop, (columns - 1) * step + crop)
+        below, right = (
+            max(0, edge - side) for edge, side in zip(edges, images.shape[-2:], strict=True)
+        )
+        padded = functional.pad(images, (0, right, 0, below))
+        places = [(row * step, column * step) for row in range(rows) for column in range(columns)]
+        return (_sum(crop_scores(padded, places)) / len(places)).softmax(dim=1)
+
+    return judge
+
+
+def plain(net: VGG, crop_scores: CropScores) -> Judge:
+    """The net's posteriors on images of its crop's size."""
+    return lambda images, shapes: net(images).softmax(dim=1)
+
+
+class CropScores:
+    """A net's scores of crops at several places of images, so many crops at once as fit."""
+
+    def __init__(self, net: VGG, batch: int, say: Callable[[str], None]) -> None:
+        """
+        Args:
+            net: what judges a crop.
+            batch: most crops at once; fewer where that does not fit into memory.
+            say: takes a line for the user.
+        """
+        self.crop, self.batch = net.spec.crop, batch
+        self.scores = FitToMemory(lambda crops, shapes: net(crops), say)
+
+    def __call__(self, images: Tensor, places: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+        """The scores (N, classes) of each place's (top, left) crops, in the order of places."""
+        count = max(1, self.batch // len(images))
+        for first in range(0, len(places), count):
+            crops = [
+                images[..., top : top + self.crop, left : left + self.crop]
+                for top, left in places[first : first + count]
+            ]
+            yield from torch.split(self.scores(torch.cat(crops), None), len(images))
+
+
+def _sum(parts: Iterator[Tensor]) -> Tensor:
+    total = next(parts)
+    for part in parts:
+        total = total + part
+    return total
+
+
+def compute(
+    net: VGG,
+    view: View,
+    split: Split,
+    prepare: Prepare,
+    options: EvaluationOptions,
+) -> Posteriors:
+    """One view of a test set: posteriors of all images, by the view's kind.
+
+    A net that is about to diverge may give an image scores that are not finite. They say nothing,
+    so that all classes of that image get the same posterior; a tie counts as an error.
+
+    Args:
+        net: in evaluation mode, on its device.
+        view: what to look at: the kind, the test scale Q in paper pixels, the orientation.
+        split: the test images.
+        prepare: from grey levels to the net's input.
+        options: how it is computed.
+
+    Raises:
+        RunError: an image cannot be decoded, or does not fit into memory.
+    """
+    batch = at_once(net, options.batch)
+    judge = JUDGES[view.kind](net, CropScores(net, batch, options.say))
+    posteriors = FitToMemory(lambda images, shapes: judge(prepare(images), shapes), options.say)
+    result = torch.full((len(split.images), net.spec.classes), torch.nan)
+    began = time.perf_counter()
+    with options.world.all_or_none(), torch.inference_mode():
+        own = []
+        for indices, images, shapes in _batches(net, view, split, batch, options):
+            options.check()
+            own.append((indices, posteriors(images, shapes)))
+    for indices, judged in chain.from_iterable(options.world.all_gather(own)):
+        result[indices] = judged
+    blank = ~result.isfinite().all(dim=1)
+    result[blank] = 1 / net.spec.classes
+    if blank.any():
+        options.say(f"{view.name}: {int(blank.sum())} images have scores that are not finite")
+    seconds = time.perf_counter() - began
+    return Posteriors(result.numpy(), split.labels, np.array(split.ids), seconds)
+
+
+def _batches(
+    net: VGG, view: View, split: Split, batch: int, options: EvaluationOptions
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """This process's batches of a view: indices, grey levels, and heights and widths or None."""
+    crop = net.spec.crop
+    side = pixels(view.q, crop)
+    if view.kind == "centre":
+        crops = centre_crops(
+            split,
+            side,
+            crop,
+            batch,
+            mirror=view.mirrored,
+            rescaling=options.rescaling,
+            workers=options.workers,
+            part=options.world.own_batches,
+        )
+        for indices, images in crops:
+            yield indices, images, None
+        return
+    yield from whole_images(
+        split,
+        side,
+        batch * crop**2,
+        waste=WASTE if view.kind == "dense" and mixes_shapes(net.spec) else 0,
+        mirror=view.mirrored,
+        rescaling=options.rescaling,
+        workers=options.workers,
+        part=options.world.own_batches,
+    )
+
+
+JUDGES: dict[str, Callable[[VGG, CropScores], Judge]] = {
+    "dense": dense,
+    "grid": multi_crop,
+    "centre": plain,
+    "windows": windows,
+}
+
+
+def centre_error(
+    net: VGG,
+    split: Split,
+    side: int,
+    crop: int,
+    prepare: Prepare,
+    options: EvaluationOptions = EvaluationOptions(),
+) -> float:
+    """Top-1 error (%) on the centre crops of images rescaled to `side` pixels; a tie is an error.
+
+    On the validation images this is the error that steers the learning rate. Batches that do not
+    fit into memory are halved.
+
+    Raises:
+        RunError: an image cannot be decoded, or does not fit into memory.
+    """
+    wrong = 0
+    net.eval()
+    judge = FitToMemory(lambda images, shapes: net(prepare(images)), options.say)
+    crops = centre_crops(
+        split,
+        side,
+        crop,
+        at_once(net, options.batch),
+        rescaling=options.rescaling,
+        workers=options.workers,
+        part=options.world.own_batches,
+    )
+    with options.world.all_or_none(), torch.inference_mode():
+        for indices, images in crops:
+            options.check()
+            scores = judge(images, None)
+            labels = torch.as_tensor(split.labels)[indices]
+            own = scores.gather(1, labels[:, None])
+            wrong += int(((~(scores < own)).sum(dim=1) > 1).sum())
+    return 100 * sum(options.world.all_gather(wrong)) / len(split.images)

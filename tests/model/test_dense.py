@@ -1,0 +1,117 @@
+"""Dense evaluation against an explicit sliding window (Section 3.2)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from repro.config.schema import Arch
+from repro.model import reading
+from repro.model.dense import Dense, mixes_shapes
+from repro.model.init import initialise
+from repro.model.vgg import VGG
+from tests.model.test_vgg import spec
+
+
+def build(arch: Arch, crop: int) -> VGG:
+    size = reading.read(arch, width=1, crop=crop, channels=2, classes=5)
+    net = VGG(size, 0.5)
+    initialise(net, "he", net.spec, seed=3)
+    for layer in net.linears:
+        torch.nn.init.normal_(layer.bias)
+    return net.double().eval()
+
+
+@pytest.mark.parametrize("name", ["A", "A-LRN", "C", "D-BN", "B-5x5", "alexnet"])
+def test_on_its_own_crop_it_is_the_net(name: str) -> None:
+    net = VGG(spec(name, 1 / 16, 64), 0.5)
+    initialise(net, "he", net.spec, seed=0)
+    net.double().eval()
+    images = torch.rand(2, 3, 64, 64, dtype=torch.float64)
+    maps = Dense(net)(images)
+    assert maps.shape == (2, 10, 1, 1)
+    assert torch.allclose(maps[:, :, 0, 0], net(images), rtol=1e-9, atol=1e-12)
+
+
+def test_it_shares_the_weights() -> None:
+    net = VGG(spec("A", 1 / 16, 32), 0.5)
+    shared = {id(weight) for weight in Dense(net).parameters()}
+    assert shared == {id(weight) for weight in net.parameters()}
+
+
+def slide(net: VGG, images: Tensor, stride: int, cells: tuple[int, int]) -> Tensor:
+    """The net on every window, one at a time; what lies outside the image is zero."""
+    crop = net.spec.crop
+    images = functional.pad(images, (0, crop, 0, crop))
+    rows = [
+        torch.stack(
+            [
+                net(images[:, :, y * stride : y * stride + crop, x * stride : x * stride + crop])
+                for x in range(cells[1])
+            ],
+            dim=-1,
+        )
+        for y in range(cells[0])
+    ]
+    return torch.stack(rows, dim=-2)
+
+
+@pytest.mark.parametrize(("down", "across"), [(0, 0), (1, 2), (3, 1)])
+def test_without_padding_it_is_the_sliding_window(down: int, across: int) -> None:
+    arch = Arch("small", [["conv3-4p0"], ["conv3-6p0"]], fc=["FC-7", "FC-classes"])
+    crop, stride = 22, 4  # 22 -> 20 -> 10 -> 8 -> 4 cells: no pooling rounds
+    net = build(arch, crop)
+    images = torch.rand(2, 2, crop + stride * down, crop + stride * across, dtype=torch.float64)
+    expected = slide(net, images, stride, (down + 1, across + 1))
+    assert torch.allclose(Dense(net)(images), expected, rtol=1e-9, atol=1e-12)
+    scores = expected.mean(dim=(2, 3))
+    assert torch.allclose(Dense(net).scores(images), scores, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("height", "width"), [(17, 16), (19, 22), (21, 17)])
+def test_with_overhang_it_is_the_zero_extended_window(height: int, width: int) -> None:
+    # 1x1 layers without bias keep zero at zero, so extending the image extends every map.
+    arch = Arch("small", [["conv1-4"], ["conv1-6"]], fc=["FC-7", "FC-classes"], conv_bias=False)
+    net = build(arch, 16)
+    images = torch.rand(1, 2, height, width, dtype=torch.float64)
+    maps = Dense(net)(images)
+    cells = (-(-(height - 16) // 4) + 1, -(-(width - 16) // 4) + 1)
+    assert maps.shape[2:] == cells
+    assert torch.allclose(maps, slide(net, images, 4, cells), rtol=1e-9, atol=1e-12)
+
+
+def alive(name: str, width: float, crop: int) -> VGG:
+    """A net whose biases and batch statistics are not what they start as."""
+    net = VGG(spec(name, width, crop), 0.5)
+    initialise(net, "he", net.spec, seed=0)
+    for tensor in [*net.parameters(), *net.buffers()]:
+        if tensor.dim() == 1:
+            torch.nn.init.uniform_(tensor, 0.1, 1)
+    return net.eval()
+
+
+SHAPES = [(64, 64), (64, 90), (97, 64), (83, 71), (65, 91)]
+
+
+@pytest.mark.parametrize("name", ["A", "A-LRN", "C", "D", "A-BN", "B-5x5", "alexnet", "blog-vgg11"])
+@pytest.mark.parametrize("shapes", [SHAPES, SHAPES[:2], SHAPES[2:3], SHAPES[1:2] * 2])
+def test_images_of_several_shapes_in_a_batch_score_as_one_at_a_time(
+    name: str, shapes: list[tuple[int, int]]
+) -> None:
+    net = Dense(alive(name, 1 / 16, 64).double())
+    height, width = (max(sides) for sides in zip(*shapes, strict=True))
+    # Noise outside of the images too: whatever stands there must not matter.
+    batch = torch.randn(len(shapes), 3, height + 3, width + 7, dtype=torch.float64)
+    images = [image[None, :, :h, :w].clone() for image, (h, w) in zip(batch, shapes, strict=True)]
+    with torch.no_grad():
+        expected = torch.cat([net.scores(image) for image in images])
+        scores = net.scores(batch, torch.tensor(shapes))
+    assert expected.std() > 1e-3
+    assert torch.allclose(scores, expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max()))
+
+
+def test_a_pooling_of_unrectified_values_keeps_shapes_apart() -> None:
+    for blocks, mixes in (([["conv3-4"], []], True), ([["LRN"], ["conv3-4"]], False)):
+        assert mixes_shapes(build(Arch("small", blocks), 16).spec) == mixes

@@ -1,0 +1,137 @@
+"""A store made by hand: posteriors are known, so every number of a report can be known too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from repro.config.schema import Config
+from repro.protocol.protocols import PROTOCOLS
+from repro.protocol.protocols import views as views_of
+from repro.report.claims import judge
+from repro.report.settings import by_setting
+from repro.run.progress import Progress
+from repro.run.request import resolve
+from repro.store import views
+from repro.store.folder import hold
+from repro.store.runs import finished
+from repro.store.views import Posteriors
+from tests.conftest import Compose
+
+ENVIRONMENT = {
+    "python": "3.11.0",
+    "torch": "2.0",
+    "torchvision": "0.15",
+    "numpy": "2.0",
+    "git_commit": "abc",
+    "git_dirty": False,
+    "machine": "Linux x86_64",
+    "cpu": "a cpu",
+    "cores": 2,
+    "threads": 2,
+    "workers": 0,
+    "device": "cpu",
+    "finished": "2026-01-01T00:00:00+00:00",
+}
+
+MakeRun = Callable[..., str]
+COUNTS = {"train": 9, "validation": 9, "test": 200, "classes": 10, "validation_is_test": False}
+LARGE: dict[str, Any] = COUNTS | {"mean": [1.0], "smallest_side": 375}
+"""Photographs with the detail that digits of 28 pixels lack."""
+
+
+def posteriors(
+    wrong: int, images: int, classes: int = 10, seconds: float | None = None
+) -> Posteriors:
+    """Sure of the right class, but for the first `wrong` images, whose class is second best."""
+    labels = np.arange(images) % classes
+    values = np.full((images, classes), 0.45 / (classes - 1), dtype=np.float32)
+    values[np.arange(images), labels] = 0.55
+    rows = np.arange(wrong)
+    # A little less sure than of a right one: of as many views of each kind the mean is right.
+    values[rows] = 0.39 / (classes - 2)
+    values[rows, labels[rows]] = 0.1
+    values[rows, (labels[rows] + 1) % classes] = 0.51
+    ids = np.array([f"{index:05d}" for index in range(images)])
+    return Posteriors(values, labels.astype(np.int64), ids, seconds)
+
+
+def result(config: Config, record: dict[str, Any], name: str, **changes: Any) -> dict[str, Any]:
+    row = {
+        "schema": 1,
+        "name": name,
+        **record,
+        "outcome": "trained",
+        "reason": "",
+        "epochs": 2,
+        "iterations": 10,
+        "validation_error": 5.0,
+        "train_error": 6.0,
+        "train_loss": 0.5,
+        "chance_error": 90.0,
+        "seconds": 12.5,
+        "images_per_second": 700.0,
+        "parameters": 1,
+        "data": {
+            "train": 4000,
+            "validation": 500,
+            "test": 200,
+            "classes": 10,
+            "smallest_side": 28,
+            "mean": [33.0],
+            "validation_is_test": False,
+        },
+        "environment": ENVIRONMENT,
+    }
+    return row | changes
+
+
+def judged(tmp_path: Path) -> pd.DataFrame:
+    """The claims about the runs of `make_run`, by name."""
+    (comparison,) = by_setting(finished(tmp_path / "runs"))
+    return judge(comparison).set_index("claim")
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
+    """Put a finished run into `tmp_path/runs`: `make_run("arch=D", wrong=10)`; its name."""
+
+    def make(
+        *overrides: str,
+        wrong: int = 10,
+        images: int = 200,
+        wrong_of: dict[str, int] | None = None,
+        seconds_of: dict[str, float] | None = None,
+        **changes: Any,
+    ) -> str:
+        # `wrong_of`: for single views, by name, another number of errors than `wrong`.
+        # `seconds_of`: what single views took, by name; else that is not known.
+        store = tmp_path / "runs"
+        request = resolve(compose(*overrides, f"runs={store}"))
+        with hold(store, request.name, lambda _: None) as folder:
+            request.folder.mkdir()
+            folder.write_config(request.config, request.record)
+            row = {"epoch": 1, "train_error": 50.0, "validation_error": 20.0}
+            folder.write(
+                "log.csv", Progress(rows=[row, row | {"epoch": 2, "validation_error": 5.0}]).log()
+            )
+            ended = result(request.config, request.record, request.name, **changes)
+            ended["data"] = data = ended["data"] | {"test": images}
+            if ended["outcome"] != "diverged":
+                for protocol in PROTOCOLS:
+                    for view in views_of(
+                        protocol, request.config.scale, request.config.data.mirror
+                    ):
+                        errors = (wrong_of or {}).get(view.name, wrong)
+                        took = (seconds_of or {}).get(view.name)
+                        made = posteriors(errors, images, data["classes"], seconds=took)
+                        folder.write(f"views/{view.name}.npz", views.encode(made))
+            folder.write_json("result.json", ended)
+        return request.name
+
+    return make

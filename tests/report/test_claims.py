@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from repro.config.choices import CONF
+from repro.errors import RequestError
+from repro.paper import numbers as published
+from repro.report.claims import COLUMNS, claims, judge, read_claim
+from repro.report.settings import by_setting
+from repro.store.runs import finished
+from tests.report.conftest import LARGE, MakeRun, judged
+
+Z = 1.959964
+
+
+def cell(net: str, test: str) -> float | None:
+    """The published error of a cell, from the tables as they are."""
+    for number in (3, 4, 5, 6):
+        for row in published.rows(number):
+            label = row["members"] if number == 6 else f"{row['net']}-{row['scale']}"
+            protocol = row.get("protocol") or {3: "single_scale", 4: "multi_scale"}[number]
+            if (label, protocol) == (net, test):
+                return float(row["top1_error"])
+    return None
+
+
+def test_the_claims_say_what_the_tables_say() -> None:
+    assert len({claim.claim for claim in claims()}) == len(claims())
+    for claim in claims():
+        shows = set()
+        for contrast in claim.contrasts:
+            cells = [[cell(side.net, side.test) for side in pair.sides] for pair in contrast.pairs]
+            if claim.claim == "small-filters-help":
+                assert contrast.paper_difference == -7.0, "said in the text of Section 4.1"
+                assert contrast.paper_right == pytest.approx(28.7 + 7)
+                assert claim.paper_relative_other == pytest.approx(-700 / 107, abs=0.05)
+                continue
+            known = not any(None in both for both in cells) and claim.kind != "cheaper"
+            if not known or contrast.pairs[0].left.q:
+                assert contrast.paper_difference is None, claim.claim
+                assert not claim.paper_shows
+                continue
+            left, right = np.array(cells, dtype=float).mean(axis=0)
+            assert contrast.paper_difference == pytest.approx(left - right, abs=1e-4), claim.claim
+            assert contrast.paper_relative == pytest.approx(100 * (left - right) / right, abs=1e-3)
+            holds = {
+                "better": left < right,
+                "no_improvement": left - right >= -claim.margin / 100 * right,
+                "equal_within": abs(left - right) <= claim.margin / 100 * right,
+            }[claim.kind]
+            shows.add("tie" if claim.kind == "better" and left == right else holds)
+        if shows:
+            assert claim.paper_shows == ("tie" if "tie" in shows else "yes" if all(shows) else "no")
+
+
+def test_every_side_of_a_claim_is_one_word_away() -> None:
+    for claim in claims():
+        sides = [side for one in claim.contrasts for pair in one.pairs for side in pair.sides]
+        for net in {net for side in sides for net in side.net.split("+")}:
+            assert (CONF / "net" / f"{net}.yaml").is_file(), net
+        assert (CONF / "experiments" / f"{claim.experiment}.yaml").is_file()
+
+
+def test_the_primary_claims_open_the_list_and_are_about_what_they_are() -> None:
+    primary = [claim for claim in claims() if claim.primary]
+    assert primary == list(claims()[: len(primary)])
+    assert len(primary) == 13
+    assert {claim.claim for claim in primary if claim.about == "nets"} == {
+        "several-scales-help",
+        "crops-and-dense-complement",
+        "two-nets-help",
+        "dense-costs-less",
+    }
+    names = [re.match("mismatch|jitter-widens", claim.claim) is not None for claim in claims()]
+    assert [claim.premise for claim in claims()] == names
+    assert all(claim.family for claim in claims())
+
+
+@pytest.mark.parametrize(("key", "value"), [("kind", "worse"), ("experiment", "nowhere")])
+def test_a_row_that_names_what_there_is_not_is_refused(key: str, value: str) -> None:
+    row = {"claim": "mine", "text": "B errs less.", "section": "4.1", "family": "depth"}
+    row |= {"experiment": "depth", "kind": "better", "pairs": [["B-S256", "A-S256"]]}
+    row["tests"] = "single_scale"
+    assert read_claim(row).claim == "mine"
+    with pytest.raises(RequestError, match=rf"claims.yaml, mine: {key}={value} is not known: "):
+        read_claim(row | {key: value})
+
+
+def test_the_columns_are_the_contract(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A")
+    (comparison,) = by_setting(finished(tmp_path / "runs"))
+    empty = judge(comparison)
+    assert list(empty.columns) == COLUMNS
+    assert empty.empty, "one net has nothing to be compared with"
+    contract = "claim,section,kind,margin,left,right,metric,paper_difference,difference,ci_low,"
+    contract += "ci_high,n_images,n_seeds,verdict,verdict_holm"
+    assert COLUMNS[:15] == contract.split(",")
+
+
+def test_one_seed_answers_for_the_nets_only(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A", wrong=60)
+    make_run("arch=B", wrong=20)
+    row = judged(tmp_path).loc["depth-A-B"]
+    assert (row.left, row.right) == ("B-S256/single_scale", "A-S256/single_scale")
+    assert row.difference == -20.0
+    assert row.paper_difference == pytest.approx(28.7 - 29.6)
+    assert (row.n_images, row.n_seeds, row.one_seed) == (200, 1, True)
+    assert (row.about, row.verdict, row.verdict_holm) == ("configuration", "not decided", "")
+    assert row.reason == "one seed says nothing about the configuration"
+    # 40 of 200 pairs differ, all one way; with one more either way 41 and 1 of 202.
+    half = 100 * Z * math.sqrt((42 / 202 - (40 / 202) ** 2) / 202)
+    ends = pytest.approx((-4000 / 202 - half, -4000 / 202 + half), abs=1e-3)
+    assert (row.nets_low, row.nets_high) == (row.ci_low, row.ci_high) == ends
+    assert row.verdict_nets == "reproduced"
+    assert pd.isna(row.configuration_low)
+    assert row.verdict_configuration == ""
+    # 20 points of 30%; the paper's 0.9 of 29.6% would be 0.91 points here.
+    assert row.relative == pytest.approx(-100 * 20 / 30, abs=1e-3)
+    assert row.relative_high == pytest.approx(100 * row.ci_high / 30, abs=1e-3)
+    assert row.paper_relative == pytest.approx(-100 * 0.9 / 29.6, abs=1e-3)
+    assert row.images_for_power > 200
+
+
+def test_seeds_decide(tmp_path: Path, make_run: MakeRun) -> None:
+    for seed in range(4):
+        make_run("arch=A", f"seed={seed}", wrong=60 + seed)
+        make_run("arch=B", f"seed={seed}", wrong=20)
+        make_run("arch=D", f"seed={seed}", wrong=80)
+    rows = judged(tmp_path)
+    good = rows.loc["depth-A-B"]
+    assert (good.verdict, good.verdict_configuration, good.n_seeds) == (*["reproduced"] * 2, 4)
+    assert (good.ci_low, good.ci_high) == (good.configuration_low, good.configuration_high)
+    assert rows.loc["depth-B-D", "verdict"] == "contradicted"
+    # The mean of B and D, 50 of 200, against A with 61.5 on average.
+    pooled = rows.loc["depth-lowers-error"]
+    assert pooled.difference == pytest.approx(100 * (50 - 61.5) / 200)
+    assert pooled.left == "B-S256,D-S256/single_scale"
+    assert pooled.pooled == "B-S256 - A-S256, D-S256 - A-S256"
+    assert pooled.paper_relative == pytest.approx(100 * -1.75 / 29.6, abs=1e-3)
+    assert pooled.seen_before
+    assert "depth-saturates" not in rows.index, "E was not run"
+
+
+def test_a_complete_claim_needs_all_its_nets(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("arch=A", wrong=60)
+    make_run("arch=B", wrong=20)
+    assert "depth-lowers-error" not in judged(tmp_path).index, "D is missing"
+
+
+def test_seeds_are_paired_by_lineage(tmp_path: Path, make_run: MakeRun) -> None:
+    for seed in (0, 1):
+        make_run("arch=A", f"seed={seed}", wrong=60)
+    make_run("arch=B", "seed=1", wrong=20)
+    make_run("arch=B", "seed=2", wrong=20)
+    assert judged(tmp_path).loc["depth-A-B", "n_seeds"] == 1, "seed 1 alone has both"
+
+
+def test_pairs_are_pooled_by_hand(tmp_path: Path, make_run: MakeRun) -> None:
+    """Two seeds; E has no net at S=384 and C none at all."""
+    wrong = {"D-jitter": 20, "D-S256": 30, "D-S384": 26, "E-jitter": 10, "E-S256": 40}
+    for seed in (0, 1):
+        for net, count in wrong.items():
+            words = (f"net={net}", f"seed={seed}")
+            make_run(*words, wrong=count + 2 * seed * (net == "E-S256"), data=LARGE)
+    row = judged(tmp_path).loc["jitter-helps"]
+    # D: 10 and 6 fewer; E: 30 fewer, with seed 1 32; a third of each of 200 images.
+    assert row.difference == pytest.approx(-100 * (10 + 6 + 31) / 3 / 200, abs=1e-3)
+    assert row.relative == pytest.approx(-100 * (47 / 3) / ((30 + 26 + 41) / 3), abs=1e-3)
+    used, missing = row.pooled.split("; not run: ")
+    assert used == "D-jitter - D-S256, D-jitter - D-S384, E-jitter - E-S256"
+    assert missing == "C-jitter - C-S256, C-jitter - C-S384, E-jitter - E-S384"
+    assert row.left == "D-jitter,E-jitter/single_scale"
+    # Images 10 to 39: E alone; 20 to 29: D against S=256 too; 20 to 25: and against S=384.
+    gaps = np.zeros((2, 200))
+    gaps[:, 10:40] -= 1 / 3
+    gaps[1, 40:42] -= 1 / 3
+    gaps[:, 20:30] -= 1 / 3
+    gaps[:, 20:26] -= 1 / 3
+    mean = np.append(gaps.mean(axis=0), [1, -1])
+    half = Z * math.sqrt(mean.var() / 202)
+    assert row.nets_low == pytest.approx(100 * (mean.mean() - half), abs=1e-3)
+    assert row.n_seeds == 2
+
+
+def test_pairs_without_a_common_seed_stay_apart(tmp_path: Path, make_run: MakeRun) -> None:
+    for net, seed, wrong in (("B-S256", 0, 50), ("C-S256", 1, 10), ("D-S256", 1, 20)):
+        shares = {f"dense-Q{q}": wrong for q in (224, 256, 288)}
+        make_run(f"net={net}", f"seed={seed}", wrong=0, wrong_of=shares, data=LARGE)
+    row = judged(tmp_path).loc["several-scales-help"]
+    assert row.pooled.startswith("C-S256, D-S256; not run: C-S384, ")
+    assert row.pooled.endswith("; no seed in common: B-S256"), "seed 1 has two of the nets"
+    assert (row.n_seeds, row.difference) == (1, 0.0)
+
+
+def test_the_least_favourable_of_two_is_reported(tmp_path: Path, make_run: MakeRun) -> None:
+    """Together far better than dense evaluation (40 of 200), only a little than crops (22)."""
+    both = {f"grid-Q{q}": 22 for q in (256, 384, 512)}
+    dense = {f"dense-Q{q}": 40 for q in (256, 384, 512)}
+    make_run("net=D-jitter", wrong_of=both | dense)
+    rows = judged(tmp_path)
+    row = rows.loc["crops-and-dense-complement"]
+    # Where only dense evaluation errs, by 0.9 against 0.5, the grid's 0.5 against 0.01 mends it.
+    single = [rows.loc[f"both-against-{name}-D"] for name in ("dense", "crops")]
+    assert [one.verdict for one in single] == ["reproduced", "not decided"]
+    assert (row.right, row.difference) == (single[1].right, single[1].difference)
+    assert (row.ci_low, row.ci_high) == (single[1].ci_low, single[1].ci_high)
+    assert row.verdict == "not decided"
+    assert row.paper_difference == -0.2
+    assert row.pooled == "D-jitter; not run: E-jitter; the least favourable of 2"
+
+
+def test_each_alternative_must_be_there(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("net=D-jitter", wrong=20)
+    assert "two-nets-help" not in judged(tmp_path).index
+    make_run("net=E-jitter", wrong=30)
+    row = judged(tmp_path).loc["two-nets-help"]
+    # Together they err where both do: on 20 images, as D alone; E alone errs on 30.
+    assert (row.right, row.difference) == ("D-jitter/multi_scale", 0.0)
+    assert (row.verdict, row.about) == ("not decided", "nets")
+
+
+@pytest.mark.parametrize(("single", "holds"), [(20, False), (21, True)])
+def test_holm_is_over_the_primary_claims(
+    tmp_path: Path, make_run: MakeRun, single: int, holds: bool
+) -> None:
+    """Six of 200 images are a level of 0.032, seven 0.018: alone or first of two, 0.05 or 0.025."""
+    shares = {f"grid-Q{q}": 20 for q in (256, 384, 512)}
+    shares |= {"dense-Q256": 14, "dense-Q384": single, "dense-Q512": 14}
+    make_run("net=D-jitter", wrong_of=shares, data=LARGE)
+    rows = judged(tmp_path)
+    # Three scales err on 14 images; with the crops, where one more of six views decides, on 20.
+    scales, both = rows.loc["several-scales-help"], rows.loc["crops-and-dense-complement"]
+    assert (scales.difference, scales.verdict) == (-(single - 14) / 2, "reproduced")
+    assert (both.difference, both.verdict) == (3.0, "contradicted")
+    expected = ["reproduced", "contradicted"] if holds else ["not decided"] * 2
+    assert [scales.verdict_holm, both.verdict_holm] == expected
+    # Secondary claims of the same numbers are no tests more.
+    assert rows.loc["several-scales-D-jitter", "verdict"] == "reproduced"
+    assert set(rows[~rows.primary].verdict_holm) == {""}
+
+
+def test_the_rise_of_the_error_by_hand(tmp_path: Path, make_run: MakeRun) -> None:
+    # Jittered: 10 of 200 wrong at Q=384, 14 and 16 at the ends: a rise of 2.5 points.
+    shares = {"dense-Q384": 10, "dense-Q256": 14, "dense-Q512": 16}
+    make_run("net=D-jitter", wrong=0, wrong_of=shares, data=LARGE)
+    shares = {"dense-Q384": 8, "dense-Q256": 28, "dense-Q512": 48}
+    make_run("net=D-S384", wrong=0, wrong_of=shares, data=LARGE)
+    rows = judged(tmp_path)
+    row = rows.loc["jitter-widens-D"]
+    assert (row.metric, row.premise) == ("top1_error_rise", True)
+    assert row.difference == pytest.approx(2.5 - 15.0)
+    assert pd.isna(row.relative)
+    assert row.left == "D-jitter/each_scale@256,512 above @384"
+    assert rows.loc["mismatch-D-S384", "difference"] == pytest.approx(4 - 14)
+
+
+def test_an_ensemble_against_its_members(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("net=D-jitter", wrong=20)
+    make_run("net=E-jitter", wrong=30)
+    row = judged(tmp_path).loc["two-nets-crops"]
+    # Where only E errs, by 0.9 against 0.5, D's 0.01 against 0.5 mends it: 20 errors, not 30.
+    assert row.difference == -5.0
+    assert row.about == "nets"

@@ -1,0 +1,129 @@
+"""Claims that are no differences of errors: how many runs learn, and what testing costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from tests.report.conftest import MakeRun, judged
+
+
+@pytest.mark.parametrize(
+    ("normal", "others", "verdict"),
+    [
+        ((0, 5), (5, 5), "reproduced"),  # Fisher: 1 in 126
+        ((1, 3), (6, 6), "not decided"),  # 3 of 84, once both ways: 0.083
+        ((6, 6), (6, 6), "contradicted"),  # Clopper and Pearson: at least 54%
+        ((5, 5), (0, 5), "contradicted"),
+        ((0, 1), (0, 1), "not decided"),
+    ],
+)
+def test_counts_of_runs_that_learn(
+    tmp_path: Path,
+    make_run: MakeRun,
+    normal: tuple[int, int],
+    others: tuple[int, int],
+    verdict: str,
+) -> None:
+    for net, (count, of) in (("E-S256-normal", normal), ("E-S256-glorot", others)):
+        for seed in range(of):
+            outcome = "trained" if seed < count else ("did not learn", "diverged")[seed % 2]
+            make_run(f"net={net}", f"seed={seed}", images=10, outcome=outcome)
+    row = judged(tmp_path).loc["deep-nets-need-a-start"]
+    assert row.verdict == row.verdict_configuration == verdict
+    shares = [normal[0] / normal[1], others[0] / others[1]]
+    assert row.difference == pytest.approx(100 * (shares[0] - shares[1]), abs=1e-3)
+    assert (row.metric, row.about, row.n_seeds) == ("share_learning", "configuration", normal[1])
+    assert pd.isna(row.n_images)
+    assert pd.isna(row.relative)
+    assert f"{normal[0]} of {normal[1]} against {others[0]} of {others[1]} runs learn" in row.pooled
+    assert "not run: E-S256-normal - E-S256-from_A" in row.pooled
+    low, high = newcombe(normal, others)
+    assert (row.ci_low, row.ci_high) == pytest.approx((100 * low, 100 * high), abs=1e-3)
+    table = [[count, of - count] for count, of in (normal, others)]
+    decided = stats.fisher_exact(table).pvalue < 0.05 or normal == (6, 6)
+    assert (verdict != "not decided") == decided
+
+
+def test_a_pair_of_which_one_cannot_start_from_a_starts_as_the_recipe_says(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
+    make_run("arch=A")
+    for arch, wrong in (("B", 90), ("C", 60), ("D", 40)):
+        for seed in (0, 1):
+            make_run(f"arch={arch}", "init=from_A", f"seed={seed}", wrong=wrong)
+    for arch, wrong in (("B", 20), ("B-5x5", 30)):
+        for seed in (0, 1):
+            make_run(f"arch={arch}", f"seed={seed}", wrong=wrong)
+    found = judged(tmp_path)
+    row = found.loc["small-filters-help"]
+    assert row.left == "B-S256-glorot/centre"
+    assert row.right == "B-5x5-S256-glorot/centre"
+    assert row.difference == pytest.approx(100 * (20 - 30) / 200)
+    # Nets that all start as the setting's do are compared as they are.
+    assert found.loc["context-helps"].left == "D-S256/single_scale"
+    assert found.loc["non-linearity-helps"].difference == pytest.approx(100 * (60 - 90) / 200)
+
+
+def newcombe(left: tuple[int, int], right: tuple[int, int]) -> tuple[float, float]:
+    """His formula (1998, method 10) from two Wilson intervals."""
+    p, q = left[0] / left[1], right[0] / right[1]
+    a, b = (stats.binomtest(*one).proportion_ci(0.95, method="wilson") for one in (left, right))
+    low = p - q - math.hypot(p - a.low, b.high - q)
+    return low, p - q + math.hypot(a.high - p, q - b.low)
+
+
+def timed(ratios: Sequence[float]) -> dict[str, float]:
+    """Seconds of dense and grid views of a jittered net: 2 and 2 over the ratio, by Q."""
+    found = {}
+    for q, ratio in zip((256, 384, 512), ratios, strict=True):
+        for mark in ("", "-mirrored"):
+            found |= {f"dense-Q{q}{mark}": 2.0, f"grid-Q{q}{mark}": 2.0 / ratio}
+    return found
+
+
+def test_what_testing_costs_over_runs(tmp_path: Path, make_run: MakeRun) -> None:
+    ratios = {0: (0.1, 0.2, 0.3), 1: (0.2, 0.2, 0.2), 2: (0.1, 0.1, 0.3)}
+    for seed, of_views in ratios.items():
+        shares = {f"dense-Q{q}": 9 for q in (256, 384, 512)}
+        words = ("net=D-jitter", f"seed={seed}")
+        make_run(*words, wrong=10, wrong_of=shares, seconds_of=timed(of_views))
+    row = judged(tmp_path).loc["dense-costs-less"]
+    units = [float(np.mean(np.log(of_views))) for of_views in ratios.values()]
+    ends = stats.ttest_1samp(units, 0).confidence_interval(0.95)
+    expected = [100 * math.expm1(value) for value in (np.mean(units), ends.low, ends.high)]
+    assert [row.difference, row.ci_low, row.ci_high] == pytest.approx(expected, abs=1e-3)
+    assert [row.relative, row.relative_low, row.relative_high] == pytest.approx(expected, abs=1e-3)
+    assert (row.metric, row.about, row.n_seeds) == ("seconds_per_image", "nets", 3)
+    assert (row.margin, row.verdict) == (50.0, "reproduced")
+    assert row.pooled.startswith("D-jitter; not run: C-S256, ")
+    assert row.pooled.endswith("; 3 runs; error -0.5 points")
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict"),
+    [
+        ((0.1, 0.15, 0.2), "reproduced"),
+        ((0.1, 0.5, 0.9), "not decided"),
+        ((0.8, 0.9, 1.0), "contradicted"),
+    ],
+)
+def test_what_testing_costs_over_the_views_of_one_run(
+    tmp_path: Path, make_run: MakeRun, ratios: tuple[float, ...], verdict: str
+) -> None:
+    make_run("net=D-jitter", seconds_of=timed(ratios))
+    row = judged(tmp_path).loc["dense-costs-less"]
+    assert row.difference == pytest.approx(100 * (math.prod(ratios) ** (1 / 3) - 1), abs=1e-3)
+    assert row.verdict == verdict
+    assert "views of one run" in row.pooled
+
+
+def test_without_seconds_there_is_no_cost(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("net=D-jitter")
+    assert "dense-costs-less" not in judged(tmp_path).index

@@ -1,0 +1,32 @@
+"""A small real store renders to a committed report: a change of layout is a difference to review.
+
+`make golden` writes the committed report anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from repro.report.write import write
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+TEXTS = ("comparison.md", "appendix.md", "results.csv", "claims.csv", "tables/*.csv", "tables/*.md")
+
+
+def texts(report: Path) -> dict[str, str]:
+    files = [file for pattern in TEXTS for file in report.glob(pattern)]
+    return {file.relative_to(report).as_posix(): file.read_text() for file in files}
+
+
+def test_the_store_renders_to_the_committed_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Commands in the report name the store where it is not `runs`.
+    monkeypatch.chdir(GOLDEN)
+    write([Path("runs")], tmp_path / "report")
+    here, committed = texts(tmp_path / "report"), texts(GOLDEN / "report")
+    assert here.keys() == committed.keys()
+    for name, text in committed.items():
+        assert here[name] == text, f"{name} differs; `make golden` where that is meant"

@@ -1,0 +1,245 @@
+"""A checkpoint brings everything back, bit for bit, or is noticed to be damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn, optim
+
+from repro.run.checkpoint import load_checkpoint, save_checkpoint
+from repro.run.progress import Progress
+from repro.store.folder import Folder
+from repro.store.runs import CHECKPOINTS
+
+PLACE = {"epoch": 1, "step": 3, "iteration": 11, "loss_sum": 0.1 + 0.2, "schedule": {"best": 1e999}}
+
+
+def made(optimiser: str, steps: int, seed: int = 0) -> tuple[nn.Module, optim.Optimizer]:
+    """A small net in the memory format of training, after some steps."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(
+        nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2)
+    )
+    net = net.to(memory_format=torch.channels_last)
+    if optimiser == "sgd":
+        rule: optim.Optimizer = optim.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=0.01)
+    else:
+        rule = optim.Adam(net.parameters(), 0.1)
+    for _ in range(steps):
+        step(net, rule)
+    return net, rule
+
+
+def step(net: nn.Module, rule: optim.Optimizer) -> None:
+    rule.zero_grad()
+    loss: Tensor = net(torch.randn(4, 2, 6, 6)).square().sum()
+    loss.backward()
+    rule.step()
+
+
+def tensors(net: nn.Module, rule: optim.Optimizer) -> list[Tensor]:
+    states = [state for _, state in sorted(rule.state_dict()["state"].items())]
+    return [*net.state_dict().values(), *(s[key] for s in states for key in sorted(s))]
+
+
+def folder(path: Path) -> Folder:
+    path.mkdir(exist_ok=True)
+    return Folder(path, lambda: None)
+
+
+def saved(path: Path, iterations: list[int]) -> None:
+    """One checkpoint after another, in turns over both generations."""
+    for count, iteration in enumerate(iterations):
+        net, rule = made("sgd", steps=1, seed=iteration)
+        place = {**PLACE, "iteration": iteration}
+        save_checkpoint(folder(path), net, rule, place, count)
+
+
+def loaded(path: Path) -> tuple[tuple[dict[str, Any], int] | None, list[str], nn.Module]:
+    said: list[str] = []
+    net, rule = made("sgd", steps=0)
+    return load_checkpoint(path, net, rule, said.append), said, net
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+@pytest.mark.parametrize("steps", [0, 2])
+def test_all_of_it_comes_back(optimiser: str, steps: int, tmp_path: Path) -> None:
+    net, rule = made(optimiser, steps)
+    save_checkpoint(folder(tmp_path), net, rule, PLACE, 0)
+    other, its_rule = made(optimiser, 0, seed=1)
+    result = load_checkpoint(tmp_path, other, its_rule, pytest.fail)
+    assert result == (PLACE, 1)
+    before, after = tensors(net, rule), tensors(other, its_rule)
+    assert len(before) == len(after)
+    for one, two in zip(before, after, strict=True):
+        assert torch.equal(one, two)
+        # Where layouts differ, a step rounds differently.
+        assert one.stride() == two.stride()
+    for pair in ((net, rule), (other, its_rule)):
+        torch.manual_seed(2)
+        step(*pair)
+    assert all(map(torch.equal, tensors(net, rule), tensors(other, its_rule)))
+
+
+def test_a_frozen_layer_needs_no_state(tmp_path: Path) -> None:
+    def frozen(seed: int) -> tuple[nn.Module, optim.Optimizer]:
+        net, _ = made("sgd", 0, seed)
+        net[0].requires_grad_(False)  # type: ignore[index]
+        weights = [weight for weight in net.parameters() if weight.requires_grad]
+        return net, optim.SGD(weights, 0.1, momentum=0.9)
+
+    net, rule = frozen(0)
+    step(net, rule)
+    save_checkpoint(folder(tmp_path), net, rule, PLACE, 0)
+    other, its_rule = frozen(1)
+    load_checkpoint(tmp_path, other, its_rule, pytest.fail)
+    assert all(map(torch.equal, tensors(net, rule), tensors(other, its_rule)))
+
+
+def test_no_checkpoint(tmp_path: Path) -> None:
+    assert loaded(tmp_path)[:2] == (None, [])
+
+
+@pytest.mark.parametrize("iterations", [[5], [5, 9], [5, 9, 12]])
+def test_the_newest_is_used_and_the_older_is_written_over(
+    iterations: list[int], tmp_path: Path
+) -> None:
+    saved(tmp_path, iterations)
+    result, _, net = loaded(tmp_path)
+    assert result is not None
+    place, count = result
+    assert place["iteration"] == iterations[-1]
+    expected, _ = made("sgd", steps=1, seed=iterations[-1])
+    assert torch.equal(net[0].weight, expected[0].weight)  # type: ignore[index]
+    assert {path.name for path in tmp_path.iterdir()} == set(CHECKPOINTS[: len(iterations)])
+    # The next one leaves the newest alone.
+    assert CHECKPOINTS[count % 2] != CHECKPOINTS[(len(iterations) - 1) % 2]
+
+
+def test_after_validation_is_later_than_before_it(tmp_path: Path) -> None:
+    net, rule = made("sgd", 1)
+    save_checkpoint(folder(tmp_path), net, rule, {"epoch": 0, "iteration": 4}, 0)
+    save_checkpoint(folder(tmp_path), net, rule, {"epoch": 1, "iteration": 4}, 1)
+    result, _, _ = loaded(tmp_path)
+    assert result is not None
+    assert result[0]["epoch"] == 1
+
+
+@pytest.mark.parametrize("newest", [0, 1])
+def test_any_damage_is_noticed_and_the_other_generation_used(newest: int, tmp_path: Path) -> None:
+    saved(tmp_path, [9, 5] if newest == 0 else [5, 9])
+    path = tmp_path / CHECKPOINTS[newest]
+    whole = path.read_bytes()
+    damaged = [whole[:length] for length in (0, 4, 100, len(whole) // 2, len(whole) - 1)]
+    for place in {0, 3, 8, 9, *range(10, len(whole), 97), len(whole) - 1}:
+        flipped = bytearray(whole)
+        flipped[place] ^= 1
+        damaged.append(bytes(flipped))
+    for content in damaged:
+        path.write_bytes(content)
+        result, said, _ = loaded(tmp_path)
+        assert result is not None
+        assert result[0]["iteration"] == 5
+        (line,) = said
+        assert line.startswith(f"{path} is damaged (")
+        assert line.endswith("): not used")
+        assert "\n" not in line
+        # The next checkpoint goes over the damaged one.
+        assert result[1] % 2 == newest
+    path.write_bytes(whole)
+    result, said, _ = loaded(tmp_path)
+    assert result is not None
+    assert (result[0]["iteration"], said) == (9, [])
+
+
+def test_with_both_damaged_training_begins_anew(tmp_path: Path) -> None:
+    saved(tmp_path, [5, 9])
+    for name in CHECKPOINTS:
+        (tmp_path / name).write_bytes(b"{}")
+    result, said, net = loaded(tmp_path)
+    assert result is None
+    assert len(said) == 2
+    assert torch.equal(net[0].weight, made("sgd", 0)[0][0].weight)  # type: ignore[index]
+
+
+def _another_net(net: nn.Module, rule: optim.Optimizer) -> tuple[nn.Module, optim.Optimizer]:
+    other = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Linear(9, 9))
+    return other, optim.SGD(other.parameters(), 0.1)
+
+
+def _another_width(net: nn.Module, rule: optim.Optimizer) -> tuple[nn.Module, optim.Optimizer]:
+    # As many numbers in each tensor, in another shape.
+    net[0].weight.data = net[0].weight.data.reshape(2, 3, 3, 3)  # type: ignore[index]
+    return net, rule
+
+
+def _another_state(net: nn.Module, rule: optim.Optimizer) -> tuple[nn.Module, optim.Optimizer]:
+    weight = net[0].weight  # type: ignore[index]
+    rule.state[weight]["momentum_buffer"] = torch.zeros(7)
+    return net, rule
+
+
+def _more_state(net: nn.Module, rule: optim.Optimizer) -> tuple[nn.Module, optim.Optimizer]:
+    rule.add_param_group({"params": [nn.Parameter(torch.zeros(7))]})
+    rule.state[rule.param_groups[1]["params"][0]]["momentum_buffer"] = torch.zeros(7)
+    return net, rule
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_another_net, "it is of another net"),
+        (_another_width, "it is of another net"),
+        (_another_state, "it is of another optimiser"),
+        (_more_state, "list index out of range"),
+    ],
+)
+def test_a_whole_one_with_something_else_in_it_is_not_used(
+    change: Callable[..., tuple[nn.Module, optim.Optimizer]], says: str, tmp_path: Path
+) -> None:
+    saved(tmp_path, [5])
+    save_checkpoint(folder(tmp_path), *change(*made("sgd", 1)), {**PLACE, "iteration": 9}, 1)
+    result, said, _ = loaded(tmp_path)
+    assert result is not None
+    assert result[0]["iteration"] == 5
+    assert said == [f"{tmp_path / CHECKPOINTS[1]} is damaged ({says}): not used"]
+
+
+ROW = {"seconds": 1.0, "validation_error": 50.0}
+GOOD = {"epoch": 1, "step": 3, "iteration": 8, "seconds": 2.0, "rows": [ROW]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": 3, "iteration": 18, "rows": [ROW] * 3},
+        {"step": 6, "iteration": 11},
+        {"step": -1, "iteration": 4},
+        {"iteration": 9},
+        {"rows": []},
+        {"rows": [{"seconds": 1.0}]},
+        {"rows": ["1"]},
+        {"epoch": "1"},
+        {"loss_sum": None},
+        {"seconds": float("nan")},
+        {"whatever": 1},
+    ],
+)
+def test_a_place_that_training_never_comes_to_is_not_used(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
+    def check(place: dict[str, Any]) -> None:
+        Progress(**place).check(epochs=2, steps=5)
+
+    net, rule = made("sgd", 1)
+    save_checkpoint(folder(tmp_path), net, rule, GOOD | change, 0)
+    said: list[str] = []
+    assert load_checkpoint(tmp_path, *made("sgd", 0), said.append, check) is None
+    (line,) = said
+    assert line.endswith("): not used")
+    save_checkpoint(folder(tmp_path), net, rule, GOOD, 1)
+    assert load_checkpoint(tmp_path, *made("sgd", 0), said.append, check) == (GOOD, 2)

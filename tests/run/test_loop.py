@@ -1,0 +1,409 @@
+"""The loop against the formulas of Section 3.1, written out by hand."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from repro.config.schema import EAGER, Arch, Config
+from repro.data.images import ArrayImages
+from repro.data.loader import TrainingCrops, normalise
+from repro.data.split import Split
+from repro.data.statistics import compute
+from repro.errors import RunError
+from repro.model import reading
+from repro.model.init import initialise
+from repro.model.vgg import VGG
+from repro.run.chance import Chance, chance
+from repro.run.distributed import ALONE, World
+from repro.run.interruption import Interrupted, Stop
+from repro.run.loop import Outcome, Training
+from repro.store.folder import Folder
+from tests.conftest import Compose
+
+LABELS: NDArray[np.int64] = np.arange(22) % 3
+SPLIT = Split(
+    ArrayImages(
+        torch.as_tensor(np.random.default_rng(0).integers(0, 256, (22, 1, 14, 14), np.uint8))
+    ),
+    LABELS,
+    tuple(str(n) for n in range(22)),
+)
+COLOURS = compute(SPLIT, progress=False)
+SURE = Chance(error=66.7, threshold=50.0)
+
+
+def prepare(images: Tensor, shift: Tensor) -> Tensor:
+    return normalise(images, COLOURS.mean, 255, shift).double()
+
+
+class Trial:
+    """A small net in float64, its crops, and all that training needs."""
+
+    def __init__(self, compose: Compose, path: Path, *words: str, batch_norm: bool = False) -> None:
+        base = ["size=tiny", "recipe=smoke", "recipe.batch=8", "progress=false", "seed=3"]
+        self.config: Config = compose(*base, "precision=float64", *words)
+        self.config.arch = Arch("small", [["conv3-64"]], "maxpool2/2", ["FC-64", "FC-classes"])
+        self.config.arch.batch_norm = batch_norm
+        spec = reading.read(self.config.arch, width=0.125, crop=8, channels=1, classes=3)
+        self.net = VGG(spec, dropout=0.5).double()
+        initialise(self.net, "glorot", spec, seed=0)
+        self.batches = TrainingCrops(
+            SPLIT,
+            smin=9,
+            smax=12,
+            crop=8,
+            mirror=True,
+            batch=self.config.recipe.batch,
+            seed=self.config.seed,
+            workers=0,
+            colour=(COLOURS, 0.1),
+        )
+        path.mkdir(exist_ok=True)
+        self.path, self.stop = path, Stop()
+        self.said: list[str] = []
+
+    def training(
+        self,
+        validate: Callable[[], float] = lambda: 40.0,
+        test: Callable[[], float] | None = None,
+        world: World = ALONE,
+    ) -> Training:
+        return Training(
+            self.net,
+            self.batches,
+            self.config,
+            Folder(self.path, lambda: None),
+            self.stop,
+            prepare=prepare,
+            validate=validate,
+            test=test,
+            chance=SURE,
+            say=self.said.append,
+            world=world,
+        )
+
+    def weights(self) -> dict[str, Tensor]:
+        return {name: t.detach().clone() for name, t in self.net.state_dict().items()}
+
+
+def by_hand(trial: Trial, epochs: int) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
+    """Section 3.1 in plain tensors: momentum, weight decay, a linearly falling rate."""
+    recipe, config = trial.config.recipe, trial.config
+    w = {name: t.requires_grad_() for name, t in trial.weights().items()}
+    velocity = {name: torch.zeros_like(t) for name, t in w.items()}
+    steps, iteration, rows = math.ceil(len(LABELS) / recipe.batch), 0, []
+    for epoch in range(epochs):
+        loss_sum, wrong = 0.0, 0
+        for images, shift, labels in trial.batches.epoch(epoch):
+            rate = recipe.learning_rate * (1 - iteration / (steps * recipe.epochs))
+            if recipe.warmup:
+                rate = min(rate, recipe.learning_rate * (iteration + 1) / recipe.warmup)
+            torch.manual_seed(config.seed * 1_000_003 + iteration)
+            x = prepare(images, shift)
+            x = functional.conv2d(x, w["features.0.weight"], w["features.0.bias"], padding=1)
+            x = functional.max_pool2d(functional.relu(x), 2, ceil_mode=True).flatten(1)
+            x = functional.linear(x, w["classifier.0.weight"], w["classifier.0.bias"])
+            x = functional.dropout(functional.relu(x), 0.5)
+            x = functional.linear(x, w["classifier.3.weight"], w["classifier.3.bias"])
+            loss = -functional.log_softmax(x, 1)[torch.arange(len(labels)), labels].mean()
+            gradients = torch.autograd.grad(loss, list(w.values()))
+            if recipe.clip is not None:
+                norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+                # The 1e-6 is torch's.
+                gradients = tuple(g * min(1, recipe.clip / (norm + 1e-6)) for g in gradients)
+            for (name, weight), gradient in zip(w.items(), gradients, strict=True):
+                decayed = gradient + recipe.weight_decay * weight.detach()
+                velocity[name] = recipe.momentum * velocity[name] + decayed
+                w[name] = (weight.detach() - rate * velocity[name]).requires_grad_()
+            loss_sum += loss.item() * len(labels)
+            wrong += int((x.argmax(1) != labels).sum())
+            iteration += 1
+        rows.append(
+            {
+                "epoch": epoch + 1,
+                "iterations": iteration,
+                "learning_rate": rate,
+                "train_loss": loss_sum / len(LABELS),
+                "train_error": 100 * wrong / len(LABELS),
+            }
+        )
+    return {name: t.detach() for name, t in w.items()}, rows
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["recipe.warmup=4"], ["recipe.clip=0.5"], ["recipe.weight_decay=0.3"]]
+)
+def test_two_epochs_are_those_of_the_formulas(
+    words: list[str], compose: Compose, tmp_path: Path
+) -> None:
+    trial = Trial(compose, tmp_path, *words)
+    expected, rows = by_hand(trial, epochs=2)
+    outcome = trial.training().run()
+    for name, weight in trial.weights().items():
+        torch.testing.assert_close(weight, expected[name], rtol=1e-9, atol=1e-11)
+    assert len(outcome.progress.rows) == 2
+    for row, by_formula in zip(outcome.progress.rows, rows, strict=True):
+        assert {key: row[key] for key in by_formula} == pytest.approx(by_formula, rel=1e-9)
+        assert row["validation_error"] == 40.0
+
+
+@pytest.mark.parametrize("images", [1, 3, 8, 100])
+def test_gradients_of_micro_batches_are_those_of_the_batch(
+    images: int, compose: Compose, tmp_path: Path
+) -> None:
+    # 22 images in batches of 8: the last has 6. Half of the FC layer is dropped.
+    whole = Trial(compose, tmp_path / "whole", "recipe.clip=0.5")
+    parts = Trial(compose, tmp_path / "parts", "recipe.clip=0.5", f"micro_batch={images}")
+    sizes: list[int] = []
+    parts.net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    rows = [trial.training().run().progress.rows for trial in (whole, parts)]
+    assert max(sizes) == min(images, 8)
+    assert sum(sizes) == 2 * 22
+    for name, weight in whole.weights().items():
+        torch.testing.assert_close(parts.weights()[name], weight, rtol=0, atol=1e-10)
+    for one, other in zip(*rows, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-10)
+        assert one["train_error"] == other["train_error"]
+
+
+MEMORY = [
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "micro_batch=2"),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "micro_batch=2"),
+    (MemoryError(), "micro_batch=2"),
+    (RuntimeError("MPS backend out of memory"), "micro_batch=1"),
+    (torch.OutOfMemoryError("CUDA out of memory."), "take a smaller size"),
+]
+
+
+@pytest.mark.parametrize(("error", "way_out"), MEMORY)
+def test_training_out_of_memory_says_what_takes_less(
+    error: BaseException, way_out: str, compose: Compose, tmp_path: Path
+) -> None:
+    at_once = {"micro_batch=2": 4, "micro_batch=1": 2, "take a smaller size": 1}[way_out]
+    trial = Trial(compose, tmp_path, f"micro_batch={at_once}")
+
+    def full(_: nn.Module, inputs: object) -> None:
+        raise error
+
+    trial.net.register_forward_pre_hook(full)
+    with pytest.raises(RunError) as raised:
+        trial.training().run()
+    said = f"out of memory with {at_once} training images of {trial.config.size.crop}x"
+    assert str(raised.value).startswith(said)
+    assert "(recipe.batch=8)" in str(raised.value)
+    assert way_out in str(raised.value)
+
+
+def test_another_error_of_a_step_is_not_hidden(compose: Compose, tmp_path: Path) -> None:
+    trial = Trial(compose, tmp_path)
+    trial.net.classifier = nn.Sequential(nn.Linear(3, 3)).double()
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        trial.training().run()
+
+
+def test_a_plateau_of_validation_errors_lowers_the_rate(compose: Compose, tmp_path: Path) -> None:
+    words = ["recipe.schedule=plateau", "recipe.patience=2", "recipe.drops=2", "recipe.epochs=20"]
+    trial = Trial(compose, tmp_path, "recipe.learning_rate=0.001", *words)
+    errors = iter([60.0, 50.0, 50.0, 55.0, 49.0, 49.0, 49.0, 49.0, 49.0, 1.0])
+    outcome = trial.training(lambda: next(errors)).run()
+    rates = [row["learning_rate"] for row in outcome.progress.rows]
+    assert rates == pytest.approx([1e-3] * 4 + [1e-4] * 3 + [1e-5] * 2)
+    assert outcome.outcome == "trained", "by the last error, 49%, against the threshold of 50%"
+    header = (tmp_path / "log.csv").read_text().splitlines()[0]
+    assert header == ",".join(outcome.progress.rows[0])
+
+
+def test_chance_is_the_commonest_class_and_luck_three_deviations_below() -> None:
+    labels = np.array([0] * 70 + [1] * 20 + [2] * 10)
+    found = chance(labels, 400)
+    assert found.error == pytest.approx(30.0)
+    assert found.threshold == pytest.approx(100 * (0.3 - 3 * math.sqrt(0.3 * 0.7 / 400)))
+    assert chance(np.arange(1000) % 10, 500).error == pytest.approx(90.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(49.9, "trained"), (50.0, "did not learn"), (66.7, "did not learn")]
+)
+def test_what_is_no_better_than_luck_did_not_learn(
+    error: float, outcome: str, compose: Compose, tmp_path: Path
+) -> None:
+    ended = Trial(compose, tmp_path).training(lambda: error).run()
+    assert ended.outcome == outcome
+    if outcome == "did not learn":
+        assert ended.reason == f"validation error {error}% at the end, chance is 66.7%"
+
+
+def test_a_loss_that_is_not_finite_ends_training(compose: Compose, tmp_path: Path) -> None:
+    trial = Trial(compose, tmp_path, "recipe.learning_rate=1e200")
+    ended = trial.training().run()
+    assert ended.outcome == "diverged"
+    assert ended.reason.startswith("the loss is not finite at epoch 1, iteration ")
+    assert ended.progress.rows == []
+
+
+def untimed(row: dict[str, float]) -> dict[str, float]:
+    return {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
+
+
+def _ends(trial: Trial, training: Callable[[], Training]) -> Outcome:
+    """Train to the end, anew in each process as it were, however often it is interrupted."""
+    for _ in range(20):
+        try:
+            return training().run()
+        except Interrupted:
+            initialise(trial.net, "normal", trial.net.spec, seed=99)
+            trial.stop = Stop()
+    pytest.fail("never ends")
+
+
+@pytest.mark.parametrize("stops", [[1], [2], [3], [4], [6], [1, 2, 3, 4, 5, 6]])
+def test_an_interrupted_training_goes_on_bit_for_bit(
+    stops: list[int], compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Trial(compose, tmp_path / "whole")
+    expected = whole.training().run()
+    cut = Trial(compose, tmp_path / "cut")
+    step = Training.step
+
+    def stopping(training: Training, *batch: Tensor) -> None:
+        step(training, *batch)
+        if training.progress.iteration in stops:
+            cut.stop._asked.add(signal.SIGTERM)
+
+    monkeypatch.setattr(Training, "step", stopping)
+    ended = _ends(cut, cut.training)
+    assert all(torch.equal(t, cut.weights()[name]) for name, t in whole.weights().items())
+    for row, other in zip(expected.progress.rows, ended.progress.rows, strict=True):
+        assert list(row) == list(other)
+        assert untimed(row) == untimed(other)
+    goes_on = [line for line in cut.said if "goes on at epoch" in line]
+    assert len(goes_on) == len(stops)
+    epoch, done = divmod(stops[0], 3)
+    if done:
+        assert goes_on[0] == f"cut goes on at epoch {epoch + 1}, step {done + 1}"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "duration", "expected"),
+    [
+        (1000, 0, [(1, 0), (2, 0)]),
+        (0.5, 0, [(0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3), (2, 0)]),
+        (0.5, 0.12, [(0, 1), (1, 0), (1, 3), (2, 0)]),
+        (0.5, 10, [(0, 1), (1, 0), (2, 0)]),
+    ],
+)
+def test_checkpoints_come_by_the_clock_and_after_each_epoch_and_leave_time_to_train(
+    seconds: float,
+    duration: float,
+    expected: list[tuple[int, int]],
+    compose: Compose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, saved, step = [0.0], [], Training.step
+
+    def stepping(training: Training, *batch: Any) -> None:
+        step(training, *batch)
+        now[0] += 1
+
+    def save(folder: Folder, net: nn.Module, optimiser: object, progress: Any, count: int) -> None:
+        saved.append((progress["epoch"], progress["step"]))
+        now[0] += duration
+
+    monkeypatch.setattr("repro.run.checkpoint.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("repro.run.loop.save_checkpoint", save)
+    monkeypatch.setattr(Training, "step", stepping)
+    Trial(compose, tmp_path, f"checkpoint_seconds={seconds}").training().run()
+    assert saved == expected
+
+
+@pytest.mark.parametrize("stopped", ["validation", "test"])
+def test_a_validation_that_is_interrupted_loses_no_step(
+    stopped: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["recipe.test_each_epoch=true", "checkpoint_seconds=1000"]
+    whole = Trial(compose, tmp_path / "whole", *words)
+    expected = whole.training(test=lambda: 50.0).run()
+    cut = Trial(compose, tmp_path / "cut", *words)
+    interruptions, steps, step = iter([True, False, True]), [], Training.step
+
+    def stepping(training: Training, *batch: Any) -> None:
+        steps.append(training.progress.iteration)
+        step(training, *batch)
+
+    def looks(name: str, error: float) -> float:
+        if name == stopped and next(interruptions, False):
+            cut.stop._asked.add(signal.SIGTERM)
+            cut.stop.check()
+        return error
+
+    def training() -> Training:
+        return cut.training(lambda: looks("validation", 40.0), lambda: looks("test", 50.0))
+
+    monkeypatch.setattr(Training, "step", stepping)
+    ended = _ends(cut, training)
+    assert steps == list(range(6)), "each step is taken once"
+    said = [line for line in cut.said if "goes on" in line and "stops" not in line]
+    assert said == [f"cut goes on at epoch {n}, after its last step" for n in (1, 2)]
+    assert all(torch.equal(t, cut.weights()[name]) for name, t in whole.weights().items())
+    assert len(expected.progress.rows) == len(ended.progress.rows) == 2
+    for row, other in zip(expected.progress.rows, ended.progress.rows, strict=True):
+        assert untimed(row) == untimed(other)
+        assert row["test_error"] == 50.0
+
+
+def test_frozen_features_stay_as_they_are(compose: Compose, tmp_path: Path) -> None:
+    trial = Trial(compose, tmp_path, "finetune=fc", batch_norm=True)
+    before = trial.weights()
+    trial.training().run()
+    after = trial.weights()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    # Neither the weights nor the running means of batch normalisation.
+    assert changed == {f"classifier.{n}.{kind}" for n in (0, 3) for kind in ("weight", "bias")}
+
+
+@pytest.mark.slow
+def test_a_compiled_net_trains_as_the_formulas_say(compose: Compose, tmp_path: Path) -> None:
+    words = ["compile=default", "recipe.dropout=0.5"]
+    trial, eager = (Trial(compose, tmp_path / name, *words) for name in ("compiled", "eager"))
+    eager.config.compile = EAGER
+    trial.training().run()
+    eager.training().run()
+    for name, weight in eager.weights().items():
+        torch.testing.assert_close(trial.weights()[name], weight, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_every_net_of_a_sweep_is_compiled(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs: list[object] = []
+    compiled = torch.compile
+
+    def counted(net: nn.Module, mode: str) -> object:
+        def backend(graph: torch.fx.GraphModule, inputs: object) -> object:
+            graphs.append(graph)
+            return graph.forward
+
+        return compiled(net, backend=backend)
+
+    monkeypatch.setattr(torch, "compile", counted)
+    counts = []
+    for place in range(10):
+        graphs.clear()
+        Trial(compose, tmp_path / str(place), "compile=default").training().run()
+        counts.append(len(graphs))
+    assert counts[0] > 0
+    assert counts == counts[:1] * 10

@@ -1,0 +1,470 @@
+"""Nets that others trained, from their file to the report, held against torchvision's own net."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torchvision.transforms import functional
+
+import repro.export
+import repro.predict
+import repro.verify
+from repro.config.command import command
+from repro.data.images import decode
+from repro.data.rescale import rescale
+from repro.release.classes import published_names
+from repro.report.write import write
+from repro.run import finish, performance
+from repro.run.interruption import Interrupted, Stop
+from repro.weights.read import read
+from tests.release.conftest import Command, photograph, stored, way_in
+from tests.report.test_golden import texts
+from tests.run.test_distributed import torchrun
+from tests.weights import conftest as files
+
+__all__ = ["way_in"]
+CLASSES, EACH = files.CLASSES, 4
+SIZE = ["size=eighth", f"size.crop={files.CROP}", "size.poolings=5", f"size.width={files.WIDTH}"]
+SIZE += ["threads=1", "progress=false"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Test images only: val/CLASS/*."""
+    root = tmp_path_factory.mktemp("photos")
+    for label in range(CLASSES):
+        for n in range(EACH):
+            photograph(root / f"val/class{label}/{n}.png", 80 + 7 * n, 90 + n, 100 * label + n)
+    return root
+
+
+@pytest.fixture(scope="module")
+def theirs(photos: Path) -> nn.Module:
+    """torchvision's narrow D, its last layer such that its answers differ from image to image."""
+    net = files.torchvisions("D")
+    last = net.classifier[-1]
+    crops = torch.stack([crop(file) for file in sorted(photos.glob("val/*/*"))])
+    with torch.no_grad():
+        scores = net(files.torchvision_input(crops)) - last.bias
+        share = 2 / scores.std(dim=0).mean()
+        last.weight *= share
+        last.bias.copy_(-share * scores.mean(dim=0))
+    return net
+
+
+def crop(file: Path) -> torch.Tensor:
+    """The centre crop at Q=384, the one test scale of a net of jittered S."""
+    image = rescale(decode(file, 3), round(384 * files.CROP / 224))
+    return functional.center_crop(image, [files.CROP, files.CROP])
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory, theirs: nn.Module) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "vgg16.pth"
+    torch.save(theirs.state_dict(), path)
+    return path
+
+
+def words(photos: Path, file: Path, runs: Path, *more: str) -> list[str]:
+    data = ["data=imagefolder", f"data.root={photos}", f"runs={runs}"]
+    return ["arch=D", f"weights={file}", *SIZE, *data, *more]
+
+
+class InterruptedAfter:
+    """A function that computes a view; it is interrupted once it has computed so many."""
+
+    def __init__(self, compute: Callable[..., object], left: int) -> None:
+        self.compute, self.left = compute, left
+
+    def __call__(self, *arguments: object) -> object:
+        self.left -= 1
+        if self.left < 0:
+            raise Interrupted
+        return self.compute(*arguments)
+
+
+def only(runs: Path) -> Path:
+    (folder,) = (path for path in runs.iterdir() if path.name[0] != ".")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory: pytest.TempPathFactory, photos: Path, file: Path) -> Path:
+    runs = tmp_path_factory.mktemp("published") / "runs"
+    tests = "test=[single_scale,multi_scale,centre]"
+    assert command(words(photos, file, runs, tests, "seed=4", "recipe=paper")) == 0
+    return only(runs)
+
+
+def test_posteriors_are_those_of_torchvisions_net(
+    tested: Path, photos: Path, theirs: nn.Module
+) -> None:
+    view = np.load(tested / "views" / "centre-Q384.npz")
+    assert len(view["ids"]) == CLASSES * EACH
+    for name, found in zip(view["ids"], view["posteriors"], strict=True):
+        image = crop(photos / str(name))
+        with torch.inference_mode():
+            expected = theirs(files.torchvision_input(image[None])).softmax(dim=1)[0]
+        assert np.abs(found - expected.numpy()).max() < 1e-3
+    assert view["posteriors"].std(axis=0).max() > 0.1, "images differ"
+
+
+def test_its_onnx_file_is_the_same_net_with_the_same_input(
+    tested: Path, photos: Path, tmp_path: Path, way_in: Command
+) -> None:
+    pytest.importorskip("onnxruntime")
+    out, runs = tmp_path / "d.onnx", tmp_path / "runs"
+    status, _, error = way_in(repro.export, f"run={tested}", "format=onnx", f"out={out}")
+    assert (status, error) == (0, "")
+    assert command(words(photos, out, runs, "test=[centre]")) == 0
+    found, expected = (
+        np.load(folder / "views" / "centre-Q384.npz") for folder in (only(runs), tested)
+    )
+    assert list(found["ids"]) == list(expected["ids"])
+    np.testing.assert_allclose(found["posteriors"], expected["posteriors"], atol=1e-6)
+
+
+def test_the_run_is_named_after_the_file_and_not_after_a_recipe(
+    tested: Path, photos: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tested.name.startswith("D-published-jitter-")
+    assert not {"log.csv", "crops.png"} & {path.name for path in tested.iterdir()}
+    moved = tmp_path / "elsewhere.pth"
+    moved.write_bytes(file.read_bytes())
+    # The same net elsewhere, by another recipe and seed: it is finished already.
+    again = words(photos, moved, tested.parent, "test=[centre]", "recipe=quick", "seed=1")
+    assert command(again) == 0
+    assert "is not trained" not in capsys.readouterr().err
+    assert only(tested.parent) == tested
+    assert command([*again, "weights_input=caffe", "dry_run=true"]) == 0
+    assert tested.name not in capsys.readouterr().out, "another input makes another run"
+
+
+def test_it_is_resumed(
+    photos: Path, file: Path, tmp_path: Path, tested: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = words(photos, file, tmp_path / "runs", "test=[single_scale,centre]")
+    interrupted = InterruptedAfter(performance.compute, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(performance, "compute", interrupted)
+        with pytest.raises(Interrupted):
+            command(wanted)
+    folder = only(tmp_path / "runs")
+    before = {path.name: path.stat().st_mtime_ns for path in (folder / "views").iterdir()}
+    assert len(before) == 2
+    assert command(wanted) == 0
+    after = {path.name: path for path in (folder / "views").iterdir()}
+    assert len(after) == 4
+    assert all(after[name].stat().st_mtime_ns == time for name, time in before.items())
+    for name, path in after.items():
+        found, expected = (np.load(p)["posteriors"] for p in (path, tested / "views" / name))
+        assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (["arch=E"], "it has 16 weight layers: expected 19"),
+        (["size.width=0.125"], "has a weight 4x3x3x3: expected 8x3x3x3"),
+        (["weights=nowhere.pth"], "weights=nowhere.pth cannot be read: No such file"),
+        (["weights_input=keras"], "choose from caffe, torchvision"),
+        (["weights=null", "weights_input=caffe"], "say which with weights=FILE"),
+        (["weights=null", "data.test_only=true"], "leaves nothing to train on"),
+        (["data=mnist5k"], "it wants RGB images, and the data has 1 channel: say what to test"),
+    ],
+)
+def test_what_is_wrong_is_a_line_before_any_work(
+    changed: list[str],
+    message: str,
+    photos: Path,
+    file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    keys = {word.partition("=")[0] for word in changed}
+    kept = [
+        word
+        for word in words(photos, file, tmp_path / "runs")
+        if word.partition("=")[0] not in keys and not ("data" in keys and "data.root" in word)
+    ]
+    assert command([*kept, *changed]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_another_number_of_classes_is_refused(
+    photos: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(words(photos, file, tmp_path / "runs", "data.first_classes=5")) == 2
+    assert "has classes 7: expected 5" in capsys.readouterr().err
+
+
+def test_a_bare_command_says_what_is_missing(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for weights in (str(file), "torchvision:vgg16"):
+        assert command(["arch=D", f"weights={weights}", f"runs={tmp_path / 'runs'}"]) == 2
+        assert "data=imagenet data.root=FOLDER" in capsys.readouterr().err
+
+
+def test_the_size_is_the_papers_and_the_scales_are_the_authors(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command(["arch=D", "weights=x", "--cfg", "job"]) == 0
+    shown = capsys.readouterr().out
+    assert "name: paper\n  crop: 224" in shown
+    assert "name: jitter" in shown
+    assert command(["weights=x", "net=D-S256", "size=half", "--cfg", "job"]) == 0
+    shown = capsys.readouterr().out
+    assert "name: half" in shown
+    assert "name: S256" in shown
+
+
+def test_a_file_that_changes_in_between_is_not_taken(
+    photos: Path,
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    copy = tmp_path / "copy.pth"
+    copy.write_bytes(file.read_bytes())
+    perform = finish.perform
+
+    def late(request: object, stop: Stop) -> None:
+        copy.write_bytes(file.read_bytes() + b"x")
+        perform(request, stop)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(finish, "perform", late)
+    assert command(words(photos, copy, tmp_path / "runs", "test=[centre]")) == 1
+    assert "has changed since the command was given" in capsys.readouterr().err
+
+
+def test_permuted_classes_are_named(
+    photos: Path, file: Path, tested: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Images are put where the net sees them, a class further on."""
+    mean, ids, _ = stored(tested, "centre-Q384", "centre-Q384-mirrored")
+    answers = dict(zip(ids, mean.argmax(axis=1), strict=True))
+    usual = sorted(set(answers.values()))
+    assert len(usual) > 1
+    for name, answer in answers.items():
+        place = tmp_path / "photos/val" / f"class{(answer + 1) % CLASSES}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / str(name).replace("/", "-")).write_bytes((photos / str(name)).read_bytes())
+    for label in range(CLASSES):
+        place = tmp_path / "photos/val" / f"class{label}"
+        # A class without an image has no folder.
+        if not place.is_dir():
+            photograph(place / "0.png", 80, 90, label)
+    runs = tmp_path / "runs"
+    assert command(words(tmp_path / "photos", file, runs, "test=[centre]")) == 0
+    assert "(permuted classes: " in capsys.readouterr().out
+    # An archive has no posteriors; it is made into a report, and archived again.
+    archived, again, last = (tmp_path / name for name in ("archived", "again", "last"))
+    write([runs], archived, archive=True)
+    assert not list(archived.rglob("views"))
+    write([archived], again, archive=True)
+    write([again], last)
+    pages = {
+        report: (report / "comparison.html").read_bytes() for report in (archived, again, last)
+    }
+    assert len(set(pages.values())) == 1
+    assert texts(archived) == texts(again) == texts(last)
+    assert texts(last)["comparison.md"].count("permuted classes: ") == 1
+    write([tested.parent], tmp_path / "usual", archive=True)
+    assert "permuted classes" not in texts(tmp_path / "usual")["comparison.md"]
+    (kept,) = (tmp_path / "usual/runs/ranks").glob("*.npz")
+    assert "permuted" not in np.load(kept)
+
+
+def test_the_report_has_a_section_of_its_own(
+    tested: Path, photos: Path, tmp_path: Path, theirs: nn.Module
+) -> None:
+    caffe = tmp_path / "d.caffemodel"
+    files.write_caffe(theirs, caffe)
+    store = tmp_path / "runs"
+    assert command(words(photos, caffe, store, "test=[single_scale]")) == 0
+    golden = Path(__file__).parents[1] / "golden" / "runs"
+    write([golden], tmp_path / "alone")
+    write([golden, tested.parent, store], tmp_path / "both")
+    alone, both = (pd.read_csv(tmp_path / n / "results.csv", dtype=str) for n in ("alone", "both"))
+    others = both[both.recipe == "published"]
+    assert both[both.recipe != "published"].reset_index(drop=True).equals(alone)
+    key = [name for name in both.columns if name not in ("value", "paper", "run")]
+    assert not both.duplicated(key).any()
+    assert others.init.str.startswith("published-").all()
+    single = others[(others.protocol == "single_scale") & (others.metric == "top1_error")]
+    assert list(single.paper) == ["25.6", "25.6"]
+    for name in ("claims.csv",):
+        assert (tmp_path / "both" / name).read_text() == (tmp_path / "alone" / name).read_text()
+    for table in (tmp_path / "alone" / "tables").glob("*.csv"):
+        assert (tmp_path / "both/tables" / table.name).read_bytes() == table.read_bytes()
+    page = (tmp_path / "both" / "comparison.md").read_text()
+    assert page.count("Published nets") == 1
+    assert "Published nets" not in (tmp_path / "alone" / "comparison.md").read_text()
+
+
+def test_a_report_of_published_nets_alone_can_be_made_from_its_archive(
+    tested: Path, tmp_path: Path
+) -> None:
+    write([tested.parent], tmp_path / "first", archive=True)
+    write([tmp_path / "first"], tmp_path / "second")
+    first, second = ((tmp_path / n / "results.csv").read_bytes() for n in ("first", "second"))
+    assert first == second
+    assert "No net was trained here" in (tmp_path / "first" / "comparison.md").read_text()
+    line = (tmp_path / "first" / "runs" / "commands.txt").read_text()
+    assert "weights=" in line
+    assert "recipe" not in line
+
+
+def test_it_is_verified_asked_and_exported(
+    tested: Path, photos: Path, file: Path, tmp_path: Path, way_in: Command
+) -> None:
+    code, shown, _ = way_in(repro.verify, f"run={tested}", "images=9")
+    assert code == 0, shown
+    code, shown, _ = way_in(repro.predict, f"run={tested}", str(photos / "val/class0/0.png"))
+    assert code == 0
+    assert "class" in shown
+    out = tmp_path / "d.safetensors"
+    assert way_in(repro.export, f"run={tested}", "format=safetensors", f"out={out}")[0] == 0
+    net = files.spec()
+    images = files.photographs()
+    exported, published = read(out, net), read(file, net)
+    assert files.same(files.scores(exported, net, images), files.scores(published, net, images))
+    card = out.with_name(f"{out.name}.md").read_text()
+    assert "a file by torchvision that others published" in card
+    assert "divided by 0.229, 0.224, 0.225" in card
+
+
+ASKED = ["arch=D", *SIZE[:4]]
+"""What `repro.predict` has to be told of the file."""
+ROW = re.compile(r"^ +\d +([\d.]+)%  (.*)$", re.MULTILINE)
+
+
+def test_a_file_is_asked_without_a_run(
+    tested: Path,
+    photos: Path,
+    file: Path,
+    theirs: nn.Module,
+    tmp_path: Path,
+    way_in: Command,
+) -> None:
+    image, out = photos / "val/class3/1.png", tmp_path / "heat"
+    words = [f"weights={file}", *ASKED, "test=centre", "top=7", f"out={out}", str(image)]
+    status, shown, error = way_in(repro.predict, *words)
+    assert (status, error) == (0, "")
+    assert "weights of a file by torchvision, SHA-256" in shown
+    assert "classes: the file has no names; numbers from 0\n" in shown
+    both = torch.stack([crop(image), crop(image).flip(-1)])
+    with torch.inference_mode():
+        expected = theirs(files.torchvision_input(both)).softmax(dim=1).mean(dim=0)
+    found = {int(name): float(share) / 100 for share, name in ROW.findall(shown)}
+    assert list(found) == expected.argsort(descending=True).tolist()
+    assert [found[label] for label in range(CLASSES)] == pytest.approx(expected.tolist(), abs=1e-3)
+    assert [path.name for path in out.iterdir()] == ["01-1.png"]
+    # A run that was made of the file says the same, by another protocol too.
+    tables = [
+        ROW.findall(way_in(repro.predict, *of, "test=multi_scale", "top=7", str(image))[1])
+        for of in ([f"weights={file}", *ASKED], [f"run={tested}"])
+    ]
+    assert [share for share, _ in tables[0]] == [share for share, _ in tables[1]] != []
+
+
+def test_the_files_own_names_are_shown(
+    photos: Path, theirs: nn.Module, tmp_path: Path, way_in: Command
+) -> None:
+    files.write_matconvnet(theirs, tmp_path / "d, 1.mat")
+    words = [f"weights={tmp_path / 'd, 1.mat'}", *ASKED, str(photos / "val/class0/0.png")]
+    status, shown, error = way_in(repro.predict, *words)
+    assert (status, error) == (0, "")
+    assert "classes: the file's names; that the net has them in this order is not checked" in shown
+    assert {name for _, name in ROW.findall(shown)} < {f"class {n}" for n in range(CLASSES)}
+
+
+def test_a_thousand_classes_without_names_have_imagenets() -> None:
+    names, said = published_names(None, 1000)
+    assert (names[0], names[281], len(names)) == ("tench", "tabby", 1000)
+    assert "the file has no names; ImageNet's" in said
+    assert "in this order is not checked" in said
+    assert published_names(["a\x1b[2J", "b"], 2)[0] == ("a [2J", "b")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run=x", "weights=FILE", "arch=D"], "run= and weights= name two nets"),
+        (["weights=FILE"], "arch= is missing: expected a word such as arch=D"),
+        (["run=x", "arch=D"], "arch=D goes with weights= only"),
+        (["run=x", "size.width=0.5"], "size.width=0.5 goes with weights= only"),
+        (["weights=FILE", "arch=D", "data.root=x"], "data.root=x goes with run= only"),
+        (["weights=FILE", "arch=D,E"], "arch=D,E are several values: expected one"),
+        (["weights=FILE", "arch=F"], "arch=F is not known: choose from A,"),
+        (["weights=FILE", "arch=D", "size.wdth=1"], "size.wdth is not known: choose from"),
+        (["weights=FILE", "arch=D", "size.crop=-1"], "size.crop=-1: expected a number above"),
+        (["weights=FILE", "arch=D", "test=each_scale"], "choose from single_scale, multi_scale"),
+        (["weights=FILE", "arch=E"], "it has 16 weight layers: expected 19"),
+        (["weights=FILE", *ASKED, "size.width=0.125"], "has a weight 4x3x3x3: expected 8x3x3x3"),
+        (["weights=nowhere.pth", "arch=D"], "weights=nowhere.pth: cannot be read"),
+        (["weights=torchvision:vgg61", "arch=D"], "is not known: choose from vgg11,"),
+        (["weights=FILE", *ASKED, "weights_input=keras"], "choose from caffe, torchvision"),
+    ],
+)
+def test_a_file_that_cannot_be_asked_is_a_line(
+    words: list[str], said: str, photos: Path, file: Path, way_in: Command
+) -> None:
+    words = [word.replace("FILE", str(file)) for word in words]
+    status, shown, error = way_in(repro.predict, *words, str(photos / "val/class0/0.png"))
+    assert (status, shown, error.count("\n")) == (2, "", 1)
+    assert said in error
+
+
+@pytest.mark.slow
+def test_two_processes_leave_the_views_of_one(
+    tested: Path, photos: Path, file: Path, tmp_path: Path
+) -> None:
+    tests = "test=[single_scale,multi_scale,centre]"
+    # Batches for both; of another size they round otherwise.
+    two = torchrun(*words(photos, file, tmp_path / "runs", tests, "test_batch=5"))
+    said, errors = two.communicate(timeout=300)
+    assert two.returncode == 0, errors
+    assert said.count("1 of 1 runs finished") == errors.count(" is not trained: ") == 1
+    folder = only(tmp_path / "runs")
+    assert folder.name == tested.name
+    results = [json.loads((run / "result.json").read_text()) for run in (tested, folder)]
+    assert [result["environment"]["world_size"] for result in results] == [1, 2]
+    assert results[0]["digests"] == results[1]["digests"]
+    assert results[0]["published"] == results[1]["published"]
+    names = [{path.name for path in (run / "views").iterdir()} for run in (tested, folder)]
+    assert names[0] == names[1] != set()
+    for name in names[0]:
+        one, both = (np.load(run / "views" / name) for run in (tested, folder))
+        assert np.array_equal(one["ids"], both["ids"])
+        assert np.array_equal(one["labels"], both["labels"])
+        np.testing.assert_allclose(both["posteriors"], one["posteriors"], rtol=0, atol=1e-5)
+
+
+def test_the_graph_carries_caffes_input(
+    photos: Path, theirs: nn.Module, tmp_path: Path, way_in: Command
+) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    files.write_caffe(theirs, tmp_path / "d.caffemodel")
+    runs = tmp_path / "runs"
+    assert command(words(photos, tmp_path / "d.caffemodel", runs, "test=[centre]")) == 0
+    out = tmp_path / "d.onnx"
+    assert way_in(repro.export, f"run={only(runs)}", "format=onnx", f"out={out}")[0] == 0
+    images = files.photographs()
+    found, _ = runtime.InferenceSession(str(out)).run(None, {"images": images.numpy()})
+    with torch.inference_mode():
+        expected = theirs(files.caffe_input(images)).softmax(dim=1).numpy()
+    assert np.abs(found - expected).max() < 1e-4

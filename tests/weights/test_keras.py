@@ -1,0 +1,117 @@
+"""Keras's own nets, saved by Keras in both layouts."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+# It writes a file of settings there as it is imported.
+os.environ.setdefault("KERAS_HOME", tempfile.gettempdir())
+keras = pytest.importorskip("keras")
+h5py = pytest.importorskip("h5py")
+
+from repro.config.choices import choice  # noqa: E402
+from repro.config.schema import Arch  # noqa: E402
+from repro.errors import RequestError  # noqa: E402
+from repro.model import reading  # noqa: E402
+from repro.weights.read import read  # noqa: E402
+from tests.weights import conftest as files  # noqa: E402
+
+CONVS = {"D": (2, 2, 3, 3, 3), "E": (2, 2, 4, 4, 4)}
+
+
+def kerass(letter: str) -> Any:
+    """Keras's VGG with its own layers and names, narrower."""
+    keras.utils.set_random_seed(2)
+    keras.backend.clear_session()
+    image = maps = keras.Input((files.CROP, files.CROP, 3))
+    for block, count in enumerate(CONVS[letter], start=1):
+        for place in range(1, count + 1):
+            maps = keras.layers.Conv2D(
+                int(min(512, 32 * 2**block) * files.WIDTH),
+                3,
+                padding="same",
+                activation="relu",
+                bias_initializer="random_uniform",
+                name=f"block{block}_conv{place}",
+            )(maps)
+        maps = keras.layers.MaxPooling2D(2, 2, name=f"block{block}_pool")(maps)
+    maps = keras.layers.Flatten(name="flatten")(maps)
+    for name in ("fc1", "fc2"):
+        maps = keras.layers.Dense(int(4096 * files.WIDTH), activation="relu", name=name)(maps)
+    maps = keras.layers.Dense(files.CLASSES, name="predictions")(maps)
+    return keras.Model(image, maps)
+
+
+def said(model: Any, images: Tensor) -> Tensor:
+    rows = images.permute(0, 2, 3, 1).numpy().astype(np.float32)
+    # Keras's own preprocessing of its VGG16: BGR minus the mean pixel.
+    graded = model.predict(keras.applications.vgg16.preprocess_input(rows), verbose=0)
+    return torch.from_numpy(np.array(graded))
+
+
+def save_by_name(model: Any, path: Path) -> None:
+    """The layout of `vgg16_weights_tf_dim_ordering_tf_kernels.h5`, with its names."""
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
+        for layer in model.layers:
+            group = file.create_group(layer.name)
+            values = layer.get_weights()
+            names = [f"{layer.name}_{kind}_1:0".encode() for kind in "Wb"][: len(values)]
+            group.attrs["weight_names"] = names
+            for name, value in zip(names, values, strict=True):
+                group[name.decode()] = value
+
+
+@pytest.mark.parametrize("letter", ["D", "E"])
+@pytest.mark.parametrize("layout", ["released", "whole model", "counters"])
+def test_kerass_nets_say_the_same_here(letter: str, layout: str, tmp_path: Path) -> None:
+    model, net, images = kerass(letter), files.spec(letter), files.photographs()
+    path = tmp_path / {"counters": "x.weights.h5"}.get(layout, "x.h5")
+    if layout == "released":
+        save_by_name(model, path)
+    elif layout == "counters":
+        model.save_weights(path)
+    else:
+        model.save(path)
+    found = read(path, net)
+    assert found.format == "Keras"
+    assert files.same(files.scores(found, net, images), said(model, images))
+    # Shown in the other order, it is another answer: the comparison sees the order.
+    assert not files.same(files.scores(found, net, images.flip(1)), said(model, images))
+
+
+def test_theanos_kernels_are_refused(tmp_path: Path) -> None:
+    model, path = kerass("D"), tmp_path / "vgg16_weights_tf_dim_ordering_tf_kernels.h5"
+    save_by_name(model, path)
+    with h5py.File(path, "r+") as file:
+        for name in (name for name in file if "conv" in name):
+            part = f"{name}/{name}_W_1:0"
+            kernel = file[part][()]
+            del file[part]
+            file[part] = kernel.transpose(3, 2, 0, 1)
+    with pytest.raises(RequestError, match="th_kernels"):
+        read(path, files.spec())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("letter", "name"), [("D", "VGG16"), ("E", "VGG19")])
+@pytest.mark.parametrize("suffix", [".h5", ".weights.h5"])
+def test_kerass_applications_at_full_size(
+    letter: str, name: str, suffix: str, tmp_path: Path
+) -> None:
+    keras.utils.set_random_seed(2)
+    model = getattr(keras.applications, name)(weights=None, classifier_activation=None)
+    path = tmp_path / f"x{suffix}"
+    model.save(path) if suffix == ".h5" else model.save_weights(path)
+    net = reading.at_full_size(Arch(**choice("arch", letter)), channels=3, classes=1000)
+    images = files.photographs(224)[:1]
+    assert files.same(files.scores(read(path, net), net, images), said(model, images))
