@@ -31,6 +31,8 @@ from repro.store.leases import LOCKS
 if TYPE_CHECKING:
     from repro.run.request import Request
 
+Check = Callable[[Config, tuple[str, ...]], "Request"]
+"""Takes a configuration and the words that it was composed of."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -82,10 +84,10 @@ def compose(options: Options, check: Callable[[Config], Request]) -> list[Reques
     Raises:
         RequestError: what is wrong with any of them, a line each.
     """
-    return [request for request, _ in resolved(Sweep(options), check)]
+    return [request for request, _ in resolved(Sweep(options), lambda config, _: check(config))]
 
 
-def resolved(sweep: Sweep, check: Callable[[Config], Request]) -> list[tuple[Request, Job]]:
+def resolved(sweep: Sweep, check: Check) -> list[tuple[Request, Job]]:
     """The runs of a sweep, each once: what it is, and the job that makes it.
 
     Raises:
@@ -97,7 +99,7 @@ def resolved(sweep: Sweep, check: Callable[[Config], Request]) -> list[tuple[Req
         try:
             if isinstance(job, RequestError):
                 raise job
-            request = check(typed(job.config))
+            request = check(typed(job.config), job.words)
             found.setdefault((request.folder, request.views), (request, job))
         except (RequestError, RunError) as error:
             errors.append(str(error))
@@ -108,7 +110,7 @@ def resolved(sweep: Sweep, check: Callable[[Config], Request]) -> list[tuple[Req
     return list(found.values())
 
 
-def _checked() -> Callable[[Config], Request]:
+def _checked() -> Check:
     """What checks a configuration before any work; a run that several start from, once."""
     from repro.run import machine
     from repro.run.device import pick
@@ -118,8 +120,8 @@ def _checked() -> Callable[[Config], Request]:
 
     known: dict[str, Request] = {}
 
-    def checked(config: Config) -> Request:
-        request = resolve(config, known=known)
+    def checked(config: Config, words: tuple[str, ...]) -> Request:
+        request = resolve(config, known=known, command=words)
         trackers.check(config.track.name)
         for member in request.lineage():
             member.check_folder()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -14,13 +14,21 @@ from repro.errors import RequestError, one_line
 LARGEST = 1_000_000
 """Bytes."""
 DEEPEST = 20
-MOST_VALUES = 100_000
+MOST_VALUES = 5_000
 """With every alias written out: a few lines of aliases of aliases may stand for billions."""
 FLOAT = re.compile(r"[-+]?\d[\d_]*(\.[\d_]*)?[eE][-+]?\d+$")
 
+STORED: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Reads what PyYAML wrote; in C, where libyaml is there."""
 
-class Loader(yaml.SafeLoader):
-    """YAML's plain types; 1e-3 is a number here, as it is for Hydra."""
+
+class Loader(STORED):  # type: ignore[misc]
+    """Reads what people write: 1e-3 is a number, as it is for Hydra, and a date is text."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+        first: [(tag, found) for tag, found in kinds if not tag.endswith(":timestamp")]
+        for first, kinds in STORED.yaml_implicit_resolvers.items()
+    }
 
 
 Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789"))
@@ -45,12 +53,12 @@ def text(path: Path) -> str:
         raise refusal(path, "it is not written in UTF-8") from None
 
 
-def read(path: Path, kind: type[yaml.SafeLoader] = Loader) -> tuple[str, dict[str, Any]]:
-    """What a file of settings says, and its keys and values; none where it has only comments.
+def read(path: Path, kind: Any = Loader) -> tuple[str, dict[str, Any]]:
+    """The text of a file of settings, and its keys and values; none where it has only comments.
 
     Args:
         path: the file.
-        kind: what tells a value's type: a person's, or PyYAML's own for what PyYAML wrote.
+        kind: the class that tells a value's type: `Loader` or `STORED`.
 
     Raises:
         RequestError: it cannot be read, or is none.
@@ -64,7 +72,7 @@ def read(path: Path, kind: type[yaml.SafeLoader] = Loader) -> tuple[str, dict[st
         if not isinstance(node, MappingNode):
             raise refusal(path, "expected lines of KEY: VALUE")
         if _count(node, {}, DEEPEST) > MOST_VALUES:
-            raise refusal(path, f"its aliases stand for more than {MOST_VALUES:,} values")
+            raise refusal(path, f"it holds more than {MOST_VALUES:,} values")
         tree: dict[str, Any] = loader.construct_document(node)
     except RecursionError:
         raise refusal(path, f"it is nested more than {DEEPEST} deep, or names itself") from None
@@ -83,6 +91,7 @@ def _count(node: Node, known: dict[int, int], deep: int) -> int:
 
     Raises:
         RecursionError: it is too deep, as one is that holds an alias of itself.
+        ValueError: a key stands there twice.
     """
     if deep < 0:
         raise RecursionError
@@ -93,6 +102,9 @@ def _count(node: Node, known: dict[int, int], deep: int) -> int:
         if isinstance(node, SequenceNode):
             below = node.value
         elif isinstance(node, MappingNode):
+            keys = [key.value for key, _ in node.value if isinstance(key, ScalarNode)]
+            if twice := {key for key in keys if key != "<<" and keys.count(key) > 1}:
+                raise ValueError(f"{min(twice)} stands there twice")
             below = [part for pair in node.value for part in pair]
         known[id(node)] = 1 + sum(_count(part, known, deep - 1) for part in below)
     return known[id(node)]

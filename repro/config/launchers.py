@@ -21,6 +21,7 @@ from contextlib import contextmanager, redirect_stderr
 from types import FrameType
 from typing import Any, cast
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 
@@ -127,7 +128,7 @@ def _work(config: Any, stop: Stop) -> None:
     from repro.run.request import resolve
 
     try:
-        request = resolve(typed(config))
+        request = resolve(typed(config), command=tuple(HydraConfig.get().overrides.task))
     except RequestError as error:
         # It was right when the command was given; that its run did not finish, the end will say.
         print(error, file=sys.stderr)

@@ -8,9 +8,11 @@ What a number must be stands beside it; what values must satisfy together is che
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+import functools
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from repro.errors import RequestError
 
@@ -248,17 +250,8 @@ class Config:
         return self.recipe.epochs if self.scale.parent is None or later is None else later
 
 
-def _words(value: Any, deep: int) -> bool:
-    """Whether lists within lists, `deep` of them, hold words and nothing else."""
-    if not deep:
-        return isinstance(value, str)
-    return isinstance(value, list) and all(_words(one, deep - 1) for one in value)
-
-
 def check_values(section: Any, path: str = "") -> None:
-    """Refuse a number that is not what stands beside its key, and a list of other than words.
-
-    So in a section and below it.
+    """Refuse a number that is not what stands beside its key, in a section and below it.
 
     Raises:
         RequestError: with the key, its value and what is expected.
@@ -267,23 +260,74 @@ def check_values(section: Any, path: str = "") -> None:
         value, bound = getattr(section, key.name), key.metadata.get("bound")
         if is_dataclass(value):
             check_values(value, f"{path}{key.name}.")
-        elif isinstance(value, list) and not _words(value, str(key.type).count("list")):
-            raise RequestError(f"{path}{key.name}={value}: expected a list of words")
         elif bound is not None and value is not None and not bound.holds(value):
             raise RequestError(f"{path}{key.name}={value}: expected {bound.words}")
 
 
-def typed(tree: Mapping[Any, Any]) -> Config:
-    """The plain tree of a composed or a stored configuration, as a `Config`.
+GONE: dict[str, Any] = {}
+"""Keys that older runs have and the schema has no more, as `data.KEY`, each with its default."""
+TAKEN: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int, str), "a whole number"),
+    float: ((float, int, str), "a number"),
+    str: ((str, int, float, bool), "text without ${"),
+}
+"""By type of a key: the types of the values that it takes, and words for them."""
+
+_hints = functools.cache(get_type_hints)
+
+
+def typed(tree: Any) -> Config:
+    """The tree of a composed or a stored configuration, as a `Config`.
+
+    A stored one is plain data: nothing in it stands for anything else. It may lack keys that have
+    a default, and may have those of `GONE`.
 
     Raises:
-        omegaconf.errors.OmegaConfBaseException: a key or a type that the schema does not have.
+        RequestError: a key or a type that the schema does not have, with the key.
     """
-    from omegaconf import OmegaConf
+    if not isinstance(tree, dict):
+        from omegaconf import OmegaConf
 
-    if OmegaConf.is_config(tree):
-        # A tree that came from the schema would bring keys that were added to it.
-        tree = OmegaConf.to_container(tree)  # type: ignore[assignment]
-    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), tree))
-    assert isinstance(config, Config)
+        tree = OmegaConf.to_container(tree, resolve=True)
+    config: Config = _section(Config, tree, "")
     return config
+
+
+def _section(kind: Any, tree: Any, path: str) -> Any:
+    if not isinstance(tree, dict):
+        raise RequestError(f"{path[:-1]}={tree}: expected keys with values")
+    hints, values = _hints(kind), {}
+    for key, value in tree.items():
+        place = f"{path}{key}"
+        if key in hints:
+            values[key] = _value(hints[key], value, place)
+        elif place not in GONE or GONE[place] != value:
+            raise RequestError(f"{place} is not known: choose from {', '.join(hints)}")
+    try:
+        return kind(**values)
+    except TypeError:
+        needed = (key.name for key in fields(kind) if key.default is key.default_factory is MISSING)
+        missing = next(key for key in needed if key not in values)
+        raise RequestError(f"{path}{missing} is missing") from None
+
+
+def _value(kind: Any, value: Any, key: str) -> Any:
+    kinds = get_args(kind)
+    if NoneType in kinds:
+        if value is None:
+            return None
+        kind = kinds[0]
+    if is_dataclass(kind):
+        return _section(kind, value, f"{key}.")
+    if get_origin(kind) is list:
+        if not isinstance(value, list):
+            raise RequestError(f"{key}={value}: expected a list, as in {key}=[single_scale,centre]")
+        return [_value(get_args(kind)[0], one, key) for one in value]
+    taken, words = TAKEN[kind]
+    try:
+        if type(value) in taken and "${" not in str(value):
+            return kind(value)
+    except ValueError:
+        pass
+    raise RequestError(f"{key}={value}: expected {words}")

@@ -43,6 +43,8 @@ class Request:
     views: tuple[protocols.View, ...]
     published: Published | None = None
     """The weights that others trained, where the run tests these."""
+    command: tuple[str, ...] | None = None
+    """The words of the command that asks for this run; None: it was not asked for by words."""
 
     @property
     def name(self) -> str:
@@ -64,11 +66,13 @@ class Request:
     def record(self) -> dict[str, Any]:
         """What stands beside the configuration in the run's `config.yaml`."""
         published = {} if self.published is None else {PUBLISHED: self.published.record}
+        command = {} if self.command is None else {"command": list(self.command)}
         return {
             "identity": self.identity,
             "parents": {role: parent.identity for role, parent in self.parents.items()},
             "fingerprint": self.description.fingerprint,
             "schema": identity.SCHEMA,
+            **command,
             **published,
         }
 
@@ -158,6 +162,7 @@ def resolve(
     config: Config,
     describe: Callable[[Data, Path, bool], Description] = sources.check,
     known: dict[str, Request] | None = None,
+    command: tuple[str, ...] | None = None,
 ) -> Request:
     """Check a configuration and find what it asks for.
 
@@ -166,6 +171,7 @@ def resolve(
         describe: finds out what is known of a data set, as `sources.check` does by looking at it.
         known: what was resolved before, by configuration; runs that several start from are
             resolved once.
+        command: the words that it was composed of.
 
     Raises:
         RequestError: something in it cannot be done as written.
@@ -173,7 +179,7 @@ def resolve(
     known = {} if known is None else known
     key = repr(config)
     if key not in known:
-        known[key] = _resolved(config, describe, known)
+        known[key] = _resolved(config, describe, known, command)
     return known[key]
 
 
@@ -181,6 +187,7 @@ def _resolved(
     config: Config,
     describe: Callable[[Data, Path, bool], Description],
     known: dict[str, Request],
+    command: tuple[str, ...] | None,
 ) -> Request:
     # As it was composed: so are the runs that it starts from.
     composed = config
@@ -209,7 +216,10 @@ def _resolved(
     _label(config, description.fingerprint)
     # A published net starts from no other.
     starts = _parents(composed) if published is None else ()
-    parents = {role: resolve(parent, describe, known) for role, parent in starts}
+    parents = {
+        role: resolve(parent, describe, known, _words_of(parent, role, command))
+        for role, parent in starts
+    }
     if "init" in parents:
         init.copied(net, parents["init"].net)
     own = identity.identity(
@@ -218,7 +228,7 @@ def _resolved(
         description.fingerprint,
         None if published is None else published.record,
     )
-    request = Request(config, net, description, parents, own, _wanted(config), published)
+    request = Request(config, net, description, parents, own, _wanted(config), published, command)
     check_name(request.name)
     return request
 
@@ -264,6 +274,17 @@ def _parents(config: Config) -> Iterator[tuple[str, Config]]:
         parent.scale = Scale(**choice("scale", "S256"))
         parent.init = Init(config.recipe.init, config.recipe.init)
         yield "init", parent
+
+
+def _words_of(parent: Config, role: str, command: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The words of a command that asks for a parent, by those that ask for its child."""
+    if command is None:
+        return None
+    said = {"scale": parent.scale.name, "finetune": "all", "test": f"[{','.join(parent.test)}]"}
+    if role == "init":
+        said |= {"arch": parent.arch.name, "init": parent.init.name}
+    kept = [word for word in command if word.lstrip("+").split("=")[0].split(".")[0] not in said]
+    return (*kept, *(f"{key}={value}" for key, value in said.items()))
 
 
 def base_data(data: Data) -> Data:

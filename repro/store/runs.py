@@ -18,9 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from repro.config.files import read
+from repro.config.files import STORED, read
 from repro.config.schema import Config, typed
 from repro.errors import RequestError, RunError, flat, one_line
 from repro.store import identity as identities
@@ -76,7 +74,7 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
     """
     path = folder / CONFIG
     try:
-        _, tree = read(path, yaml.SafeLoader)
+        _, tree = read(path, STORED)
         record = tree.pop(RECORD)
         config = typed(tree)
         check_config(config)
