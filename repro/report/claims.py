@@ -15,6 +15,7 @@ from repro.errors import RequestError
 from repro.paper import numbers as published
 from repro.report.findings import FINDERS, Finding, least_favourable
 from repro.report.intervals import Interval, holm
+from repro.report.net import named
 from repro.report.settings import Comparison
 from repro.report.sides import Contrast, Pair, Side
 from repro.report.verdicts import (
@@ -121,7 +122,7 @@ def _contrast(row: dict[str, Any]) -> Contrast:
     pairs = []
     for nets in row["pairs"]:
         both = zip([nets, nets] if isinstance(nets, str) else nets, tests, scales, strict=True)
-        pairs.append(Pair(*(Side(net, test, tuple(q), above) for net, test, q in both)))
+        pairs.append(Pair(*(Side(named(net), test, tuple(q), above) for net, test, q in both)))
     rest = {key: row[key] for key in CONTRAST[4:] if key in row}
     return Contrast(tuple(pairs), **rest)
 

@@ -22,6 +22,7 @@ from repro.report.drawing import (
     seed_marks,
 )
 from repro.report.experiments import Experiment, measured_nets
+from repro.report.net import Net
 from repro.report.settings import Comparison
 from repro.report.tables import scale_label
 
@@ -69,15 +70,15 @@ def curves(experiment: Experiment, comparison: Comparison) -> Drawn | None:
     return drawn(f"experiment-{experiment.name}", caption, figure)
 
 
-def _by_arch(experiment: Experiment, comparison: Comparison) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def _by_arch(experiment: Experiment, comparison: Comparison) -> dict[str, list[Net]]:
+    found: dict[str, list[Net]] = {}
     for net in measured_nets(experiment, comparison):
         config = comparison.nets[comparison.plain(net)][0].config
         found.setdefault(config.arch.name, []).append(net)
     return found
 
 
-def _curves(comparison: Comparison, nets: Sequence[str], test: str) -> dict[str, Curve]:
+def _curves(comparison: Comparison, nets: Sequence[Net], test: str) -> dict[str, Curve]:
     """By training scale; a net that was tested at one Q only has no curve."""
     found = {}
     for net in nets:

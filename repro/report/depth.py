@@ -12,6 +12,7 @@ from repro.protocol.protocols import TABLE3
 from repro.report.built import TABLE1, at_full_size
 from repro.report.drawing import COLOURS, WIDTH, Drawn, Point, drawn, legend, mark, seed_marks
 from repro.report.intervals import difference
+from repro.report.net import Net
 from repro.report.settings import Comparison
 
 BASE = TABLE1[0]
@@ -51,7 +52,7 @@ def error_against_depth(comparison: Comparison) -> Drawn | None:
 
 
 def _caption(comparison: Comparison, points: dict[str, Point]) -> str:
-    a = comparison.cells(f"{BASE}-S256", TABLE3)
+    a = comparison.cells(Net(BASE, "S256"), TABLE3)
     error = float(np.mean([100 * one.wrong.mean() for one in a]))
     paper = published.error_of(TABLE3, f"{BASE}-S256", "top1_error")
     seeds = ", ".join(f"{net} {len(point.seeds)}" for net, point in points.items())
@@ -67,7 +68,7 @@ def _caption(comparison: Comparison, points: dict[str, Point]) -> str:
 def _relative(comparison: Comparison, net: str) -> Point | None:
     """The error less A's in percent of A's, paired by seed and image."""
     found = [
-        {one.seed: one.wrong for one in comparison.cells(f"{name}-S256", TABLE3)}
+        {one.seed: one.wrong for one in comparison.cells(Net(name, "S256"), TABLE3)}
         for name in (net, BASE)
     ]
     theirs, of_a = found

@@ -28,7 +28,7 @@ from repro.report.drawing import (
     seed_marks,
 )
 from repro.report.experiments import experiments, nets_of
-from repro.report.measured import members
+from repro.report.net import Net, Nets, label
 from repro.report.settings import Comparison
 from repro.report.tables import OPEN, cell, net_title, ordered
 
@@ -40,7 +40,7 @@ RATIOS = [5, 3]
 class Line:
     """One net by one protocol."""
 
-    net: str
+    net: Nets
     protocol: str
     point: Point | None
     words: str
@@ -48,14 +48,14 @@ class Line:
     paper: float | None
 
 
-def lines(comparison: Comparison, nets: Sequence[str], tests: Sequence[str]) -> list[Line]:
+def lines(comparison: Comparison, nets: Sequence[Nets], tests: Sequence[str]) -> list[Line]:
     """The lines of a figure: each net by each protocol that it was tested by, net by net."""
     found = []
     for net, test in itertools.product(nets, tests):
         cells = comparison.cells(net, test)
         words = cell(comparison, net, test)
         if words != OPEN:
-            paper = published.error_of(test, net, "top1_error")
+            paper = published.error_of(test, label(net), "top1_error")
             found.append(Line(net, test, Point.of(cells) if cells else None, words, paper))
     return found
 
@@ -66,7 +66,7 @@ def errors(comparison: Comparison) -> Drawn | None:
     Nets of an ablation only are in its own figure.
     """
     tests = [protocol.name for protocol in summarised()]
-    paper = {row["label"] for number in (3, 4) for row in published.cells(number)}
+    paper = {Net(row["net"], row["scale"]) for n in (3, 4) for row in published.cells(n)}
     theirs = {comparison.plain(net) for one in experiments() for net in nets_of(one, comparison)}
     nets = [net for net in ordered(comparison) if net in paper or net not in theirs]
     shown = lines(comparison, nets, tests)
@@ -179,9 +179,8 @@ def _rows(panels: Sequence[Axes], shown: Sequence[Line], places: Sequence[float]
             panel.axhspan(low, high, color=SHADE, lw=0, zorder=0)
 
 
-def _title(net: str) -> str:
-    count = len(members(net))
-    return f"{count} nets" if count > 3 else net_title(net)
+def _title(net: Nets) -> str:
+    return f"{len(net)} nets" if isinstance(net, tuple) and len(net) > 3 else net_title(net)
 
 
 def _line(axes: Axes, place: float, line: Line, colour: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,12 +17,11 @@ from repro.errors import RequestError, one_line
 from repro.paper import numbers as published
 from repro.protocol.protocols import EACH_Q, PROTOCOLS, TABLE3
 from repro.report.claims import Claim, claims
-from repro.report.measured import members, spread
+from repro.report.measured import spread
+from repro.report.net import OWN, Net, Nets, label
 from repro.report.settings import Comparison
-from repro.report.tables import cell, net_title, percent, split
+from repro.report.tables import cell, net_title, percent
 
-OWN = "of_recipe"
-"""The choice of `conf/init/` that names no initialisation."""
 NOTE = "report"
 """The comment of a file that says how the report shows the experiment, as in
 `# report: {place: 60, tests: [each_scale]}`. Its keys are the last fields of `Experiment`."""
@@ -37,8 +36,7 @@ class Experiment:
     name: str
     question: str
     """What is compared, and where the paper does so: the file's first comment."""
-    nets: tuple[str, ...]
-    """Labels, as in `D-jitter`."""
+    nets: tuple[Net, ...]
     tests: tuple[str, ...]
     """The protocols that its table shows: those of the file unless the comment says others."""
     place: float = math.inf
@@ -108,16 +106,19 @@ def _shown(name: str) -> dict[str, Any]:
     return said
 
 
-def _nets(file: choices.Choice) -> list[str]:
-    """The labels of the nets that an experiment sweeps, as `net_label` makes them."""
+def _nets(file: choices.Choice) -> list[Net]:
+    """The nets that an experiment sweeps."""
     if "net" in file.swept:
-        return file.swept["net"]
+        return [Net.named(name) for name in file.swept["net"]]
     usual = choices.config()
     parts = []
-    for key, silent in (("arch", None), ("scale", None), ("finetune", "all"), ("init", OWN)):
+    for key, silent in (("arch", ""), ("scale", ""), ("finetune", "all"), ("init", OWN)):
         chosen = file.values.get(key) or file.chosen.get(key) or usual.chosen.get(key, silent)
-        parts.append(["" if one == silent else one for one in file.swept.get(key, [str(chosen)])])
-    return ["-".join(filter(None, words)) for words in itertools.product(*parts)]
+        parts.append(file.swept.get(key, [str(chosen)]))
+    return [
+        Net(arch, scale, finetune, None if init == OWN else init)
+        for arch, scale, finetune, init in itertools.product(*parts)
+    ]
 
 
 def commands_of(name: str, comparison: Comparison) -> list[str]:
@@ -126,27 +127,26 @@ def commands_of(name: str, comparison: Comparison) -> list[str]:
     return comparison.experiment_commands(name, nets_of(experiment, comparison), experiment.tests)
 
 
-def nets_of(experiment: Experiment, comparison: Comparison) -> tuple[str, ...]:
+def nets_of(experiment: Experiment, comparison: Comparison) -> tuple[Net, ...]:
     """The nets of an experiment as they start in a setting.
 
     Where the setting's nets take layers from another one and some net of the experiment has no
     place for them, all of them start from the recipe's own weights, as in the claims.
     """
     giver, nets = comparison.usual.copy_from, experiment.nets
-    if giver is None or all(
-        split(net)[0].partition(",")[0] in (giver, *TAKE_LAYERS) for net in nets
-    ):
+    if giver is None or all(net.arch in (giver, *TAKE_LAYERS) for net in nets):
         return nets
-    return tuple(f"{net}-{comparison.config.recipe.init}" for net in nets)
+    own = comparison.config.recipe.init
+    return tuple(replace(net, init=net.init or own) for net in nets)
 
 
-def measured_nets(experiment: Experiment, comparison: Comparison) -> list[str]:
+def measured_nets(experiment: Experiment, comparison: Comparison) -> list[Net]:
     """The nets of an experiment that were run in a setting."""
     nets = nets_of(experiment, comparison)
     return [net for net in nets if comparison.plain(net) in comparison.nets]
 
 
-def compared_nets(experiment: Experiment, comparison: Comparison) -> list[str]:
+def compared_nets(experiment: Experiment, comparison: Comparison) -> list[Nets]:
     """The nets of an experiment and, where it is about ensembles, those of its setting."""
     fused = comparison.fused if experiment.ensembles else []
     return [*nets_of(experiment, comparison), *dict.fromkeys(one.net for one in fused)]
@@ -180,7 +180,7 @@ def table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
     for net in compared_nets(experiment, comparison):
         for test in experiment.tests:
             seeds = len(comparison.cells(net, test))
-            if len(members(net)) > 1 and not seeds:
+            if isinstance(net, tuple) and not seeds:
                 continue  # Table 6 says which ensembles are open.
             rows.append(
                 {
@@ -188,7 +188,7 @@ def table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
                     "test": PROTOCOLS[test].title,
                     "error here (%)": cell(comparison, net, test),
                     "seeds": str(seeds or "-"),
-                    "paper (%)": percent(published.error_of(test, net, "top1_error")),
+                    "paper (%)": percent(published.error_of(test, label(net), "top1_error")),
                 }
             )
     return pd.DataFrame(rows)

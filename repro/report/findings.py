@@ -135,17 +135,12 @@ def of_counts(contrast: Contrast, rule: Rule, comparison: Comparison) -> Finding
     there = [
         pair
         for pair in contrast.pairs
-        if all(comparison.plain(side.net) in comparison.nets for side in pair.sides)
+        if all(map(comparison.runs_of, (pair.left.net, pair.right.net)))
     ]
     if not there:
         return None
-    sides = [
-        [run for net in nets for run in comparison.nets[net]]
-        for nets in (
-            dict.fromkeys(comparison.plain(pair.left.net) for pair in there),
-            dict.fromkeys(comparison.plain(pair.right.net) for pair in there),
-        )
-    ]
+    nets = [dict.fromkeys(pair.sides[place].net for pair in there) for place in (0, 1)]
+    sides = [[run for net in side for run in comparison.runs_of(net)] for side in nets]
     left, right = [(sum(map(learned, runs)), len(runs)) for runs in sides]
     missing = [pair for pair in contrast.pairs if pair not in there]
     words = [pooled_words(contrast, there, missing)] if len(contrast.pairs) > 1 else []
@@ -197,7 +192,7 @@ def of_seconds(contrast: Contrast, rule: Rule, comparison: Comparison) -> Findin
     ratios, gaps, used = {}, [], []
     for pair in contrast.pairs:
         left, right = (errors_of(side, comparison) for side in pair.sides)
-        for run in comparison.nets.get(comparison.plain(pair.left.net), []):
+        for run in comparison.runs_of(pair.left.net):
             if found := _log_ratios(run, pair):
                 ratios[run.folder] = found
                 used.append((pair, run))

@@ -23,6 +23,7 @@ from repro.report.drawing import (
     grid_of,
     legend,
 )
+from repro.report.net import Net
 from repro.report.settings import Comparison
 from repro.report.tables import in_order, scale_label
 from repro.store.runs import LOG, Run
@@ -68,7 +69,7 @@ def learning_curves(comparison: Comparison) -> Drawn | None:
     nets: dict[str, dict[str, Stage]] = {}
     for run in comparison.runs:
         log, config = read_log(run), run.config
-        if log is None or comparison.label(run) != f"{config.arch.name}-{config.scale.name}":
+        if log is None or comparison.net_of(run) != Net(config.arch.name, config.scale.name):
             continue
         floor = 50 / run.result["data"]["validation"]
         stages = nets.setdefault(config.arch.name, {})

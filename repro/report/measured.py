@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from repro.config.schema import Init
 from repro.errors import RequestError, one_line
 from repro.paper import numbers as published
 from repro.protocol.protocols import PROTOCOLS, View, readings, views_at
+from repro.report.net import Net, Nets, label
 from repro.store import views as stored
 from repro.store.identity import base
 from repro.store.ranks import Kept, Ranks, read
@@ -36,8 +36,8 @@ class Measured:
     """One net, or several whose posteriors are averaged, tested by one protocol."""
 
     runs: tuple[Run, ...]
-    net: str
-    """As in `D-jitter-fc` (see `net_label`); the nets of a fusion joined by `+`."""
+    net: Nets
+    """The net, or the members of a fusion."""
     protocol: str
     qs: tuple[tuple[int, ...], ...]
     """The test scales of each run, in paper pixels."""
@@ -86,7 +86,7 @@ class Measured:
             return None
         if not PROTOCOLS[self.protocol].one_number:
             return None
-        return published.error_of(self.protocol, self.net, metric)
+        return published.error_of(self.protocol, label(self.net), metric)
 
 
 def usual_init(runs: Sequence[Run]) -> Init:
@@ -105,32 +105,6 @@ def usual_init(runs: Sequence[Run]) -> Init:
     return next(run.config.init for run in counted if run.config.init.name == usual)
 
 
-def members(net: str) -> list[str]:
-    """The labels of an ensemble's members; the `+` of a changed name (`E+fc=...`) parts none."""
-    # A net's name begins with a letter: that of `lr_factor=1e+30` parts none either.
-    return re.split(r"\+(?=[^\W\d_])(?![\w.]+=)", net)
-
-
-def net_label(run: Run, usual: Init) -> str:
-    """What tells the nets of one setting apart, seeds aside, as in `D-jitter-fc`.
-
-    Args:
-        run: a run of the setting.
-        usual: the setting's initialisation; another is named, as in `E-S256-he`. The net that the
-            others of a setting start from is named plainly: it has no other way to start itself.
-    """
-    config = run.config
-    words = [config.arch.name, config.scale.name]
-    if config.finetune != "all":
-        words.append(config.finetune)
-    starts_others = usual.copy_from == base(config.arch.name)
-    if config.init.name != usual.name and not (
-        starts_others and config.init.name == config.recipe.init
-    ):
-        words.append(config.init.name)
-    return "-".join(words)
-
-
 def measure(runs: Sequence[Run], usual: Init | None = None) -> list[Measured]:
     """Every number that the stored views of the runs of a setting, or their ranks, suffice for.
 
@@ -143,21 +117,21 @@ def measure(runs: Sequence[Run], usual: Init | None = None) -> list[Measured]:
     usual = usual or usual_init(runs)
     found = []
     for run in runs:
-        label = net_label(run, usual)
+        net = Net.of(run.config, usual)
         for protocol in PROTOCOLS:
             for qs in readings(protocol, run.config.scale):
                 ranks = _ranks((run,), protocol, (qs,))
                 if ranks is not None:
-                    found.append(Measured((run,), label, protocol, (qs,), ranks))
+                    found.append(Measured((run,), net, protocol, (qs,), ranks))
     return found
 
 
-def fuse(measured: Sequence[Measured], nets: Sequence[str], protocol: str) -> list[Measured]:
+def fuse(measured: Sequence[Measured], nets: tuple[Net, ...], protocol: str) -> list[Measured]:
     """The mean posteriors of several nets of one setting, for every seed that all of them have.
 
     Args:
         measured: nets of one setting.
-        nets: which, as in `D-jitter`.
+        nets: which.
         protocol: how each is tested, at the test scales of its own S.
     """
     seeds = sorted({one.seed for one in measured})
@@ -170,7 +144,7 @@ def fuse(measured: Sequence[Measured], nets: Sequence[str], protocol: str) -> li
             qs = tuple(one.qs[0] for one in chosen)
             ranks = _ranks(runs, protocol, qs)
             if ranks is not None:
-                fusions.append(Measured(runs, "+".join(nets), protocol, qs, ranks))
+                fusions.append(Measured(runs, nets, protocol, qs, ranks))
     return fusions
 
 

@@ -10,7 +10,7 @@ from repro.model.reading import at_full_size
 from repro.protocol.protocols import KINDS, PROTOCOLS, readings
 from repro.protocol.scales import pixels
 from repro.report.built import as_run
-from repro.report.measured import members
+from repro.report.net import members
 from repro.report.settings import Comparison
 from repro.report.sides import Pair, Side
 from repro.store.runs import Run

@@ -17,7 +17,8 @@ import pandas as pd
 from repro.errors import RequestError
 from repro.paper import numbers as published
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings, views
-from repro.report.measured import Measured, fuse, kept, measure, members, net_label
+from repro.report.measured import Measured, fuse, kept, measure
+from repro.report.net import Net, ensemble, members
 from repro.report.preprocessing import KEYS, Tried, tried
 from repro.report.replications import replications
 from repro.report.settings import Setting, command, setting, word
@@ -39,11 +40,11 @@ class Family:
     def __post_init__(self) -> None:
         # Each net is named plainly: how the others start is no matter.
         self.measured = [one for run in self.runs for one in measure([run], run.config.init)]
-        wanted = ((row["members"], row["protocol"]) for row in published.rows(6))
+        wanted = ((ensemble(row["members"]), row["protocol"]) for row in published.rows(6))
         self.fused = [
             one
-            for net, protocol in dict.fromkeys(wanted)
-            for one in fuse(self.measured, members(net), protocol)
+            for nets, protocol in dict.fromkeys(wanted)
+            for one in fuse(self.measured, nets, protocol)
         ]
 
     def made(self) -> list[str]:
@@ -63,10 +64,10 @@ def families(runs: Sequence[Run]) -> list[Family]:
     for run in sorted(runs, key=lambda run: in_order(run.config.arch.name)):
         found = run.published or {}
         key = (setting(run.config), str(found.get("format")), str(found.get("input")))
-        label = net_label(run, run.config.init)
+        net = Net.of(run.config, run.config.init)
         # Of two files of one net each has its own family.
         place = 0
-        while any(net_label(r, r.config.init) == label for r in groups.get((*key, place), ())):
+        while any(Net.of(r.config, r.config.init) == net for r in groups.get((*key, place), ())):
             place += 1
         groups.setdefault((*key, place), []).append(run)
     return [Family(members) for _, members in sorted(groups.items(), key=lambda item: item[0])]

@@ -68,7 +68,7 @@ def departures(comparison: Comparison) -> pd.DataFrame:
     """What departs from the paper, a row each, with the runs that it holds for."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for run in comparison.runs:
-        label = net_title(comparison.label(run))
+        label = net_title(comparison.net_of(run))
         for row in deviations(run):
             found.setdefault(row, []).append(label)
     rows = [

@@ -6,14 +6,17 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from repro.config import choices
 from repro.config.schema import Config, Data
+from repro.errors import RequestError
 from repro.paper import numbers as published
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings
-from repro.report.measured import Measured, fuse, measure, members, net_label, usual_init
+from repro.report.measured import Measured, fuse, measure, usual_init
+from repro.report.net import Net, Nets, ensemble, known, members, named
 from repro.store.identity import base, changes
 from repro.store.ranks import FOLDER as RANKS
 from repro.store.runs import Run
@@ -55,26 +58,31 @@ class Comparison:
     setting: Setting
     runs: Sequence[Run]
     asked: Sequence[str] = ()
-    """Ensembles beside the paper's, as in `D-jitter+E-jitter`."""
+    """Ensembles beside the paper's, as in `D-jitter+E-jitter`; what it has no nets for is none."""
     measured: list[Measured] = field(init=False)
     fused: list[Measured] = field(init=False)
 
     def __post_init__(self) -> None:
         self.usual = usual_init(self.runs)
         self.measured = measure(self.runs, self.usual)
-        wanted = [(row["members"], row["protocol"]) for row in published.rows(6)]
-        wanted += [(_as_published(net), name) for net in self.asked for name in ONE_NUMBER]
-        self._fusions: dict[tuple[str, str], list[Measured]] = {}
+        wanted = [(ensemble(row["members"]), row["protocol"]) for row in published.rows(6)]
+        wanted += [(nets, name) for nets in self._asked() for name in ONE_NUMBER]
+        self._fusions: dict[tuple[tuple[Net, ...], str], list[Measured]] = {}
         self.fused = [
-            one for net, protocol in dict.fromkeys(wanted) for one in self.fusion(net, protocol)
+            one for nets, protocol in dict.fromkeys(wanted) for one in self.fusion(nets, protocol)
         ]
 
-    def fusion(self, ensemble: str, protocol: str) -> list[Measured]:
+    def _asked(self) -> Iterator[tuple[Net, ...]]:
+        for words in self.asked:
+            with suppress(RequestError):
+                yield _as_published(members(named(words, self.nets)))
+
+    def fusion(self, nets: tuple[Net, ...], protocol: str) -> list[Measured]:
         """An ensemble tested by a protocol, for every seed that all of its members have."""
-        if (ensemble, protocol) not in self._fusions:
-            found = fuse(self.measured, members(ensemble), protocol)
-            self._fusions[ensemble, protocol] = found
-        return self._fusions[ensemble, protocol]
+        if (nets, protocol) not in self._fusions:
+            plain = tuple(map(self.plain, nets))
+            self._fusions[nets, protocol] = fuse(self.measured, plain, protocol)
+        return self._fusions[nets, protocol]
 
     @property
     def config(self) -> Config:
@@ -96,40 +104,42 @@ class Comparison:
         """As many classes as the paper: only then its top-5 errors stand beside ours."""
         return self.classes == published.CLASSES
 
-    def label(self, run: Run) -> str:
-        """The net of a run, as in `D-jitter-fc`."""
-        return net_label(run, self.usual)
+    def net_of(self, run: Run) -> Net:
+        """The net of a run."""
+        return Net.of(run.config, self.usual)
 
-    def plain(self, net: str) -> str:
-        """A net's label without the initialisation where the setting has no other for it."""
-        without, _, init = net.rpartition("-")
-        starts_others = without.rpartition("-")[0] == self.usual.copy_from
-        own = self.config.recipe.init if starts_others else self.usual.name
-        return without if init == own else net
+    def plain(self, net: Net) -> Net:
+        """A net without the initialisation where the setting has no other for it."""
+        return net.plain(self.usual, self.config.recipe.init)
 
     @cached_property
-    def nets(self) -> dict[str, list[Run]]:
+    def nets(self) -> dict[Net, list[Run]]:
         """The runs of each net."""
-        found: dict[str, list[Run]] = {}
+        found: dict[Net, list[Run]] = {}
         for run in self.runs:
-            found.setdefault(self.label(run), []).append(run)
+            found.setdefault(self.net_of(run), []).append(run)
         return found
 
-    def cells(self, net: str, protocol: str, q: str | None = None) -> list[Measured]:
+    def runs_of(self, nets: Nets) -> list[Run]:
+        """The runs of a net, or of an ensemble's members."""
+        return [run for net in members(nets) for run in self.nets.get(self.plain(net), [])]
+
+    def cells(self, net: Nets, protocol: str, q: str | None = None) -> list[Measured]:
         """The measurements of one net or ensemble by one protocol, one for each seed.
 
         Args:
-            net: a label, or several joined by `+`.
+            net: the net, or the members of the ensemble.
             protocol: a key of `PROTOCOLS`.
             q: the test scales as `Measured.q` writes them; None: all that there are.
         """
+        plain: Nets = tuple(map(self.plain, net)) if isinstance(net, tuple) else self.plain(net)
         return [
             one
             for one in (*self.measured, *self.fused)
-            if (one.net, one.protocol) == (self.plain(net), protocol) and q in (None, one.q)
+            if (one.net, one.protocol) == (plain, protocol) and q in (None, one.q)
         ]
 
-    def diverged(self, net: str) -> bool:
+    def diverged(self, net: Net) -> bool:
         """Whether all runs of a net diverged, so that it will never have an error."""
         runs = self.nets.get(self.plain(net), [])
         return bool(runs) and all(run.result["outcome"] == "diverged" for run in runs)
@@ -144,35 +154,33 @@ class Comparison:
         return any(published.is_table1(run.config.arch) for run in self.runs)
 
     def commands(
-        self, nets: Sequence[str], tests: Sequence[str] = (), seeds: Sequence[int] = ()
+        self, nets: Sequence[Net], tests: Sequence[str] = (), seeds: Sequence[int] = ()
     ) -> list[str]:
         """The command lines that make nets in the setting and the store of these runs.
 
         Args:
-            nets: files of `conf/net/`, or labels of nets of the setting.
+            nets: the nets.
             tests: the protocols wanted.
             seeds: the seeds wanted; none: the configuration's own.
         """
-        groups: dict[str, list[str]] = {}
+        groups: dict[str, list[Net]] = {}
         for net in nets:
-            groups.setdefault(self._init_of(net), []).append(net)
+            groups.setdefault(self._init_of(net), []).append(replace(net, init=None))
         found = []
         # The net that the others start from comes first: it cannot start from itself.
         for init, group in sorted(groups.items()):
-            labels = [net.removesuffix(f"-{init}") if init else net for net in group]
-            for wanted, several in _chosen(labels):
+            for wanted, several in _chosen(group):
                 words = ["-m"] * (several or len(seeds) > 1) + wanted
                 words += [f"seed={','.join(map(str, seeds))}"] * bool(seeds)
                 words += [f"init={init}"] * bool(init)
                 found.append(command(self.runs[0], words, tests))
         return found
 
-    def _init_of(self, net: str) -> str:
+    def _init_of(self, net: Net) -> str:
         """The initialisation that a command must name for a net; empty: the recipe's own."""
-        said = net.rsplit("-", 1)[1]
-        if said in choices.names("init"):
-            return said
-        starts_others = net.rsplit("-", 1)[0] == self.usual.copy_from
+        if net.init is not None:
+            return base(net.init)
+        starts_others = net.arch == self.usual.copy_from
         usual = base(self.usual.name)
         return "" if starts_others or usual == self.config.recipe.init else usual
 
@@ -181,12 +189,12 @@ class Comparison:
 
         On the same machine they give the same numbers bit for bit.
         """
-        seeds_of: dict[tuple[str, Words, Words], list[int]] = {}
+        seeds_of: dict[tuple[Net, Words, Words], list[int]] = {}
         for run in self.runs:
-            net, changed = _asked(run, self.label(run))
+            net, changed = _asked(run, self.net_of(run))
             key = net, (*changed, *_rounding(run.config)), self._tested(run)
             seeds_of.setdefault(key, []).append(run.config.seed)
-        nets_of: dict[tuple[tuple[int, ...], Words, Words], list[str]] = {}
+        nets_of: dict[tuple[tuple[int, ...], Words, Words], list[Net]] = {}
         for (net, changed, tests), seeds in seeds_of.items():
             nets_of.setdefault((tuple(sorted(seeds)), changed, tests), []).append(net)
         return [
@@ -202,7 +210,7 @@ class Comparison:
         return tuple(name for name in PROTOCOLS if numbers[name] == len(readings(name, scale)))
 
     def experiment_commands(
-        self, name: str, nets: Sequence[str], tests: Sequence[str]
+        self, name: str, nets: Sequence[Net], tests: Sequence[str]
     ) -> list[str]:
         """The command lines of an experiment in the setting and the store of these runs.
 
@@ -217,20 +225,19 @@ class Comparison:
         return [command(self.runs[0], [f"experiments={name}"])]
 
 
-def _chosen(labels: Sequence[str]) -> Iterator[tuple[list[str], bool]]:
+def _chosen(nets: Sequence[Net]) -> Iterator[tuple[list[str], bool]]:
     """The words that choose nets: those with a file at once, each other one by its parts.
 
     Yields:
         The words, and whether they are a sweep's.
     """
-    files = choices.names("net")
-    if named := [label for label in labels if label in files]:
+    files = {net: name for name, net in known().items()}
+    if named := [files[net] for net in nets if net in files]:
         yield [f"net={','.join(named)}"], len(named) > 1
-    for label in labels:
-        if label not in files:
-            arch, _, scale = label.removesuffix("-fc").rpartition("-")
-            tuned = ["finetune=fc"] * label.endswith("-fc")
-            yield [f"arch={arch}", f"scale={scale}", *tuned], False
+    for net in nets:
+        if net not in files:
+            tuned = [] if net.finetune == "all" else [f"finetune={net.finetune}"]
+            yield [f"arch={net.arch}", f"scale={net.scale}", *tuned], False
 
 
 def word(key: str, value: object) -> str:
@@ -242,11 +249,10 @@ def word(key: str, value: object) -> str:
     return f"{key}={value}"
 
 
-def _as_published(ensemble: str) -> str:
+def _as_published(nets: tuple[Net, ...]) -> tuple[Net, ...]:
     """An ensemble, its members in the paper's order where the paper has it."""
-    same = (row["members"] for row in published.rows(6))
-    own = set(members(ensemble))
-    return next((theirs for theirs in same if set(members(theirs)) == own), ensemble)
+    same = (ensemble(row["members"]) for row in published.rows(6))
+    return next((theirs for theirs in same if set(theirs) == set(nets)), nets)
 
 
 def by_setting(runs: Sequence[Run], asked: Sequence[str] = ()) -> list[Comparison]:
@@ -257,16 +263,14 @@ def by_setting(runs: Sequence[Run], asked: Sequence[str] = ()) -> list[Compariso
     return [Comparison(shared, members, asked) for shared, members in sorted(groups.items())]
 
 
-def _asked(run: Run, label: str) -> tuple[str, Words]:
-    """A run's label without what was changed in its net and scale, and the words that change it."""
-    words: list[str] = []
-    for group in ("arch", "scale"):
-        name = getattr(run.config, group).name
-        label = label.replace(name, base(name))
-        words += [
-            word(f"{group}.{key}", value) for key, value in changes(run.config, group).items()
-        ]
-    return label, tuple(words)
+def _asked(run: Run, net: Net) -> tuple[Net, Words]:
+    """A run's net without what was changed in it and its scale, and the words that change it."""
+    words = [
+        word(f"{group}.{key}", value)
+        for group in ("arch", "scale")
+        for key, value in changes(run.config, group).items()
+    ]
+    return replace(net, arch=base(net.arch), scale=base(net.scale)), tuple(words)
 
 
 def _rounding(config: Config) -> Iterator[str]:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.paper import numbers as published
-from repro.report.measured import Measured, members
+from repro.report.measured import Measured
+from repro.report.net import Nets, label, members
 from repro.report.settings import Comparison
 
 Errors = dict[int, NDArray[np.float64]]
@@ -21,7 +22,7 @@ Errors = dict[int, NDArray[np.float64]]
 class Side:
     """A net (or an ensemble), how it is tested, at which scales."""
 
-    net: str
+    net: Nets
     test: str
     """A protocol; empty where nothing is tested."""
     q: tuple[int, ...] = ()
@@ -45,8 +46,8 @@ class Pair:
 
     def __str__(self) -> str:
         if self.left.net == self.right.net:
-            return self.left.net
-        return f"{self.left.net} - {self.right.net}"
+            return label(self.left.net)
+        return f"{label(self.left.net)} - {label(self.right.net)}"
 
     @property
     def sides(self) -> tuple[Side, Side]:
@@ -74,7 +75,7 @@ class Contrast:
     @property
     def fused(self) -> bool:
         """Whether an ensemble stands on one side."""
-        return any(len(members(side.net)) > 1 for pair in self.pairs for side in pair.sides)
+        return any(isinstance(side.net, tuple) for pair in self.pairs for side in pair.sides)
 
     @property
     def paper_relative(self) -> float | None:
@@ -82,7 +83,7 @@ class Contrast:
         right = self.paper_right
         if right is None:
             errors = [
-                published.error_of(pair.right.test, pair.right.net, "top1_error")
+                published.error_of(pair.right.test, label(pair.right.net), "top1_error")
                 for pair in self.pairs
             ]
             known = [error for error in errors if error is not None]
@@ -96,7 +97,7 @@ def side_words(sides: Iterable[Side]) -> str:
     """The words for one side of several pairs, as in `B-S256,D-S256/single_scale`."""
     nets: dict[str, list[str]] = {}
     for side in sides:
-        nets.setdefault(side.testing, []).append(side.net)
+        nets.setdefault(side.testing, []).append(label(side.net))
     return ", ".join(
         "/".join(word for word in (",".join(dict.fromkeys(group)), testing) if word)
         for testing, group in nets.items()
@@ -119,7 +120,7 @@ def errors_of(side: Side, comparison: Comparison) -> Errors:
 
 
 def _measured(side: Side, comparison: Comparison) -> list[Measured]:
-    if len(members(side.net)) > 1:
+    if isinstance(side.net, tuple):
         return comparison.fusion(side.net, side.test)
     return comparison.cells(side.net, side.test)
 
@@ -187,7 +188,12 @@ def _ways(pair: Pair, comparison: Comparison) -> tuple[Pair, ...]:
     if comparison.usual.copy_from is None or len({side.net for side in pair.sides}) == 1:
         return (pair,)
     own = comparison.config.recipe.init
-    return pair, Pair(*(replace(side, net=f"{side.net}-{own}") for side in pair.sides))
+    return pair, Pair(*(replace(side, net=_started(side.net, own)) for side in pair.sides))
+
+
+def _started(nets: Nets, init: str) -> Nets:
+    found = tuple(replace(net, init=init) for net in members(nets))
+    return found if isinstance(nets, tuple) else found[0]
 
 
 def pooled_words(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -15,7 +14,8 @@ from repro.model.cost import cost
 from repro.paper import numbers as published
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, TABLE3, summarised
 from repro.report.built import TABLE1, as_run
-from repro.report.measured import members, spread
+from repro.report.measured import spread
+from repro.report.net import Net, Nets, ensemble, members, named
 from repro.report.settings import Comparison
 
 OPEN = "not run"
@@ -24,7 +24,7 @@ OPEN = "not run"
 def depth(comparison: Comparison) -> pd.DataFrame:
     """The summary of the nets at one test scale: those trained at S=256, or all where none was."""
     nets, every = comparison.nets, ordered(comparison)
-    at_256 = [net for net in every if net == f"{nets[net][0].config.arch.name}-S256"]
+    at_256 = [net for net in every if net == Net(net.arch, "S256")]
     tests = {
         one.name: f"test error, {one.method} (%)"
         for one in summarised()
@@ -36,23 +36,23 @@ def depth(comparison: Comparison) -> pd.DataFrame:
         validation = [run.result["validation_error"] for run in nets[net]]
         known = [error for error in validation if error is not None]
         row = {
-            "net": net.removesuffix("-S256"),
+            "net": str(net).removesuffix("-S256"),
             "weight layers": built.weight_layers,
             "parameters": f"{cost(built).parameters:,}",
             "validation error (%)": f"{sum(known) / len(known):.1f}" if known else "-",
         }
         row |= {title: cell(comparison, net, test) for test, title in tests.items()}
         if comparison.has_papers_nets:
-            theirs = published.error_of(TABLE3, net, "top1_error")
+            theirs = published.error_of(TABLE3, str(net), "top1_error")
             row["paper, ImageNet, 1000 classes (%)"] = percent(theirs)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def cell(comparison: Comparison, net: str, protocol: str) -> str:
+def cell(comparison: Comparison, net: Nets, protocol: str) -> str:
     """The words of a cell: the error of a net, and how many of its runs did not train."""
     cells = comparison.cells(net, protocol)
-    runs = comparison.nets.get(comparison.plain(net), [])
+    runs = [] if isinstance(net, tuple) else comparison.nets.get(comparison.plain(net), [])
     ended = Counter(str(run.result["outcome"]) for run in runs)
     del ended["trained"]
     if not cells:
@@ -65,12 +65,9 @@ def in_order(arch: str) -> tuple[int, str]:
     return (TABLE1.index(arch) if arch in TABLE1 else len(TABLE1), arch)
 
 
-def ordered(comparison: Comparison) -> list[str]:
+def ordered(comparison: Comparison) -> list[Net]:
     """The nets of a setting, configurations as in Table 1."""
-    return sorted(
-        comparison.nets,
-        key=lambda net: (in_order(comparison.nets[net][0].config.arch.name), net),
-    )
+    return sorted(comparison.nets, key=lambda net: (in_order(net.arch), net))
 
 
 def errors(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
@@ -83,9 +80,9 @@ def errors(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[str]
     """
     paper = published.cells(number)
     rows: list[dict[str, str]] = []
-    missing: list[tuple[str, str]] = []
+    missing: list[tuple[Net, str]] = []
     for theirs in paper:
-        net, protocol = theirs["label"], theirs["protocol"]
+        net, protocol = Net(theirs["net"], theirs["scale"]), theirs["protocol"]
         row = _row(comparison, net, protocol, theirs["Q"])
         if row["top-1 here (%)"] == OPEN:
             missing.append((net, protocol))
@@ -103,13 +100,13 @@ def _top5_of_paper(theirs: Mapping[str, Any], comparison: Comparison) -> dict[st
     return {"top-5 paper (%)": percent(theirs.get("top5_error"))}
 
 
-def _commands(missing: Sequence[tuple[str, str]], comparison: Comparison) -> list[str]:
+def _commands(missing: Sequence[tuple[Net, str]], comparison: Comparison) -> list[str]:
     """The commands that make nets which were not tested by a protocol: (net, protocol) each."""
-    nets, tests = (list(dict.fromkeys(pair[side] for pair in missing)) for side in (0, 1))
-    return comparison.commands(nets, tests)
+    nets = dict.fromkeys(net for net, _ in missing)
+    return comparison.commands(list(nets), list(dict.fromkeys(test for _, test in missing)))
 
 
-def _row(comparison: Comparison, net: str, protocol: str, q: str) -> dict[str, str]:
+def _row(comparison: Comparison, net: Net, protocol: str, q: str) -> dict[str, str]:
     cells = comparison.cells(net, protocol)
     here = cell(comparison, net, protocol)
     arch, s = split(net)
@@ -127,13 +124,13 @@ def ensembles(comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
         The table, and the commands that make the members which nobody has run.
     """
     rows: list[dict[str, str]] = []
-    missing: list[tuple[str, str]] = []
-    paper = {(row["protocol"], row["members"]): row for row in published.rows(6)}
-    asked = [(one.protocol, one.net) for one in comparison.fused]
-    for protocol, ensemble in dict.fromkeys([*paper, *asked]):
-        cells = comparison.cells(ensemble, protocol)
-        theirs = paper.get((protocol, ensemble), {})
-        absent = [net for net in members(ensemble) if not comparison.cells(net, protocol)]
+    missing: list[tuple[Net, str]] = []
+    paper = {(row["protocol"], ensemble(row["members"])): row for row in published.rows(6)}
+    asked = [(one.protocol, members(one.net)) for one in comparison.fused]
+    for protocol, nets in dict.fromkeys([*paper, *asked]):
+        cells = comparison.cells(nets, protocol)
+        theirs = paper.get((protocol, nets), {})
+        absent = [net for net in nets if not comparison.cells(net, protocol)]
         diverged = [net for net in absent if comparison.diverged(net)]
         for net in absent:
             if net not in diverged:
@@ -143,7 +140,7 @@ def ensembles(comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
         rows.append(
             {
                 "ensemble": theirs.get("system", "asked for"),
-                "members": " + ".join(members(ensemble)),
+                "members": " + ".join(map(str, nets)),
                 "method": _method(protocol),
                 "top-1 here (%)": str(spread(cells)) if cells else "a member diverged",
                 "seeds": str(len(cells)) if cells else "-",
@@ -171,7 +168,7 @@ def others(comparison: Comparison) -> pd.DataFrame:
     for theirs in published.rows(7):
         here = "published only"
         if theirs["members"] is not None:
-            here = cell(comparison, theirs["members"], theirs["protocol"])
+            here = cell(comparison, named(theirs["members"]), theirs["protocol"])
             here += f" ({PROTOCOLS[theirs['protocol']].title})" if here != OPEN else ""
         rows.append(
             {
@@ -203,23 +200,17 @@ def _scale_labels() -> dict[str, str]:
     return found
 
 
-PARTS = re.compile(r"(?<!\de)-")
-"""What parts the words of a net's label; a changed value may hold another one, as in 1e-05."""
+def split(net: Net) -> tuple[str, str]:
+    """A net in two parts for tables: what it is, and S as the paper writes it."""
+    notes = [] if net.finetune == "all" else ["FC layers tuned"]
+    notes += [] if net.init is None else [f"init {net.init}"]
+    return ", ".join([net.arch, *notes]), scale_label(net.scale)
 
 
-def split(net: str) -> tuple[str, str]:
-    """A net's label in two parts for tables: what it is, and S as the paper writes it."""
-    words, notes = PARTS.split(net), []
-    while len(words) > 2 and words[-1] in ("fc", *names("init")):
-        notes.append("FC layers tuned" if words[-1] == "fc" else f"init {words[-1]}")
-        words.pop()
-    return ", ".join(["-".join(words[:-1]), *reversed(notes)]), scale_label(words[-1])
-
-
-def net_title(net: str) -> str:
-    """A net's label for readers, as in `D, FC layers tuned, S=[256; 512]`; a fusion's members."""
-    if len(members(net)) > 1:
-        return " + ".join(members(net))
+def net_title(net: Nets) -> str:
+    """A net for readers, as in `D, FC layers tuned, S=[256; 512]`; a fusion's members."""
+    if isinstance(net, tuple):
+        return " + ".join(map(str, net))
     arch, scale = split(net)
     return f"{arch}, S={scale}" if scale in _scale_labels().values() else f"{arch}, {scale}"
 

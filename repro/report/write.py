@@ -19,7 +19,8 @@ from repro.report.archive import keep
 from repro.report.claims import COLUMNS as CLAIMS
 from repro.report.drawing import Drawn
 from repro.report.html import APPENDIX, html
-from repro.report.measured import members, results
+from repro.report.measured import results
+from repro.report.net import members, named
 from repro.report.page import Part, in_order, markdown, table_markdown
 from repro.report.preprocessing import Shown
 from repro.report.published_nets import Family
@@ -158,21 +159,24 @@ def _check_out(out: Path, archive: bool, stores: Sequence[Path]) -> None:
 
 
 def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
-    settings = [{one.net for one in comparison.measured} for comparison in comparisons]
-    known = set().union(*settings)
-    for ensemble in fuse:
-        nets = members(ensemble)
+    tested = [(one, {each.net for each in one.measured}) for one in comparisons]
+    known = {net for comparison in comparisons for net in comparison.nets}
+    for words in fuse:
+        try:
+            nets = members(named(words, known))
+        except RequestError as error:
+            raise RequestError(f"fuse={words}: {error}") from None
         if len(set(nets)) < max(2, len(nets)):
-            raise RequestError(f"fuse={ensemble}: expected two nets or more, each once, as NET+NET")
-        for member in nets:
-            if member not in known:
-                names = ", ".join(sorted(known))
-                raise RequestError(f"fuse={ensemble}: there is no tested net {member}, but {names}")
-        if not any(set(nets) <= setting for setting in settings):
-            raise RequestError(f"fuse={ensemble}: no setting (data, size, recipe) has all of these")
-        fused = [set(members(one.net)) for comparison in comparisons for one in comparison.fused]
-        if set(nets) not in fused:
-            raise RequestError(f"fuse={ensemble}: these have no seed and no protocol in common")
+            raise RequestError(f"fuse={words}: expected two nets or more, each once, as NET+NET")
+        there = [[one.plain(net) in own for net in nets] for one, own in tested]
+        for net, found in zip(nets, zip(*there, strict=True), strict=True):
+            if not any(found):
+                names = ", ".join(map(str, sorted(set().union(*(own for _, own in tested)))))
+                raise RequestError(f"fuse={words}: there is no tested net {net}, but {names}")
+        if not any(map(all, there)):
+            raise RequestError(f"fuse={words}: no setting (data, size, recipe) has all of these")
+        if not any(set(nets) == set(members(f.net)) for one in comparisons for f in one.fused):
+            raise RequestError(f"fuse={words}: these have no seed and no protocol in common")
 
 
 def _write_all(

@@ -12,6 +12,7 @@ from repro.config.choices import CONF
 from repro.errors import RequestError
 from repro.paper import numbers as published
 from repro.report.claims import COLUMNS, claims, judge, read_claim
+from repro.report.net import label, members
 from repro.report.settings import by_setting
 from repro.store.runs import finished
 from tests.report.conftest import LARGE, MakeRun, judged
@@ -35,7 +36,9 @@ def test_the_claims_say_what_the_tables_say() -> None:
     for claim in claims():
         shows = set()
         for contrast in claim.contrasts:
-            cells = [[cell(side.net, side.test) for side in pair.sides] for pair in contrast.pairs]
+            cells = [
+                [cell(label(side.net), side.test) for side in pair.sides] for pair in contrast.pairs
+            ]
             if claim.claim == "small-filters-help":
                 assert contrast.paper_difference == -7.0, "said in the text of Section 4.1"
                 assert contrast.paper_right == pytest.approx(28.7 + 7)
@@ -62,7 +65,7 @@ def test_the_claims_say_what_the_tables_say() -> None:
 def test_every_side_of_a_claim_is_one_word_away() -> None:
     for claim in claims():
         sides = [side for one in claim.contrasts for pair in one.pairs for side in pair.sides]
-        for net in {net for side in sides for net in side.net.split("+")}:
+        for net in {net for side in sides for net in members(side.net)}:
             assert (CONF / "net" / f"{net}.yaml").is_file(), net
         assert (CONF / "experiments" / f"{claim.experiment}.yaml").is_file()
 

@@ -1,0 +1,127 @@
+"""The name of a net: what tells the nets of one setting apart, seeds aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from repro.config import choices
+from repro.config.schema import Config, Init
+from repro.errors import RequestError
+from repro.store.identity import base
+
+OWN = "of_recipe"
+"""The choice of `conf/init/` that names no initialisation."""
+
+
+@dataclass(frozen=True)
+class Net:
+    """A net as it is trained; each part is the whole name, as in `D+width=0.5`."""
+
+    arch: str
+    scale: str
+    finetune: str = "all"
+    init: str | None = None
+    """The initialisation; None: the one that the setting's plain names stand for."""
+
+    @classmethod
+    def of(cls, config: Config, usual: Init) -> Net:
+        """The net of a configuration in a setting.
+
+        Args:
+            config: of a run.
+            usual: the setting's initialisation. The net that the others of a setting start from
+                is named plainly: it has no other way to start itself.
+        """
+        net = cls(config.arch.name, config.scale.name, config.finetune, config.init.name)
+        return net.plain(usual, config.recipe.init)
+
+    @classmethod
+    def named(cls, name: str) -> Net:
+        """The net of the file `conf/net/NAME.yaml`.
+
+        Raises:
+            RequestError: there is no such file, or it cannot be read.
+        """
+        file, usual = choices.read("net", name), choices.config().chosen
+        arch, scale = (str(file.chosen.get(key) or usual[key]) for key in ("arch", "scale"))
+        init = file.chosen.get("init") or OWN
+        return cls(arch, scale, file.values.get("finetune", "all"), None if init == OWN else init)
+
+    def plain(self, usual: Init, own: str) -> Net:
+        """The net without its initialisation where the setting has no other for it.
+
+        Args:
+            usual: the setting's initialisation.
+            own: the recipe's.
+        """
+        starts_others = usual.copy_from == base(self.arch)
+        expected = (usual.name, own) if starts_others else (usual.name,)
+        return Net(self.arch, self.scale, self.finetune) if self.init in expected else self
+
+    def __str__(self) -> str:
+        """Its name in text, as in `D-jitter-fc` or `E-S256-he`."""
+        tuned = "" if self.finetune == "all" else self.finetune
+        return "-".join(filter(None, (self.arch, self.scale, tuned, self.init)))
+
+    def __lt__(self, other: Net) -> bool:
+        return str(self) < str(other)
+
+
+Nets = Net | tuple[Net, ...]
+"""A net, or the members of an ensemble."""
+
+
+def members(nets: Nets) -> tuple[Net, ...]:
+    """The members of an ensemble; of a net, itself."""
+    return nets if isinstance(nets, tuple) else (nets,)
+
+
+def label(nets: Nets) -> str:
+    """The name of a net or an ensemble in text, as in `D-jitter+E-jitter`."""
+    return "+".join(map(str, members(nets)))
+
+
+@lru_cache
+def known() -> Mapping[str, Net]:
+    """The nets of `conf/net/` by the names of their files."""
+    return {name: Net.named(name) for name in choices.names("net")}
+
+
+def named(words: str, others: Iterable[Net] = ()) -> Nets:
+    """The net or the ensemble that some words name, as in `D-jitter+E-jitter`.
+
+    Args:
+        words: names of files of `conf/net/`, or of other nets, joined by `+`.
+        others: nets that may be named beside those of `conf/net/`.
+
+    Raises:
+        RequestError: one of them is not known.
+    """
+    nets = {**known(), **{str(net): net for net in others}}
+    parts = words.split("+")
+    found = _parted(parts, nets)
+    if found is None:
+        unknown = next((part for part in parts if part not in nets), words)
+        raise RequestError(f"there is no net {unknown}, but {', '.join(sorted(nets))}")
+    return found[0] if len(found) == 1 else found
+
+
+def _parted(parts: list[str], nets: Mapping[str, Net]) -> tuple[Net, ...] | None:
+    # The longest name first: a changed one holds the same sign, as in `E+fc=0a1b2c-S256`.
+    for end in range(len(parts), 0, -1):
+        net = nets.get("+".join(parts[:end]))
+        if net is not None and (rest := _parted(parts[end:], nets)) is not None:
+            return net, *rest
+    return None if parts else ()
+
+
+@lru_cache
+def ensemble(words: str) -> tuple[Net, ...]:
+    """The nets of `conf/net/` that some words name, one or several joined by `+`.
+
+    Raises:
+        RequestError: one of them is not known.
+    """
+    return members(named(words))
