@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from repro.report.learning import read_log
 from repro.report.settings import Setting, setting
 from repro.store import identity, ranks, views
 from repro.store import runs as store
+from repro.store.archive import ARCHIVE, opened
 from repro.store.expected import Expected
 from repro.store.runs import CONFIG, LOG, RESULT, Run
 
@@ -31,6 +33,8 @@ def folder_of_runs(folder: Path) -> Path:
     """
     inside = folder / RUNS
     try:
+        if (folder / ARCHIVE).is_file():
+            return opened(folder / ARCHIVE)
         found = inside if (folder / "comparison.md").is_file() and inside.is_dir() else folder
         if not found.is_dir():
             raise RequestError(f"runs={shortened(folder)} is missing: {ADVICE}")
@@ -114,8 +118,8 @@ def _damaged(runs: Sequence[Run], stores: Sequence[Path]) -> Iterator[str]:
     """A line for each file of the runs that the report is made without."""
     for run in runs:
         yield from views.damaged(run.folder, run.tested)
-        if (run.folder / LOG).is_file() and run.result["epochs"] and read_log(run) is None:
-            yield f"{run.folder / LOG} is damaged: it is no table of numbers, a row an epoch"
+        if os.path.lexists(run.folder / LOG) and run.result["epochs"] and read_log(run) is None:
+            yield f"{run.folder / LOG} is damaged: it is another, or no row of numbers an epoch"
     tested = {run.identity: run.tested for run in runs}
     for folder in stores:
         for file in sorted((folder / ranks.FOLDER).glob("*.npz")):

@@ -8,13 +8,14 @@ from pathlib import Path
 from repro.errors import RequestError
 from repro.protocol.protocols import PROTOCOLS, View, views
 from repro.report import preprocessing
+from repro.report.learning import read_log
 from repro.report.measured import Measured, kept, seconds
 from repro.report.published_nets import Family, looks_permuted
 from repro.report.settings import Comparison
 from repro.store import ranks, varied
 from repro.store import views as stored
 from repro.store.expected import ListedImages
-from repro.store.files import write_whole
+from repro.store.files import read_whole, write_whole
 from repro.store.ranks import Kept
 from repro.store.runs import ACTIVATIONS, CONFIG, CROPS, LOG, RESULT, Run
 
@@ -40,7 +41,8 @@ def keep(comparisons: Sequence[Comparison | Family], folder: Path) -> None:
     for comparison in comparisons:
         for run in comparison.runs:
             for name in (*SETTLED, *_other_ways(run)):
-                _copy(run.folder / name, folder / run.name / name)
+                if name != LOG or read_log(run) is not None:
+                    _copy(run.folder / name, folder / run.name / name)
         # One picture of crops is enough: it shows the same images for every run.
         first = next((run for run in comparison.runs if (run.folder / CROPS).is_file()), None)
         if first is not None:
@@ -58,8 +60,9 @@ def _other_ways(run: Run) -> list[str]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    if source.is_file():
-        write_whole(target, source.read_bytes())
+    """Copy a file, if there is one; a link to one may lead anywhere and is not published."""
+    if source.is_file() and not source.is_symlink():
+        write_whole(target, read_whole(source, links=False))
 
 
 def _keep(identities: Sequence[str], found: Sequence[Measured], folder: Path) -> None:

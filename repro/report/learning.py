@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,8 @@ from repro.report.drawing import (
 from repro.report.net import Net
 from repro.report.settings import Comparison
 from repro.report.tables import in_order, scale_label
-from repro.store.runs import LOG, Run
+from repro.store import runs as stored
+from repro.store.runs import Run
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,10 @@ def read_log(run: Run) -> pd.DataFrame | None:
     """A run's log, a row an epoch, or None where no epoch was finished or it is damaged."""
     wanted = {"epoch", "train_error", "validation_error"}
     try:
-        log = pd.read_csv(run.folder / LOG).apply(pd.to_numeric)
+        content = stored.read_log(run)
+        if content is None:
+            return None
+        log = pd.read_csv(io.BytesIO(content)).apply(pd.to_numeric)
         counted = wanted <= set(log.columns) and log.epoch.tolist() == [*range(1, len(log) + 1)]
     except (OSError, ValueError, TypeError):
         return None

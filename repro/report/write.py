@@ -26,12 +26,13 @@ from repro.report.preprocessing import Shown
 from repro.report.published_nets import Family
 from repro.report.settings import Comparison, by_setting
 from repro.store import runs as store
+from repro.store.archive import ARCHIVE, opened, pack
 from repro.store.identity import tell_apart
 from repro.store.runs import Run
 
 CONTENT = {
     *("comparison.md", "comparison.html", APPENDIX),
-    *("results.csv", "claims.csv", "tables", "figures", RUNS),
+    *("results.csv", "claims.csv", "tables", "figures", ARCHIVE, RUNS),
 }
 """What a report's folder holds; one that holds more is not replaced."""
 
@@ -68,8 +69,10 @@ def write(
         try:
             if archive:
                 keep([*comparisons, *others], beside / RUNS)
+                pack(beside / RUNS, beside / ARCHIVE)
+                shutil.rmtree(beside / RUNS)
                 # They were admitted by their views; what was just written needs no second look.
-                kept = store.finished(beside / RUNS)
+                kept = store.finished(opened(beside / ARCHIVE))
                 tell_apart([run.config for run in kept])
                 comparisons, others = _parted(kept, fuse)
             parts = _parts(comparisons)
@@ -140,12 +143,13 @@ def _check_out(out: Path, archive: bool, stores: Sequence[Path]) -> None:
         ) from None
     if other:
         raise RequestError(f"out={out} is a file: name a folder")
-    if RUNS in held and not archive:
+    if held & {ARCHIVE, RUNS} and not archive:
         raise RequestError(
-            f"out={out} holds {RUNS}/, what was kept of runs: archive=true keeps them, "
+            f"out={out} holds {ARCHIVE}, what was kept of runs: archive=true keeps them, "
             "or name another folder"
         )
-    lost = store.names(out / RUNS) - set[str]().union(*map(store.names, stores))
+    there = opened(out / ARCHIVE) if ARCHIVE in held else out / RUNS
+    lost = store.names(there) - set[str]().union(*map(store.names, stores))
     if archive and lost:
         raise RequestError(
             f"out={out} keeps {min(lost)}, which runs= does not name: add {out} to runs=, or name "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -145,8 +146,7 @@ class Performance(Stage):
             result = self._result(content, ended)
             if content is not None:
                 self.folder.write(WEIGHTS, content)
-            self.folder.write_json(RESULT, result)
-            return result
+            return self.folder.write_result(result)
 
         return self.world.decided_by_first(written)
 
@@ -163,7 +163,8 @@ class Performance(Stage):
                 f"{self.request.folder / RESULT} was written beside other test images than "
                 f"data={self.request.config.data.name} has now: move the run's folder away"
             )
-        return Expected(len(test.ids), self.request.net.classes, self._listed, known.weights)
+        classes = self.request.net.classes
+        return replace(known, images=len(test.ids), classes=classes, listed=self._listed)
 
     def _trained(self, outcome: Outcome, chance_error: float) -> dict[str, Any]:
         progress = outcome.progress
@@ -250,7 +251,7 @@ class Performance(Stage):
             posteriors = compute(net, view, test, self.prepare, self.evaluation)
             with self.world.all_or_none():
                 if self.world.is_first:
-                    content = stored.encode(posteriors, tested.weights)
+                    content = stored.encode(posteriors, tested.weights, view.name)
                     self.folder.write(f"views/{view.name}.npz", content)
 
 

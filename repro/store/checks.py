@@ -26,6 +26,7 @@ PLACES = ("data.root", "runs", "weights")
 OUTCOMES = ("trained", "did not learn", "diverged", PUBLISHED)
 DIGEST = re.compile(r"[0-9a-f]{64}")
 LARGEST = 10**12
+MOST_WORDS = 2000
 LONGEST = 200
 """Characters of a text in `environment`, at most."""
 
@@ -97,7 +98,7 @@ SINCE: dict[str, Check] = {
 }
 """Keys of `data` that the results of older runs lack."""
 SHA256: Check = (lambda v: isinstance(v, str) and bool(DIGEST.fullmatch(v)), "64 hex digits")
-DIGESTS: dict[str, Check] = {"test_images": SHA256, "weights": SHA256}
+DIGESTS: dict[str, Check] = dict.fromkeys(("test_images", "weights", "log", "result"), SHA256)
 """Keys of `digests`. Older runs lack them all; a run that diverged has no weights."""
 ORDERS = {"RGB": 3, "BGR": 3, "grey": 1}
 """Orders of channels that nets want, and how many channels each has."""
@@ -149,6 +150,19 @@ def _check(tree: Mapping[str, Any], checks: Mapping[str, Check], path: str = "")
     for key, (holds, words) in checks.items():
         if not holds(tree[key]):
             raise ValueError(f"{path}{key} is not {words}")
+
+
+def check_plain(tree: Any) -> None:
+    """Refuse a stored configuration that is no plain data, or has far more words than any run's.
+
+    Raises:
+        ValueError: the key.
+    """
+    for count, (path, text) in enumerate(_strings(tree)):
+        if "${" in text:
+            raise ValueError(f"{path} refers to something else, and stored values do not")
+        if count > MOST_WORDS:
+            raise ValueError(f"{path} is one of more than {MOST_WORDS} words")
 
 
 def check_config(config: Config) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+RESULT_DIGEST = "result"
+"""The key of `digests` in a `result.json` that is the digest of the file's own content."""
 SHORT = 10
 """Hex digits of a digest that stands in a file's name."""
 
@@ -74,13 +76,22 @@ class Expected:
     """The digest of the list of test images (`ListedImages`); None: not known, of older runs."""
     weights: str | None = None
     """The digest of the weights; None: not known, or there are none."""
+    digests: bool = False
+    """Whether each file of posteriors or ranks has its digest; of older runs not."""
+    names: bool = False
+    """Whether each of these also says what it is (which view; ranks of which runs)."""
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> Expected:
         """By a run's `result.json`."""
         data, digests = result["data"], result.get("digests", {})
         return cls(
-            data["test"], data["classes"], digests.get("test_images"), digests.get("weights")
+            data["test"],
+            data["classes"],
+            digests.get("test_images"),
+            digests.get("weights"),
+            digests=bool(digests),
+            names=RESULT_DIGEST in digests,
         )
 
     def __str__(self) -> str:

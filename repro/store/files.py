@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from repro.errors import RequestError, RunError
 BESIDE = re.compile(r"\..+\.[0-9a-f]{8}")
 """The name that a file has while it is written. A writer that is killed leaves such a file."""
 DAY = 24 * 3600.0
+LARGEST = 2**33
+"""Bytes of a file that is read into memory, at most."""
 
 
 def write_whole(path: Path, content: bytes, allowed: Callable[[], None] = lambda: None) -> None:
@@ -49,6 +52,27 @@ def write_whole(path: Path, content: bytes, allowed: Callable[[], None] = lambda
         # What keeps it from being removed was said above.
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def read_whole(path: Path, most: int = LARGEST, links: bool = True) -> bytes:
+    """The content of a regular file; a pipe, a socket or a device is not waited for.
+
+    Args:
+        path: the file.
+        most: bytes that it may have.
+        links: whether it may be a link to a file.
+
+    Raises:
+        OSError: there is none, it cannot be read, or it is something else than a file.
+    """
+    flags = getattr(os, "O_NONBLOCK", 0) | (0 if links else getattr(os, "O_NOFOLLOW", 0))
+    with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | flags), "rb") as file:
+        state = os.fstat(file.fileno())
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        if state.st_size > most:
+            raise OSError(errno.EFBIG, f"it has {state.st_size:,} bytes, at most {most:,} fit")
+        return file.read(most)
 
 
 def _beside(path: Path) -> Path:

@@ -15,9 +15,20 @@ import yaml
 
 from repro.config.schema import Config
 from repro.errors import RunError
-from repro.store.files import remove_leftovers, write_whole
+from repro.store.expected import RESULT_DIGEST, sha256
+from repro.store.files import read_whole, remove_leftovers, write_whole
 from repro.store.leases import LOCKS, first_free
-from repro.store.runs import ACTIVATIONS, CONFIG, FAILED, LOG, RECORD, TRACK, WEIGHTS
+from repro.store.runs import (
+    ACTIVATIONS,
+    CONFIG,
+    FAILED,
+    LOG,
+    RECORD,
+    RESULT,
+    TRACK,
+    WEIGHTS,
+    digest_of,
+)
 
 
 class Folder:
@@ -52,6 +63,21 @@ class Folder:
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Put a JSON file into the folder, whole."""
         self.write(name, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+    def write_result(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Say how training ended: the last file, with the digests of the log and of itself.
+
+        Returns:
+            What was written.
+        """
+        digests = dict(result.get("digests", {}))
+        if (self.path / LOG).is_file():
+            digests["log"] = sha256(read_whole(self.path / LOG))
+        result = result | {"digests": digests}
+        # As it is read: JSON has no tuples, and its keys are texts.
+        digests[RESULT_DIGEST] = digest_of(json.loads(json.dumps(result)))
+        self.write_json(RESULT, result)
+        return result
 
     def write_config(self, config: Config, record: dict[str, Any]) -> None:
         """Say what the run is: the first file of a folder."""

@@ -10,18 +10,19 @@ errors follow from ranks. A folder of runs may hold, beside the runs,
 
 A `.npz` holds the ranks (N,) for each number that was measured, as the smallest unsigned integers
 that suffice. An array is named `PROTOCOL@Q`, as in `multi_scale@224,256,288`. The file also holds
-`classes`, `images` (the digest of the list) and `seconds:VIEW`, the time that each view took; and
+`classes`, `images` (the digest of the list), `runs` (the identities joined by `+`, as in the file's
+name), `digest` (that of everything else in the file) and `seconds:VIEW`, the time that each view
+took; older files lack `runs` and `digest`. There is
 `permuted` where a published net's classes seem to stand in another order than the data's, which
 ranks do not tell.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,14 @@ from numpy.typing import NDArray
 from repro.errors import RequestError, one_line
 from repro.store import npz, views
 from repro.store.expected import SHORT, Expected, ListedImages
-from repro.store.files import write_whole
+from repro.store.files import read_whole, write_whole
 from repro.store.views import Posteriors
 
 FOLDER = "ranks"
 SECONDS = "seconds:"
 PERMUTED = "permuted"
-OWN = ("classes", "images", PERMUTED)
+RUNS = "runs"
+OWN = ("classes", "images", PERMUTED, RUNS, npz.DIGEST)
 DIGEST = re.compile(r"[0-9a-f]{10}")
 
 
@@ -75,6 +77,8 @@ class Kept:
     """For each view, the time that computing it for all test images took."""
     permuted: bool = False
     """Whether posteriors said so (see `repro.store.permuted`)."""
+    runs: str | None = None
+    """The identities of the runs that the file says it is of; None: it does not say."""
 
 
 def file_of(store: Path, identities: Sequence[str]) -> Path:
@@ -90,7 +94,7 @@ def images(store: Path, digest: str) -> ListedImages | None:
     """
     file = _list_of(store, digest)
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()[1:]
+        lines = read_whole(file).decode("utf-8").splitlines()[1:]
     except OSError:
         return None
     except UnicodeDecodeError as error:
@@ -119,19 +123,17 @@ def write(store: Path, identities: Sequence[str], kept: Kept, images: ListedImag
     """
     if not _list_of(store, kept.images).is_file():
         write_whole(_list_of(store, kept.images), images.content)
-    write_whole(file_of(store, identities), encode(kept))
+    write_whole(file_of(store, identities), encode(replace(kept, runs="+".join(identities))))
 
 
 def encode(kept: Kept) -> bytes:
     """The content of a file of ranks."""
     arrays: dict[str, Any] = {key: ranks.values for key, ranks in kept.ranks.items()}
-    arrays |= {SECONDS + view: np.array(took) for view, took in kept.seconds.items()}
-    arrays |= {"classes": np.array(kept.classes), "images": np.array(kept.images)}
-    if kept.permuted:
-        arrays[PERMUTED] = np.array(True)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()
+    arrays |= {SECONDS + view: took for view, took in kept.seconds.items()}
+    arrays |= {"classes": kept.classes, "images": kept.images}
+    arrays |= {PERMUTED: True} if kept.permuted else {}
+    arrays |= {} if kept.runs is None else {RUNS: kept.runs}
+    return npz.encode(arrays)
 
 
 def read(store: Path, identities: Sequence[str], tested: Expected) -> Kept | None:
@@ -150,6 +152,8 @@ def read(store: Path, identities: Sequence[str], tested: Expected) -> Kept | Non
     if kept is None:
         return None
     counts = {len(one.values) for one in kept.ranks.values()}
+    if kept.runs != "+".join(identities) and (kept.runs is not None or tested.names):
+        raise RequestError(f"{file} is damaged: it does not say that it is of this run; remove it")
     if (
         kept.classes != tested.classes
         or counts - {tested.images}
@@ -200,7 +204,8 @@ def _read(file: Path, written: int, size: int) -> Kept:
         if not all(0 <= one < math.inf for one in seconds.values()):
             raise ValueError("seconds are not numbers from 0")
         permuted = bool(found.get(PERMUTED, False))
+        runs = str(found[RUNS]) if RUNS in found else None
     except Exception as error:
         # As with views, there are many ways to be damaged.
         raise RequestError(f"{file} is damaged: {one_line(error)}; remove it") from None
-    return Kept(classes, digest, ranks, seconds, permuted)
+    return Kept(classes, digest, ranks, seconds, permuted, runs)

@@ -5,8 +5,9 @@ is written when training has ended; a run that has it is never trained again, an
 changed. `views/*.npz` follow. During training there are `checkpoint-*`. A run that failed leaves
 `failed.json`. Folders whose names begin with a dot (locks, caches, Hydra's own) are not runs.
 
-`result.json` also holds the digests of the weights and of the list of test images. Who reads the
-weights or a view compares it with these (see `read_weights` and `repro.store.views`).
+`result.json` also holds the digests of the weights, of the log, of the list of test images and of
+its own content. Who reads the weights, the log or a view compares it with these (see
+`read_weights`, `read_log` and `repro.store.views`). Runs of older versions lack some or all.
 """
 
 from __future__ import annotations
@@ -22,8 +23,16 @@ from repro.config.files import STORED, read
 from repro.config.schema import Config, typed
 from repro.errors import RequestError, RunError, flat, one_line
 from repro.store import identity as identities
-from repro.store.checks import LONGEST, NAME, check_config, check_published, check_result
-from repro.store.expected import Expected, sha256
+from repro.store.checks import (
+    LONGEST,
+    NAME,
+    check_config,
+    check_plain,
+    check_published,
+    check_result,
+)
+from repro.store.expected import RESULT_DIGEST, Expected, sha256
+from repro.store.files import read_whole
 from repro.store.identity import PUBLISHED
 from repro.store.leases import at_work
 
@@ -32,6 +41,8 @@ RECORD = "record"
 """The key of that file that holds the run's identity, its parents and its data's fingerprint, and
 what is known of published weights."""
 LOG = "log.csv"
+LARGEST_LOG = 2**26
+"""Bytes."""
 WEIGHTS = "weights.safetensors"
 CROPS = "crops.png"
 RESULT = "result.json"
@@ -75,6 +86,7 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
     path = folder / CONFIG
     try:
         _, tree = read(path, STORED)
+        check_plain(tree)
         record = tree.pop(RECORD)
         config = typed(tree)
         check_config(config)
@@ -111,6 +123,9 @@ def check_folder(folder: Path) -> None:
     if (folder / CONFIG).exists():
         read_config(folder)
         read_result(folder)
+        for path in (folder / LOG, folder / WEIGHTS, *folder.glob("views/*.npz")):
+            if path.is_dir():
+                raise RequestError(f"{path} is a folder where a file belongs: move it away")
     elif any(path.name[0] != "." and path.name != FAILED for path in folder.iterdir()):
         raise RequestError(f"{folder} holds files but no {CONFIG}: move the folder away")
 
@@ -125,18 +140,37 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     if not os.path.isfile(path):
         return None
     try:
-        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        result: dict[str, Any] = json.loads(read_whole(path).decode("utf-8"))
         if result["name"] != folder.name:
             raise ValueError(f"it belongs to {str(result['name'])[:LONGEST]}")
         check_result(result)
         if not folder.name.endswith(f"-{result['identity']}"):
             raise ValueError("its identity is not the folder's")
+        known = result.get("digests", {}).get(RESULT_DIGEST)
+        if known is not None and known != digest_of(result):
+            raise ValueError("its content has another digest")
     except OSError as error:
         raise _unreadable(path, error) from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = one_line(error)
         raise RequestError(f"{path} is damaged: {reason}; remove it to train again") from None
     return result
+
+
+def digest_of(result: dict[str, Any]) -> str:
+    """The digest of the content of a `result.json`, its own digest left aside."""
+    digests = {key: value for key, value in result["digests"].items() if key != RESULT_DIGEST}
+    return sha256(json.dumps(result | {"digests": digests}, sort_keys=True).encode())
+
+
+def read_log(run: Run) -> bytes | None:
+    """The content of a run's log; None where it has none, or where it is not the one it wrote."""
+    try:
+        content = read_whole(run.folder / LOG, LARGEST_LOG)
+    except OSError:
+        return None
+    known = run.result.get("digests", {}).get("log")
+    return content if known in (None, sha256(content)) else None
 
 
 def read_run(folder: Path) -> Run | None:
@@ -163,7 +197,7 @@ def read_weights(folder: Path) -> bytes | None:
     """
     path, result = folder / WEIGHTS, read_result(folder)
     try:
-        content = path.read_bytes()
+        content = read_whole(path)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -260,7 +294,7 @@ def without_weights(folder: Path) -> str:
 def failure(folder: Path) -> str | None:
     """The line that a failed run left, or None."""
     try:
-        reason = json.loads((folder / FAILED).read_text(encoding="utf-8"))["reason"]
+        reason = json.loads(read_whole(folder / FAILED))["reason"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return flat(str(reason))

@@ -2,15 +2,14 @@
 
 A view is one file `views/NAME.npz`: `posteriors` (N, K), float32 up to 100 classes and float16
 log-posteriors above, `labels` (N,), `ids` (N,) and the `seconds` that computing it took. With
-these stand `weights`, the digest of the weights that it was computed with, and `digest`, that of
-everything else in the file; older files have neither.
+these stand `weights`, the digest of the weights that it was computed with, `view`, the view's name,
+and `digest`, that of everything else in the file; older files lack these.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import math
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,8 +25,8 @@ from repro.store import npz
 from repro.store.expected import Expected, listed
 
 LOGARITHMS_ABOVE = 100
-WEIGHTS, DIGEST = "weights", "digest"
-"""Of a view's file: which weights it was computed with, and its own digest."""
+WEIGHTS, NAME = "weights", "view"
+"""Of a view's file: which weights it was computed with, and which view it is."""
 SUM_TOLERANCE = 0.02
 """How far from one a row's sum may be: halves of logarithms are off by up to 0.4% of a share."""
 
@@ -59,12 +58,13 @@ def path(folder: Path, view: View) -> Path:
     return folder / "views" / f"{view.name}.npz"
 
 
-def encode(view: Posteriors, weights: str | None = None) -> bytes:
+def encode(view: Posteriors, weights: str | None = None, name: str | None = None) -> bytes:
     """The content of a view's file.
 
     Args:
         view: what it holds.
         weights: the digest of the weights that it was computed with; None: not known.
+        name: the view's name, as in `dense-Q256-mirrored`; None: it does not say which it is.
     """
     values = view.posteriors
     stored: dict[str, Any] = {"posteriors": values}
@@ -72,24 +72,9 @@ def encode(view: Posteriors, weights: str | None = None) -> bytes:
         smallest = np.finfo(np.float32).tiny
         stored = {"log_posteriors": np.log(np.maximum(values, smallest)).astype(np.float16)}
     if view.seconds is not None:
-        stored["seconds"] = np.array(view.seconds)
-    if weights is not None:
-        stored[WEIGHTS] = np.array(weights)
-    stored |= {"labels": view.labels, "ids": view.ids}
-    stored[DIGEST] = np.array(_digest(stored))
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **stored)
-    return buffer.getvalue()
-
-
-def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Of all arrays but the digest itself: their names, types, shapes and values."""
-    total = hashlib.sha256()
-    for name in sorted(arrays.keys() - {DIGEST}):
-        array = arrays[name]
-        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        total.update(array.tobytes())
-    return total.hexdigest()
+        stored["seconds"] = view.seconds
+    stored |= {key: text for key, text in ((WEIGHTS, weights), (NAME, name)) if text is not None}
+    return npz.encode(stored | {"labels": view.labels, "ids": view.ids})
 
 
 def read(folder: Path, view: View, tested: Expected | None = None) -> Posteriors | None:
@@ -120,8 +105,11 @@ def _decoded(stored: Mapping[str, NDArray[Any]]) -> Posteriors:
 
 def seconds(folder: Path, view: View) -> float | None:
     """What computing a stored view took; None where that is not known (nothing else is read)."""
+    file = path(folder, view)
     try:
-        with np.load(path(folder, view), allow_pickle=False) as stored:
+        if not file.is_file():
+            return None
+        with np.load(file, allow_pickle=False) as stored:
             took = float(stored["seconds"])
         return took if 0 <= took < math.inf else None
     except Exception:
@@ -141,15 +129,17 @@ def _damaged(file: Path, error: BaseException) -> Damaged:
     return Damaged(f"{file} is damaged: {one_line(error)}; the run's command computes it again")
 
 
-def _check(stored: Mapping[str, NDArray[Any]], tested: Expected | None) -> None:
+def _check(stored: Mapping[str, NDArray[Any]], tested: Expected | None, name: str) -> None:
     values = stored["log_posteriors" if "log_posteriors" in stored else "posteriors"]
     labels, ids = stored["labels"], stored["ids"]
     if values.ndim != 2 or not len(values) == len(labels) == len(ids):
         raise ValueError("posteriors, labels and ids do not fit each other")
     _check_images(labels, ids, values.shape[1])
-    if DIGEST in stored and str(stored[DIGEST]) != _digest(stored):
-        raise ValueError("its content has another digest")
+    if NAME in stored and str(stored[NAME]) != name:
+        raise ValueError("it is another view under this one's name")
     if tested is not None:
+        if (tested.digests and npz.DIGEST not in stored) or (tested.names and NAME not in stored):
+            raise ValueError("it has no digest, or none of its name, as this run's views have")
         _check_tested(stored, values.shape, tested)
     shares = _decoded(stored).posteriors
     # Written so that what is not a number counts too.
@@ -188,6 +178,8 @@ def damage(file: Path, tested: Expected | None = None) -> str | None:
         state = file.stat()
     except OSError:
         return None
+    if not stat.S_ISREG(state.st_mode):
+        return f"{file} is no file, and a view belongs there: move it away"
     return _damage(file, tested, state.st_mtime_ns, state.st_size)
 
 
@@ -195,7 +187,7 @@ def damage(file: Path, tested: Expected | None = None) -> str | None:
 def _damage(file: Path, tested: Expected | None, written: int, size: int) -> str | None:
     # Asked again and again of one file, which takes a second where there are many images.
     try:
-        _check(_load(file), tested)
+        _check(_load(file), tested, file.stem)
     except Damaged as error:
         return str(error)
     except Exception as error:

@@ -6,6 +6,7 @@ import csv
 import re
 import shlex
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from repro.report.write import write
 from repro.run.request import resolve
 from repro.store import runs as store
 from repro.store import views
+from repro.store.archive import ARCHIVE, opened
 from tests.report.conftest import MakeRun
 from tests.report.test_golden import GOLDEN, texts
 
@@ -36,7 +38,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_report_follows_from_what_it_keeps(kept: Path, tmp_path: Path) -> None:
-    assert not [*kept.rglob("views"), *kept.rglob("*.safetensors")]
+    with zipfile.ZipFile(kept / ARCHIVE) as archive:
+        suffixes = {name.rpartition(".")[2] for name in archive.namelist()}
+    assert suffixes == {"json", "yaml", "csv", "npz", "txt"}
     elsewhere = shutil.copytree(kept, tmp_path / "elsewhere")
     write([elsewhere], tmp_path / "again", [FUSED])
     assert texts(tmp_path / "again") == texts(elsewhere)
@@ -47,13 +51,13 @@ def test_the_report_follows_from_what_it_keeps(kept: Path, tmp_path: Path) -> No
 
 
 def test_errors_follow_from_ranks_alone(kept: Path) -> None:
-    results = pd.read_csv(kept / "results.csv", dtype={"run": str})
+    results, runs = pd.read_csv(kept / "results.csv", dtype={"run": str}), opened(kept / ARCHIVE)
     assert results.protocol.str.startswith("fusion:").any()
     for row in results.to_dict("records"):
         protocol = row["protocol"].removeprefix("fusion:")
-        with np.load(kept / "runs" / "ranks" / f"{row['run']}.npz") as ranks:
+        with np.load(runs / "ranks" / f"{row['run']}.npz") as ranks:
             found = ranks[f"{protocol}@{row['Q']}"]
-            (listed,) = (kept / "runs" / "ranks").glob(f"images-{ranks['images']}.csv")
+            (listed,) = (runs / "ranks").glob(f"images-{ranks['images']}.csv")
         k = {"top1_error": 1, "top5_error": 5}[row["metric"]]
         assert row["value"] == pytest.approx(100 * (found >= k).mean(), abs=1e-4)
         assert len(list(csv.DictReader(listed.open()))) == len(found)
@@ -66,7 +70,7 @@ def test_ranks_are_those_of_the_stored_posteriors(kept: Path) -> None:
             posteriors, labels = view["posteriors"][order], view["labels"][order]
         # The embedded digits are not mirrored, so this view is all of the protocol.
         places = (-posteriors).argsort(axis=1, kind="stable").argsort(axis=1)
-        with np.load(kept / "runs" / "ranks" / f"{run.identity}.npz") as ranks:
+        with np.load(opened(kept / ARCHIVE) / "ranks" / f"{run.identity}.npz") as ranks:
             assert (ranks["centre@256"] == places[np.arange(len(labels)), labels]).all()
 
 
@@ -118,8 +122,8 @@ def test_each_view_is_checked_once(
 def test_damaged_ranks_are_said_and_left_out(
     kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mine = shutil.copytree(kept, tmp_path / "mine")
-    file = next((mine / "runs" / "ranks").glob("*.npz"))
+    mine = shutil.copytree(opened(kept / ARCHIVE), tmp_path / "mine")
+    file = next((mine / "ranks").glob("*.npz"))
     file.write_bytes(file.read_bytes()[:-40])
     write([mine], tmp_path / "out")
     said = capsys.readouterr().err
@@ -132,7 +136,7 @@ def test_damaged_ranks_are_said_and_left_out(
 
 def test_the_commands_that_made_it_make_the_same_runs(kept: Path) -> None:
     names = set()
-    for line in (kept / "runs" / "commands.txt").read_text().splitlines():
+    for line in (opened(kept / ARCHIVE) / "commands.txt").read_text().splitlines():
         words = shlex.split(line)
         assert words[:4] == ["python", "-m", "repro.run", "-m"]
         for request in compose(read(words[3:]), resolve):

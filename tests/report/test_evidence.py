@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from repro.report.write import write
+from repro.store.archive import ARCHIVE, opened
 from tests.report.test_golden import texts
 
 REPORTS = Path(__file__).parents[2] / "reports"
@@ -31,6 +32,6 @@ def test_errors_of_the_depth_comparison_follow_from_the_ranks() -> None:
     chosen = results[(results.protocol == "single_scale") & (results.metric == "top1_error")]
     assert {"A", "B", "C", "D", "E"} <= set(chosen.arch)
     for row in chosen.to_dict("records"):
-        with np.load(EVIDENCE / "runs" / "ranks" / f"{row['run']}.npz") as ranks:
+        with np.load(opened(EVIDENCE / ARCHIVE) / "ranks" / f"{row['run']}.npz") as ranks:
             error = 100 * np.mean(ranks[f"single_scale@{row['Q']}"] > 0)
         assert abs(error - row["value"]) < 1e-3

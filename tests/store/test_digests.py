@@ -14,6 +14,7 @@ from repro.config.command import command
 from repro.protocol.protocols import View
 from repro.report.write import write
 from repro.store import views
+from repro.store.runs import digest_of
 from repro.store.views import Posteriors
 
 WORDS = ["size=tiny", "recipe=smoke", "recipe.train_images=64", "progress=false", "threads=1"]
@@ -65,9 +66,11 @@ def test_a_run_says_what_its_weights_and_test_images_are(store: Path) -> None:
         rows = sorted(zip(view["ids"].tolist(), view["labels"].tolist(), strict=True))
         assert view["weights"] == weights
     listed = "id,label\n" + "".join(f"{name},{label}\n" for name, label in rows)
+    assert digests.pop("result")
     assert digests == {
         "weights": weights,
         "test_images": sha256(listed.encode()).hexdigest(),
+        "log": sha256((folder / "log.csv").read_bytes()).hexdigest(),
     }
 
 
@@ -106,7 +109,7 @@ def test_a_view_that_is_not_of_the_run_is_computed_again(
         "nan": Posteriors(values * np.nan, labels, ids),
         "rows": Posteriors(values[:3], labels[:3], ids[:3]),
     }[damage]
-    file.write_bytes(views.encode(wrong, "0" * 64 if damage == "weights" else weights))
+    file.write_bytes(views.encode(wrong, "0" * 64 if damage == "weights" else weights, CENTRE.name))
     capsys.readouterr()
     write([store], store.parent / "report")
     said = capsys.readouterr().err
@@ -152,6 +155,7 @@ def test_a_run_that_was_tested_on_other_images_is_not_tested_on_these(
     folder = folder_of(store)
     result = json.loads((folder / "result.json").read_text())
     result["digests"]["test_images"] = "0" * 64
+    result["digests"]["result"] = digest_of(result)
     (folder / "result.json").write_text(json.dumps(result))
     assert command([*WORDS, *BOTH, f"runs={store}"]) == 1
     assert "result.json was written beside other test images than data=mnist5k" in (

@@ -1,0 +1,145 @@
+"""An archive: one file with the runs that a report is made from, without weights and posteriors.
+
+It is a zip of a folder of runs (configurations, logs, results, and ranks as in
+`repro.store.ranks`), with a `MANIFEST.json`:
+
+    files    the digest (sha256) of each member
+    ranks    for each file of ranks the names of its runs, the list of its images, and its numbers
+             as `PROTOCOL@Q`
+
+One folder always gives the same bytes. An archive is read whole or not at all: from a part of the
+runs other verdicts could follow.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from repro.errors import RequestError, one_line
+from repro.store import ranks
+from repro.store.expected import sha256
+from repro.store.files import read_whole, write_whole
+
+ARCHIVE = "runs.zip"
+MANIFEST = "MANIFEST.json"
+MEMBER = re.compile(r"(?:[^\W_][\w.+=,@\[\]-]*/)?[^\W_][\w.+=,@\[\]-]*")
+"""The name of a file, or of a file in a folder."""
+MOST, LARGEST = 20_000, 2**30
+"""Members, and bytes of all of them unpacked."""
+
+
+def pack(folder: Path, file: Path) -> None:
+    """Put a folder of runs into an archive.
+
+    Raises:
+        RequestError: it holds something else than files and folders of files, or damaged ranks.
+        RunError: the archive cannot be written.
+    """
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+    if found := [name for name in names if not MEMBER.fullmatch(name) or name == MANIFEST]:
+        raise RequestError(f"{folder / found[0]} has no place in an archive of runs")
+    try:
+        members = {name: read_whole(folder / name, LARGEST, links=False) for name in names}
+    except OSError as error:
+        raise RequestError(f"{folder} cannot be packed: {one_line(error)}") from None
+    manifest = {
+        "files": {name: sha256(content) for name, content in members.items()},
+        "ranks": _ties(folder),
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in {MANIFEST: _text(manifest), **members}.items():
+            # Its date is 1980, wherever and whenever it is written.
+            entry = zipfile.ZipInfo(name)
+            entry.create_system, entry.external_attr = 3, 0o644 << 16
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED, compresslevel=9)
+    write_whole(file, buffer.getvalue())
+
+
+def opened(file: Path) -> Path:
+    """The folder of runs that an archive holds, unpacked into a place that goes with this process.
+
+    Raises:
+        RequestError: the archive is damaged, or its members are not those of its manifest; each of
+            these is a line on standard error.
+    """
+    try:
+        state = file.stat()
+    except OSError as error:
+        raise RequestError(f"{file} cannot be read: {error.strerror}") from None
+    return Path(_opened(file.absolute(), state.st_mtime_ns, state.st_size).name)
+
+
+@lru_cache
+def _opened(file: Path, written: int, size: int) -> TemporaryDirectory[str]:
+    try:
+        members = _members(read_whole(file, LARGEST))
+        manifest = json.loads(members.pop(MANIFEST))
+        known = {str(name): str(digest) for name, digest in manifest["files"].items()}
+        ties = manifest["ranks"]
+    except Exception as error:
+        # As with views, there are many ways to be damaged.
+        raise RequestError(f"{file} is damaged: {one_line(error)}; fetch it again") from None
+    wrong = dict.fromkeys(known.keys() - members.keys(), "it is missing")
+    wrong |= dict.fromkeys(members.keys() - known.keys(), "the manifest does not list it")
+    wrong |= {
+        name: "its content has another digest"
+        for name, content in members.items()
+        if name in known and sha256(content) != known[name]
+    }
+    for name, why in sorted(wrong.items()):
+        print(f"left out: {file}: {name}: {why}", file=sys.stderr)
+    if wrong:
+        raise RequestError(
+            f"{file} is not whole, and other verdicts could follow from a part of it: fetch it "
+            "again, or unpack it and name the folder to report what is left"
+        )
+    place = TemporaryDirectory(prefix="runs-")
+    for name, content in members.items():
+        path = Path(place.name, name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    if _ties(Path(place.name)) != ties:
+        raise RequestError(f"{file} is damaged: its ranks are of other runs than {MANIFEST} says")
+    return place
+
+
+def _members(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = archive.infolist()
+        names = [entry.filename for entry in entries]
+        if len(names) > MOST or sum(entry.file_size for entry in entries) > LARGEST:
+            raise ValueError(f"it holds more than {MOST:,} files or {LARGEST:,} bytes")
+        if foreign := [name for name in names if not MEMBER.fullmatch(name)]:
+            raise ValueError(f"it holds {foreign[0][:80]!a}")
+        if len(set(names)) < len(names):
+            raise ValueError("it holds two members of one name")
+        return {entry.filename: archive.read(entry) for entry in entries}
+
+
+def _ties(folder: Path) -> dict[str, Any]:
+    """Of which runs and numbers each file of ranks is."""
+    names = {path.name.rpartition("-")[2]: path.name for path in folder.iterdir()}
+    ties = {}
+    for file in sorted((folder / ranks.FOLDER).glob("*.npz")):
+        found = ranks.decoded(file)
+        if found is None or found.runs != file.stem or not names.keys() >= {*file.stem.split("+")}:
+            raise RequestError(f"{file}: ranks of no run that stands beside them")
+        ties[f"{ranks.FOLDER}/{file.name}"] = {
+            "runs": [names[identity] for identity in file.stem.split("+")],
+            "images": found.images,
+            "numbers": sorted(found.ranks),
+        }
+    return ties
+
+
+def _text(manifest: dict[str, Any]) -> bytes:
+    return (json.dumps(manifest, indent=1) + "\n").encode()
