@@ -10,7 +10,8 @@ first, its parameters, its floating point operations, the memory that training h
 that training and testing take. No data folder is looked at, and none needs to be there.
 
     tflops=N      floating point operations a second to reckon with, in 10^12, all devices together;
-                  without it this machine's: by finished runs of the same net, else timed now
+                  without it this machine's, timed now
+    tflops=N,M    N for training and M for testing, which computes in float32 where training is bf16
     images=A,B,C  numbers of training, validation and test images, where they are not known
     classes=N     number of classes, where it is not known
     out=FILE.csv  write the table there too, with all digits
@@ -26,12 +27,18 @@ import math
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from repro.config.schema import MANY
 from repro.config.way_in import way_in
 from repro.config.words import show, whole
-from repro.errors import RequestError
-from repro.store.files import unwritable_file
+from repro.errors import RequestError, RunError
+from repro.store.files import unwritable_file, write_whole
+
+if TYPE_CHECKING:
+    from repro.config.schema import Config
+    from repro.data.sizes import Assumed
+    from repro.run.request import Request
 
 LONGEST = 200
 """Characters of a value that are said of one that cannot be."""
@@ -43,15 +50,16 @@ OWN = ("tflops", "images", "classes", "out")
 class Options:
     """The words that are this command's own."""
 
-    tflops: float | None = None
-    images: tuple[int, int, int] | None = None
+    tflops: tuple[float, ...] = ()
+    """Of training, or of training and of testing; empty: to be timed."""
+    images: tuple[int, ...] | None = None
     """Of training, validation and test."""
     classes: int | None = None
     out: Path | None = None
 
 
 def main() -> None:
-    """The program."""
+    """Run the program."""
     sys.exit(way_in(__doc__, plan, "interrupted"))
 
 
@@ -62,25 +70,75 @@ def plan(arguments: list[str]) -> int:
         RequestError: the request was wrong.
         RunError: not even one image fits into memory.
     """
-    options, rest = read(arguments)
+    own, rest = read(arguments)
     from repro.config.command import compose
     from repro.config.composing import shown
     from repro.config.options import read as read_options
-    from repro.forecast.page import page, write
-    from repro.forecast.rows import Forecast
+    from repro.run.forecast import Rate, forecast, page
+    from repro.run.request import base_data, members
 
     given = read_options(rest)
     if given.cfg is not None:
         show(shown(given))
         return 0
-    forecast = Forecast(options.tflops, options.images, options.classes)
-    rows = forecast.rows(compose(replace(given, multirun=True), forecast.check))
+    assumed = _Assumed(own)
+    requests = members(compose(replace(given, multirun=True), assumed.check))
+    rate = None
+    if own.tflops:
+        rate = Rate(own.tflops[0] * 1e12, own.tflops[-1] * 1e12, "as tflops= says")
+    rows = forecast(
+        requests, lambda one: assumed.of(one.config).images(base_data(one.config.data)), rate
+    )
     said = page(rows)
-    if options.out is not None:
-        write(rows, options.out)
-        said += f"\nwritten to {options.out}"
+    if own.out is not None:
+        try:
+            write_whole(own.out, rows.to_csv(index=False).encode())
+        except RunError as error:
+            raise RequestError(f"out={own.out}: {error}") from None
+        said += f"\nwritten to {own.out}"
     show(said)
     return 0
+
+
+class _Assumed:
+    """Checks configurations by what the user says and what a store holds, without the data."""
+
+    def __init__(self, own: Options) -> None:
+        self.own = own
+        self._known: dict[str, Request] = {}
+        self._stores: dict[str, Assumed] = {}
+
+    def of(self, config: Config) -> Assumed:
+        from repro.data.sizes import Assumed
+        from repro.data.split import Counts
+        from repro.store.runs import started
+
+        if config.runs not in self._stores:
+            images = Counts(*self.own.images) if self.own.images else None
+            earlier = started(Path(config.runs))
+            self._stores[config.runs] = Assumed(images, self.own.classes, earlier)
+        return self._stores[config.runs]
+
+    def check(self, config: Config) -> Request:
+        from repro.run.device import pick
+        from repro.run.request import resolve
+
+        if config.weights is not None:
+            raise RequestError(
+                f"weights={config.weights}: a published net is not trained, and plan reckons "
+                "training: leave it out"
+            )
+        request = resolve(config, self.of(config).describe, self._known)
+        for member in request.lineage():
+            member.check_folder()
+        if not self.own.tflops:
+            pick(config.device)
+        elif len(self.own.tflops) == 1 and config.precision == "bf16":
+            raise RequestError(
+                "tflops: precision=bf16 trains in bf16 and tests in float32: "
+                "give both, as in tflops=300,40"
+            )
+        return request
 
 
 def read(arguments: list[str]) -> tuple[Options, list[str]]:
@@ -97,56 +155,47 @@ def read(arguments: list[str]) -> tuple[Options, list[str]]:
             own[key] = value.strip()
         else:
             rest.append(word)
-    out = own.get("out")
-    if out is not None:
-        _check_out(out)
+    if "out" in own:
+        _check_out(own["out"])
     options = Options(
-        _tflops(own["tflops"]) if "tflops" in own else None,
+        _tflops(own["tflops"]) if "tflops" in own else (),
         _images(own["images"]) if "images" in own else None,
-        _classes(own["classes"]) if "classes" in own else None,
-        None if out is None else Path(out),
+        whole("classes", own["classes"], MOST_CLASSES, least=2) if "classes" in own else None,
+        Path(own["out"]) if "out" in own else None,
     )
     return options, rest
 
 
 def _check_out(out: str) -> None:
-    if not out.endswith(".csv"):
-        raise RequestError(f"out={out[:LONGEST]}: expected a file, as in out=plan.csv")
-    if reason := unwritable_file(Path(out)):
+    reason = unwritable_file(Path(out)) if out.endswith(".csv") else "it is no .csv"
+    if reason:
         raise RequestError(
             f"out={out[:LONGEST]} cannot be written: {reason}; expected a file, as in out=plan.csv"
         )
 
 
-def _tflops(value: str) -> float:
+def _tflops(value: str) -> tuple[float, ...]:
     try:
-        number = float(value)
+        numbers = tuple(map(float, value.split(",")))
     except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
+        numbers = ()
+    if len(numbers) not in (1, 2) or not all(0 < number < math.inf for number in numbers):
         raise RequestError(
-            f"tflops={value[:LONGEST]}: expected a number above zero, as in tflops=6"
+            f"tflops={value[:LONGEST]}: expected a number above zero, or one for training and one "
+            "for testing, as in tflops=6 or tflops=300,40"
         )
-    return number
+    return numbers
 
 
-def _images(value: str) -> tuple[int, int, int]:
-    parts = value.split(",")
+def _images(value: str) -> tuple[int, ...]:
     try:
-        train, validation, test = (whole("images", part.strip(), MANY) for part in parts)
+        train, validation, test = (whole("images", part.strip(), MANY) for part in value.split(","))
     except (RequestError, ValueError):
         raise RequestError(
             f"images={value[:LONGEST]}: expected TRAINING,VALIDATION,TEST, as in "
             "images=9000,500,500"
         ) from None
     return train, validation, test
-
-
-def _classes(value: str) -> int:
-    try:
-        return whole("classes", value, MOST_CLASSES, least=2)
-    except RequestError as error:
-        raise RequestError(f"{error}; a classifier needs at least two classes") from None
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import subprocess
 import sys
@@ -54,26 +53,19 @@ def test_the_papers_nets_before_anyone_has_the_images(
     paper = [74 * 1_281_167 * 3 * D_FLOPS / (weeks * 7 * 86_400) / 1e12 for weeks in (2, 3)]
     assert "tflops={:.1f} to tflops={:.1f}".format(*paper) in str(repro.plan.__doc__)
     assert d.training_hours == pytest.approx(d.training_flops / 6e12 / 3600)
-    for words in ("138,357,544", "370,370", "30,940,528,640", "two to three weeks (336 to 504"):
+    for words in ("138,357,544", "370,370", "30,940,528,640", "336 to 504"):
         assert words in said
     total = sum(rows.training_hours) + sum(rows.testing_hours)
-    assert f"3 runs to be done: {total:,.0f} hours ({total / 24:.0f} days)" in said
+    assert f"{total:,.0f} h ({total / 24:.0f} days)" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.csv"]
 
 
-def test_what_of_a_batch_fits_into_usual_cards(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    planned(tmp_path, "arch=A,D,D-BN", "test=[centre]", *PAPER)
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "micro_batch" in line]
-    # Of D, 0.9 times 8 GB less 12 bytes a parameter, by 73 MB an image: see tests/arch.
-    assert line.startswith(
-        "of D-S256's batch of 256 images these fit at once: 8 GB: micro_batch=75,"
-    )
-    assert line.endswith("24 GB: all")
-    planned(tmp_path, "arch=D", "test=[centre]", *PAPER, "recipe.batch=64")
-    planned(tmp_path, "arch=D-BN", "test=[centre]", *PAPER)
-    assert "micro_batch" not in capsys.readouterr().out
+def test_tests_and_validation_go_at_the_rate_of_testing(tmp_path: Path) -> None:
+    words = ["arch=D", "test=[centre]", "precision=bf16", *PAPER[:-1], "tflops=300,40"]
+    d = planned(tmp_path, *words).iloc[0]
+    steps, validation = 74 * 1_281_167 * 3 * D_FLOPS, 74 * 50_000 * D_FLOPS
+    assert d.training_hours == pytest.approx((steps / 300e12 + validation / 40e12) / 3600)
+    assert d.testing_hours == pytest.approx(d.testing_flops / 40e12 / 3600)
 
 
 def test_parents_come_first_and_once(tmp_path: Path) -> None:
@@ -106,16 +98,11 @@ def test_what_is_done_costs_nothing(tmp_path: Path, capsys: pytest.CaptureFixtur
     runs = f"runs={tmp_path / 'runs'}"
     assert command([*LIGHT, runs, "test=[centre]"]) == 0
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")}
-    rows = planned(tmp_path, *LIGHT, "test=[centre]", "scale=S256,S384")
+    rows = planned(tmp_path, *LIGHT, "test=[centre]", "scale=S256,S384", "tflops=1")
     assert list(rows.state) == ["finished", "new"]
-    done, todo = rows.loc["A-S256"], rows.loc["A-S384"]
+    done = rows.loc["A-S256"]
     assert done[["iterations", "training_hours", "testing_hours"]].tolist() == [0, 0, 0]
     assert "1 run to be done, 1 finished" in capsys.readouterr().out
-    # The rate is the finished run's: images a second by the operations of their three passes.
-    (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.name[0] != ".")
-    speed = json.loads((folder / "result.json").read_text())["images_per_second"]
-    assert float(todo.flops_per_second) == pytest.approx(speed * 3 * todo.forward_flops)
-    assert todo.rate == "by a finished run of A at size=tiny here"
     assert plan([*LIGHT, runs, "test=[centre]"]) == 0
     assert "nothing is to be done: 1 finished" in capsys.readouterr().out
     missing = planned(tmp_path, *LIGHT, "test=[single_scale]", "tflops=1").iloc[0]
@@ -123,6 +110,7 @@ def test_what_is_done_costs_nothing(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert missing.testing_hours > missing.training_hours == 0
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")} == before
     # One of two epochs is done, and a checkpoint of it kept.
+    (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.name[0] != ".")
     (folder / "result.json").unlink()
     (folder / "checkpoint-0.safetensors").touch()
     log = (folder / "log.csv").read_text().splitlines(keepends=True)
@@ -151,13 +139,13 @@ def test_a_folder_that_an_earlier_run_looked_at(tmp_path: Path) -> None:
     assert rows.testing_flops["B-S256"] == 2 * 12 * rows.forward_flops["B-S256"]
 
 
-def test_the_rate_of_this_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = planned(tmp_path, *LIGHT, "progress=true", "arch=A", "precision=float32,bf16")
-    assert (rows.flops_per_second > 1e6).all()
-    assert rows.rate["A-S256-float32"].startswith("timed on steps of A at size=tiny, 16 images")
-    said = capsys.readouterr()
-    assert "timing training steps of A at size=tiny (cpu, float32, 1 threads)" in said.err
-    assert "Rate: " in said.out
+def test_the_rate_of_this_machine(tmp_path: Path) -> None:
+    rows = planned(tmp_path, *LIGHT, "arch=A", "precision=float32,bf16")
+    for name, row in rows.iterrows():
+        precision = str(name).rpartition("-")[2]
+        assert f"timed on steps of A at size=tiny (cpu, {precision}, 1 threads)" in row.rate
+        assert 0 < row.training_hours < 1
+        assert 0 < row.testing_hours < 1
 
 
 def test_the_digits_are_as_many_as_there_are() -> None:
@@ -168,42 +156,37 @@ def test_the_digits_are_as_many_as_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "key"),
     [
-        ("tflops=0", "tflops=0: expected a number above zero, as in tflops=6"),
-        ("tflops=fast", "tflops=fast: expected a number above zero"),
-        ("images=9000", "images=9000: expected TRAINING,VALIDATION,TEST"),
-        ("images=9,0,1", "images=9,0,1: expected TRAINING,VALIDATION,TEST"),
-        ("images=9,\u00b2,1", "images=9,\u00b2,1: expected TRAINING,VALIDATION,TEST"),
-        (f"images={'9' * 5000},1,1", "expected TRAINING,VALIDATION,TEST"),
-        ("classes=1", "classes=1: expected a whole number from 2 to 1000000; a classifier needs"),
-        ("classes=\u00b2", "classes=\u00b2: expected a whole number from 2 to 1000000"),
-        ("classes=100000000000", "classes=100000000000: expected a whole number from 2 to 1000000"),
-        ("out=plan", "out=plan: expected a file, as in out=plan.csv"),
-        (f"out={'x' * 5000}.csv", "cannot be written: File name too long; expected a file"),
-        ("out=/dev/null/plan.csv", "out=/dev/null/plan.csv cannot be written: /dev/null is a file"),
-        ("data=imagefolder", "data=imagefolder: how many images and classes it has is not known"),
-        ("data=imagenet data.classes=9", "data=imagenet: how many images and classes it has"),
-        ("data=mnist data.classes=7", "data.classes=7, but data=mnist has 10: leave it out"),
-        ("data.holdout=0.9", "data.holdout=0.9: expected a share between 0 and 0.5"),
-        ("recipe.batch=32,0", "recipe.batch=0: expected a number above zero"),
-        ("device=cuda:99", "device=cuda:99 is not on this machine: it has cpu"),
-        ("arch", "arch cannot be read: expected KEY=VALUE"),
+        ("tflops=0", "tflops=0"),
+        ("tflops=6,7,8", "tflops=6,7,8"),
+        ("tflops=6 precision=bf16", "precision=bf16"),
+        ("images=9,0,1", "images=9,0,1"),
+        (f"images={'9' * 5000},1,1", "TRAINING,VALIDATION,TEST"),
+        ("classes=\u00b2", "classes=\u00b2"),
+        ("out=plan", "out=plan"),
+        ("out=/dev/null/plan.csv", "out=/dev/null/plan.csv"),
+        ("data=imagefolder", "data=imagefolder"),
+        ("data=mnist data.classes=7", "data.classes=7"),
+        ("data=mnist5k classes=7", "classes=7"),
+        ("recipe.batch=32,0", "recipe.batch=0"),
+        ("device=cuda:99", "device=cuda:99"),
+        ("arch", "KEY=VALUE"),
     ],
 )
 def test_refused_in_one_line(
-    words: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: str, key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert plan([f"runs={tmp_path / 'runs'}", *words.split()]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert len(said.err.strip().splitlines()) == 1
     assert len(said.err) < 500
-    assert says in said.err
+    assert key in said.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_written_is_said_and_no_empty_file_is_left(
+def test_a_full_disk_leaves_the_earlier_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "plan.csv").write_text("earlier")
@@ -212,19 +195,16 @@ def test_what_cannot_be_written_is_said_and_no_empty_file_is_left(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    words = [f"runs={tmp_path / 'runs'}", "tflops=1"]
     for out in (tmp_path / "plan.csv", tmp_path / "other.csv"):
-        assert plan([*words, f"out={out}"]) == 2
-        assert capsys.readouterr().err.startswith(
-            f"out={out}: cannot write {out}: the disk is full"
-        )
+        assert plan([f"runs={tmp_path / 'runs'}", "tflops=1", f"out={out}"]) == 2
+        assert f"out={out}" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["plan.csv"]
     assert (tmp_path / "plan.csv").read_text() == "earlier"
 
 
 def test_another_machine_need_not_be_here(tmp_path: Path) -> None:
     rows = planned(tmp_path, "device=cuda:99", "tflops=100")
-    assert rows.flops_per_second.tolist() == [1e14]
+    assert "100 TFLOP/s" in rows.rate.iloc[0]
 
 
 def test_help_without_torch_or_hydra() -> None:
@@ -233,11 +213,7 @@ def test_help_without_torch_or_hydra() -> None:
         "try: repro.plan.main()\n"
         "finally: assert not {'torch', 'hydra', 'pandas'} & set(sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True,
-        text=True,
-    )
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "python -m repro.plan experiments=paper data=imagenet size=paper" in done.stdout

@@ -83,7 +83,7 @@ def texts(module: str) -> set[str]:
     return {n.value for n in found if isinstance(n, ast.Constant) and isinstance(n.value, str)}
 
 
-@pytest.mark.parametrize("room", ["report", "forecast", "store"])
+@pytest.mark.parametrize("room", ["report", "store"])
 def test_no_protocol_claim_or_net_is_a_special_case(room: str) -> None:
     cells = {cell["label"] for number in (3, 4, 6) for cell in published.cells(number)}
     named = {*PROTOCOLS, *(claim.claim for claim in claims()), *cells}

@@ -46,6 +46,10 @@ class Assumed:
         published = kind.classes if isinstance(kind, InMemory) or kind.fetch is not None else None
         if published is not None and data.classes not in (None, published):
             raise sources.other_classes(data, published)
+        if published is not None and self._classes not in (None, published):
+            raise RequestError(
+                f"classes={self._classes}, but data={data.name} has {published}: leave it out"
+            )
         classes = data.classes or self._classes or self._found(data, "classes") or kind.classes
         if classes is None:
             raise RequestError(f"data={data.name}: {UNKNOWN}")

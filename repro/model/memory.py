@@ -43,10 +43,6 @@ class Memory:
         return self.state + self.activations
 
 
-LEFT = 0.1
-"""Share of a card's memory that is left to what libraries use while they compute a layer."""
-
-
 def training(
     net: Net,
     recipe: Recipe,
@@ -75,18 +71,6 @@ def training(
         activations=min(recipe.batch, micro_batch or recipe.batch)
         * _kept(net, ACTIVATION_BYTES[precision], finetune),
     )
-
-
-def largest_micro_batch(
-    net: Net, recipe: Recipe, precision: str, finetune: str, size: float
-) -> int:
-    """How many images of a batch fit at once into a card of `size` bytes; 0 where none does.
-
-    A tenth of the card is left free.
-    """
-    one = training(net, recipe, precision, finetune, micro_batch=1)
-    free = (1 - LEFT) * size - one.state
-    return max(0, min(recipe.batch, int(free // one.activations)))
 
 
 def largest_map(net: Net) -> int:

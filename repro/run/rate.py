@@ -1,4 +1,4 @@
-"""How fast this machine trains: a few steps of a net, timed."""
+"""How fast this machine trains and tests: a few steps of a net on noise, timed."""
 
 from __future__ import annotations
 
@@ -25,42 +25,31 @@ LARGE = 50_000_000
 """Parameters from which on the hidden FC layers are left out: they take long to allocate, and at
 few images their weights would cost more than at the run's batch."""
 
+Step = Callable[[], None]
 
-def measure(net: Net, config: Config, device: torch.device) -> tuple[float, int]:
-    """Floating point operations a second of training steps, and the images of the longest one.
+
+def measure(net: Net, config: Config, device: torch.device) -> tuple[float, float]:
+    """Floating point operations a second of training steps, and of forward passes as in testing.
 
     The step grows up to the run's batch or micro-batch, or until it takes long enough to be timed.
 
     Args:
         net: the layers.
-        config: batch, precision and threads.
+        config: batch, precision and threads. Testing computes in float32 where training is bf16.
         device: where.
 
     Raises:
         RunError: not even one image fits into memory.
     """
     net = without_hidden(net) if cost(net).parameters > LARGE else net
-    images, rate = 0, 0.0
-    layout = memory_format(config, device)
     with torch_settings(config):
-        trained = VGG(net, config.recipe.dropout).to(device)
-        trained.to(memory_format=layout)
+        layout = memory_format(config, device)
+        module = VGG(net, config.recipe.dropout).to(device).to(memory_format=layout)
         if config.precision == "float64":
-            trained.double()
-        seconds = 0.0
-        most = min(config.recipe.batch, config.micro_batch or config.recipe.batch)
-        while seconds < LONG and images < most:
-            more = min(most, max(1, 4 * images))
-            try:
-                seconds = _seconds(step(trained, config, device, more, layout), device)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if not images:
-                    raise RunError("one training image does not fit into memory") from None
-                break
-            images, rate = more, more * work.training(net) / seconds
-    return rate, images
+            module.double()
+        train, images = _seconds_an_image(training_step, module, config, device)
+        test, _ = _seconds_an_image(testing_step, module, config, device, images)
+    return work.training(net) / train, cost(net).flops / test
 
 
 def without_hidden(net: Net) -> Net:
@@ -71,25 +60,16 @@ def without_hidden(net: Net) -> Net:
     return dataclasses.replace(net, layers=(*features, last))
 
 
-def step(
-    net: VGG,
-    config: Config,
-    device: torch.device,
-    images: int,
-    layout: torch.memory_format = torch.channels_last,
-) -> Callable[[], None]:
-    """A training step on one batch that is already there, as in `repro.run.loop`.
+def training_step(net: VGG, config: Config, device: torch.device, images: int) -> Step:
+    """A training step on one batch of noise that is already there, as in `repro.run.loop`.
 
     Args:
-        net: on its device, in the configuration's precision.
+        net: on its device, in the configuration's precision and layout.
         config: recipe, precision and compilation.
         device: where the net is; it may not be done when the step returns: see `wait`.
-        images: in the batch, noise.
-        layout: of the batch in memory.
+        images: in the batch.
     """
-    kind = torch.float64 if config.precision == "float64" else torch.float32
-    shape = (images, net.spec.channels, net.spec.crop, net.spec.crop)
-    noise = torch.randn(shape, dtype=kind).to(device, memory_format=layout)
+    noise = _noise(net, config, device, images)
     labels = torch.arange(images, device=device) % net.spec.classes
     optimiser = OPTIMISERS[config.recipe.optimiser](net.parameters(), config.recipe)
     for group in optimiser.param_groups:
@@ -98,7 +78,7 @@ def step(
     forward = compiled(net, config.compile)
     net.train()
 
-    def one() -> None:
+    def step() -> None:
         half = config.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             loss = nn.functional.cross_entropy(forward(noise), labels)
@@ -106,18 +86,60 @@ def step(
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
-    return one
+    return step
+
+
+def testing_step(net: VGG, config: Config, device: torch.device, images: int) -> Step:
+    """A forward pass on one batch of noise, in the precision in which views are computed."""
+    noise = _noise(net, config, device, images)
+    net.eval()
+
+    def step() -> None:
+        with torch.inference_mode():
+            net(noise)
+
+    return step
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done all that it was given."""
+    """Return when the device has done all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
 
 
-def _seconds(step: Callable[[], None], device: torch.device) -> float:
+def _noise(net: VGG, config: Config, device: torch.device, images: int) -> torch.Tensor:
+    kind = torch.float64 if config.precision == "float64" else torch.float32
+    shape = (images, net.spec.channels, net.spec.crop, net.spec.crop)
+    return torch.randn(shape, dtype=kind).to(device, memory_format=memory_format(config, device))
+
+
+def _seconds_an_image(
+    steps: Callable[[VGG, Config, torch.device, int], Step],
+    net: VGG,
+    config: Config,
+    device: torch.device,
+    start: int = 1,
+) -> tuple[float, int]:
+    """Seconds that a step takes for each image, and the images of the longest step."""
+    most = min(config.recipe.batch, config.micro_batch or config.recipe.batch)
+    found, images, seconds = 0.0, 0, 0.0
+    while seconds < LONG and images < most:
+        more = min(most, 4 * images or start)
+        try:
+            seconds = _shortest(steps(net, config, device, more), device)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if not images:
+                raise RunError("one image does not fit into memory") from None
+            break
+        found, images = seconds / more, more
+    return found, images
+
+
+def _shortest(step: Step, device: torch.device) -> float:
     """The shortest of a few steps; the first also pays for setting things up."""
     times: list[float] = []
     while len(times) < 2 or (len(times) < 4 and sum(times) < 2 * LONG):

@@ -77,18 +77,6 @@ def test_activations_in_half_precision() -> None:
     assert estimate.activations + copies == pytest.approx(measured, rel=0.01)
 
 
-@pytest.mark.parametrize("gigabytes", [1, 2, 8, 12, 24])
-def test_the_largest_micro_batch_fits_and_one_more_image_does_not(gigabytes: int) -> None:
-    net, size = spec("D", FULL), gigabytes * 10**9
-    most = memory.largest_micro_batch(net, recipe(), "float32", "all", size)
-    if most:
-        assert memory.training(net, recipe(), "float32", micro_batch=most).total <= 0.9 * size
-    if most < 256:
-        assert memory.training(net, recipe(), "float32", micro_batch=most + 1).total > 0.9 * size
-    assert (most == 0) == (gigabytes == 1), "the weights and what belongs to them take 1.66 GB"
-    assert (most == 256) == (gigabytes == 24)
-
-
 def test_a_micro_batch_beyond_the_batch_is_the_batch() -> None:
     net = spec("A", SMALL)
     whole = memory.training(net, recipe(batch=16), "float32")

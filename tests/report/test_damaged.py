@@ -179,7 +179,7 @@ def test_help_may_be_read_in_part(program: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
-@pytest.mark.parametrize("program", ["report", "plan", "bench"])
+@pytest.mark.parametrize("program", ["report", "plan"])
 def test_what_cannot_be_printed_is_said(program: str) -> None:
     command = [sys.executable, "-m", f"repro.{program}", "--help"]
     with open("/dev/full", "w") as full:

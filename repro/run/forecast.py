@@ -1,0 +1,232 @@
+"""What each run of a sweep would still cost, parents first, as one table."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from repro.data.split import Counts
+from repro.model import memory, work
+from repro.model.cost import cost
+from repro.paper.numbers import TRAINING_WEEKS
+from repro.run import rate
+from repro.run.device import pick
+from repro.run.request import Request
+from repro.store.runs import LOG
+
+HOUR, WEEK = 3600, 7 * 24
+GROUPS = ("size", "data", "recipe", "init")
+COUNTED = """\
+Operations: two a multiply-add; a training step is three forward passes (its own, the gradients of
+the activations and of the weights); each epoch ends with the centre crops of the validation
+images; images that are tested whole are counted as squares of side Q. Decoding is not counted.
+Memory of training, an estimate: weights, gradients and the optimiser's state; of a batch the input
+and what each layer keeps for the backward pass. What a library uses beside that is not counted."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Floating point operations a second."""
+
+    training: float
+    testing: float
+    source: str
+    """Where the numbers come from, in words."""
+
+    def __str__(self) -> str:
+        if self.training == self.testing:
+            return f"{self.training / 1e12:.3g} TFLOP/s, {self.source}"
+        both = " and ".join(f"{one / 1e12:.3g}" for one in (self.training, self.testing))
+        return f"{both} TFLOP/s for training and testing, {self.source}"
+
+
+def forecast(
+    members: Sequence[Request],
+    images: Callable[[Request], Counts],
+    given: Rate | None = None,
+) -> pd.DataFrame:
+    """What runs would still cost, a row each; a finished one costs nothing.
+
+    Args:
+        members: the runs, parents first.
+        images: how many images the data of a run have.
+        given: operations a second to reckon with; None: those of this machine, timed now.
+
+    Raises:
+        RunError: not even one image fits into this machine's memory.
+    """
+    todo = [request for request in members if not request.finished()]
+    # Of nets that take long to be timed, the one that takes longest stands for the others.
+    todo.sort(key=lambda request: cost(request.net).flops, reverse=True)
+    timed: dict[Any, Rate] = {}
+    rates = {request.name: given or _timed(request, timed) for request in todo}
+    names = labels(members)
+    return pd.DataFrame([_row(one, names, images(one), rates.get(one.name)) for one in members])
+
+
+def _row(
+    request: Request, names: dict[str, str], images: Counts, rate: Rate | None
+) -> dict[str, Any]:
+    config, net = request.config, request.net
+    train = min(images.train, config.recipe.train_images or images.train)
+    seen = images.validation + (images.test if config.recipe.test_each_epoch else 0)
+    epochs, one = epochs_left(request), cost(net)
+    views = [] if request.finished() else request.missing_views()
+    training = epochs * (train * work.training(net, config.finetune))
+    testing = epochs * seen * one.flops
+    tested = images.test * sum(work.view(net, view) for view in views)
+    held = memory.training(
+        net, config.recipe, config.precision, config.finetune, config.micro_batch
+    )
+    return {
+        "run": names[request.name],
+        "starts_from": ", ".join(names[parent.name] for parent in request.parents.values()),
+        "state": request.state(),
+        **{group: getattr(config, group).name for group in ("arch", "scale", *GROUPS)},
+        **{key: getattr(config, key) for key in ("finetune", "precision", "seed")},
+        "train_images": images.train,
+        "validation_images": images.validation,
+        "test_images": images.test,
+        "classes": net.classes,
+        "parameters": one.parameters,
+        "forward_flops": one.flops,
+        "iterations": epochs * -(-train // config.recipe.batch),
+        "training_flops": training + testing,
+        "testing_flops": tested,
+        "weights_bytes": held.weights,
+        "gradients_bytes": held.gradients,
+        "optimiser_bytes": held.optimiser,
+        "activations_bytes": held.activations,
+        "rate": str(rate) if rate else "",
+        "training_hours": (training / rate.training + testing / rate.testing) / HOUR if rate else 0,
+        "testing_hours": tested / rate.testing / HOUR if rate else 0,
+    }
+
+
+def _timed(request: Request, timed: dict[Any, Rate]) -> Rate:
+    """The rate of a net on this machine, by a few steps taken now."""
+    config, net = request.config, request.net
+    how = (config.recipe.batch, config.precision, config.threads, config.device)
+    size = (config.size.width, config.size.poolings, net.crop, net.channels, *how)
+    own = (*size, net.layers[:-1])
+    for key in (size, own):
+        if key in timed:
+            return timed[key]
+    device = pick(config.device)
+    where = f"{device.type}, {config.precision}"
+    where += f", {config.threads} threads" if device.type == "cpu" else ""
+    name = f"{config.arch.name} at size={config.size.name} ({where})"
+    if config.progress:
+        print(f"timing steps of {name}", file=sys.stderr)
+    found = Rate(*rate.measure(net, config, device), f"timed on steps of {name}")
+    timed[size if work.training(net) > rate.LONG * found.training else own] = found
+    return found
+
+
+def epochs_left(request: Request) -> int:
+    """Epochs that a run has still to train: at most, where a plateau may end it sooner."""
+    match request.state():
+        case "new":
+            return request.config.epochs
+        case "goes on":
+            log = request.folder / LOG
+            done = len(log.read_text(encoding="utf-8").splitlines()) - 1 if log.is_file() else 0
+            return max(0, request.config.epochs - done)
+        case _:
+            return 0
+
+
+def labels(requests: Sequence[Request]) -> dict[str, str]:
+    """For the name of each run the words that tell it from the others, as in `D-S256`."""
+    configs = [request.config for request in requests]
+    varying = [g for g in GROUPS if len({getattr(config, g).name for config in configs}) > 1]
+    precisions = len({config.precision for config in configs}) > 1
+    seeds = len({config.seed for config in configs}) > 1
+    found = {}
+    for request in requests:
+        config = request.config
+        words = [config.arch.name, config.scale.name]
+        words += [getattr(config, group).name for group in varying]
+        words += ["fc"] * (config.finetune == "fc") + [config.precision] * precisions
+        found[request.name] = "-".join([*words, *[f"s{config.seed}"] * seeds])
+    twice = {label for label, count in Counter(found.values()).items() if count > 1}
+    return {name: name if label in twice else label for name, label in found.items()}
+
+
+def page(rows: pd.DataFrame) -> str:
+    """The table for people, its totals, the paper's time, and how all of it was counted."""
+    todo = rows[rows.rate != ""]
+    data = rows.drop_duplicates(["data", "classes"])
+    lines = [
+        f"data {row.data}: {row.train_images:,} training, {row.validation_images:,} validation "
+        f"and {row.test_images:,} test images in {row.classes:,} classes"
+        for row in data.itertuples()
+    ]
+    lines += ["", _table(rows), "", *_totals(todo, len(rows) - len(todo))]
+    for said, same in todo.groupby("rate", sort=False):
+        of = f": {', '.join(same.run)}" if len(same) < len(todo) else ""
+        lines.append(f"rate: {said}{of}")
+    return "\n".join([*lines, "", COUNTED])
+
+
+def _table(rows: pd.DataFrame) -> str:
+    state = rows.weights_bytes + rows.gradients_bytes + rows.optimiser_bytes
+    columns = {
+        "run": rows.run,
+        "from": rows.starts_from,
+        "state": rows.state,
+        "parameters": rows.parameters.map("{:,}".format),
+        "FLOPs of a crop": rows.forward_flops.map("{:,}".format),
+        "iterations": rows.iterations.map("{:,}".format),
+        "state of training": state.map(size),
+        "a batch": rows.activations_bytes.map(size),
+        "training": rows.training_hours.map(span),
+        "testing": rows.testing_hours.map(span),
+    }
+    cells = [[title, *column] for title, column in columns.items()]
+    widths = [max(map(len, column)) for column in cells]
+    # Words stand to the left, numbers to the right.
+    aligned = [
+        [cell.ljust(width) if place < 3 else cell.rjust(width) for cell in column]
+        for place, (column, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in zip(*aligned, strict=True))
+
+
+def _totals(todo: pd.DataFrame, finished: int) -> list[str]:
+    if todo.empty:
+        return [f"nothing is to be done: {finished} finished"]
+    runs = f"{len(todo)} run{'s'[: len(todo) > 1]} to be done"
+    runs += f", {finished} finished" if finished else ""
+    testing = todo.testing_hours.sum()
+    total = todo.training_hours.sum() + testing
+    operations = todo.training_flops.sum() + todo.testing_flops.sum()
+    longest = todo.iloc[int(todo.training_hours.argmax())]
+    low, high = (weeks * WEEK for weeks in TRAINING_WEEKS)
+    return [
+        f"{runs}: {span(total)} one after another, {100 * testing / (total or 1):.2g}% of it "
+        f"testing; {operations:.3g} FLOPs",
+        f"the paper: two to three weeks ({low} to {high} hours) a net on four Titan Black "
+        f"(Section 3.3); here: {span(longest.training_hours)} for {longest.run}, at most",
+    ]
+
+
+def size(count: int) -> str:
+    """Bytes as people read them, as in `1.55 GiB`."""
+    return f"{count / 2**30:,.2f} GiB" if count >= 2**30 else f"{count / 2**20:,.1f} MiB"
+
+
+def span(hours: float) -> str:
+    """A time in words, as in `524 h (22 days)`."""
+    if hours == 0:
+        return "-"
+    unit, count = ("h", hours) if hours >= 1 else ("min", 60 * hours)
+    if count < 1:
+        unit, count = "s", 3600 * hours
+    number = f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
+    return f"{number} {unit}" + (f" ({hours / 24:,.0f} days)" if hours >= 48 else "")
