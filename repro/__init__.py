@@ -1,1 +1,175 @@
-"""A reproduction suite for Simonyan & Zisserman (2014), arXiv:1409.1556."""
+"""A reproduction suite for Simonyan & Zisserman (2014), arXiv:1409.1556, and its Python door.
+
+    import repro
+
+    run = repro.load("runs/D-S256-...")   # a finished run
+    run.net(run.prepare(images))          # its net on grey levels, uint8 (N, C, H, W)
+    run.config.recipe.batch, run.log      # its configuration, its epochs
+    run.posteriors("dense-Q256")          # a stored view, (N, classes)
+    repro.results("runs")                 # every number of a store or a report, tidy
+    repro.layers("D").linears             # Table 1, as a list of layers
+
+Nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from repro.config.schema import Config
+    from repro.model.layers import Net
+    from repro.model.vgg import VGG
+    from repro.store.runs import Run
+    from repro.store.views import Posteriors
+
+try:
+    __version__ = version("vgg-repro")
+except PackageNotFoundError:
+    # A checkout that is not installed.
+    __version__ = "0"
+
+__all__ = ["LoadedRun", "layers", "load", "results"]
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A finished run: its net, how that takes images, and what is stored of it."""
+
+    run: Run
+    net: VGG
+    """The trained net, an `nn.Module` in evaluation mode; it gives scores, (N, classes)."""
+    prepare: Callable[[Tensor], Tensor]
+    """Takes grey levels 0-255, uint8 (N, C, H, W), to the net's input on its device."""
+
+    @property
+    def config(self) -> Config:
+        """The run's configuration."""
+        return self.run.config
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """How training ended: `result.json`."""
+        return self.run.result
+
+    @cached_property
+    def log(self) -> pd.DataFrame:
+        """The training, a row for each epoch: rates, losses, errors in percent, images a second."""
+        import pandas as pd
+
+        return pd.read_csv(self.run.folder / "log.csv")
+
+    @property
+    def views(self) -> list[str]:
+        """The names of the stored views, as in `dense-Q256-mirrored`."""
+        return sorted(file.stem for file in (self.run.folder / "views").glob("*.npz"))
+
+    def posteriors(self, view: str) -> NDArray[np.float32]:
+        """Class posteriors of the test images in one view, (N, classes), in the order of `ids`.
+
+        Raises:
+            RequestError: the view is not stored, or is damaged.
+        """
+        return self._view(view).posteriors
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The classes of the test images, (N,)."""
+        return self._view(self.views[0]).labels
+
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        """The names of the test images, (N,)."""
+        return self._view(self.views[0]).ids
+
+    def _view(self, name: str) -> Posteriors:
+        from repro.errors import RequestError
+        from repro.protocol.protocols import View
+        from repro.store.views import read
+
+        kind, _, rest = name.partition("-Q")
+        q, _, mirrored = rest.partition("-")
+        if name not in self.views:
+            raise RequestError(f"{name} is not stored: expected one of {', '.join(self.views)}")
+        found = read(self.run.folder, View(kind, int(q), bool(mirrored)), self.run.tested)
+        assert found is not None
+        return found
+
+
+def load(folder: str | Path, device: str = "cpu") -> LoadedRun:
+    """Open a finished run.
+
+    Args:
+        folder: of the run, as in `runs/D-S256-...`.
+        device: where its net goes.
+
+    Raises:
+        RequestError: no run is there, or it is not finished, has no net, or is damaged.
+    """
+    from repro.release.trained import finished_run, opened
+    from repro.run.device import pick
+
+    run = finished_run(Path(folder))
+    with opened(run, pick(device)) as trained:
+        return LoadedRun(run, trained.net, trained.prepare)
+
+
+def results(*stores: str | Path) -> pd.DataFrame:
+    """The numbers of all finished runs, a row for each, as in a report's `results.csv`.
+
+    Args:
+        stores: folders of runs, or of reports that keep what they are made from.
+
+    Raises:
+        RequestError: no store, or no finished run.
+    """
+    import pandas as pd
+
+    from repro.report.admitted import admitted, folder_of_runs
+    from repro.report.measured import results as tidy
+    from repro.report.published_nets import families
+    from repro.report.settings import by_setting
+
+    runs = admitted([folder_of_runs(Path(store)) for store in stores])
+    own = by_setting([run for run in runs if run.published is None], ())
+    others = families([run for run in runs if run.published is not None])
+    measured = [row for part in own for row in (*part.measured, *part.fused)]
+    measured += [row for part in others for row in (*part.measured, *part.fused)]
+    frame = tidy(measured)
+    numbers = ["seed", "value", "paper"]
+    frame[numbers] = frame[numbers].apply(pd.to_numeric, errors="coerce")
+    return frame
+
+
+def layers(arch: str, size: str = "paper", channels: int = 3, classes: int = 1000) -> Net:
+    """The layers of a configuration of Table 1, in order, with their sizes; no torch is needed.
+
+    Args:
+        arch: its name in `conf/arch/`, as in `D`.
+        size: a name in `conf/size/`: the paper, or the paper divided.
+        channels: of an image.
+        classes: of the last layer.
+
+    Raises:
+        RequestError: there is no such configuration or size.
+    """
+    from repro.config.choices import choice, names
+    from repro.config.schema import Arch, Size
+    from repro.errors import RequestError
+    from repro.model import reading
+
+    for group, name in (("arch", arch), ("size", size)):
+        if name not in names(group):
+            raise RequestError(f"{group}={name}: expected one of {', '.join(names(group))}")
+    shape = Size(**choice("size", size))
+    return reading.at_size(Arch(**choice("arch", arch)), shape, channels=channels, classes=classes)
