@@ -67,12 +67,12 @@ from repro.model.vgg import VGG
 from repro.protocol.protocols import View
 from repro.protocol.scales import pixels
 from repro.run import rate
-from repro.run.chance import Chance
 from repro.run.device import memory_format, pick, torch_settings
 from repro.run.environment import cpu, device_name
 from repro.run.interruption import Stop
 from repro.run.loop import Training
-from repro.run.optimisers import OPTIMISERS
+from repro.run.progress import Chance
+from repro.run.schedule import OPTIMISERS
 from repro.run.views import EvaluationOptions, compute
 from repro.store.folder import Folder
 

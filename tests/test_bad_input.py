@@ -24,7 +24,7 @@ def nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(*_: object) -> None:
         raise AssertionError("a run was started")
 
-    monkeypatch.setattr("repro.run.finish.perform", work)
+    monkeypatch.setattr("repro.run.job.perform", work)
 
 
 def refusal(

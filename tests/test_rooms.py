@@ -73,7 +73,7 @@ def test_no_torch_is_imported(room: str) -> None:
 
 def test_a_way_to_torch_is_found() -> None:
     assert way_to_torch("repro.model.vgg")
-    assert way_to_torch("repro.run.finish"), "by way of other modules"
+    assert way_to_torch("repro.run.job"), "by way of other modules"
 
 
 def texts(module: str) -> set[str]:

@@ -24,7 +24,7 @@ from torch import Tensor
 from repro.config.command import command
 from repro.data.inputs import Inputs
 from repro.errors import RunError
-from repro.run import finish, performance
+from repro.run import job
 from repro.run.interruption import Interrupted, Stop
 from repro.run.loop import Training
 from repro.run.request import Request
@@ -415,7 +415,7 @@ def test_a_signal_after_the_last_step_still_ends_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(performance, "summary", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        patch.setattr(job, "summary", lambda _: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(SystemExit) as ended:
             run(tmp_path, "-m", "arch=A,B", "test=[centre]")
     assert ended.value.code == 75
@@ -462,7 +462,7 @@ def test_an_interruption_before_any_run_leaves_no_traceback(
 def test_a_signal_before_any_run_or_between_two_is_status_75(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, perform, jobs = signal.getsignal(number), finish.perform, []
+    before, perform, jobs = signal.getsignal(number), job.perform, []
 
     def signalled(*_: object) -> None:
         os.kill(os.getpid(), number)
@@ -473,7 +473,7 @@ def test_a_signal_before_any_run_or_between_two_is_status_75(
             signalled()
         perform(request, stop)
 
-    monkeypatch.setattr(finish, "perform", begins)
+    monkeypatch.setattr(job, "perform", begins)
     with pytest.raises(SystemExit) as ended:
         run(tmp_path, "-m", "arch=A,B", "test=[centre]")
     assert ended.value.code == 75
@@ -549,7 +549,7 @@ def test_two_processes_on_one_run_train_it_once(
         said.append(line)
         other.send_signal(signal.SIGCONT)
 
-    monkeypatch.setattr("repro.run.finish.say", say)
+    monkeypatch.setattr("repro.run.job.say", say)
     assert run(tmp_path, *words) == 0
     text = other.communicate(timeout=120)[1]
     assert other.returncode == 0, text

@@ -47,10 +47,9 @@ def command(arguments: list[str]) -> int:
     """
     if "LOCAL_RANK" in os.environ:
         # torchrun started this process.
-        from repro.run.finish import work
-        from repro.run.followers import beside_others
+        from repro.run.distributed import in_every_process
 
-        return beside_others(lambda: guarded(lambda: _command(arguments)), work)
+        return in_every_process(lambda: guarded(lambda: _command(arguments)))
     return guarded(lambda: _command(arguments))
 
 
@@ -68,7 +67,8 @@ def _command(arguments: list[str]) -> int:
             print(_plan(requests))
             return 0
         finished = [request for request in requests if request.finished()]
-        if len(finished) < len(requests):
+        if len(finished) < len(requests) or "LOCAL_RANK" in os.environ:
+            # Of torchrun's processes the first one alone may see the store.
             _make_stores({request.config.runs for request in requests})
             _finish(sweep, wanted)
     except (Interrupted, KeyboardInterrupt):
@@ -142,12 +142,12 @@ def _make_stores(folders: set[str]) -> None:
 
 
 def _finish(sweep: Sweep, wanted: list[tuple[Request, Job]]) -> None:
-    from repro.run import finish
+    from repro.run import job
 
     if sweep.launcher == launchers.BASIC:
         for request, _ in wanted:
             # One that was finished may have been damaged since.
-            finish.perform(request, Stop())
+            job.perform(request, Stop())
         return
     todo = [job for request, job in wanted if not request.finished()]
     try:

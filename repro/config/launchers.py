@@ -28,8 +28,7 @@ from hydra.types import HydraContext
 from repro.config.composing import Job, Sweep
 from repro.config.schema import typed
 from repro.errors import RequestError
-from repro.run.interruption import STATUS, Interrupted, Stop
-from repro.run.signals import AHEAD, URGENT
+from repro.run.interruption import AHEAD, STATUS, URGENT, Interrupted, Stop
 
 BASIC = "basic"
 PLUGINS = {
@@ -124,7 +123,7 @@ def job(config: Any) -> None:
 
 
 def _work(config: Any, stop: Stop) -> None:
-    from repro.run.finish import perform
+    from repro.run.job import perform
     from repro.run.request import resolve
 
     try:

@@ -13,7 +13,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from repro.errors import RunError
-from repro.run.signals import AHEAD, URGENT
+from repro.run.interruption import AHEAD, URGENT
 
 ASKING = frozenset((*URGENT, *AHEAD))
 """The process that trains heeds these, and needs its workers meanwhile."""

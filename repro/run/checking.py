@@ -9,8 +9,7 @@ from repro.config.schema import DRAWS, EAGER, NEW, TAKE_LAYERS, Config
 from repro.errors import RequestError
 from repro.model import init
 from repro.protocol import protocols, scales
-from repro.run.optimisers import OPTIMISERS
-from repro.run.schedule import SCHEDULES
+from repro.run.schedule import OPTIMISERS, SCHEDULES
 from repro.store import checks, identity
 from repro.store.files import nearest
 from repro.track import trackers
@@ -31,12 +30,15 @@ def check(config: Config) -> None:
     Raises:
         RequestError: what is wrong with it, and what would be right.
     """
+    _check_choices(config)
+    _check_store(config.runs)
     if config.weights is None:
         _check_trained(config)
-    _check_together(config)
-    _check_choices(config)
+    _check_start(config)
+    _check_sizes(config)
+    if config.micro_batch is not None:
+        _check_micro_batch(config)
     protocols.check(config.scale, config.test, config.size.crop)
-    _check_cache(config)
 
 
 def check_name(name: str) -> None:
@@ -49,51 +51,6 @@ def check_name(name: str) -> None:
         raise RequestError(
             f"{name}: too many values are changed for the name of a folder; "
             "put them into a file of their own, as conf/recipe/mine.yaml, and take recipe=mine"
-        )
-
-
-def _check_trained(config: Config) -> None:
-    if config.preprocessing_images is not None:
-        raise RequestError(
-            f"preprocessing_images={config.preprocessing_images} is for nets that others trained, "
-            "with weights=FILE: those that train here are tested as they were trained"
-        )
-    if config.weights_input is not None:
-        raise RequestError(
-            f"weights_input={config.weights_input} says what input published weights want: say "
-            "which with weights=FILE"
-        )
-    if config.data.test_only:
-        raise RequestError("data.test_only=true leaves nothing to train on: leave it out")
-
-
-def _check_together(config: Config) -> None:
-    recipe = config.recipe
-    step, crop = 2**config.size.poolings, config.size.crop
-    if crop % step:
-        near = [side for side in (crop // step * step, crop // step * step + step) if side]
-        raise RequestError(
-            f"size.crop={crop} is not a multiple of {step}, the step of "
-            f"size.poolings={config.size.poolings}: take {' or '.join(map(str, near))}"
-        )
-    if config.micro_batch is not None:
-        _check_micro_batch(config)
-    if recipe.schedule == "plateau" and recipe.patience < 1:
-        raise RequestError(f"recipe.patience={recipe.patience}: a plateau lasts at least one epoch")
-
-
-def _check_micro_batch(config: Config) -> None:
-    if config.arch.batch_norm:
-        raise RequestError(
-            f"micro_batch={config.micro_batch}: arch={config.arch.name} normalises by the batch, "
-            "and part of it gives another result: take micro_batch=null"
-        )
-    if config.compile != EAGER:
-        # Each part has other rows of the batch's dropout mask, which torch would compile anew, and
-        # after some parts no more; CUDA graphs keep gradients where the next part overwrites them.
-        raise RequestError(
-            f"micro_batch={config.micro_batch} does not go with compile={config.compile}, which "
-            "takes a batch at once: take compile=none"
         )
 
 
@@ -114,19 +71,34 @@ def _check_choices(config: Config) -> None:
     for key, (value, known) in choices.items():
         if value not in known:
             raise RequestError(f"{key}={value} is not known: choose from {', '.join(known)}")
-    if not config.runs.strip():
-        raise RequestError("runs= names no folder: say where runs are kept, as in runs=runs")
-    if "," in config.runs:
-        raise RequestError(
-            f"runs={config.runs}: a comma parts several stores in a report: take a name without"
-        )
-    _check_store(config.runs)
     for group in identity.GROUPS:
         name = getattr(config, group).name
         if not (NAME.fullmatch(identity.base(name)) and checks.NAME.fullmatch(name)):
             raise RequestError(
                 f"{group}.name={name}: expected a letter, then letters, digits, or any of . _ - + ="
             )
+
+
+def _check_store(folder: str) -> None:
+    if not folder.strip() or "," in folder:
+        raise RequestError(f"runs={folder}: name one folder, without a comma, as in runs=runs")
+    try:
+        there = nearest(Path(folder))
+    except OSError as error:
+        raise RequestError(f"runs={folder} cannot be used: {error.strerror}") from None
+    if not there.is_dir():
+        raise RequestError(f"runs={folder}: {there} is a file, name a folder")
+
+
+def _check_trained(config: Config) -> None:
+    for key in ("preprocessing_images", "weights_input"):
+        if (value := getattr(config, key)) is not None:
+            raise RequestError(f"{key}={value} is for nets that others trained, with weights=FILE")
+    if config.data.test_only:
+        raise RequestError("data.test_only=true leaves nothing to train on: leave it out")
+
+
+def _check_start(config: Config) -> None:
     if config.finetune == "fc" and config.scale.parent is None:
         raise RequestError(
             f"finetune=fc needs a net to start from, and scale={config.scale.name} has no parent: "
@@ -144,8 +116,18 @@ def _check_choices(config: Config) -> None:
         )
 
 
-def _check_cache(config: Config) -> None:
-    side, largest = config.data.cache_side, scales.pixels(config.scale.smax, config.size.crop)
+def _check_sizes(config: Config) -> None:
+    recipe, side = config.recipe, config.data.cache_side
+    step, crop = 2**config.size.poolings, config.size.crop
+    if crop % step:
+        near = [side for side in (crop // step * step, crop // step * step + step) if side]
+        raise RequestError(
+            f"size.crop={crop} is not a multiple of {step}, the step of "
+            f"size.poolings={config.size.poolings}: take {' or '.join(map(str, near))}"
+        )
+    if recipe.schedule == "plateau" and recipe.patience < 1:
+        raise RequestError(f"recipe.patience={recipe.patience}: a plateau lasts at least one epoch")
+    largest = scales.pixels(config.scale.smax, crop)
     if side is not None and side < largest:
         raise RequestError(
             f"data.cache_side={side} is below S, which is up to {largest} pixels: "
@@ -153,10 +135,16 @@ def _check_cache(config: Config) -> None:
         )
 
 
-def _check_store(folder: str) -> None:
-    try:
-        there = nearest(Path(folder))
-    except OSError as error:
-        raise RequestError(f"runs={folder} cannot be used: {error.strerror}") from None
-    if not there.is_dir():
-        raise RequestError(f"runs={folder}: {there} is a file, name a folder")
+def _check_micro_batch(config: Config) -> None:
+    if config.arch.batch_norm:
+        raise RequestError(
+            f"micro_batch={config.micro_batch}: arch={config.arch.name} normalises by the batch, "
+            "and part of it gives another result: take micro_batch=null"
+        )
+    if config.compile != EAGER:
+        # Each part has other rows of the batch's dropout mask, which torch would compile anew, and
+        # after some parts no more; CUDA graphs keep gradients where the next part overwrites them.
+        raise RequestError(
+            f"micro_batch={config.micro_batch} does not go with compile={config.compile}, which "
+            "takes a batch at once: take compile=none"
+        )

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,61 +30,108 @@ SHARE = 20
 run's time, however often a checkpoint is asked for."""
 
 
-class CheckpointTimer:
-    """Says when the next checkpoint is due."""
+class Checkpoints:
+    """The checkpoints of one training; each is written while training goes on."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, folder: Folder, seconds: float) -> None:
         """`seconds`: from one checkpoint's end to the next one's beginning, at least."""
-        self.seconds = seconds
-        self.next = time.monotonic() + seconds
+        self.folder, self.seconds = folder, seconds
+        self.count, self.next = 0, time.monotonic() + seconds
+        self.written: Future[None] | None = None
 
     @property
     def due(self) -> bool:
         """Whether it is time for the next checkpoint."""
         return time.monotonic() >= self.next
 
-    @contextmanager
-    def saving(self) -> Iterator[None]:
-        """Measure how long the block takes, which writes a checkpoint."""
-        began = time.monotonic()
-        yield
-        ended = time.monotonic()
-        self.next = ended + max(self.seconds, SHARE * (ended - began))
+    def save(self, net: nn.Module, optimiser: optim.Optimizer, progress: dict[str, Any]) -> None:
+        """Write the next checkpoint over the older of the two generations.
+
+        When this returns, what is written is a copy; `wait` returns when it is on the disk.
+
+        Raises:
+            RunError: the checkpoint before it could not be written, see `wait`.
+        """
+        self.wait()
+        began, self.next = time.monotonic(), math.inf
+        tensors, text, name = _copies(net, optimiser), json.dumps(progress), CHECKPOINTS[self.count]
+
+        def write() -> None:
+            header = {"place": text, "digest": _digest(tensors, text)}
+            self.folder.write(name, save(tensors, metadata=header))
+            ended = time.monotonic()
+            self.next = ended + max(self.seconds, SHARE * (ended - began))
+
+        writer = ThreadPoolExecutor(1)
+        self.written = writer.submit(write)
+        writer.shutdown(wait=False)
+        self.count = 1 - self.count
+
+    def wait(self) -> None:
+        """Return when the last checkpoint is on the disk.
+
+        Raises:
+            RunError: the disk is full, or another process took the run over.
+        """
+        if self.written is not None:
+            self.written.result()
+
+    def load(
+        self,
+        net: nn.Module,
+        optimiser: optim.Optimizer,
+        say: Callable[[str], None],
+        check: Callable[[dict[str, Any]], None] = lambda place: None,
+    ) -> dict[str, Any] | None:
+        """Load the newest whole checkpoint into `net` and `optimiser`.
+
+        Args:
+            net: as training begins; unchanged where there is no checkpoint.
+            optimiser: likewise.
+            say: takes a line about a checkpoint that is not used.
+            check: raises ValueError, TypeError or LookupError where training has no such place.
+
+        Returns:
+            The progress of training; None where there is no checkpoint.
+        """
+        newest, order = None, (-1, -1)
+        for generation, name in enumerate(CHECKPOINTS):
+            path = self.folder.path / name
+            try:
+                tensors, progress = _read(path)
+                _check_fit(tensors, net, optimiser)
+                check(progress)
+                if (progress["epoch"], progress["iteration"]) > order:
+                    order = (progress["epoch"], progress["iteration"])
+                    newest, self.count = (tensors, progress), 1 - generation
+            except FileNotFoundError:
+                continue
+            except (SafetensorError, ValueError, TypeError, LookupError, OSError) as error:
+                say(f"{path} is damaged ({error}): not used")
+        if newest is None:
+            return None
+        _restore(newest[0], net, optimiser)
+        return newest[1]
 
 
 def _digest(tensors: dict[str, Tensor], progress: str) -> str:
     total = hashlib.sha256(progress.encode())
     for name in sorted(tensors):
         total.update(name.encode())
-        total.update(tensors[name].contiguous().view(torch.uint8).numpy().tobytes())
+        total.update(tensors[name].contiguous().view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 
-def _flatten(net: nn.Module, optimiser: optim.Optimizer) -> dict[str, Tensor]:
+def _copies(net: nn.Module, optimiser: optim.Optimizer) -> dict[str, Tensor]:
+    """All that is to be written, in plain layout whatever memory format is in use."""
     tensors = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{key}": torch.as_tensor(v) for key, v in state.items()}
-    # A copy in plain layout: bytes on disk do not depend on the memory format in use.
-    return {
+    copies = {
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-
-
-def save_checkpoint(
-    folder: Folder, net: nn.Module, optimiser: optim.Optimizer, progress: dict[str, Any], count: int
-) -> None:
-    """Write the `count`-th checkpoint of this process over the older of the two generations.
-
-    Raises:
-        RunError: the disk is full, or another process took the run over.
-    """
-    tensors = {
-        name: t.reshape(1) if t.dim() == 0 else t for name, t in _flatten(net, optimiser).items()
-    }
-    text = json.dumps(progress)
-    header = {"place": text, "digest": _digest(tensors, text)}
-    folder.write(CHECKPOINTS[count % 2], save(tensors, metadata=header))
+    return {name: t.reshape(1) if t.dim() == 0 else t for name, t in copies.items()}
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -97,44 +145,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, json.loads(header["place"])
 
 
-def load_checkpoint(
-    folder: Path,
-    net: nn.Module,
-    optimiser: optim.Optimizer,
-    say: Callable[[str], None],
-    check: Callable[[dict[str, Any]], None] = lambda place: None,
-) -> tuple[dict[str, Any], int] | None:
-    """Load the newest whole checkpoint into `net` and `optimiser`.
-
-    Args:
-        folder: the run's.
-        net: as training begins; unchanged where there is no checkpoint.
-        optimiser: likewise.
-        say: takes a line about a checkpoint that is not used.
-        check: raises ValueError, TypeError or LookupError where training has no such place.
-
-    Returns:
-        The progress of training and the number of the next checkpoint; None where there is no
-        checkpoint.
-    """
-    found = []
-    for generation, name in enumerate(CHECKPOINTS):
-        try:
-            tensors, progress = _read(folder / name)
-            order = (progress["epoch"], progress["iteration"])
-            _check_fit(tensors, net, optimiser)
-            check(progress)
-        except FileNotFoundError:
-            continue
-        except (SafetensorError, ValueError, TypeError, LookupError, OSError) as error:
-            say(f"{folder / name} is damaged ({error}): not used")
-            continue
-        found.append((order, generation, tensors, progress))
-    if not found:
-        return None
-    _, generation, tensors, progress = max(found, key=lambda row: row[0])
-    _restore(tensors, net, optimiser)
-    return progress, generation + 1
+def _parameters(optimiser: optim.Optimizer) -> list[Tensor]:
+    return [weight for group in optimiser.param_groups for weight in group["params"]]
 
 
 def _check_fit(tensors: dict[str, Tensor], net: nn.Module, optimiser: optim.Optimizer) -> None:
@@ -144,35 +156,30 @@ def _check_fit(tensors: dict[str, Tensor], net: nn.Module, optimiser: optim.Opti
     found = {name: tuple(t.shape) for name, t in tensors.items() if name.startswith("net.")}
     if found != shapes:
         raise ValueError("it is of another net")
-    parameters = [weight for group in optimiser.param_groups for weight in group["params"]]
     for name in tensors.keys() - shapes.keys():
         kind, index, _ = name.split(".", 2)
         if kind != "optimiser" or int(index) < 0:
             raise ValueError(f"it holds {name}")
-        tensor, weight = tensors[name], parameters[int(index)]
+        tensor, weight = tensors[name], _parameters(optimiser)[int(index)]
         if tensor.numel() != 1 and tensor.shape != weight.shape:
             raise ValueError("it is of another optimiser")
 
 
 def _restore(tensors: dict[str, Tensor], net: nn.Module, optimiser: optim.Optimizer) -> None:
     weights = {
-        name.removeprefix("net."): tensor
-        for name, tensor in tensors.items()
-        if name.startswith("net.")
+        name: tensors[f"net.{name}"].reshape(t.shape) for name, t in net.state_dict().items()
     }
-    shapes = {name: value.shape for name, value in net.state_dict().items()}
-    net.load_state_dict({name: value.reshape(shapes[name]) for name, value in weights.items()})
-    parameters = [weight for group in optimiser.param_groups for weight in group["params"]]
+    net.load_state_dict(weights)
+    parameters = _parameters(optimiser)
     states: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, key = name.split(".", 2)
-            weight = parameters[int(index)]
-            if key != "step" and tensor.shape == weight.shape:
-                # In the weight's memory format: sums round otherwise where the two differ.
-                value = torch.empty_like(weight, device="cpu").copy_(tensor)
-            else:
-                # Adam counts its steps in a tensor without dimensions.
-                value = tensor.reshape(())
-            states.setdefault(int(index), {})[key] = value.detach()
+    for name in tensors.keys() - {f"net.{name}" for name in weights}:
+        _, index, key = name.split(".", 2)
+        tensor, weight = tensors[name], parameters[int(index)]
+        if key != "step" and tensor.shape == weight.shape:
+            # In the weight's memory format: sums round otherwise where the two differ.
+            value = torch.empty_like(weight, device="cpu").copy_(tensor)
+        else:
+            # Adam counts its steps in a tensor without dimensions.
+            value = tensor.reshape(())
+        states.setdefault(int(index), {})[key] = value.detach()
     optimiser.load_state_dict(optimiser.state_dict() | {"state": states})

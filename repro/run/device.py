@@ -1,4 +1,4 @@
-"""Which device a run takes, and what torch keeps for the whole process."""
+"""Which device a run takes, how a net and its batches come to lie there, and torch's settings."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
-from repro.config.schema import Config
+from repro.config.schema import EAGER, Config
 from repro.errors import RequestError
+from repro.model.dropout import Dropout
 from repro.run.distributed import ALONE, World
 from repro.store.leases import first_free
 
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-"""How CUDA, MPS, the CPU and the libraries behind them say that memory is exhausted."""
+Batch = tuple[Tensor, Tensor, Tensor]
 
 
 def pick(name: str, world: World = ALONE) -> torch.device:
@@ -108,37 +109,77 @@ def memory_format(config: Config, device: torch.device) -> torch.memory_format:
     return torch.channels_last if last else torch.contiguous_format
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is exhausted, of a device or of the machine."""
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)
-    )
+def uploaded(
+    batches: Iterator[Batch], device: torch.device, stream: torch.cuda.Stream | None
+) -> Iterator[Batch]:
+    """The batches on a CUDA device, each sent while that computes the one before.
+
+    Without a `stream` they stay in the processor's memory.
+    """
+    if stream is None:
+        yield from batches
+        return
+    sent: list[Batch] = []
+    for batch in batches:
+        # From pinned memory a copy runs beside the processor and beside the device's own work.
+        pinned = [part.pin_memory() for part in batch]
+        with torch.cuda.stream(stream):
+            images, shift, labels = (part.to(device, non_blocking=True) for part in pinned)
+        sent.append((images, shift, labels))
+        if len(sent) > 1:
+            yield _ready(sent.pop(0), stream)
+    for last in sent:
+        yield _ready(last, stream)
+
+
+def _ready(batch: Batch, stream: torch.cuda.Stream) -> Batch:
+    """A batch that the device's current stream may use."""
+    current = torch.cuda.current_stream(batch[0].device)
+    current.wait_stream(stream)
+    for part in batch:
+        # Or its memory could be given away while the current stream reads it.
+        part.record_stream(current)
+    return batch
+
+
+def compiled(net: nn.Module, mode: str) -> Callable[[Tensor], Tensor]:
+    """What computes a net's scores: the net itself, or compiled by one of torch's modes.
+
+    Dropout stays as it is, so that a run which was begun compiled goes on otherwise with the same
+    masks.
+    """
+    if mode == EAGER:
+        return net
+    # Else the graphs of earlier nets count towards torch's limit, beyond which nothing is compiled.
+    torch.compiler.reset()
+    for part in net.modules():
+        if isinstance(part, Dropout):
+            # Else its masks would come from a generator of the compiler's.
+            eager = torch.compiler.disable(part.forward)  # type: ignore[no-untyped-call]
+            part.forward = eager  # type: ignore[method-assign]
+    found: Callable[[Tensor], Tensor] = torch.compile(net, mode=mode)
+    return found
 
 
 @contextmanager
 def torch_settings(config: Config) -> Iterator[None]:
-    """What torch keeps globally, set for one run and put back afterwards.
+    """Threads, precision, algorithms and tiny numbers, set for one run and put back afterwards.
 
-    These are threads, precision, cuDNN's choice of algorithms, and how very small numbers are
-    treated: activations of small deep nets fall below the smallest normal number, where a CPU is
-    slow. cuDNN takes reproducible algorithms only, and tries out none: the fastest of a trial
-    changes from time to time.
+    Activations of small deep nets fall below the smallest normal number, where a CPU is slow.
+    cuDNN takes reproducible algorithms only, and tries out none: the fastest of a trial changes
+    from time to time.
     """
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    fast = config.precision == "tf32"
+    fast, cudnn = config.precision == "tf32", torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
     torch.set_num_threads(config.threads)
     torch.set_flush_denormal(True)
     torch.set_float32_matmul_precision("high" if fast else "highest")
-    cudnn = torch.backends.cudnn
-    chosen = {"allow_tf32": fast, "deterministic": True, "benchmark": False}
-    before = {name: getattr(cudnn, name) for name in chosen}
-    for name, value in chosen.items():
-        setattr(cudnn, name, value)
+    cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = fast, True, False
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
         torch.set_float32_matmul_precision(precision)
-        for name, value in before.items():
-            setattr(cudnn, name, value)
+        cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,7 +33,7 @@ def describe(config: Config, used: torch.device, world: World = ALONE) -> dict[s
 
 
 def speed(config: Config, used: torch.device, world: World = ALONE) -> dict[str, Any]:
-    """What of it must be equal for two runs of a net to be as fast as each other."""
+    """What must be equal for two runs of a net to be as fast as each other."""
     return {
         "cpu": cpu(),
         "threads": config.threads,
@@ -50,6 +51,15 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def cpu() -> str:
+    """The name of the processor."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
 def _version(name: str) -> str | None:
     try:
         return version(name)
@@ -57,28 +67,16 @@ def _version(name: str) -> str | None:
         return None
 
 
-def cpu() -> str:
-    """The name of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
-
-
 def _git() -> dict[str, Any]:
     """The commit of the checkout that this program runs from; none where it is installed."""
-    if not (CONF.parent / ".git").exists():
-        return {"git_commit": None, "git_dirty": None}
+    if (CONF.parent / ".git").exists():
+        with suppress(OSError, subprocess.SubprocessError):
+            status = ("status", "--porcelain", "--untracked-files=no", "--", "repro", "conf")
+            return {"git_commit": _said("rev-parse", "HEAD"), "git_dirty": bool(_said(*status))}
+    return {"git_commit": None, "git_dirty": None}
 
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(CONF.parent), *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-        return done.stdout.strip()
 
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "repro", "conf")
-        return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": bool(changed)}
-    except (OSError, subprocess.SubprocessError):
-        return {"git_commit": None, "git_dirty": None}
+def _said(*words: str) -> str:
+    command = ["git", "-C", str(CONF.parent), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()

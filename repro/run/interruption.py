@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from repro.run.signals import AHEAD, URGENT
+URGENT = (signal.SIGINT, signal.SIGTERM)
+# Windows has neither.
+AHEAD = tuple(s for s in signal.Signals if s.name in ("SIGUSR1", "SIGUSR2"))
 
 STATUS = 75
 """EX_TEMPFAIL of sysexits: the same command, given again, goes on."""
-
 ECHO = 2.0
 """Seconds for which a signal that comes again is the same request: a process that was signalled
 with its whole group is often sent the signal once more, by who started it and passes it on."""
@@ -60,10 +61,7 @@ class Stop:
     """Whether someone has asked to stop."""
 
     def __init__(self, parent: int | None = None) -> None:
-        """
-        Args:
-            parent: the process that waits for the result; when it has died, nobody does.
-        """
+        """`parent`: the process that waits for the result; when it has died, nobody does."""
         self._asked: set[int] = set()
         self._since = 0.0
         self._parent = parent

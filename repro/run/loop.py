@@ -17,15 +17,17 @@ checkpoint holds.
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from tqdm import tqdm
 
 from repro.config.schema import EAGER, Config
 from repro.data.loader import TrainingCrops
@@ -33,29 +35,15 @@ from repro.errors import RunError
 from repro.model.dropout import seed, share
 from repro.model.normalisation import share_batch_norm
 from repro.model.vgg import VGG
-from repro.run import display
-from repro.run.chance import Chance
-from repro.run.checkpoint import CheckpointTimer, load_checkpoint, save_checkpoint
-from repro.run.compiling import compiled
-from repro.run.device import is_out_of_memory
+from repro.run.checkpoint import Checkpoints
+from repro.run.device import compiled, uploaded
 from repro.run.distributed import ALONE, World
 from repro.run.interruption import Interrupted, Stop
-from repro.run.optimisers import OPTIMISERS
-from repro.run.progress import Progress
-from repro.run.schedule import Schedule, schedule
-from repro.run.upload import Upload
+from repro.run.memory import is_out_of_memory
+from repro.run.progress import Chance, Outcome, Progress
+from repro.run.schedule import OPTIMISERS, Schedule
 from repro.store.folder import Folder
 from repro.store.runs import LOG
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How training ended."""
-
-    outcome: str
-    """`trained`, `diverged` (a loss that is not finite) or `did not learn` (still at chance)."""
-    reason: str
-    progress: Progress
 
 
 class Training:
@@ -97,79 +85,96 @@ class Training:
         self.net, self.batches, self.config, self.folder = net, batches, config, folder
         self.stop, self.prepare, self.say = stop, prepare, say
         self.validate, self.test, self.chance, self.world = validate, test, chance, world
-        self.note = note
-        recipe = config.recipe
+        self.note, recipe = note, config.recipe
         if config.finetune == "fc":
             net.features.requires_grad_(False)
         self.weights = [weight for weight in net.parameters() if weight.requires_grad]
         self.optimiser = OPTIMISERS[recipe.optimiser](self.weights, recipe)
-        self.schedule: Schedule = schedule(
-            recipe, config.scale.lr_factor, config.epochs * len(batches)
-        )
+        rate = recipe.learning_rate * config.scale.lr_factor
+        self.schedule = Schedule(recipe, rate, config.epochs * len(batches))
         self.device = next(net.parameters()).device
         self.forward = compiled(net, config.compile)
-        self.meets_in_net = world.size > 1 and self._share_batch_norm()
-        self.progress, self.checkpoints = Progress(), 0
-        self.timer = CheckpointTimer(config.checkpoint_seconds)
+        if world.size > 1:
+            self._share_batch_norm()
+        self.progress, self.checkpoints = Progress(), Checkpoints(folder, config.checkpoint_seconds)
+        self.unread: list[tuple[int, Tensor]] = []
+        """Steps whose sums are not read yet: images, and loss, errors and flags."""
+        cuda = self.device.type == "cuda"
+        self.late = 1 if cuda else 0
+        """How many of them the device works on while the next one is made."""
+        # One for each training: a new one for each epoch would have memory of its own reserved.
+        self.stream = torch.cuda.Stream(self.device) if cuda else None  # type: ignore[no-untyped-call]
 
     def run(self) -> Outcome:
         """Train to the end.
 
         Raises:
             Interrupted: after a checkpoint was saved.
-            RunError: an image or the disk failed, or memory ran out, in any process; or someone
-                else took the run over.
+            RunError: an image or the disk failed, or memory ran out, or another process of this
+                run ended; or someone else took the run over.
         """
         self._resume()
-        with display.bar(self.config, self.progress, len(self.batches.split.labels)) as bar:
-            while self.progress.epoch < self.config.epochs and not self.schedule.finished:
-                bar.set_description(f"{self.config.arch.name} epoch {self.progress.epoch + 1}")
-                began = time.monotonic()
-                epoch = self.batches.epoch(self.progress.epoch, self.progress.step)
-                batches = Upload(epoch, self.device)
-                self._train_mode()
-                for step in range(self.progress.step, len(self.batches)):
-                    self.step(batches)
-                    self.progress.seconds += time.monotonic() - began
-                    began = time.monotonic()
-                    bar.update(self.batches.images(step))
-                    if self.progress.step % 10 == 0:
-                        bar.set_postfix_str(display.beside_bar(self.progress), refresh=False)
-                    if not math.isfinite(self.progress.loss_sum):
-                        return self._diverged()
-                    self._save_or_stop()
-                self._end_epoch()
+        try:
+            with self._bar() as bar:
+                return self._epochs(bar)
+        finally:
+            self.checkpoints.wait()
+
+    def _epochs(self, bar: tqdm[NoReturn]) -> Outcome:
+        while self.progress.epoch < self.config.epochs and not self.schedule.finished:
+            bar.set_description(f"{self.config.arch.name} epoch {self.progress.epoch + 1}")
+            self.clock = time.monotonic()
+            self._train_mode()
+            epoch = self.batches.epoch(self.progress.epoch, self.progress.step)
+            for batch in uploaded(epoch, self.device, self.stream):
+                self.step(*batch)
+                asked, due = self._read(bar, self.late)
+                if asked or due:
+                    self._read(bar)
+                if not math.isfinite(self.progress.loss_sum):
+                    return self._diverged()
+                if asked:
+                    self._stop()
+                if due:
+                    self._save()
+            self._read(bar)
+            if not math.isfinite(self.progress.loss_sum):
+                return self._diverged()
+            self._end_epoch()
         return self._ended()
 
-    def step(self, batches: Upload) -> None:
-        """Section 3.1, one step: a batch, its loss, the gradients, a step of gradient descent."""
-        progress, recipe = self.progress, self.config.recipe
-        total = self.batches.images(progress.step)
-        with self.world.all_or_none():
-            self.folder.check()
-            images, shift, labels = batches.take()
-        with self._alone(), self._memory_error_in_a_line():
-            loss_and_wrong = self.gradients(images, shift, labels, total)
-        batches.send()
-        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
-        self.world.all_reduce([*gradients, loss_and_wrong])
-        if recipe.clip is not None:
-            nn.utils.clip_grad_norm_(self.weights, recipe.clip)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.schedule.at(progress.iteration)
-        with self._memory_error_in_a_line():
-            # The paper's: momentum 0.9, weight decay 5e-4.
-            self.optimiser.step()
-        loss, wrong = loss_and_wrong.tolist()
-        progress.add_step(loss * total, round(wrong), total)
-
-    def gradients(self, images: Tensor, shift: Tensor, labels: Tensor, total: int) -> Tensor:
-        """Leave the gradients of this process's share of a batch's mean loss in the weights.
+    def step(self, images: Tensor, shift: Tensor, labels: Tensor) -> None:
+        """Section 3.1, one step: a batch, its loss, the gradients, a step of gradient descent.
 
         Args:
             images: this process's crops, (B, C, crop, crop), as `TrainingCrops` makes them.
             shift: their colour shifts, (B, C).
             labels: their classes, (B,).
+        """
+        progress, recipe = self.progress, self.config.recipe
+        self.folder.check()
+        total = self.batches.images(progress.step)
+        with self._memory_error_in_a_line():
+            sums = self.gradients(images, shift, labels, total)
+            if self.world.size > 1:
+                sums = torch.cat([sums, torch.tensor(self._flags()).to(sums)])
+            gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+            self.world.all_reduce([*gradients, sums])
+            if recipe.clip is not None:
+                nn.utils.clip_grad_norm_(self.weights, recipe.clip)
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.schedule.at(progress.iteration)
+            self.optimiser.step()
+        self.unread.append((total, sums))
+        progress.step, progress.iteration = progress.step + 1, progress.iteration + 1
+
+    def gradients(self, images: Tensor, shift: Tensor, labels: Tensor, total: int) -> Tensor:
+        """Leave the gradients of this process's share of a batch's mean loss in the weights.
+
+        Args:
+            images: this process's crops, as `step` takes them.
+            shift: their colour shifts.
+            labels: their classes.
             total: images of the batch, in all processes.
 
         Returns:
@@ -197,22 +202,43 @@ class Training:
         own = self.config.seed * 1_000_003 + self.progress.iteration
         return own + (self.batches.series << 53)
 
+    def _flags(self) -> list[bool]:
+        """Whether this process was asked to stop, and whether a checkpoint is due."""
+        return [self.stop.asked, self.world.is_first and self.checkpoints.due]
+
+    def _read(self, bar: tqdm[NoReturn], leave: int = 0) -> tuple[bool, bool]:
+        """Count the losses and errors of all steps but the last `leave`, until one is not finite.
+
+        Returns:
+            Whether a process was asked to stop, and whether a checkpoint is due.
+        """
+        progress, asked, due = self.progress, False, False
+        while len(self.unread) > leave and math.isfinite(progress.loss_sum):
+            images, sums = self.unread.pop(0)
+            loss, wrong, *flags = sums.tolist()
+            progress.loss_sum += loss * images
+            progress.wrong, progress.seen = progress.wrong + round(wrong), progress.seen + images
+            bar.update(images)
+            # What the processes told each other with their gradients they all heed at once.
+            flags = flags or self._flags()
+            asked, due = asked or bool(flags[0]), due or bool(flags[1])
+        now = time.monotonic()
+        progress.seconds, self.clock = progress.seconds + now - self.clock, now
+        bar.set_postfix_str(str(progress), refresh=False)
+        return asked, due
+
     def _train_mode(self) -> None:
         self.net.train()
         if self.config.finetune == "fc":
             self.net.features.eval()
 
-    def _share_batch_norm(self) -> bool:
-        """Whether the net normalises by the batch, which is then that of all processes."""
+    def _share_batch_norm(self) -> None:
+        """Have a net that normalises by the batch do so by that of all processes."""
         total = self.world.all_reduce_with_gradient
         if self.config.compile != EAGER:
             # The processes meet in there, which no compiler should rearrange.
             total = torch.compiler.disable(total)  # type: ignore[no-untyped-call]
-        return share_batch_norm(self.net, total)
-
-    def _alone(self) -> AbstractContextManager[None]:
-        """What fails in this process fails in all, unless the processes meet in the block."""
-        return nullcontext() if self.meets_in_net else self.world.all_or_none()
+        share_batch_norm(self.net, total)
 
     @contextmanager
     def _memory_error_in_a_line(self) -> Iterator[None]:
@@ -232,6 +258,18 @@ class Training:
                 f"(recipe.batch={config.recipe.batch}): {way_out}"
             ) from None
 
+    def _bar(self) -> tqdm[NoReturn]:
+        images, progress = len(self.batches.split.labels), self.progress
+        return tqdm(
+            total=self.config.epochs * images,
+            initial=progress.epoch * images + progress.seen,
+            unit="img",
+            unit_scale=True,
+            smoothing=0.1,
+            mininterval=0.5,
+            disable=None if self.config.progress else True,
+        )
+
     def _end_epoch(self) -> None:
         progress = self.progress
         rate = self.schedule.at(progress.iteration - 1)
@@ -247,12 +285,16 @@ class Training:
         progress.seconds += validation
         progress.end_epoch(rate, speed, error, tested)
         self.schedule.epoch_ended(error)
-        with self.world.all_or_none():
-            self.folder.write(LOG, progress.log())
+        self.folder.write(LOG, progress.log())
         self._save()
         self.note()
-        if line := display.epoch_line(self.config, progress):
-            self.say(line)
+        if self.config.progress and not sys.stderr.isatty():
+            row = progress.rows[-1]
+            self.say(
+                f"{self.config.arch.name} epoch {progress.epoch} of {self.config.epochs}: "
+                f"loss {row['train_loss']:.3f}, error {row['train_error']:.1f}%, "
+                f"validation {error:.1f}%, {speed:.0f} images/s"
+            )
 
     def _ended(self) -> Outcome:
         error = self.progress.rows[-1]["validation_error"]
@@ -262,32 +304,22 @@ class Training:
         return Outcome("did not learn", reason, self.progress)
 
     def _diverged(self) -> Outcome:
+        # Steps after it may have been taken before its loss was read.
+        self.progress.iteration -= len(self.unread)
         epoch, iteration = self.progress.epoch + 1, self.progress.iteration
         reason = f"the loss is not finite at epoch {epoch}, iteration {iteration}"
         return Outcome("diverged", reason, self.progress)
 
-    def _save_or_stop(self) -> None:
-        due = self.world.is_first and self.timer.due
-        asked, due = self.world.any(self.stop.asked, due)
-        if asked:
-            self._stop()
-        if due:
-            self._save()
-
     def _save(self) -> None:
-        with self.world.all_or_none():
-            if not self.world.is_first:
-                return
+        if self.world.is_first:
             progress = asdict(self.progress) | {"schedule": self.schedule.state()}
-            with self.timer.saving():
-                save_checkpoint(self.folder, self.net, self.optimiser, progress, self.checkpoints)
-            self.checkpoints += 1
+            self.checkpoints.save(self.net, self.optimiser, progress)
 
     def _stop(self) -> NoReturn:
         self._save()
+        self.checkpoints.wait()
         self.say(f"{self.folder.path.name} stops, saved; the same command goes on")
-        with self.world.all_or_none():
-            raise Interrupted
+        raise Interrupted
 
     def _check_progress(self, progress: dict[str, Any]) -> None:
         """Refuse, with an error, a place that this training never comes to."""
@@ -297,16 +329,13 @@ class Training:
 
     def _resume(self) -> None:
         loaded = self.world.decided_by_first(
-            lambda: load_checkpoint(
-                self.folder.path, self.net, self.optimiser, self.say, self._check_progress
-            )
+            lambda: self.checkpoints.load(self.net, self.optimiser, self.say, self._check_progress)
         )
         self.world.broadcast_state(self.net, self.optimiser)
         if loaded is None:
             return
-        progress, self.checkpoints = loaded
-        self.schedule.load(progress.pop("schedule"))
-        self.progress = Progress(**progress)
+        self.schedule.load(loaded.pop("schedule"))
+        self.progress = Progress(**loaded)
         step = self.progress.step
         where = f"step {step + 1}" if step < len(self.batches) else "after its last step"
         self.say(f"{self.folder.path.name} goes on at epoch {self.progress.epoch + 1}, {where}")

@@ -40,8 +40,7 @@ def check(request: Request, device: torch.device) -> None:
 def check_memory(request: Request, device: torch.device, there: int | None) -> None:
     """Refuse a net whose training cannot be held in memory, whatever the batch.
 
-    It is an estimate from below: what libraries take beside it is not counted, nor are the
-    activations of more than one image.
+    It is an estimate from below, of one image and without what libraries take beside it.
 
     Args:
         request: the run.
@@ -56,16 +55,12 @@ def check_memory(request: Request, device: torch.device, there: int | None) -> N
     held = training(request.net, one, config.precision, config.finetune)
     if there is None or max(held.state, held.activations) <= there:
         return
+    state, activations, have = (f"{n / 1e9:,.1f} GB" for n in (held.state, held.activations, there))
     raise RequestError(
         f"arch={config.arch.name} at size={config.size.name} cannot be trained on {device}: it "
-        f"holds {_gigabytes(held.state)} for weights, gradients and optimiser and "
-        f"{_gigabytes(held.activations)} for the activations of one image, and there are "
-        f"{_gigabytes(there)} of memory: take a smaller net, size.width or size.crop"
+        f"holds {state} for weights, gradients and optimiser and {activations} for the activations "
+        f"of one image, and there are {have} of memory: take a smaller net, size.width or size.crop"
     )
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:,.1f} GB"
 
 
 def memory(device: torch.device) -> int | None:
@@ -80,26 +75,21 @@ def memory(device: torch.device) -> int | None:
 
 
 def check_compiler(mode: str, device: torch.device) -> None:
-    """Refuse `compile=` where what torch compiles with is absent.
-
-    On a CPU that is a C++ compiler, on a CUDA device Triton and a C compiler.
+    """Refuse `compile=` where what torch compiles with is absent: a compiler, on CUDA also Triton.
 
     Raises:
         RequestError: with what is absent.
     """
+    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    names = [os.environ.get("CXX", usual)]
     if device.type == "cuda":
-        if find_spec("triton") is None:
-            raise RequestError(f"compile={mode} needs Triton, which is not here: {_OTHERWISE}")
         names = [os.environ.get("CC", ""), "gcc", "clang", "cc"]
-    elif device.type == "cpu":
-        usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
-        names = [os.environ.get("CXX", usual)]
-    else:
-        return
-    # `CXX` may hold options too.
-    if not any(shutil.which(name.split()[0]) for name in names if name.strip()):
-        wanted = " or ".join(filter(None, names))
-        raise RequestError(f"compile={mode} needs a compiler, {wanted}: {_OTHERWISE}")
-
-
-_OTHERWISE = "install it, or leave compile= out"
+    # The variables may hold options too.
+    compiler = any(shutil.which(name.split()[0]) for name in names if name.strip())
+    wanted = [] if compiler else [f"a compiler, {' or '.join(filter(None, names))}"]
+    if device.type == "cuda" and find_spec("triton") is None:
+        wanted += ["Triton"]
+    if wanted and device.type in ("cpu", "cuda"):
+        raise RequestError(
+            f"compile={mode} needs {' and '.join(wanted)}: install it, or leave compile= out"
+        )

@@ -10,18 +10,24 @@ from torch import Tensor
 from repro.errors import RunError
 from repro.model.memory import largest_map
 from repro.model.vgg import VGG
-from repro.run.device import is_out_of_memory
 
 LARGEST_MAP = 2**28
 """Bytes, at most, of a batch's largest map on a CPU, which is as fast with few images at once."""
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+"""How CUDA, MPS, the CPU and the libraries behind them say that memory is exhausted."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is exhausted, of a device or of the machine."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)
+    )
 
 
 def at_once(net: VGG, most: int) -> int:
-    """How many images of the crop's size are judged at once: on a CPU fewer of a large net.
+    """How many images of the crop's size are judged at once: `most`, on a CPU fewer of a large net.
 
-    Args:
-        net: on its device.
-        most: more than so many never.
+    The net is on its device.
     """
     weight = next(net.parameters())
     if weight.device.type != "cpu":
@@ -52,36 +58,26 @@ class FitToMemory:
         Raises:
             RunError: a single image does not fit.
         """
+        half, (height, width) = (len(images) + 1) // 2, images.shape[-2:]
         if self.most is None or images.numel() <= self.most or len(images) == 1:
             try:
                 return self.judge(images, shapes).float().cpu()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if len(images) == 1:
-                    height, width = images.shape[-2:]
-                    raise RunError(
-                        f"out of memory with one image of {height}x{width} pixels: "
-                        "take a smaller size, or another device"
-                    ) from None
             # Only here are the tensors free that the error's traceback held.
-            self._halve(images)
-        half = _half(images)
-        halves = (slice(half), slice(half, None))
-        return torch.cat(
-            [self(images[rows], None if shapes is None else shapes[rows]) for rows in halves]
-        )
-
-    def _halve(self, images: Tensor) -> None:
-        height, width = images.shape[-2:]
-        self.most = images[: _half(images)].numel()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        self.say(
-            f"out of memory with {len(images)} images of {height}x{width} pixels: goes on with "
-            f"{_half(images)}; a smaller test_batch saves the attempt"
-        )
-
-
-def _half(images: Tensor) -> int:
-    return (len(images) + 1) // 2
+            if len(images) == 1:
+                raise RunError(
+                    f"out of memory with one image of {height}x{width} pixels: "
+                    "take a smaller size, or another device"
+                )
+            self.most = images[:half].numel()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            self.say(
+                f"out of memory with {len(images)} images of {height}x{width} pixels: goes on with "
+                f"{half}; a smaller test_batch saves the attempt"
+            )
+        of_shapes = [None, None] if shapes is None else torch.split(shapes, half)
+        parts = zip(torch.split(images, half), of_shapes, strict=True)
+        return torch.cat([self(*part) for part in parts])

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from repro.model.layers import rounding_down
 from repro.model.vgg import VGG
 from repro.protocol.preprocessing import Way, key, view, wanted
-from repro.run.stage import Stage
+from repro.run.setup import Setup
 from repro.run.views import compute
 from repro.store import varied
 from repro.store.expected import ListedImages
@@ -22,7 +22,7 @@ from repro.store.views import mean
 class Varied:
     """The ways that are still to be computed for one run."""
 
-    stage: Stage
+    stage: Setup
     net: VGG
     """With its weights, in evaluation mode, on the stage's device."""
     kept: dict[str, Ranks] = field(default_factory=dict)
@@ -47,9 +47,7 @@ class Varied:
             stage.world.check_stop(stage.stop)
             self.kept[key(way, kind)] = self._ranks(way, kind)
             content = encode(Kept(self.net.spec.classes, self.images, self.kept))
-            with stage.world.all_or_none():
-                if stage.world.is_first:
-                    stage.folder.write(varied.file_name(len(self.test.ids)), content)
+            stage.folder.write(varied.file_name(len(self.test.ids)), content)
 
     def _there(self) -> dict[str, Ranks]:
         """What an earlier command left, of the same images."""

@@ -1,4 +1,4 @@
-"""Where training is: what a checkpoint holds beside weights, and what becomes the log."""
+"""Where training is and how it ends: what a checkpoint holds beside weights, what is logged."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import csv
 import io
 import math
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass
@@ -30,14 +33,6 @@ class Progress:
         """Spent in this epoch so far."""
         return self.seconds - sum(row["seconds"] for row in self.rows)
 
-    def add_step(self, loss_sum: float, wrong: int, images: int) -> None:
-        """Count a step: the sum of its images' losses, and how many of them are wrong."""
-        self.loss_sum += loss_sum
-        self.wrong += wrong
-        self.seen += images
-        self.step += 1
-        self.iteration += 1
-
     def check(self, epochs: int, steps: int) -> None:
         """Refuse a place that a training of so many epochs and steps in each never comes to.
 
@@ -60,7 +55,7 @@ class Progress:
             rate: the learning rate of its last step.
             speed: of its training, in images a second.
             error: on the validation images (%).
-            tested: on the test images (%), where that is logged.
+            tested: on the test images (%); None: not looked at.
         """
         row = {
             "epoch": self.epoch + 1,
@@ -83,3 +78,39 @@ class Progress:
         writer.writeheader()
         writer.writerows(self.rows)
         return text.getvalue().encode()
+
+    def __str__(self) -> str:
+        """The epoch's loss and error so far, and the last validation error, beside a bar."""
+        if not self.seen:
+            return ""
+        words = f"loss {self.loss_sum / self.seen:.3f} error {100 * self.wrong / self.seen:.1f}%"
+        return words + "".join(
+            f" validation {row['validation_error']:.1f}%" for row in self.rows[-1:]
+        )
+
+
+@dataclass(frozen=True)
+class Chance:
+    """The error of a net that names the commonest class whatever it sees."""
+
+    error: float
+    """In percent."""
+    threshold: float
+    """Three standard deviations of the validation error below it: an error under it is no luck."""
+
+    @classmethod
+    def of(cls, labels: NDArray[np.int64], validation_images: int) -> Chance:
+        """By the training labels, and what is clearly better on so many validation images."""
+        error = 1 - np.bincount(labels).max() / len(labels)
+        deviation = math.sqrt(error * (1 - error) / validation_images)
+        return cls(100 * error, 100 * (error - 3 * deviation))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended."""
+
+    outcome: str
+    """`trained`, `diverged` (a loss that is not finite) or `did not learn` (still at chance)."""
+    reason: str
+    progress: Progress

@@ -15,9 +15,9 @@ from repro.model import work
 from repro.model.cost import cost
 from repro.model.layers import Linear, Net
 from repro.model.vgg import VGG
-from repro.run.compiling import compiled
-from repro.run.device import is_out_of_memory, memory_format, torch_settings
-from repro.run.optimisers import OPTIMISERS
+from repro.run.device import compiled, memory_format, torch_settings
+from repro.run.memory import is_out_of_memory
+from repro.run.schedule import OPTIMISERS
 
 LONG = 0.25
 """Seconds of a step from which on more images would not make the rate more certain."""

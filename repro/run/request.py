@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +108,7 @@ class Request:
         return any((self.folder / name).is_file() for name in runs.CHECKPOINTS)
 
     def check_folder(self) -> None:
-        """Refuse what stands where the run belongs and is not that run, or is damaged.
-
-        Raises:
-            RequestError: with what is to be done about it.
-        """
+        """Refuse, with a RequestError, what stands in the run's place and is not it, or damaged."""
         if self.folder.exists():
             runs.check_folder(self.folder)
 
@@ -158,9 +155,12 @@ def members(requests: Iterable[Request]) -> list[Request]:
     return list(found.values())
 
 
+Describe = Callable[[Data, Path, bool], Description]
+
+
 def resolve(
     config: Config,
-    describe: Callable[[Data, Path, bool], Description] = sources.check,
+    describe: Describe = sources.check,
     known: dict[str, Request] | None = None,
     command: tuple[str, ...] | None = None,
 ) -> Request:
@@ -184,35 +184,26 @@ def resolve(
 
 
 def _resolved(
-    config: Config,
-    describe: Callable[[Data, Path, bool], Description],
+    composed: Config,
+    describe: Describe,
     known: dict[str, Request],
     command: tuple[str, ...] | None,
 ) -> Request:
-    # As it was composed: so are the runs that it starts from.
-    composed = config
-    config = copy.deepcopy(config)
+    # The runs that it starts from are resolved as this one was composed.
+    config, published = copy.deepcopy(composed), None
     check_values(config)
     if config.weights is not None:
         untrained(config)
     check(config)
-    cache = Path(config.runs) / ".cache"
-    data = base_data(config.data)
-    if config.dry_run or config.weights is not None:
-        # Decoding every image is work.
-        data.verify = False
-    description = describe(data, cache, config.progress)
-    net = reading.at_size(
-        config.arch,
-        config.size,
-        channels=config.data.channels,
-        classes=description.classes,
-    )
-    published = None
+    # Decoding every image is work.
+    decode = config.data.verify and not config.dry_run
+    description = _described(config, describe, decode and config.weights is None)
+    channels, classes = config.data.channels, description.classes
+    net = reading.at_size(config.arch, config.size, channels=channels, classes=classes)
     if config.weights is not None:
         published = examined(config, net)
-        if config.data.verify and not config.dry_run:
-            description = describe(base_data(config.data), cache, config.progress)
+        if decode:
+            description = _described(config, describe, True)
     _label(config, description.fingerprint)
     # A published net starts from no other.
     starts = _parents(composed) if published is None else ()
@@ -228,15 +219,16 @@ def _resolved(
         description.fingerprint,
         None if published is None else published.record,
     )
-    request = Request(config, net, description, parents, own, _wanted(config), published, command)
+    wanted = (protocols.views(test, config.scale, config.data.mirror) for test in config.test)
+    looks = tuple(dict.fromkeys(chain.from_iterable(wanted)))
+    request = Request(config, net, description, parents, own, looks, published, command)
     check_name(request.name)
     return request
 
 
-def _wanted(config: Config) -> tuple[protocols.View, ...]:
-    """The views of all protocols that are asked for, each once."""
-    wanted = (protocols.views(test, config.scale, config.data.mirror) for test in config.test)
-    return tuple(dict.fromkeys(view for views_of_test in wanted for view in views_of_test))
+def _described(config: Config, describe: Describe, decode: bool) -> Description:
+    data = dataclasses.replace(base_data(config.data), verify=decode)
+    return describe(data, Path(config.runs) / ".cache", config.progress)
 
 
 def _label(config: Config, fingerprint: str) -> None:

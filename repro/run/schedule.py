@@ -1,31 +1,42 @@
-"""The learning rate through training (Section 3.1).
+"""How weights follow their gradients (Section 3.1): the learning rate and the optimisers.
 
-`plateau` is the paper's: divided by ten when the validation error stops improving, three times;
-the next plateau, or the last epoch, ends the training. `linear` falls to zero over the epochs,
-`constant` stays. Any of them may rise linearly through the first iterations.
+The rate by `plateau` is the paper's: divided by ten when the validation error stops improving,
+three times; the next plateau, or the last epoch, ends the training. `linear` falls to zero over the
+epochs, `constant` stays. Any of them may rise linearly through the first iterations.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import optim
 
 from repro.config.schema import Recipe
 
 SCHEDULES = ("plateau", "linear", "constant")
+OPTIMISERS: dict[str, Callable[[Any, Recipe], optim.Optimizer]] = {
+    "sgd": lambda weights, recipe: optim.SGD(
+        weights, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
+    ),
+    "adam": lambda weights, recipe: optim.Adam(
+        weights, recipe.learning_rate, weight_decay=recipe.weight_decay
+    ),
+}
+"""By name; Section 3.1's is `sgd`, with momentum 0.9 and weight decay 5e-4."""
 
 
 @dataclass
 class Schedule:
     """Learning rate of each iteration; `state` and `load` carry it over an interruption."""
 
-    kind: str
+    recipe: Recipe
     rate: float
+    """The highest."""
     iterations: int
     """Iterations in all epochs."""
-    warmup: int
-    patience: int
-    drops: int
     best: float = math.inf
     stale: int = 0
     """Epochs since the best validation error."""
@@ -34,43 +45,31 @@ class Schedule:
 
     def at(self, iteration: int) -> float:
         """The learning rate of an iteration, counted from 0."""
-        rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
-        if self.kind == "linear":
+        warmup = self.recipe.warmup
+        rise = min(1.0, (iteration + 1) / warmup) if warmup else 1.0
+        if self.recipe.schedule == "linear":
             return self.rate * min(rise, 1 - iteration / self.iterations)
         return self.rate * rise * 0.1**self.dropped
 
     def epoch_ended(self, validation_error: float) -> None:
         """Take note of the validation error (%) after an epoch."""
-        if self.kind != "plateau":
+        if self.recipe.schedule != "plateau":
             return
         if validation_error < self.best:
             self.best, self.stale = validation_error, 0
             return
         self.stale += 1
-        if self.stale >= self.patience:
+        if self.stale >= self.recipe.patience:
             self.stale = 0
-            self.finished = self.dropped == self.drops
-            self.dropped = min(self.dropped + 1, self.drops)
+            self.finished = self.dropped == self.recipe.drops
+            self.dropped = min(self.dropped + 1, self.recipe.drops)
 
     def state(self) -> dict[str, float]:
         """What changes while training runs."""
-        fields = asdict(self)
-        return {key: fields[key] for key in ("best", "stale", "dropped", "finished")}
+        return {key: getattr(self, key) for key in ("best", "stale", "dropped", "finished")}
 
     def load(self, state: dict[str, float]) -> None:
         """Go on from a `state`."""
         self.best = float(state["best"])
         self.stale, self.dropped = int(state["stale"]), int(state["dropped"])
         self.finished = bool(state["finished"])
-
-
-def schedule(recipe: Recipe, lr_factor: float, iterations: int) -> Schedule:
-    """The schedule of a recipe at a share `lr_factor` of its learning rate."""
-    return Schedule(
-        recipe.schedule,
-        recipe.learning_rate * lr_factor,
-        iterations,
-        recipe.warmup,
-        recipe.patience,
-        recipe.drops,
-    )

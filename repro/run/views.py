@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -31,8 +32,7 @@ class EvaluationOptions:
     """How a test is computed: nothing in here but `rescaling` changes its result."""
 
     batch: int = 128
-    """Images of the crop's size at once, at most (see `repro.run.memory.at_once`); of larger
-    images as many as take no more memory."""
+    """Images of the crop's size at once, at most; of larger ones as many as fill no more memory."""
     workers: int = 0
     """Processes that decode image files."""
     rescaling: Rescaling = OURS
@@ -111,12 +111,7 @@ class CropScores:
     """A net's scores of crops at several places of images, so many crops at once as fit."""
 
     def __init__(self, net: VGG, batch: int, say: Callable[[str], None]) -> None:
-        """
-        Args:
-            net: what judges a crop.
-            batch: most crops at once; fewer where that does not fit into memory.
-            say: takes a line for the user.
-        """
+        """`batch`: most crops at once; `say` takes the line that says that these did not fit."""
         self.crop, self.batch = net.spec.crop, batch
         self.scores = FitToMemory(lambda crops, shapes: net(crops), say)
 
@@ -139,11 +134,7 @@ def _sum(parts: Iterator[Tensor]) -> Tensor:
 
 
 def compute(
-    net: VGG,
-    view: View,
-    split: Split,
-    prepare: Prepare,
-    options: EvaluationOptions,
+    net: VGG, view: View, split: Split, prepare: Prepare, options: EvaluationOptions
 ) -> Posteriors:
     """One view of a test set: posteriors of all images, by the view's kind.
 
@@ -160,64 +151,19 @@ def compute(
     Raises:
         RunError: an image cannot be decoded, or does not fit into memory.
     """
-    batch = at_once(net, options.batch)
+    batch, began = at_once(net, options.batch), time.perf_counter()
     judge = JUDGES[view.kind](net, CropScores(net, batch, options.say))
-    posteriors = FitToMemory(lambda images, shapes: judge(prepare(images), shapes), options.say)
+    batches = _batches(net, view, split, batch, options)
     result = torch.full((len(split.images), net.spec.classes), torch.nan)
-    began = time.perf_counter()
-    with options.world.all_or_none(), torch.inference_mode():
-        own = []
-        for indices, images, shapes in _batches(net, view, split, batch, options):
-            options.check()
-            own.append((indices, posteriors(images, shapes)))
-    for indices, judged in chain.from_iterable(options.world.all_gather(own)):
-        result[indices] = judged
+    judged = _judged(batches, lambda x, shapes: judge(prepare(x), shapes), Judged, options)
+    for indices, posteriors in judged:
+        result[indices] = posteriors
     blank = ~result.isfinite().all(dim=1)
     result[blank] = 1 / net.spec.classes
     if blank.any():
         options.say(f"{view.name}: {int(blank.sum())} images have scores that are not finite")
     seconds = time.perf_counter() - began
     return Posteriors(result.numpy(), split.labels, np.array(split.ids), seconds)
-
-
-def _batches(
-    net: VGG, view: View, split: Split, batch: int, options: EvaluationOptions
-) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """This process's batches of a view: indices, grey levels, and heights and widths or None."""
-    crop = net.spec.crop
-    side = pixels(view.q, crop)
-    if view.kind == "centre":
-        crops = centre_crops(
-            split,
-            side,
-            crop,
-            batch,
-            mirror=view.mirrored,
-            rescaling=options.rescaling,
-            workers=options.workers,
-            part=options.world.own_batches,
-        )
-        for indices, images in crops:
-            yield indices, images, None
-        return
-    yield from whole_images(
-        split,
-        side,
-        batch * crop**2,
-        waste=WASTE if view.kind == "dense" and mixes_shapes(net.spec) else 0,
-        mirror=view.mirrored,
-        rescaling=options.rescaling,
-        workers=options.workers,
-        part=options.world.own_batches,
-    )
-
-
-JUDGES: dict[str, Callable[[VGG, CropScores], Judge]] = {
-    "dense": dense,
-    "grid": multi_crop,
-    "centre": plain,
-    "windows": windows,
-}
 
 
 def centre_error(
@@ -236,23 +182,88 @@ def centre_error(
     Raises:
         RunError: an image cannot be decoded, or does not fit into memory.
     """
-    wrong = 0
     net.eval()
-    judge = FitToMemory(lambda images, shapes: net(prepare(images)), options.say)
+    labels = torch.as_tensor(split.labels)
+
+    def wrong(indices: Tensor, scores: Tensor) -> int:
+        own = scores.gather(1, labels[indices][:, None])
+        return int(((~(scores < own)).sum(dim=1) > 1).sum())
+
+    batches = _centres(split, side, crop, at_once(net, options.batch), options)
+    counts = _judged(batches, lambda images, _: net(prepare(images)), wrong, options)
+    return 100 * sum(counts) / len(split.images)
+
+
+Batches = Iterator[tuple[Tensor, Tensor, Tensor | None]]
+"""Indices, grey levels, and heights and widths or None."""
+T = TypeVar("T")
+
+
+class Judged(NamedTuple):
+    """Posteriors (N, classes) of the images at `indices`, (N,)."""
+
+    indices: Tensor
+    posteriors: Tensor
+
+
+def _judged(
+    batches: Batches, judge: Judge, note: Callable[[Tensor, Tensor], T], options: EvaluationOptions
+) -> Iterator[T]:
+    """What `note` keeps of the indices and the scores of each batch, of all processes."""
+    fitting = FitToMemory(judge, options.say)
+
+    def own() -> list[T]:
+        notes = []
+        for indices, images, shapes in batches:
+            options.check()
+            notes.append(note(indices, fitting(images, shapes)))
+        return notes
+
+    with torch.inference_mode():
+        return chain.from_iterable(options.world.all_gather(own))
+
+
+def _centres(
+    split: Split,
+    side: int,
+    crop: int,
+    batch: int,
+    options: EvaluationOptions,
+    mirrored: bool = False,
+) -> Batches:
     crops = centre_crops(
         split,
         side,
         crop,
-        at_once(net, options.batch),
+        batch,
+        mirror=mirrored,
         rescaling=options.rescaling,
         workers=options.workers,
         part=options.world.own_batches,
     )
-    with options.world.all_or_none(), torch.inference_mode():
-        for indices, images in crops:
-            options.check()
-            scores = judge(images, None)
-            labels = torch.as_tensor(split.labels)[indices]
-            own = scores.gather(1, labels[:, None])
-            wrong += int(((~(scores < own)).sum(dim=1) > 1).sum())
-    return 100 * sum(options.world.all_gather(wrong)) / len(split.images)
+    return ((indices, images, None) for indices, images in crops)
+
+
+def _batches(net: VGG, view: View, split: Split, batch: int, options: EvaluationOptions) -> Batches:
+    crop = net.spec.crop
+    side = pixels(view.q, crop)
+    if view.kind == "centre":
+        return _centres(split, side, crop, batch, options, view.mirrored)
+    return whole_images(
+        split,
+        side,
+        batch * crop**2,
+        waste=WASTE if view.kind == "dense" and mixes_shapes(net.spec) else 0,
+        mirror=view.mirrored,
+        rescaling=options.rescaling,
+        workers=options.workers,
+        part=options.world.own_batches,
+    )
+
+
+JUDGES: dict[str, Callable[[VGG, CropScores], Judge]] = {
+    "dense": dense,
+    "grid": multi_crop,
+    "centre": plain,
+    "windows": windows,
+}

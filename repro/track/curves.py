@@ -29,8 +29,7 @@ class Curves:
         """
         self._name, self._run, self._say = tracker, run, say
         self._tracker: Tracker | None = None
-        self._written = 0
-        self._on = tracker != NONE
+        self._written, self._on = 0, tracker != NONE
 
     def follow(self) -> None:
         """Write the epochs of the log that are not written yet."""
@@ -41,8 +40,8 @@ class Curves:
 
         def write(tracker: Tracker) -> None:
             self._follow(tracker)
-            values = {f"test_error_{protocol}": error for protocol, error in errors.items()}
-            if values:
+            if errors:
+                values = {f"test_error_{protocol}": error for protocol, error in errors.items()}
                 tracker.add(self._written, values, time.time())
 
         self._try(write)
@@ -60,7 +59,11 @@ class Curves:
             self._try(lambda tracker: tracker.end(finished=kind is None))
 
     def _follow(self, tracker: Tracker) -> None:
-        rows = self._log()[self._written :]
+        path = self._run.path / LOG
+        # A net that diverged in its first epoch has none.
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        log = [{key: float(text) for key, text in row.items()} for row in csv.DictReader(lines)]
+        rows = log[self._written :]
         # The time that an epoch took, the log knows: after an interruption the curve has no gap.
         when = time.time() - sum(row["seconds"] for row in rows)
         for row in rows:
@@ -68,16 +71,6 @@ class Curves:
             epoch = int(row.pop("epoch"))
             tracker.add(epoch, row, when)
             self._written = epoch
-
-    def _log(self) -> list[dict[str, float]]:
-        path = self._run.path / LOG
-        if not path.is_file():
-            # As of a net that diverged in its first epoch.
-            return []
-        with path.open(encoding="utf-8", newline="") as file:
-            return [
-                {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)
-            ]
 
     def _try(self, write: Callable[[Tracker], None]) -> None:
         if not self._on:

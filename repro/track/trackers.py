@@ -46,11 +46,10 @@ class TensorBoard:
         folder.mkdir(parents=True, exist_ok=True)
         for earlier in folder.glob("events.out.tfevents.*"):
             earlier.unlink()
-        now = time.time()
+        now, start = time.time(), SessionLog(status=SessionLog.START)
         self._file = folder / f"events.out.tfevents.{now:.6f}"
         self._write(Event(wall_time=now, file_version="brain.Event:2"))
         # A viewer that is open drops the points that it has of the earlier one.
-        start = SessionLog(status=SessionLog.START)
         self._write(Event(wall_time=now, step=0, session_log=start))
 
     def add(self, epoch: int, values: Mapping[str, float], when: float) -> None:
@@ -82,13 +81,14 @@ class MLflow:
 
         self._client = MlflowClient(tracking_uri=folder.absolute().as_uri())
         # 0 is the experiment that each store has.
-        for earlier in self._client.search_runs(["0"]):
-            self._run, names = earlier.info.run_id, earlier.data.metrics
-            self._client.update_run(self._run, "RUNNING")
-            break
-        else:
-            self._run, names = self._client.create_run("0", run_name=run).info.run_id, {}
-        self._last = {name: self._epochs(name) for name in names}
+        earlier = next(iter(self._client.search_runs(["0"])), None)
+        current = earlier or self._client.create_run("0", run_name=run)
+        self._run = current.info.run_id
+        self._client.update_run(self._run, "RUNNING")
+        self._last = {
+            name: max(point.step for point in self._client.get_metric_history(self._run, name))
+            for name in current.data.metrics
+        }
 
     def add(self, epoch: int, values: Mapping[str, float], when: float) -> None:
         """Write a point of each of several curves."""
@@ -104,11 +104,6 @@ class MLflow:
     def end(self, finished: bool) -> None:
         """Say that no more points come; `finished`: that the run is."""
         self._client.set_terminated(self._run, "FINISHED" if finished else "KILLED")
-
-    def _epochs(self, name: str) -> int:
-        """How many epochs a curve has."""
-        last: int = max(point.step for point in self._client.get_metric_history(self._run, name))
-        return last
 
 
 TRACKERS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "mlflow": MLflow}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import pytest
 import torch
 
-from repro.run.device import is_out_of_memory, memory_format, torch_settings
+from repro.run.device import Batch, memory_format, torch_settings, uploaded
+from repro.run.memory import is_out_of_memory
 from tests.conftest import Compose
 
 
@@ -63,3 +68,58 @@ def test_a_tensor_that_no_machine_has_room_for_is_out_of_memory() -> None:
     assert is_out_of_memory(MemoryError())
     assert not is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
     assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def batches(count: int, taken: list[int]) -> Iterator[Batch]:
+    for number in range(count):
+        taken.append(number)
+        yield torch.full((2, 1), number), torch.zeros(2, 1), torch.zeros(2)
+
+
+def test_on_a_cpu_a_batch_is_made_when_it_is_used() -> None:
+    taken: list[int] = []
+    for number, (images, _, _) in enumerate(uploaded(batches(3, taken), torch.device("cpu"), None)):
+        assert int(images[0]) == number
+        assert taken == list(range(number + 1))
+
+
+class Stream:
+    """What of a stream of torch.cuda an upload uses."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def wait_stream(self, other: object) -> None:
+        self.log.append("waits")
+
+
+def test_a_batch_is_sent_ahead_from_pinned_memory_and_awaited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a stand-in for a CUDA device, since most machines have none."""
+    log: list[str] = []
+    taken: list[int] = []
+
+    @contextmanager
+    def on(stream: Stream) -> Iterator[None]:
+        log.append("sends")
+        yield
+
+    def pinned(tensor: torch.Tensor) -> torch.Tensor:
+        log.append("pins")
+        return tensor
+
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda chosen: Stream(log))
+    monkeypatch.setattr(torch.cuda, "stream", on)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pinned)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda *_: log.append("reads"))
+    stream: Any = Stream(log)
+    sent, used = ["pins"] * 3 + ["sends"], ["waits"] + ["reads"] * 3
+    expected = [*sent, *sent, *used]
+    for number, (images, _, _) in enumerate(
+        uploaded(batches(3, taken), torch.device("cpu"), stream)
+    ):
+        assert int(images[0]) == number
+        assert taken == list(range(min(number + 2, 3)))
+        assert log == expected
+        expected += [*(sent if number == 0 else []), *used]

@@ -22,7 +22,7 @@ from repro.data.images import decode
 from repro.data.rescale import rescale
 from repro.release.classes import published_names
 from repro.report.write import write
-from repro.run import finish, performance
+from repro.run import job
 from repro.run.interruption import Interrupted, Stop
 from repro.weights.read import read
 from tests.release.conftest import Command, photograph, stored, way_in
@@ -152,9 +152,9 @@ def test_it_is_resumed(
     photos: Path, file: Path, tmp_path: Path, tested: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = words(photos, file, tmp_path / "runs", "test=[single_scale,centre]")
-    interrupted = InterruptedAfter(performance.compute, 2)
+    interrupted = InterruptedAfter(job.compute, 2)
     with monkeypatch.context() as patched:
-        patched.setattr(performance, "compute", interrupted)
+        patched.setattr(job, "compute", interrupted)
         with pytest.raises(Interrupted):
             command(wanted)
     folder = only(tmp_path / "runs")
@@ -239,13 +239,13 @@ def test_a_file_that_changes_in_between_is_not_taken(
 ) -> None:
     copy = tmp_path / "copy.pth"
     copy.write_bytes(file.read_bytes())
-    perform = finish.perform
+    perform = job.perform
 
     def late(request: object, stop: Stop) -> None:
         copy.write_bytes(file.read_bytes() + b"x")
         perform(request, stop)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(finish, "perform", late)
+    monkeypatch.setattr(job, "perform", late)
     assert command(words(photos, copy, tmp_path / "runs", "test=[centre]")) == 1
     assert "has changed since the command was given" in capsys.readouterr().err
 

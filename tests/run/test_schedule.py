@@ -1,38 +1,47 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repro.config.choices import choice
+from repro.config.schema import Recipe
 from repro.run.schedule import Schedule
 
 
+def schedule(kind: str, rate: float, iterations: int, **changes: int) -> Schedule:
+    recipe = Recipe(**choice("recipe", "quick") | {"warmup": 0} | changes)
+    return Schedule(replace(recipe, schedule=kind), rate, iterations)
+
+
 def plateau(patience: int = 2, drops: int = 3) -> Schedule:
-    return Schedule("plateau", 0.01, 1000, warmup=0, patience=patience, drops=drops)
+    return schedule("plateau", 0.01, 1000, patience=patience, drops=drops)
 
 
 def test_the_papers_schedule_drops_three_times_and_stops() -> None:
-    schedule, rates = plateau(), []
+    paper, rates = plateau(), []
     for error in [90, 50, 40, 40, 41, 30, 30, 30, 29, 29, 29, 29, 29, 29]:
-        rates.append(schedule.at(0))
-        schedule.epoch_ended(error)
-        if schedule.finished:
+        rates.append(paper.at(0))
+        paper.epoch_ended(error)
+        if paper.finished:
             break
     # Best at epochs 1, 2, 3, 6, 9; two stale epochs divide the rate, the fourth time they stop.
     assert rates == pytest.approx(5 * [1e-2] + 3 * [1e-3] + 3 * [1e-4] + 2 * [1e-5])
-    assert schedule.finished
+    assert paper.finished
 
 
 @given(st.lists(st.floats(0, 100), max_size=60), st.integers(1, 4), st.integers(0, 3))
 def test_a_plateau_never_raises_the_rate_and_never_drops_more_often(
     errors: list[float], patience: int, drops: int
 ) -> None:
-    schedule = plateau(patience, drops)
-    before = schedule.at(0)
+    falls = plateau(patience, drops)
+    before = falls.at(0)
     for error in errors:
-        schedule.epoch_ended(error)
-        assert schedule.at(0) <= before
-        before = schedule.at(0)
+        falls.epoch_ended(error)
+        assert falls.at(0) <= before
+        before = falls.at(0)
     assert before >= 0.01 / 10**drops * 0.999
 
 
@@ -50,8 +59,8 @@ def test_state_carries_it_over(errors: list[float], cut: int) -> None:
 
 
 def test_warm_up_and_linear_fall() -> None:
-    schedule = Schedule("linear", 1.0, 100, warmup=10, patience=0, drops=0)
-    assert [schedule.at(i) for i in (0, 4, 9)] == pytest.approx([0.1, 0.5, 0.91])
-    assert [schedule.at(i) for i in (50, 99)] == pytest.approx([0.5, 0.01])
-    constant = Schedule("constant", 1.0, 100, warmup=0, patience=0, drops=0)
+    linear = schedule("linear", 1.0, 100, warmup=10)
+    assert [linear.at(i) for i in (0, 4, 9)] == pytest.approx([0.1, 0.5, 0.91])
+    assert [linear.at(i) for i in (50, 99)] == pytest.approx([0.5, 0.01])
+    constant = schedule("constant", 1.0, 100)
     assert {constant.at(i) for i in range(100)} == {1.0}
