@@ -77,11 +77,7 @@ class Checkpoints:
             self.written.result()
 
     def load(
-        self,
-        net: nn.Module,
-        optimiser: optim.Optimizer,
-        say: Callable[[str], None],
-        check: Callable[[dict[str, Any]], None] = lambda place: None,
+        self, net: nn.Module, optimiser: optim.Optimizer, say: Callable[[str], None]
     ) -> dict[str, Any] | None:
         """Load the newest whole checkpoint into `net` and `optimiser`.
 
@@ -89,29 +85,27 @@ class Checkpoints:
             net: as training begins; unchanged where there is no checkpoint.
             optimiser: likewise.
             say: takes a line about a checkpoint that is not used.
-            check: raises ValueError, TypeError or LookupError where training has no such place.
 
         Returns:
             The progress of training; None where there is no checkpoint.
         """
-        newest, order = None, (-1, -1)
+        found = []
         for generation, name in enumerate(CHECKPOINTS):
-            path = self.folder.path / name
             try:
-                tensors, progress = _read(path)
+                tensors, progress = _read(self.folder.path / name)
                 _check_fit(tensors, net, optimiser)
-                check(progress)
-                if (progress["epoch"], progress["iteration"]) > order:
-                    order = (progress["epoch"], progress["iteration"])
-                    newest, self.count = (tensors, progress), 1 - generation
+                found.append((progress["epoch"], progress["iteration"], generation))
             except FileNotFoundError:
                 continue
             except (SafetensorError, ValueError, TypeError, LookupError, OSError) as error:
-                say(f"{path} is damaged ({error}): not used")
-        if newest is None:
+                say(f"{self.folder.path / name} is damaged ({error}): not used")
+        if not found:
             return None
-        _restore(newest[0], net, optimiser)
-        return newest[1]
+        newest = max(found)[2]
+        self.count = 1 - newest
+        tensors, progress = _read(self.folder.path / CHECKPOINTS[newest])
+        _restore(tensors, net, optimiser)
+        return progress
 
 
 def _digest(tensors: dict[str, Tensor], progress: str) -> str:

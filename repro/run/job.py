@@ -145,8 +145,7 @@ class Job(Setup):
         if self.world.is_first:
             if request.lacks_activations():
                 self.folder.write(ACTIVATIONS, self._activations())
-            errors = test_errors(request)
-            curves.test({protocol: error for protocol, (_, error, _) in errors.items()})
+            curves.test(test_errors(request))
             print(summary(request))
         # The others wait until all is written.
         self.world.decided_by_first(lambda: None)

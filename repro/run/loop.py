@@ -21,8 +21,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from typing import Any, NoReturn
+from dataclasses import asdict
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -321,15 +321,9 @@ class Training:
         self.say(f"{self.folder.path.name} stops, saved; the same command goes on")
         raise Interrupted
 
-    def _check_progress(self, progress: dict[str, Any]) -> None:
-        """Refuse, with an error, a place that this training never comes to."""
-        progress = dict(progress)
-        replace(self.schedule).load(progress.pop("schedule"))
-        Progress(**progress).check(self.config.epochs, len(self.batches))
-
     def _resume(self) -> None:
         loaded = self.world.decided_by_first(
-            lambda: self.checkpoints.load(self.net, self.optimiser, self.say, self._check_progress)
+            lambda: self.checkpoints.load(self.net, self.optimiser, self.say)
         )
         self.world.broadcast_state(self.net, self.optimiser)
         if loaded is None:

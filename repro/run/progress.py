@@ -33,21 +33,6 @@ class Progress:
         """Spent in this epoch so far."""
         return self.seconds - sum(row["seconds"] for row in self.rows)
 
-    def check(self, epochs: int, steps: int) -> None:
-        """Refuse a place that a training of so many epochs and steps in each never comes to.
-
-        Raises:
-            ValueError: it is beyond the end, or its counts contradict each other.
-            TypeError, LookupError: it is made of something else than numbers and rows.
-        """
-        within = 0 <= self.epoch <= epochs and 0 <= self.step <= steps
-        if not (within and self.iteration == self.epoch * steps + self.step):
-            raise ValueError("training has no such place")
-        if len(self.rows) != self.epoch or not math.isfinite(self.loss_sum + self.epoch_seconds):
-            raise ValueError("its log is of other epochs")
-        for row in self.rows:
-            math.isfinite(row["validation_error"])
-
     def end_epoch(self, rate: float, speed: float, error: float, tested: float | None) -> None:
         """Log the epoch and begin the next one.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from repro.errors import RequestError
 from repro.protocol.protocols import ONE_NUMBER, views
 from repro.run.request import Request
@@ -24,32 +26,23 @@ def summary(request: Request) -> str:
         line += f" ({result['reason']})"
     if result["validation_error"] is not None:
         line += f", validation error {result['validation_error']:.1f}%"
-    for protocol, (low, error, high) in test_errors(request).items():
+    for protocol, found in _tested(request):
+        low, error, high = stored.interval(stored.wrong(found, 1))
         line += f"; {protocol} test error {error:.1f}% [{low:.1f}; {high:.1f}]"
-        if permuted_by(request, protocol):
+        others = request.published is not None
+        if others and permuted.looks_permuted(found.posteriors, found.labels):
             line += f" ({permuted.WORDS})"
     return line
 
 
-def permuted_by(request: Request, protocol: str) -> bool:
-    """Whether a published net's classes seem to stand in another order, by a tested protocol."""
-    if request.published is None:
-        return False
-    wanted = views(protocol, request.config.scale, request.config.data.mirror)
-    found = stored.mean_of(request.folder, wanted)
-    return found is not None and permuted.looks_permuted(found.posteriors, found.labels)
+def test_errors(request: Request) -> dict[str, float]:
+    """The errors (%) on the test images, by protocol, as far as tested."""
+    return {name: 100 * stored.wrong(found, 1).mean() for name, found in _tested(request)}
 
 
-def test_errors(request: Request) -> dict[str, tuple[float, float, float]]:
-    """The errors (%) between the ends of their 95% intervals, by protocol, as far as tested.
-
-    Raises:
-        RequestError: the views show different images.
-    """
-    errors = {}
+def _tested(request: Request) -> Iterator[tuple[str, stored.Posteriors]]:
+    """The posteriors of each protocol that gives one number, as far as it is tested."""
     for protocol in ONE_NUMBER:
         wanted = views(protocol, request.config.scale, request.config.data.mirror)
-        posteriors = stored.mean_of(request.folder, wanted)
-        if posteriors is not None:
-            errors[protocol] = stored.interval(stored.wrong(posteriors, 1))
-    return errors
+        if (posteriors := stored.mean_of(request.folder, wanted)) is not None:
+            yield protocol, posteriors

@@ -13,15 +13,9 @@ from repro.model.cost import cost
 from repro.model.vgg import VGG
 from repro.run import machine
 from repro.run.request import resolve
-from tests.conftest import Compose, plan
+from tests.conftest import Compose
 
 CPU = torch.device("cpu")
-
-
-def test_memory_is_what_the_system_says() -> None:
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    total = next(int(line.split()[1]) for line in lines if line.startswith("MemTotal:"))
-    assert machine.memory(CPU) == total * 1024
 
 
 def test_a_net_is_refused_only_where_its_state_or_one_image_is_too_large(
@@ -46,29 +40,15 @@ def test_one_image_may_be_too_large(compose: Compose, tmp_path: Path) -> None:
         machine.check_memory(request, CPU, 2 * 4 * 1024**2)
 
 
-HUGE = ["arch=E", "size=paper", "arch.fc=[FC-1000000,FC-1000000,FC-classes]"]
-
-
-def test_what_cannot_be_held_is_refused_in_the_first_pass_and_planned_all_the_same(
+def test_what_cannot_be_held_is_refused_in_the_first_pass(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command([f"runs={tmp_path / 'runs'}", *HUGE]) == 2
-    said = capsys.readouterr()
-    (line,) = said.err.splitlines()
+    huge = ["arch=E", "size=paper", "arch.fc=[FC-1000000,FC-1000000,FC-classes]"]
+    assert command([f"runs={tmp_path / 'runs'}", *huge]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
     # 25,088 x 10^6 + 10^12 and more weights, 12 bytes each.
     assert "it holds 12,3" in line
-    assert " GB for weights, gradients and optimiser and " in line
-    assert line.endswith("of memory: take a smaller net, size.width or size.crop")
     assert not list(tmp_path.iterdir())
-    assert plan([f"runs={tmp_path / 'runs'}", *HUGE, "tflops=1"]) == 0
-
-
-def test_the_papers_nets_fit_into_any_machine_that_has_a_gigabyte_or_two(
-    compose: Compose, tmp_path: Path
-) -> None:
-    for arch in "ABCDE":
-        request = resolve(compose(f"arch={arch}", "size=paper", f"runs={tmp_path}"))
-        machine.check_memory(request, CPU, 2 * 10**9)
 
 
 def test_a_mac_has_no_float64(compose: Compose, tmp_path: Path) -> None:
@@ -77,27 +57,14 @@ def test_a_mac_has_no_float64(compose: Compose, tmp_path: Path) -> None:
         machine.check(request, torch.device("mps"))
 
 
-@pytest.mark.parametrize("compiler", [None, "nonesuch -O2"])
 def test_without_a_compiler_nothing_is_compiled(
-    compiler: str | None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if compiler is None:
-        monkeypatch.delenv("CXX", raising=False)
-        monkeypatch.setenv("PATH", str(tmp_path))
-    else:
-        monkeypatch.setenv("CXX", compiler)
     words = ["size=tiny", "recipe=smoke", f"runs={tmp_path / 'runs'}", "device=cpu"]
+    monkeypatch.setenv("CXX", "nonesuch -O2")
     assert command([*words, "compile=default"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("compile=default needs a compiler, ")
-    assert line.endswith(": install it, or leave compile= out")
-    assert command([*words, "dry_run=true"]) == 0
-
-
-def test_with_a_compiler_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "mine"
     tool.write_text("#!/bin/sh\n")
     tool.chmod(0o755)

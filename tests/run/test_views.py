@@ -69,9 +69,9 @@ def by_hand(net: VGG, path: Path, q: int, mirrored: bool) -> Tensor:
         return net.classifier(cells).mean(dim=0).softmax(dim=0)
 
 
-@pytest.mark.parametrize("q", [224, 256, 384])
-@pytest.mark.parametrize("mirrored", [False, True])
-@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize(
+    ("q", "mirrored", "batch"), [(224, False, 1), (256, True, 8), (384, False, 8)]
+)
 def test_a_dense_view_is_section_3_2(
     split: Split, net: VGG, q: int, mirrored: bool, batch: int
 ) -> None:
