@@ -49,14 +49,6 @@ def test_an_old_failure_is_none_of_the_attempt_that_follows(
     assert reason == "interrupted: the same command goes on with it"
 
 
-def test_a_copy_of_a_checkpoint_is_none(tmp_path: Path) -> None:
-    assert run(tmp_path, "test=[centre]") == 0
-    (folder,) = folders(tmp_path).values()
-    (folder / "checkpoint-0.safetensors.bak").write_bytes(b"kept by hand")
-    assert run(tmp_path, "test=[centre]") == 0
-    assert (folder / "checkpoint-0.safetensors.bak").exists()
-
-
 def test_a_folder_that_changes_amid_a_sweep_is_not_trained_on_under_its_old_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,27 +87,6 @@ def test_a_dry_run_decodes_no_folder(
     assert run(tmp_path / "runs", *words) == 0
     (folder,) = folders(tmp_path / "runs").values()
     assert f"{folder.name}: new" in said
-
-
-def test_what_goes_wrong_after_the_checks_fails_its_run_and_not_the_request(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = fill(tmp_path / "data", train={"a": 20, "b": 20})
-    trains = Training.run
-
-    def removes(training: Training) -> Outcome:
-        folder.rename(tmp_path / "elsewhere")
-        # As for a launcher's job on another host, the folder is looked at anew.
-        sources._checked.cache_clear()
-        return trains(training)
-
-    words = ["-m", "seed=0,1,2", "data=imagefolder", f"data.root={folder}", "test=[centre]"]
-    monkeypatch.setattr(Training, "run", removes)
-    assert run(tmp_path / "runs", *words) == 1
-    said = capsys.readouterr().err
-    assert f"data.root={folder} is missing" in said
-    assert "of 3 runs finished; the same command goes on" in said
-    assert "Traceback" not in said
 
 
 def test_an_interrupted_command_says_what_goes_on(
@@ -309,32 +280,6 @@ def test_a_photograph_that_ends_early_is_hit_amid_an_epoch(
     assert (done.parent == folder) == (choice == "error"), "other images are another run"
 
 
-@pytest.mark.slow
-def test_a_download_with_damaged_files_is_named_by_those_that_are_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fetch(root: Path, **_: object) -> None:
-        for label in range(10):
-            for part in ("train", "val"):
-                for n in range(2):
-                    path = root / "imagenette2" / part / f"n{label}" / f"{n}.png"
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    Image.new("RGB", (40, 40), (20 * label, 0, 0)).save(path)
-        path.write_bytes(b"?")
-
-    monkeypatch.setattr("torchvision.datasets.Imagenette", fetch)
-    words = ["data=imagenette", f"data.root={tmp_path}", "data.on_bad_image=skip", "test=[centre]"]
-    words += ["-m", "seed=0,1"]
-    assert run(tmp_path / "runs", *words) == 1
-    said = capsys.readouterr().err
-    assert said.count("now has 1 image files that cannot be decoded, and 0 when") == 4
-    assert "Traceback" not in said
-    sources._checked.cache_clear()
-    assert run(tmp_path / "runs", *words) == 0
-    results = [json.loads(p.read_text()) for p in (tmp_path / "runs").glob("*/result.json")]
-    assert [result["data"]["left_out"] for result in results] == [1, 1]
-
-
 @contextmanager
 def disk(place: Path, size: str) -> Iterator[None]:
     """A file system of its own at `place`; skips the test where none can be mounted."""
@@ -392,3 +337,20 @@ def test_a_store_that_is_really_read_only(
             assert run(runs, *words) == 2
             said = capsys.readouterr().err
             assert re.fullmatch(f"{runs}(/.cache)? cannot be written to: name a place .*\n", said)
+
+
+def test_a_folder_in_place_of_a_view_or_a_lock_is_named_and_moved_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, "test=[centre]", "dry_run=true") == 0
+    name = capsys.readouterr().out.partition(": new")[0]
+    view = tmp_path / name / "views" / "centre-Q256.npz"
+    for place, status in ((tmp_path / ".locks" / f"{name}.lock", 1), (view, 2)):
+        place.unlink(missing_ok=True)
+        place.mkdir(parents=True)
+        assert run(tmp_path, "test=[centre]") == status
+        said = capsys.readouterr().err
+        assert str(place) in said
+        assert "Traceback" not in said
+        place.rmdir()
+        assert run(tmp_path, "test=[centre]") == 0

@@ -285,10 +285,9 @@ class Job(Setup):
                 say(damage)
             self.world.check_stop(self.stop)
             posteriors = compute(net, view, test, self.prepare, self.evaluation)
-            name = file.relative_to(self.request.folder).as_posix()
-            if self.world.is_first and file.is_dir():
-                self.folder.clear(name)
-            self.folder.write(name, stored.encode(posteriors, tested.weights, view.name))
+            self.folder.write(
+                f"views/{view.name}.npz", stored.encode(posteriors, tested.weights, view.name)
+            )
 
     def _activations(self) -> bytes:
         """RMS after each layer before training: of this net, and of its kind at full width.

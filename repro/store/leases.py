@@ -87,7 +87,7 @@ def first_free(
             time.sleep(0.5)
             index = _free(leases)
     except OSError as error:
-        raise RunError(f"cannot write {locks}: {error.strerror}") from error
+        raise RunError(f"cannot write {error.filename or locks}: {error.strerror}") from error
     lease = leases[index]
     try:
         yield Held(index, Path(lease.lock_file), str(lease.token))
