@@ -1,0 +1,309 @@
+"""The contestants of scripts/bench.py: what each does in a round, and who meets whom."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.io import ImageReadMode, decode_image, read_file
+from torchvision.transforms import v2
+
+from repro.config.composing import Sweep
+from repro.config.options import read as read_options
+from repro.config.schema import EAGER, Config, typed
+from repro.data.images import ArrayImages, FileImages
+from repro.data.inputs import Inputs
+from repro.data.loader import TrainingCrops
+from repro.data.rescale import rescale
+from repro.data.split import Split
+from repro.errors import RequestError, RunError
+from repro.model import reading
+from repro.model.init import initialise
+from repro.model.vgg import VGG
+from repro.protocol.protocols import View
+from repro.protocol.scales import pixels
+from repro.run import rate
+from repro.run.device import memory_format, pick
+from repro.run.interruption import Stop
+from repro.run.loop import Training
+from repro.run.progress import Chance
+from repro.run.schedule import OPTIMISERS
+from repro.run.views import EvaluationOptions, compute
+from repro.store.folder import Folder
+
+ROOT = Path(__file__).resolve().parents[1]
+ON_CPU = ["arch=D", "data=cifar10", "recipe.batch=64", "workers=2"]
+ON_GPU = ["size=paper", "recipe.batch=256", "precision=bf16", "compile=default", "workers=16"]
+LONG = ["recipe.epochs=100000", "progress=false", "checkpoint_seconds=1e9"]
+MEAN = (123.0, 117.0, 104.0)
+"""Grey levels that are subtracted; which ones does not matter here."""
+CROP, BATCH = 224, 32
+"""Of the contest `jpeg`."""
+Turn = Callable[[float], None]
+"""Ends a round in which so many units were done, and waits for the next one."""
+
+
+class Task:
+    """What the contestants work on: a net, how it computes, and the photographs."""
+
+    def __init__(self, own: dict[str, str], words: list[str]) -> None:
+        """Read a command's own words and those of a run; the later of two words wins."""
+        gpu = ON_GPU if any(word.startswith("device=cuda") for word in words) else []
+        (job,) = Sweep(read_options([*ON_CPU, *gpu, *words, *LONG])).jobs()
+        if isinstance(job, RequestError):
+            raise job
+        self.config: Config = typed(job.config)
+        self.device, self.images = pick(self.config.device), int(own["images"])
+        self.photos, self.in_files = Path(own["photos"]), self.config.size.name == "paper"
+
+    def side(self, q: int) -> int:
+        """A scale S or Q in pixels."""
+        return pixels(q, self.config.size.crop)
+
+    def files(self, folder: str) -> Split:
+        """Photographs."""
+        paths = sorted(self.photos.joinpath(folder).rglob("*.jp*g"))[: self.images]
+        return _split(FileImages(paths, 3))
+
+    def noise(self) -> Split:
+        """Noise in the shape of CIFAR-10, in memory."""
+        random = torch.Generator().manual_seed(0)
+        shape = (self.images, 3, 32, 32)
+        return _split(ArrayImages(torch.randint(256, shape, dtype=torch.uint8, generator=random)))
+
+    def net(self) -> VGG:
+        """The net with its first weights."""
+        config = self.config
+        spec = reading.at_size(config.arch, config.size, channels=3, classes=10)
+        net = VGG(spec, config.recipe.dropout)
+        full = reading.at_full_size(config.arch, channels=3, classes=10)
+        initialise(net, config.init.between, full, config.seed)
+        return net.to(self.device).to(memory_format=memory_format(config, self.device))
+
+    def prepare(self) -> Inputs:
+        """From grey levels to the net's input."""
+        layout = memory_format(self.config, self.device)
+        return Inputs(MEAN, self.config.recipe.input_range, self.device, torch.float32, layout)
+
+    def crops(self, split: Split, smin: int, smax: int, crop: int, batch: int) -> TrainingCrops:
+        """The suite's training crops."""
+        how: dict[str, Any] = {
+            "mirror": True,
+            "seed": 0,
+            "colour": None,
+            "workers": self.config.workers,
+        }
+        return TrainingCrops(split, smin=smin, smax=smax, crop=crop, batch=batch, **how)
+
+    def loader(self, split: Split, smin: int, smax: int, crop: int, batch: int) -> DataLoader[Any]:
+        """torchvision's training crops."""
+        how: dict[str, Any] = {"num_workers": self.config.workers}
+        how |= {"persistent_workers": True} if self.config.workers else {}
+        how["pin_memory"] = self.device.type == "cuda"
+        return DataLoader(Tensors(split, smin, smax, crop), batch, shuffle=True, **how)
+
+
+def _split(images: FileImages | ArrayImages) -> Split:
+    ids = tuple(map(str, range(len(images))))
+    return Split(images, np.arange(len(images), dtype=np.int64) % 10, ids)
+
+
+def suite(task: Task, turn: Turn, mode: str = EAGER) -> None:
+    """Train by `repro.run.loop`, as a run does; an epoch is a round."""
+    config, side = replace(task.config, compile=mode), task.side(256)
+    split = task.files("photos") if task.in_files else task.noise()
+
+    def validate() -> float:
+        rate.wait(task.device)
+        if training.progress.iteration % len(crops) or not math.isfinite(
+            training.progress.loss_sum
+        ):
+            raise RunError("this suite's net did not train")
+        turn(len(split.labels))
+        return 0.0
+
+    crops = task.crops(split, side, side, config.size.crop, config.recipe.batch)
+    with tempfile.TemporaryDirectory() as folder:
+        held, chance = Folder(Path(folder), lambda: None), Chance(90.0, 90.0)
+        how: dict[str, Any] = {"prepare": task.prepare(), "validate": validate, "chance": chance}
+        training = Training(task.net(), crops, config, held, Stop(), **how, say=lambda line: None)
+        raise RunError(f"this suite's net did not train: {training.run().reason}")
+
+
+def bare(task: Task, turn: Turn, mode: str = EAGER) -> None:
+    """Take steps on one batch of noise that is already there."""
+    config = replace(task.config, compile=mode)
+    batch = min(config.recipe.batch, task.images)
+    step, steps = rate.training_step(task.net(), config, task.device, batch), task.images // batch
+    while True:
+        for _ in range(steps):
+            step()
+        rate.wait(task.device)
+        turn(steps * batch)
+
+
+class Tensors(Dataset[tuple[Tensor, int]]):
+    """Images as tensors with torchvision's v2 transforms, the faster of the references' ways."""
+
+    def __init__(self, split: Split, smin: int, smax: int, crop: int) -> None:
+        self.split, self.smin, self.smax = split, smin, smax
+        mean, spread = [value / 255 for value in MEAN], [1 / 255] * 3
+        cut = [v2.RandomCrop(crop), v2.RandomHorizontalFlip()]
+        values = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, spread)]
+        self.transform = v2.Compose([*cut, *values])
+
+    def __len__(self) -> int:
+        return len(self.split.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """One crop and its class."""
+        images = self.split.images
+        if isinstance(images, FileImages):
+            image = decode_image(read_file(str(images.paths[index])), ImageReadMode.RGB)
+        else:
+            image = images[index]
+        side = int(torch.randint(self.smin, self.smax + 1, ()))
+        rescaled = v2.functional.resize(image, [side], antialias=True)
+        return self.transform(rescaled), int(self.split.labels[index])
+
+
+def references(task: Task, turn: Turn, mode: str = EAGER) -> None:
+    """Train by a loop as in torchvision's references, channels last."""
+    config, device, last, side = task.config, task.device, torch.channels_last, task.side(256)
+    split = task.files("photos") if task.in_files else task.noise()
+    batches = task.loader(split, side, side, config.size.crop, config.recipe.batch)
+    net = task.net().to(memory_format=last).train()
+    forward = net if mode == EAGER else torch.compile(net, mode=mode)
+    optimiser = OPTIMISERS[config.recipe.optimiser](net.parameters(), config.recipe)
+    half = config.precision == "bf16"
+    while True:
+        total = torch.zeros((), device=device)
+        for images, labels in batches:
+            images = images.to(device, non_blocking=True, memory_format=last)
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                loss = nn.functional.cross_entropy(forward(images), labels.to(device))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            total += loss.detach()
+        if not math.isfinite(total.item()):
+            raise RunError("the references' net did not train")
+        turn(len(split.labels))
+
+
+def suite_crops(task: Task, turn: Turn, smin: int, smax: int) -> None:
+    """Make training crops of 224 pixels from JPEG files by `repro.data.loader`."""
+    crops, epoch = task.crops(task.files("photos"), smin, smax, CROP, BATCH), 0
+    while True:
+        turn(sum(len(images.float()) for images, *_ in crops.epoch(epoch)))
+        epoch += 1
+
+
+def v2_crops(task: Task, turn: Turn, smin: int, smax: int) -> None:
+    """Make them by torchvision's v2 transforms of tensors."""
+    batches = task.loader(task.files("photos"), smin, smax, CROP, BATCH)
+    while True:
+        turn(sum(len(images) for images, _ in batches))
+
+
+def dense(task: Task, turn: Turn, q: int) -> None:
+    """Evaluate densely by `repro.run.views`."""
+    net, split, view = task.net().eval(), task.files("shapes"), View("dense", q, False)
+    options = EvaluationOptions(batch=task.config.test_batch)
+    while True:
+        compute(net, view, split, task.prepare(), options)
+        turn(len(split.labels))
+
+
+def one_by_one(task: Task, turn: Turn, q: int) -> None:
+    """Evaluate densely as one would with torch alone: FC layers as convolutions, image by image."""
+    net, split, prepare = task.net(), task.files("shapes"), task.prepare()
+    layers, side = [net.features], net.spec.linears[0].side
+    for part in net.classifier:
+        if isinstance(part, nn.Linear):
+            weight = part.weight.detach().view(part.out_features, -1, side, side)
+            conv = nn.Conv2d(weight.shape[1], part.out_features, side, device=task.device)
+            conv.weight, conv.bias, side, part = nn.Parameter(weight), part.bias, 1, conv
+        layers.append(part)
+    fully = nn.Sequential(*layers).to(memory_format=memory_format(task.config, task.device)).eval()
+    while True:
+        with torch.inference_mode():
+            for index in range(len(split.labels)):
+                image = rescale(split.images[index], task.side(q))
+                fully(prepare(image[None])).mean((2, 3)).softmax(1).cpu()
+        turn(len(split.labels))
+
+
+def program(task: Task, turn: Turn, *words: str) -> None:
+    """Start Python anew and wait for its end."""
+    while True:
+        with tempfile.TemporaryDirectory() as out:
+            command = [sys.executable, *(word.replace("OUT", out) for word in words)]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise RunError(f"{' '.join(words)}: {done.stderr.strip().splitlines()[-1:]}")
+        turn(1)
+
+
+Contestants = dict[str, tuple[Any, ...]]
+"""What each does, and by which arguments; the first is the one that others are set against."""
+
+
+def contests(only: str, task: Task) -> Iterator[tuple[str, str, Contestants]]:
+    """The name of each contest that is wanted, the unit of its rates, and who takes part."""
+    config = task.config
+    net = f"{config.arch.name}, size={config.size.name}, {config.precision}"
+    wanted = only.split(",")
+    if "training" in wanted:
+        whose = {"this suite": suite, "torchvision's references": references, "bare step": bare}
+        found: Contestants = {
+            name + f", compile={mode}" * (mode != EAGER): (does, mode)
+            for mode in dict.fromkeys((EAGER, config.compile))
+            for name, does in whose.items()
+        }
+        yield f"training {net}", "images/s", found
+    if "jpeg" in wanted:
+        for smin, smax in ((256, 256), (256, 512)):
+            ours, theirs = (suite_crops, smin, smax), (v2_crops, smin, smax)
+            name = f"JPEG to crops, S in [{smin};{smax}], {config.workers} workers"
+            yield name, "images/s", {"this suite": ours, "v2 on tensors": theirs}
+    if "dense" in wanted:
+        for q in (256, 384, 512):
+            two: Contestants = {"this suite": (dense, q), "one image at a time": (one_by_one, q)}
+            yield f"dense evaluation, Q={q}, {net}", "images/s", two
+    if "startup" in wanted:
+        run = ("-m", "repro.run", "runs=OUT/runs", "progress=false")
+        starts = {
+            "import torch": ("-c", "import torch"),
+            "--help": (*run, "--help"),
+            "a dry run of 100 jobs": (*run, "-m", "seed=range(100)", "dry_run=true"),
+            "a run of two batches": (*run, "recipe=smoke", "recipe.train_images=16", "size=tiny"),
+            "a report": ("-m", "repro.report", "runs=reports/tiny_imagenet", "out=OUT/report"),
+        }
+        yield "start-up", "starts/s", {name: (program, *words) for name, words in starts.items()}
+
+
+def photographs(folder: Path, count: int, side: int) -> None:
+    """Make up JPEG files in the shapes of photographs, with a smallest side of `side` pixels."""
+    random = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for number in range(count):
+        longer = int(side * np.exp(abs(0.25 * random.standard_normal()) + 0.1))
+        shape = (longer, side) if random.random() < 0.7 else (side, longer)
+        coarse = Image.fromarray(random.integers(256, size=(16, 16, 3), dtype=np.uint8))
+        grain = random.normal(0, 8, (*shape[::-1], 3))
+        picture = np.clip(
+            np.asarray(coarse.resize(shape, Image.Resampling.BICUBIC)) + grain, 0, 255
+        )
+        Image.fromarray(picture.astype(np.uint8)).save(folder / f"{number:05d}.jpg", quality=90)
