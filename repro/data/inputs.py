@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -39,6 +40,15 @@ class Inputs:
     reverse: bool = False
     """Whether the net takes the channels in the other order, BGR."""
 
+    @cached_property
+    def _mean(self) -> Tensor:
+        # Once: a copy to a device would have it wait in each step.
+        return torch.tensor(self.mean, dtype=torch.float32, device=self.device)
+
+    @cached_property
+    def _std(self) -> Tensor | None:
+        return None if self.std is None else torch.tensor(self.std, device=self.device)
+
     def __call__(self, images: Tensor, shift: Tensor | None = None) -> Tensor:
         """The net's input, (B, C, H, W).
 
@@ -49,9 +59,9 @@ class Inputs:
         images = images.to(self.device, non_blocking=True)
         if shift is not None:
             shift = shift.to(self.device, non_blocking=True)
-        values = normalise(images, self.mean, self.input_range, shift)
-        if self.std is not None:
-            values /= torch.tensor(self.std, device=values.device)[:, None, None]
+        values = normalise(images, self._mean, self.input_range, shift)
+        if self._std is not None:
+            values /= self._std[:, None, None]
         if self.reverse:
             values = values.flip(1)
         return values.to(self.dtype).contiguous(memory_format=self.layout)

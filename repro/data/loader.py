@@ -211,7 +211,10 @@ class Cut(Dataset[Tensor | str]):
 
 
 def normalise(
-    images: Tensor, mean: Sequence[float], input_range: float, shift: Tensor | None = None
+    images: Tensor,
+    mean: Sequence[float] | Tensor,
+    input_range: float,
+    shift: Tensor | None = None,
 ) -> Tensor:
     """Grey levels (B, C, H, W) to the net's input, float32: minus the mean, plus the colour shift.
 
@@ -221,7 +224,7 @@ def normalise(
         input_range: what 255 grey levels become: 255 in the paper, or 1.
         shift: colour shifts in grey levels, (B, C).
     """
-    offset = -torch.tensor(mean, dtype=torch.float32, device=images.device)[None, :]
+    offset = -torch.as_tensor(mean, dtype=torch.float32, device=images.device)[None, :]
     if shift is not None:
         offset = offset + shift
     values = images.to(torch.float32, copy=True)

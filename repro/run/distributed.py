@@ -131,9 +131,12 @@ class World:
     def broadcast_state(self, *parts: nn.Module | optim.Optimizer) -> None:
         """Give `parts` the state that they have in the first process."""
         for part in parts if self.size > 1 else ():
-            state = self.decided_by_first(lambda part=part: _packed(part.state_dict()))  # type: ignore[misc]
+            buffer = io.BytesIO()
+            torch.save(part.state_dict(), buffer)
+            content = self.decided_by_first(buffer.getvalue)
             if not self.is_first:
-                part.load_state_dict(torch.load(io.BytesIO(state), "cpu", weights_only=True))
+                # By way of the processor: it names the first one's device.
+                part.load_state_dict(torch.load(io.BytesIO(content), "cpu", weights_only=True))
 
     def check_same_run(self, identity: str) -> None:
         """Refuse to go on where the processes mean different runs, which would mix two nets.
@@ -165,12 +168,6 @@ class _AllReduce(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return _AllReduce.forward(ctx, gradient)
-
-
-def _packed(state: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()
 
 
 @contextmanager

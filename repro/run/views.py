@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -43,6 +43,12 @@ class EvaluationOptions:
     """Takes a line for the user."""
     check: Callable[[], None] = lambda: None
     """Called before each batch. What it raises in one process is raised in all."""
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """How this process's batches are made."""
+        part = self.world.own_batches
+        return {"rescaling": self.rescaling, "workers": self.workers, "part": part}
 
 
 Prepare = Callable[[Tensor], Tensor]
@@ -153,7 +159,13 @@ def compute(
     """
     batch, began = at_once(net, options.batch), time.perf_counter()
     judge = JUDGES[view.kind](net, CropScores(net, batch, options.say))
-    batches = _batches(net, view, split, batch, options)
+    side, crop = pixels(view.q, net.spec.crop), net.spec.crop
+    if view.kind == "centre":
+        batches = _centres(split, side, crop, batch, options, view.mirrored)
+    else:
+        waste = WASTE if view.kind == "dense" and mixes_shapes(net.spec) else 0
+        how = {"waste": waste, "mirror": view.mirrored} | options.loading
+        batches = whole_images(split, side, batch * crop**2, **how)
     result = torch.full((len(split.images), net.spec.classes), torch.nan)
     judged = _judged(batches, lambda x, shapes: judge(prepare(x), shapes), Judged, options)
     for indices, posteriors in judged:
@@ -189,7 +201,7 @@ def centre_error(
         own = scores.gather(1, labels[indices][:, None])
         return int(((~(scores < own)).sum(dim=1) > 1).sum())
 
-    batches = _centres(split, side, crop, at_once(net, options.batch), options)
+    batches = _centres(split, side, crop, at_once(net, options.batch), options, False)
     counts = _judged(batches, lambda images, _: net(prepare(images)), wrong, options)
     return 100 * sum(counts) / len(split.images)
 
@@ -224,41 +236,10 @@ def _judged(
 
 
 def _centres(
-    split: Split,
-    side: int,
-    crop: int,
-    batch: int,
-    options: EvaluationOptions,
-    mirrored: bool = False,
+    split: Split, side: int, crop: int, batch: int, options: EvaluationOptions, mirrored: bool
 ) -> Batches:
-    crops = centre_crops(
-        split,
-        side,
-        crop,
-        batch,
-        mirror=mirrored,
-        rescaling=options.rescaling,
-        workers=options.workers,
-        part=options.world.own_batches,
-    )
+    crops = centre_crops(split, side, crop, batch, mirror=mirrored, **options.loading)
     return ((indices, images, None) for indices, images in crops)
-
-
-def _batches(net: VGG, view: View, split: Split, batch: int, options: EvaluationOptions) -> Batches:
-    crop = net.spec.crop
-    side = pixels(view.q, crop)
-    if view.kind == "centre":
-        return _centres(split, side, crop, batch, options, view.mirrored)
-    return whole_images(
-        split,
-        side,
-        batch * crop**2,
-        waste=WASTE if view.kind == "dense" and mixes_shapes(net.spec) else 0,
-        mirror=view.mirrored,
-        rescaling=options.rescaling,
-        workers=options.workers,
-        part=options.world.own_batches,
-    )
 
 
 JUDGES: dict[str, Callable[[VGG, CropScores], Judge]] = {
