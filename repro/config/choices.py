@@ -1,7 +1,7 @@
-"""The files of `conf/`: where they lie, which choices a group has, and what each holds.
+"""The files of `conf/`, read without Hydra: which choices a group has, and what each holds.
 
-Nothing else opens a file there, so that all read a list of defaults alike: the files that a file
-builds on, `_self_` for its own place among them, and the choices of other groups that it overrides.
+Hydra composes what is run. The help, the report and the names of runs read one file at a time,
+with the files of its group that it builds on, which is faster and needs no Hydra.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ITSELF = "_self_"
 
 @dataclass(frozen=True)
 class Choice:
-    """What `conf/GROUP/NAME.yaml` holds, with the files that it builds on."""
+    """The content of `conf/GROUP/NAME.yaml`, with that of the files that it builds on."""
 
     comment: str
     """What the file says that it is."""
@@ -33,11 +33,16 @@ class Choice:
 
     @property
     def swept(self) -> dict[str, list[str]]:
-        """What an experiment varies: by key, its values as words."""
+        """By key, the values that an experiment varies, as words."""
         params = self.values.get("hydra", {}).get("sweeper", {}).get("params", {})
         return {
             key: [word.strip() for word in str(words).split(",")] for key, words in params.items()
         }
+
+
+def groups() -> tuple[str, ...]:
+    """The groups of `conf/`, without Hydra's own."""
+    return tuple(sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name != "hydra"))
 
 
 def names(group: str) -> tuple[str, ...]:
@@ -68,33 +73,29 @@ def read(group: str, name: str) -> Choice:
     # Listed instead of looked for: `../arch/A` would be a file too.
     if name not in names(group):
         raise unknown_choice(group, name)
-    return _read(CONF / group / f"{name}.yaml", ())
+    return _read(CONF / group / f"{name}.yaml")
 
 
 @lru_cache
 def config() -> Choice:
     """`conf/config.yaml`: the scalars, and the default of each group."""
-    return _read(CONF / "config.yaml", ())
+    return _read(CONF / "config.yaml")
 
 
 def scalar_lines() -> list[str]:
     """The lines of `config.yaml` with the scalars and what is said of them."""
     lines = files.text(CONF / "config.yaml").splitlines()
-    start = next(index for index, line in enumerate(lines) if line.startswith("seed:"))
-    end = next(index for index, line in enumerate(lines) if line.startswith("hydra:"))
-    return lines[start:end]
+    starts = [line.partition(":")[0] for line in lines]
+    return lines[starts.index("seed") : starts.index("hydra")]
 
 
 def first_comment(group: str, name: str) -> str:
-    """What a file says that it is: its first line of comment that is not Hydra's."""
+    """The first line of comment of a file that is not Hydra's."""
     return _first(files.text(CONF / group / f"{name}.yaml"))
 
 
 def note(group: str, name: str, key: str) -> str:
-    """What a comment `# KEY: ...` of a file says, for keys that are no part of a configuration.
-
-    Empty where the file has no such comment.
-    """
+    """The text of a comment `# KEY: ...` of a file; empty where it has no such comment."""
     text = files.text(CONF / group / f"{name}.yaml")
     found = (line.partition(":") for line in _comments(text))
     return next((said.strip() for word, _, said in found if word == key), "")
@@ -108,9 +109,7 @@ def _comments(text: str) -> list[str]:
     return [line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#")]
 
 
-def _read(file: Path, above: tuple[Path, ...]) -> Choice:
-    if file in above:
-        raise RequestError(f"{file} builds on itself: see its list of defaults")
+def _read(file: Path, above: tuple[Path, ...] = ()) -> Choice:
     text, tree = files.read(file)
     values: dict[str, Any] = {}
     chosen: dict[str, str | None] = {}
@@ -124,30 +123,18 @@ def _read(file: Path, above: tuple[Path, ...]) -> Choice:
         if entry == ITSELF:
             values = _merged(values, tree)
         elif isinstance(entry, dict):
-            for group, name in entry.items():
-                chosen[_group(str(group))] = None if name is None else str(name)
-        elif (base := _base(file, str(entry))) is not None:
+            for key, name in entry.items():
+                group = key.removeprefix("override ").partition("@")[0].strip("/ ")
+                chosen[group] = None if name is None else str(name)
+        elif file.parent != CONF:
+            base = file.with_name(f"{entry}.yaml")
+            if base in above or base == file:
+                raise RequestError(f"{file} builds on itself: see its list of defaults")
+            if entry not in names(file.parent.name):
+                raise RequestError(f"{file} builds on {entry}, which is not there")
             found = _read(base, (*above, file))
             values, chosen = _merged(values, found.values), chosen | found.chosen
     return Choice(_first(text), values, chosen)
-
-
-def _base(file: Path, entry: str) -> Path | None:
-    """The file that an entry builds on; None for the schema, which is code.
-
-    It is of the same group, as `quick`, or said in full, as `/recipe/quick@_here_`.
-    """
-    place = entry.partition("@")[0]
-    base = (CONF if place.startswith("/") else file.parent) / f"{place.lstrip('/')}.yaml"
-    if file.parent == CONF and not base.is_file():
-        return None
-    if ".." in base.parts or base.stem not in names(base.parent.relative_to(CONF).as_posix()):
-        raise RequestError(f"{file} builds on {entry}, which is not there")
-    return base
-
-
-def _group(key: str) -> str:
-    return key.removeprefix("override ").partition("@")[0].strip().lstrip("/")
 
 
 def _merged(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:

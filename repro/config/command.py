@@ -15,16 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omegaconf.errors import OmegaConfBaseException
-
 from repro.config import launchers
 from repro.config.composing import Job, Sweep, shown
 from repro.config.options import Options, read
-from repro.config.refusals import guarded, said
 from repro.config.schema import Config, typed
+from repro.config.way_in import guarded
 from repro.config.words import show
 from repro.errors import RequestError, RunError
-from repro.run.interruption import Interrupted, Stop
+from repro.run.interruption import STATUS, Interrupted, Stop, interruptible
 from repro.store.files import check_writable
 from repro.store.leases import LOCKS
 
@@ -49,18 +47,26 @@ def command(arguments: list[str]) -> int:
         # torchrun started this process.
         from repro.run.distributed import in_every_process
 
-        return in_every_process(lambda: guarded(lambda: _command(arguments)))
-    return guarded(lambda: _command(arguments))
+        return in_every_process(lambda: _status(arguments))
+    return _status(arguments)
 
 
-def _command(arguments: list[str]) -> int:
-    options = read(arguments)
+def _status(arguments: list[str]) -> int:
+    try:
+        with interruptible():
+            return guarded(lambda: _command(read(arguments)))
+    except KeyboardInterrupt:
+        # No run was under way: one that is takes the signal itself and saves what it has.
+        return STATUS
+
+
+def _command(options: Options) -> int:
     if options.cfg is not None:
         show(shown(options))
         return 0
     try:
         sweep = Sweep(options)
-        launchers.check(sweep.launcher)
+        launchers.check(sweep)
         wanted = resolved(sweep, _checked())
         requests = [request for request, _ in wanted]
         if requests[0].config.dry_run:
@@ -103,8 +109,6 @@ def resolved(sweep: Sweep, check: Check) -> list[tuple[Request, Job]]:
             found.setdefault((request.folder, request.views), (request, job))
         except (RequestError, RunError) as error:
             errors.append(str(error))
-        except OmegaConfBaseException as error:
-            errors.append(said(error))
     if errors:
         raise RequestError("\n".join(dict.fromkeys(errors)))
     return list(found.values())

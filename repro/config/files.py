@@ -1,4 +1,4 @@
-"""Reading one file of settings: YAML of a size, a depth and an encoding that settings have."""
+"""One file of settings: YAML of the size, depth and encoding that settings have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.nodes import MappingNode, Node, ScalarNode
 
 from repro.errors import RequestError, one_line
 
@@ -15,7 +15,6 @@ LARGEST = 1_000_000
 """Bytes."""
 DEEPEST = 20
 MOST_VALUES = 5_000
-"""With every alias written out: a few lines of aliases of aliases may stand for billions."""
 FLOAT = re.compile(r"[-+]?\d[\d_]*(\.[\d_]*)?[eE][-+]?\d+$")
 
 STORED: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -35,7 +34,7 @@ Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+012345678
 
 
 def text(path: Path) -> str:
-    """What a file of settings says.
+    """The text of a file of settings.
 
     Raises:
         RequestError: it cannot be read.
@@ -43,12 +42,11 @@ def text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise refusal(path, f"it has more than {LARGEST:,} bytes")
+        return content.decode()
     except OSError as error:
         raise RequestError(f"{path} cannot be read: {error.strerror}") from None
-    if len(content) > LARGEST:
-        raise refusal(path, f"it has more than {LARGEST:,} bytes")
-    try:
-        return content.decode()
     except UnicodeDecodeError:
         raise refusal(path, "it is not written in UTF-8") from None
 
@@ -70,13 +68,10 @@ def read(path: Path, kind: Any = Loader) -> tuple[str, dict[str, Any]]:
         if node is None:
             return content, {}
         if not isinstance(node, MappingNode):
-            raise refusal(path, "expected lines of KEY: VALUE")
-        if _count(node, {}, DEEPEST) > MOST_VALUES:
-            raise refusal(path, f"it holds more than {MOST_VALUES:,} values")
+            raise ValueError("expected lines of KEY: VALUE")
+        _check(node, set(), DEEPEST)
         tree: dict[str, Any] = loader.construct_document(node)
-    except RecursionError:
-        raise refusal(path, f"it is nested more than {DEEPEST} deep, or names itself") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise refusal(path, one_line(error)) from None
     return content, tree
 
@@ -86,25 +81,24 @@ def refusal(path: Path, why: str) -> RequestError:
     return RequestError(f"{path} cannot be read as settings: {why}")
 
 
-def _count(node: Node, known: dict[int, int], deep: int) -> int:
-    """How many values a node stands for.
+def _check(node: Node, seen: set[int], deep: int) -> None:
+    """Refuse a tree that is too large, or that a few lines of aliases make larger than it looks.
 
     Raises:
-        RecursionError: it is too deep, as one is that holds an alias of itself.
-        ValueError: a key stands there twice.
+        ValueError: what is wrong with it.
     """
-    if deep < 0:
-        raise RecursionError
+    if id(node) in seen:
+        raise ValueError("it has an alias (*NAME): write its value out")
+    seen.add(id(node))
+    if deep < 0 or len(seen) > MOST_VALUES:
+        raise ValueError(f"it is {DEEPEST} deep or has more than {MOST_VALUES:,} values")
     if isinstance(node, ScalarNode):
-        return 1
-    if id(node) not in known:
-        below: list[Node] = []
-        if isinstance(node, SequenceNode):
-            below = node.value
-        elif isinstance(node, MappingNode):
-            keys = [key.value for key, _ in node.value if isinstance(key, ScalarNode)]
-            if twice := {key for key in keys if key != "<<" and keys.count(key) > 1}:
-                raise ValueError(f"{min(twice)} stands there twice")
-            below = [part for pair in node.value for part in pair]
-        known[id(node)] = 1 + sum(_count(part, known, deep - 1) for part in below)
-    return known[id(node)]
+        return
+    below = list(node.value)
+    if isinstance(node, MappingNode):
+        keys = [str(key.value) for key, _ in node.value]
+        if len(set(keys)) < len(keys):
+            raise ValueError(f"a key stands there twice: {', '.join(keys)}")
+        below = [part for pair in node.value for part in pair]
+    for part in below:
+        _check(part, seen, deep - 1)

@@ -1,4 +1,4 @@
-"""Sweeps through Hydra's own launchers: processes of this host, Slurm, Ray.
+"""Sweeps through Hydra's own launchers: several processes of this host, or Slurm.
 
     python -m repro.run -m arch=A,B,C,D,E hydra/launcher=joblib hydra.launcher.n_jobs=5
 
@@ -8,16 +8,17 @@ run, as a parent, one trains it and the others wait.
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
+from importlib.util import find_spec
 from types import FrameType
 from typing import Any, cast
 
@@ -31,29 +32,25 @@ from repro.errors import RequestError
 from repro.run.interruption import AHEAD, STATUS, URGENT, Interrupted, Stop
 
 BASIC = "basic"
-PLUGINS = {
-    "joblib": ("joblib", "hydra_joblib_launcher"),
-    "ray": ("ray", "hydra_ray_launcher"),
-    "submitit_local": ("submitit", "hydra_submitit_launcher"),
-    "submitit_slurm": ("submitit", "hydra_submitit_launcher"),
-}
-"""By launcher: the extra that brings its plugin, and the plugin's package."""
+SLURM = "submitit_slurm"
+MOST_JOBS = 1024
 
 _home = False
 """Whether this is the process that was given the command, and not one of a launcher's."""
 _stop: Stop | None = None
 
 
-def check(name: str) -> None:
-    """Refuse a launcher that cannot be used, or not here.
+def check(sweep: Sweep) -> None:
+    """Refuse a launcher that cannot be used, not here, or not as it is set.
 
     Raises:
         RequestError: with what would make it work.
     """
+    name, values = sweep.launcher, sweep.config.hydra.launcher
     if name == BASIC:
         return
-    extra, package = PLUGINS[name]
-    if not _installed(f"hydra_plugins.{package}"):
+    extra = name.partition("_")[0]
+    if not _installed(f"hydra_plugins.hydra_{extra}_launcher"):
         raise RequestError(
             f"hydra/launcher={name} needs a plugin: pip install 'vgg-repro[{extra}]'"
         )
@@ -62,6 +59,32 @@ def check(name: str) -> None:
             f"torchrun trains one net in several processes, hydra/launcher={name} several nets: "
             "take one of them"
         )
+    if name == SLURM and shutil.which("sbatch") is None:
+        raise RequestError(
+            f"hydra/launcher={name} needs sbatch: start it where Slurm's commands are"
+        )
+    if extra == "joblib":
+        _check_joblib(values)
+
+
+def _check_joblib(values: Any) -> None:
+    jobs, batch, folder = values.n_jobs, str(values.batch_size), values.temp_folder
+    key, expected = "hydra.launcher", ""
+    if not 0 < abs(jobs) <= MOST_JOBS:
+        key, expected = f"{key}.n_jobs={jobs}", f"runs at once, up to {MOST_JOBS}, or -1: all cores"
+    elif batch != "auto" and not (batch.isdecimal() and int(batch)):
+        key, expected = f"{key}.batch_size={batch}", "a whole number above zero, or auto"
+    elif folder is not None and not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        key, expected = f"{key}.temp_folder={folder}", "a folder that is there to be written to"
+    if expected:
+        raise RequestError(f"{key}: expected {expected}")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def out_of_sight(launcher: str) -> bool:
@@ -69,25 +92,23 @@ def out_of_sight(launcher: str) -> bool:
     return launcher.startswith("submitit")
 
 
-def _installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 class NoCallbacks:
-    """In place of what Hydra calls before and after each job."""
+    """Stands in for what Hydra calls before and after each job."""
 
     def on_job_start(self, **_: Any) -> None:
-        """Nothing is called."""
+        """Do nothing."""
 
     def on_job_end(self, **_: Any) -> None:
-        """Nothing is called."""
+        """Do nothing."""
 
 
 def launch(sweep: Sweep, jobs: Sequence[Job]) -> None:
     """Have the sweep's launcher do its jobs, each of which a process of it composes once more."""
+    hydra = sweep.config.hydra
+    asked = any("hydra.launcher.gpus_per_node=" in word for word in hydra.overrides.hydra)
+    if sweep.launcher == SLURM and sweep.config.device == "cpu" and not asked:
+        # A cluster without GPUs refuses a job that asks for any.
+        hydra.launcher.gpus_per_node = None
     # Hydra has no other door to a launcher than the one that its sweepers take.
     launcher = Plugins.instance().instantiate_launcher(
         HydraContext(sweep.loader, cast(Any, NoCallbacks())), job, sweep.config
@@ -101,8 +122,8 @@ def launch(sweep: Sweep, jobs: Sequence[Job]) -> None:
 def job(config: Any) -> None:
     """One job of a sweep, in any launcher; failures are recorded in the store.
 
-    In a launcher's process an interruption ends it quietly: what is raised there would have the
-    launcher kill the others before they have saved.
+    In a process of joblib's an interruption ends it quietly: what is raised there would have
+    joblib kill the others before they have saved.
     """
     global _stop
     if _home:
@@ -111,15 +132,36 @@ def job(config: Any) -> None:
     if _stop is None:
         parent = multiprocessing.parent_process()
         _stop = Stop(parent.pid if parent else None)
+        # Lines instead of bars: those of several processes would write over each other.
+        sys.stderr.isatty = lambda: False  # type: ignore[method-assign]
     if _stop.asked:
         return
     try:
-        with _lines():
-            _work(config, _stop)
+        _work(config, _stop)
     except Interrupted:
         if _stop.orphaned:
             # It would wait for more work of a process that is no more.
             os._exit(STATUS)
+        if "SUBMITIT_EXECUTOR" in os.environ:
+            _queue_again(_stop)
+
+
+def _queue_again(stop: Stop) -> None:
+    """End a job of submitit's that was interrupted and saved, so that it is queued again.
+
+    Raises:
+        SystemExit: status 75, or submitit's own.
+    """
+    if "SLURM_JOB_ID" in os.environ and signal.SIGTERM in stop.signals:
+        # Slurm is about to kill it. A job that ends by itself before would count as completed; one
+        # that is killed is queued again where it was preempted, and not where it was cancelled.
+        while True:
+            time.sleep(60)
+    handler = signal.getsignal(signal.SIGUSR2)
+    if callable(handler):
+        # Submitit's: it has the job queued again.
+        handler(signal.SIGUSR2, None)
+    sys.exit(STATUS)
 
 
 def _work(config: Any, stop: Stop) -> None:
@@ -133,25 +175,6 @@ def _work(config: Any, stop: Stop) -> None:
         print(error, file=sys.stderr)
         return
     perform(request, stop)
-
-
-@contextmanager
-def _lines() -> Iterator[None]:
-    """Lines instead of bars: those of several processes would write over each other."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    plain = _Plain(sys.stderr.buffer, line_buffering=True)
-    try:
-        with redirect_stderr(plain):
-            yield
-    finally:
-        plain.detach()
-
-
-class _Plain(io.TextIOWrapper):
-    def isatty(self) -> bool:
-        return False
 
 
 @contextmanager
@@ -175,7 +198,6 @@ def _started(launcher: str) -> Iterator[None]:
         if out_of_sight(launcher):
             print("leaves; the jobs that are queued or under way go on", file=sys.stderr)
         if asked.is_set() or not children:
-            # Ray's calls let no other exception through.
             raise KeyboardInterrupt
         asked.set()
         for child in children:
@@ -193,7 +215,7 @@ def _started(launcher: str) -> Iterator[None]:
 
 
 def ended(launcher: str, error: Exception) -> str:
-    """What to say where a launcher gave up, as when the system killed one of its processes."""
+    """The line for a launcher that gave up, as when the system killed one of its processes."""
     first = re.split(r"\.\s|\n", str(error).strip(), maxsplit=1)[0]
     return (
         f"hydra/launcher={launcher} ended before its time, and the sweep with it: "

@@ -9,16 +9,21 @@ from typing import NoReturn
 
 from repro.errors import RequestError
 
-ITS_OWN = (
-    "--config-path and --config-name are refused: each run starts from conf/config.yaml; "
-    "--config-dir names a folder of your own files"
-)
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""The variable that, at 1, has a traceback follow a refusal."""
+ITS_OWN = "each run starts from conf/config.yaml; --config-dir names a folder of your own files"
 REFUSED = {
-    "--experimental-rerun": "--experimental-rerun is refused: it unpickles a file, which may run "
-    "anything; give the run's own command again",
+    "--experimental-rerun": "it unpickles a file, which may run anything; a run's own words stand "
+    "in its config.yaml, as record.command",
     **dict.fromkeys(("--config-path", "-cp", "--config-name", "-cn"), ITS_OWN),
+    **dict.fromkeys(
+        ("--info", "-i"), "--cfg all prints what Hydra composed, dry_run=true the runs"
+    ),
+    **dict.fromkeys(("--shell-completion", "-sc"), "--help lists all choices and keys"),
+    **dict.fromkeys(("--run", "-r"), "a command without -m is one run"),
+    "--hydra-help": "docs/hydra.md says what differs from plain Hydra",
 }
-"""Options that a user of Hydra may try."""
+"""Options of Hydra's that are not here, and where the same is."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def read(arguments: list[str]) -> Options:
     for argument in arguments:
         option = argument.partition("=")[0]
         if option in REFUSED:
-            raise RequestError(REFUSED[option])
+            raise RequestError(f"{option} is refused: {REFUSED[option]}")
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("words", nargs="*")
     parser.add_argument("-m", "--multirun", action="store_true")

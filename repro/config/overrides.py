@@ -1,52 +1,50 @@
-"""Words KEY=VALUE by Hydra's own grammar: what they choose, change and vary."""
+"""Words KEY=VALUE by Hydra's own grammar: what each chooses, changes or sweeps."""
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from hydra.errors import HydraException
 
-from repro.config import settings
 from repro.config.choices import CONF, unknown_choice
+from repro.config.schema import check_word
 from repro.errors import RequestError
 
 MOST_RUNS = 10_000
-"""Of one sweep."""
+"""The largest sweep."""
 GRAMMAR = set(",()[]{}'\"\\")
-"""What means something within a value; all else is text, in whatever script."""
-
-Options = Callable[[str], Sequence[str]]
-"""The choices of a group, one's own files included."""
+"""Characters that mean something within a value; all else is text, in whatever script."""
+SETTABLE = ("hydra/launcher", "hydra.launcher.", "hydra.mode", "hydra.run.dir", "hydra.sweep.")
+"""Beginnings of those of Hydra's own settings that have an effect here."""
+OF_WEIGHTS = (("size=paper", "size"), ("scale=jitter", "scale", "net"))
+"""What a command with `weights=` means where it has none of these keys: the size and the test
+scales of the authors' own nets."""
 
 
 def parse(words: Iterable[str]) -> list[Override]:
-    """What the words of a command say.
+    """The words of a command, each read and checked by itself.
 
     Raises:
         RequestError: one cannot be read, or would be taken for something else than was meant.
     """
-    overrides = [_parsed(word) for word in words]
+    overrides = [parsed(word) for word in words]
     for override in overrides:
-        _check(override)
+        check(override)
     return overrides
 
 
-# What published nets are tested at where the command does not say: their own size, and the test
-# scales of a net of jittered S, as the authors' are.
-OF_PUBLISHED = (("size=paper", "size"), ("scale=jitter", "scale", "net"))
-
-
-def of_published(parsed: Sequence[Override]) -> list[Override]:
+def of_weights(overrides: Sequence[Override]) -> list[Override]:
     """The words that a command with `weights=` means besides its own."""
-    named = {override.key_or_group: override for override in parsed}
+    named = {override.key_or_group: override for override in overrides}
     weights = named.get("weights")
     if weights is None or weights.value() is None:
         return []
-    meant = [(word, {*keys, "experiments"}) for word, *keys in OF_PUBLISHED]
-    return [_parsed(word) for word, keys in meant if not named.keys() & keys]
+    return [parsed(word) for word, *keys in OF_WEIGHTS if not named.keys() & {*keys, "experiments"}]
 
 
 def text(key: str, value: str) -> str:
@@ -54,12 +52,17 @@ def text(key: str, value: str) -> str:
     return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
 
 
-def _parsed(word: str) -> Override:
+@functools.cache
+def parsed(word: str) -> Override:
+    """One word, read.
+
+    Raises:
+        RequestError: it cannot be read.
+    """
     key, equals, value = word.partition("=")
     if value.startswith("~"):
-        raise RequestError(
-            f'{word}: the shell leaves ~ there as it is; write {key}="$HOME"{value[1:]}'
-        )
+        hint = f'write {key}="$HOME"{value[1:]}'
+        raise RequestError(f"{word}: the shell leaves ~ there as it is; {hint}")
     parser = OverridesParser.create()
     try:
         try:
@@ -72,98 +75,95 @@ def _parsed(word: str) -> Override:
     except HydraException:
         example = "as in arch=D or recipe.epochs=12"
         if GRAMMAR & set(value):
-            quote = Quote.double if "'" in value else Quote.single
-            quoted = QuotedString(value, quote).with_quotes()
-            outer = '"' if quote == Quote.single else "'"
-            example += f"; as plain text it is quoted twice: {outer}{key}={quoted}{outer}"
+            example += f"""; plain text is quoted twice, as in "{key}='...'\""""
         raise RequestError(f"{word} cannot be read: expected KEY=VALUE, {example}") from None
     except ValueError:
         # Python reads no number of thousands of digits.
         raise RequestError(f"{word[:40]}... cannot be read: the number is too long") from None
 
 
-def _check(override: Override) -> None:
-    word, group = override.input_line, override.key_or_group
-    if not group:
+def is_choice(override: Override) -> bool:
+    """Whether a word chooses from a group."""
+    return (CONF / override.key_or_group).is_dir()
+
+
+def check(override: Override) -> None:
+    """Refuse a word that Hydra would take for something else, or act upon in another way.
+
+    Raises:
+        RequestError: what is wrong with it.
+    """
+    word, key = override.input_line, override.key_or_group
+    if not key:
         raise RequestError(f"{word} names no key: expected KEY=VALUE, as in arch=D")
-    if group == "hydra":
-        raise settings.refusal("hydra")
-    if group == "hydra.searchpath":
-        raise RequestError(f"{word} is refused: --config-dir names a folder of your own files")
-    if group.startswith("hydra.sweeper.params"):
-        raise RequestError(f"{word} is for files: words sweep by themselves, as in -m seed=0,1")
-    if override.is_hydra_override() and override.is_sweep_override():
-        raise RequestError(f"{word}: Hydra's own settings are those of the whole command")
-    if override.is_sweep_override() and not override.is_discrete_sweep():
-        raise RequestError(f"{word}: expected values to run one after the other, as in {group}=1,2")
-    if (CONF / group).is_dir() and not override.is_delete():
+    if override.is_delete():
+        raise RequestError(
+            f"{word}: nothing can be left out; null stands for none, as in {key}=null"
+        )
+    if key == "hydra" or (override.is_hydra_override() and not key.startswith(SETTABLE)):
+        raise RequestError(
+            f"{key} has no effect here: of Hydra's own settings a command has hydra/launcher, "
+            "hydra.launcher.KEY, hydra.mode, hydra.run.dir and hydra.sweep.dir (docs/hydra.md)"
+        )
+    if override.is_sweep_override():
+        if override.is_hydra_override():
+            raise RequestError(f"{word}: Hydra's own settings are those of the whole command")
+        if not override.is_discrete_sweep():
+            raise RequestError(f"{word}: expected values to run in turn, as in {key}=1,2")
+        if key == "experiments":
+            raise RequestError(f"{word}: an experiment is a sweep of its own, give one at a time")
+    elif is_choice(override):
         _check_choice(override)
+    elif not override.is_hydra_override():
+        check_word(key, override.value())
 
 
 def _check_choice(override: Override) -> None:
-    word, group, value = override.input_line, override.key_or_group, override.value()
-    if group == "experiments" and override.is_sweep_override():
-        raise RequestError(f"{word}: each experiment is a sweep of its own, give one at a time")
-    if isinstance(value, Glob):
-        return
-    for choice in override.sweep_iterator() if override.is_sweep_override() else [value]:
-        choice = choice.text if isinstance(choice, QuotedString) else choice
-        if isinstance(choice, list):
-            names = ",".join(map(str, choice))
-            raise RequestError(
-                f"{word} names several choices for one run: a sweep is -m {group}={names}"
-            )
-        if not isinstance(choice, str) or "/" in choice:
-            raise unknown_choice(group, choice)
+    group, name = override.key_or_group, override.value()
+    if isinstance(name, list):
+        swept = f"-m {group}={','.join(map(str, name))}"
+        raise RequestError(f"{override.input_line} are several choices; a sweep is {swept}")
+    if name is None and group not in ("net", "experiments"):
+        raise unknown_choice(group, "null")
+    if name is not None and (not isinstance(name, str) or "/" in name):
+        raise unknown_choice(group, name)
 
 
-class Product:
-    """The jobs of a sweep: each value of each word with each of the others', as Hydra's sweeper."""
+def product(
+    overrides: Iterable[Override], names: Callable[[str], list[str]]
+) -> list[tuple[Override, ...]]:
+    """The jobs of a sweep: each value of each word with each of the others', as Hydra's sweeper.
 
-    def __init__(self, overrides: Iterable[Override], options: Options) -> None:
-        """
-        Args:
-            overrides: what the words say; of two for one key the later one holds.
-            options: the choices of a group, for words such as `arch=glob(*)`.
+    Args:
+        overrides: the words; of two for one key the later one holds.
+        names: the choices of a group, for words such as `arch=glob(*)`.
 
-        Raises:
-            RequestError: there is no job, or there are too many.
-        """
-        self._values: dict[str, list[str]] = {}
-        self.jobs = 1
-        for override in overrides:
-            values = list(itertools.islice(_values(override, options), MOST_RUNS + 1))
-            if not values:
-                raise RequestError(
-                    f"{override.input_line}: there is no run in this sweep: a range or a glob is "
-                    "empty"
-                )
-            self._values[override.get_key_element()] = values
-        for values in self._values.values():
-            self.jobs *= len(values)
-        if self.jobs > MOST_RUNS:
-            raise RequestError(f"a sweep of more than {MOST_RUNS:,} runs: divide it")
-
-    def __iter__(self) -> Iterator[tuple[str, ...]]:
-        """The words of each job."""
-        yield from itertools.product(*self._values.values())
-
-    @property
-    def first(self) -> tuple[str, ...]:
-        """The words of the first job."""
-        return next(iter(self))
+    Raises:
+        RequestError: there is no job, there are too many, or one of the values cannot be.
+    """
+    values: dict[str, list[str]] = {}
+    for override in overrides:
+        found = list(itertools.islice(_values(override, names), MOST_RUNS + 1))
+        if not found:
+            raise RequestError(f"{override.input_line}: a range or a glob is empty: no run is left")
+        values[override.get_key_element()] = found
+    if math.prod(map(len, values.values())) > MOST_RUNS:
+        raise RequestError(f"a sweep of more than {MOST_RUNS:,} runs: divide it")
+    return list(itertools.product(*(parse(words) for words in values.values())))
 
 
-def _values(override: Override, options: Options) -> Iterator[str]:
-    """The words, one for each value."""
+def _values(override: Override, names: Callable[[str], list[str]]) -> Iterator[str]:
+    """The words of a sweep, one for each value."""
     key, value = override.get_key_element(), override.value()
-    if isinstance(value, Glob):
-        found: Iterable[str] = value.filter(list(options(override.key_or_group)))
-    elif override.is_sweep_override():
-        found = override.sweep_string_iterator()
-    else:
-        assert override.input_line is not None
-        yield override.input_line
+    if not override.is_sweep_override():
+        yield str(override.input_line)
         return
-    for one in found:
-        yield f"{key}={one}"
+    try:
+        if isinstance(value, Glob):
+            found: Iterable[str] = value.filter(names(override.key_or_group))
+        else:
+            found = override.sweep_string_iterator()
+        for one in found:
+            yield f"{key}={one}"
+    except ValueError as error:
+        raise RequestError(f"{override.input_line}: {error}") from None

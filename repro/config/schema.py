@@ -294,6 +294,23 @@ def typed(tree: Any) -> Config:
     return config
 
 
+def check_word(key: str, value: Any) -> None:
+    """Refuse KEY=VALUE of a command where the key is none, or is of another type.
+
+    Raises:
+        RequestError: with the key, and the known ones or the type.
+    """
+    kind: Any = Config
+    for name in key.split("."):
+        known: dict[str, Any] = _hints(kind) if hasattr(kind, "__dataclass_fields__") else {}
+        if name not in known:
+            raise RequestError(f"{key} is not known: choose from {', '.join(known) or 'others'}")
+        kind = known[name]
+    # One with an interpolation is what it stands for.
+    if "${" not in str(value):
+        _value(kind, value, key)
+
+
 def _section(kind: Any, tree: Any, path: str) -> Any:
     if not isinstance(tree, dict):
         raise RequestError(f"{path[:-1]}={tree}: expected keys with values")

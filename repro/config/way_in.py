@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 
+from repro.config.options import FULL_ERROR
 from repro.config.words import show
 from repro.errors import RequestError, RunError
 from repro.run.interruption import STATUS, Interrupted, interruptible
@@ -41,13 +43,21 @@ def status_of(work: Callable[[], int], interrupted: str) -> int:
     """The exit status of `work`, for whatever ends it."""
     try:
         with interruptible():
-            return work()
-    except (RequestError, RunError) as error:
+            return guarded(work)
+    except RunError as error:
         print(error, file=sys.stderr)
-        return 2
-    except PermissionError as error:
-        print(refused(error), file=sys.stderr)
         return 2
     except (Interrupted, KeyboardInterrupt):
         print(interrupted, file=sys.stderr)
         return STATUS
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """The exit status of `work`, where a wrong request becomes a line and status 2."""
+    try:
+        return work()
+    except (RequestError, PermissionError) as error:
+        if os.environ.get(FULL_ERROR) == "1":
+            traceback.print_exc()
+        print(refused(error) if isinstance(error, PermissionError) else error, file=sys.stderr)
+        return 2

@@ -25,9 +25,9 @@ from repro.errors import RequestError
 from repro.model.layers import LRN, Conv, Layer, Linear, Net, Pool, sides
 from repro.protocol.scales import PAPER_CROP
 
-CONV = re.compile(r"conv(\d+)-(\d+)(?:/(\d+))?(?:p(\d+))?(?:g(\d+))?")
+CONV = re.compile(r"conv(\d+)-([1-9]\d*)(?:/(\d+))?(?:p(\d+))?(?:g(\d+))?")
 POOL = re.compile(r"maxpool(\d+)/(\d+)")
-FC = re.compile(r"FC-(\d+|classes)")
+FC = re.compile(r"FC-([1-9]\d*|classes)")
 LONGEST = 200
 """Characters of a word that are said of one that cannot be read."""
 MOST_CELLS, MOST_CHANNELS = 1024, 1_000_000

@@ -28,6 +28,11 @@ def main() -> None:
 
         show(text(str(__doc__), described()))
         sys.exit(0)
+    if "--version" in arguments:
+        from repro import __version__
+
+        print(__version__)
+        sys.exit(0)
     from repro.config.command import command
 
     sys.exit(command(arguments))

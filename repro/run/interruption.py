@@ -72,6 +72,11 @@ class Stop:
         return bool(self._asked) or self.orphaned
 
     @property
+    def signals(self) -> frozenset[int]:
+        """The signals that asked."""
+        return frozenset(self._asked)
+
+    @property
     def orphaned(self) -> bool:
         """True when the parent has died."""
         return self._parent is not None and os.getppid() != self._parent

@@ -1,4 +1,4 @@
-"""The reader of `conf/` against Hydra's own, and what it refuses."""
+"""The reader of `conf/` against Hydra's own, and the files that it refuses."""
 
 from __future__ import annotations
 
@@ -8,23 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from repro.config import choices
+from repro.config import choices, files
 from repro.config.choices import CONF
-from repro.config.composing import Sweep
+from repro.config.composing import Sweep, one
 from repro.config.options import Options
-from repro.config.schema import Config, typed
+from repro.config.schema import typed
 from repro.errors import RequestError
 from repro.store.identity import GROUPS
 from tests.conftest import Compose
 
 EVERY = [(group, name) for group in GROUPS for name in choices.names(group)]
-
-
-@pytest.fixture
-def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of conf/ to put files of one's own into."""
-    monkeypatch.setattr(choices, "CONF", shutil.copytree(CONF, tmp_path / "conf"))
-    return tmp_path / "conf"
 
 
 def test_each_file_holds_what_hydra_finds_in_it(compose: Compose) -> None:
@@ -40,79 +33,62 @@ def test_each_file_chooses_what_hydra_has_it_choose(group: str) -> None:
         chosen = choices.read(group, name).chosen
         config = Sweep(Options((f"{group}={name}",))).config
         assert chosen.items() <= dict(config.hydra.runtime.choices).items(), name
+    assert choices.read("experiments", "lrn").swept == {"arch": ["A", "A-LRN"]}
 
 
-@pytest.mark.parametrize(
-    "defaults",
-    [
-        "[quick]",
-        "[quick, _self_]",
-        "[_self_, quick]",
-        "[paper, _self_, quick]",
-        "[photos, _self_]",
-        '["/recipe/quick@_here_"]',
-    ],
-)
-def test_a_list_of_defaults_means_what_it_means_to_hydra(defaults: str, conf: Path) -> None:
-    own = conf.parent / "own" / "recipe"
+@pytest.mark.parametrize("defaults", ["[quick]", "[_self_, quick]", "[paper, _self_, quick]"])
+def test_a_list_of_defaults_means_what_it_means_to_hydra(
+    defaults: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choices, "CONF", shutil.copytree(CONF, tmp_path / "conf"))
+    own = tmp_path / "own" / "recipe"
     own.mkdir(parents=True)
-    for folder in (own, conf / "recipe"):
+    for folder in (own, choices.CONF / "recipe"):
         (folder / "mine.yaml").write_text(
             f"defaults: {defaults}\nname: mine\nlearning_rate: 1e-3\nepochs: 99\n"
         )
     (job,) = Sweep(Options(("recipe=mine",), config_dir=own.parent)).jobs()
     assert not isinstance(job, RequestError)
-    config: Config = typed(job.config)
-    hydras = asdict(config.recipe)
-    said = choices.choice("recipe", "mine")
-    assert said.items() <= hydras.items()
-    assert hydras["epochs"] == (6 if defaults.endswith("quick]") and "_self_" in defaults else 99)
-
-
-def test_experiments_say_what_they_vary() -> None:
-    assert choices.read("experiments", "lrn").swept == {"arch": ["A", "A-LRN"]}
-    assert choices.read("recipe", "quick").swept == {}
+    hydras = asdict(typed(job.config).recipe)
+    assert choices.choice("recipe", "mine").items() <= hydras.items()
+    assert hydras["epochs"] == (99 if defaults == "[quick]" else 6)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    "content",
     [
-        (b"name: caf\xe9\n", "it is not written in UTF-8"),
-        (b"42\n", "expected lines of KEY: VALUE"),
-        (b"name: " + b"[" * 400 + b"]" * 400, "it is nested more than 20 deep, or names itself"),
-        (b"name: &a [*a]\n", "it is nested more than 20 deep, or names itself"),
-        (b"#" * 1_000_001, "it has more than 1,000,000 bytes"),
-        (b"name: x\n  batch: 3\n", "mapping values are not allowed here"),
-        (b"seed: " + b"1" * 5000, "Exceeds the limit"),
-        (
-            b"a0: &a0 [1,2,3,4,5,6,7,8]\n"
-            + b"".join(b"a%d: &a%d [%s]\n" % (n, n, b",".join([b"*a%d" % (n - 1)] * 9))
-                       for n in range(1, 12)),
-            "its aliases stand for more than 100,000 values",
-        ),
-        (
-            b"a0: &a0 {x: 1, y: 2}\n"
-            + b"".join(b"a%d: &a%d {<<: [%s]}\n" % (n, n, b",".join([b"*a%d" % (n - 1)] * 9))
-                       for n in range(1, 12)),
-            "its aliases stand for more than 100,000 values",
-        ),
-        (b"defaults: 3\n", "its defaults are no list"),
-        (b"defaults: [mine]\n", "builds on itself"),
-        (b"defaults: [other]\n", "builds on itself"),
-        (b"defaults: [quikc]\n", "builds on quikc, which is not there"),
-        (b"defaults: [../size/tiny]\n", "builds on ../size/tiny, which is not there"),
+        b"name: caf\xe9\n",
+        b"42\n",
+        b"name: " + b"[" * 400 + b"]" * 400,
+        b"name: &a [*a]\n",
+        b"a: &a [1, 2]\nb: [*a, *a]\n",
+        b"name: x\nname: y\n",
+        b"#" * 1_000_001,
+        b"name: [" + b"1," * 75_000 + b"]",
+        b"name: x\n  batch: 3\n",
+        b"seed: " + b"1" * 5000,
     ],
-)  # fmt: skip
-def test_what_cannot_be_read_is_refused_in_a_line(text: bytes, says: str, conf: Path) -> None:
-    (conf / "recipe" / "mine.yaml").write_bytes(text)
-    (conf / "recipe" / "other.yaml").write_text("defaults: [mine]\n")
-    with pytest.raises(RequestError) as refused:
-        choices.choice("recipe", "mine")
-    assert says in str(refused.value)
-    assert str(conf / "recipe") in str(refused.value)
+)
+def test_a_file_that_settings_are_not_like_is_refused_in_a_line(
+    content: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.yaml").write_bytes(content)
+    with pytest.raises(RequestError, match=f"{tmp_path}/mine.yaml cannot be read") as refused:
+        files.read(tmp_path / "mine.yaml")
     assert len(str(refused.value).splitlines()) == 1
 
 
-def test_a_file_elsewhere_is_no_choice() -> None:
-    with pytest.raises(RequestError, match=r"recipe=\.\./arch/A is not known: choose from blog"):
-        choices.choice("recipe", "../arch/A")
+def test_types_are_those_of_the_schema() -> None:
+    tree = asdict(one(["size.width=1", "seed=00", "recipe.batch=32"]))
+    config = typed(tree)
+    assert repr(config.size.width) == "1.0"
+    assert (config.seed, config.recipe.batch) == (0, 32)
+    assert typed({key: value for key, value in tree.items() if key != "track"}) == config
+    for key, value in (("seed", 1.0), ("dry_run", 2), ("arch", None), ("test", "centre")):
+        with pytest.raises(RequestError, match=key):
+            typed(tree | {key: value})
+    with pytest.raises(RequestError, match=r"runs=\$\{oc.env:HOME\}: expected text"):
+        typed(tree | {"runs": "${oc.env:HOME}"})
+    del tree["arch"]
+    with pytest.raises(RequestError, match="arch is missing"):
+        typed(tree)

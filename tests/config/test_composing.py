@@ -1,4 +1,4 @@
-"""Composing the runs of a command: once each, as Hydra's own sweeper would, resolved once."""
+"""Composing the jobs of a command: those of Hydra's own sweeper, each as Hydra composes it."""
 
 from __future__ import annotations
 
@@ -12,38 +12,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro.config import composing, overrides
-from repro.config.command import command
-from repro.config.composing import Job, Sweep, shown
+from repro.config.command import command, compose
+from repro.config.composing import Job, Sweep, one, shown
 from repro.config.options import Options, read
+from repro.config.schema import typed
 from repro.errors import RequestError
-from repro.protocol import protocols
+from repro.run.request import Request, members, resolve
+from tests.conftest import composed as hydras
 from tests.conftest import plan
 from tests.test_run import LIGHT, run
 
-VALUES = st.sampled_from(
-    [
-        "1",
-        "0,1",
-        "a,b,c",
-        "range(0,4)",
-        "range(3,0,-1)",
-        "[1,2],[3]",
-        "sort(3,1,2)",
-        "'x,y'",
-        "null",
-    ]
+KEYS = {
+    "seed": ["1", "0,1", "range(0,4)", "range(3,0,-1)", "sort(3,1,2)"],
+    "runs": ["a,b,c", "'x,y'", "/d/a"],
+    "weights": ["null", "null,a"],
+    "test": ["[centre]", "[centre],[single_scale,multi_scale]"],
+    "arch": ["A", "B,C", "glob(D*)"],
+}
+WORDS = st.lists(
+    st.sampled_from(sorted(KEYS)).flatmap(
+        lambda key: st.tuples(st.just(key), st.sampled_from(KEYS[key]))
+    )
 )
-WORDS = st.lists(st.tuples(st.sampled_from(["seed", "runs", "+x.y", "data.root"]), VALUES))
 
 
 @given(WORDS)
 def test_the_jobs_are_those_of_hydras_sweeper(pairs: list[tuple[str, str]]) -> None:
-    words = [f"{key}={value}" for key, value in pairs]
+    words = [f"{key}={value}" for key, value in pairs if not value.startswith("glob")]
     parsed = OverridesParser.create().parse_overrides(words)
     (theirs,) = BasicSweeper.split_arguments(parsed, None)
-    ours = overrides.Product(overrides.parse(words), lambda group: [])
-    assert [list(job) for job in ours] == theirs
-    assert ours.jobs == len(theirs)
+    ours = overrides.product(overrides.parse(words), lambda group: [])
+    assert [[override.input_line for override in job] for job in ours] == theirs
+
+
+def test_a_job_is_what_hydra_composes_of_its_words() -> None:
+    words = "net=E-S256-normal,D-jitter-fc recipe=smoke recipe.init=he,normal size.width=1 seed=0,1"
+    jobs = composed("-m", *words.split(), "data.root=/d/a b", "recipe.clip=2.0", "test=[centre]")
+    assert len(jobs) == 8
+    with hydras() as compose_alone:
+        for job in jobs:
+            assert typed(job.config) == compose_alone(*job.words)
 
 
 @pytest.mark.parametrize(
@@ -53,18 +61,15 @@ def test_the_jobs_are_those_of_hydras_sweeper(pairs: list[tuple[str, str]]) -> N
         ("runs=/d/ключ", "/d/ключ"),
         ("runs=/d/a&b;c=d#e!^é", "/d/a&b;c=d#e!^é"),
         ("runs='/d/a (1), b'", "/d/a (1), b"),
-        ("runs=/d/100%", "/d/100%"),
+        (overrides.text("runs", "/d/it's, (b) \\"), "/d/it's, (b) \\"),
     ],
 )
 def test_a_path_is_taken_as_it_is_written(given: str, value: str) -> None:
-    (job,) = Sweep(Options((given,))).jobs()
-    assert isinstance(job, Job)
-    assert job.config.runs == value
+    assert one([given]).runs == value
 
 
 def composed(*arguments: str) -> list[Job]:
     jobs = list(Sweep(read(list(arguments))).jobs())
-    assert all(isinstance(job, Job) for job in jobs)
     return [job for job in jobs if isinstance(job, Job)]
 
 
@@ -83,65 +88,37 @@ def test_a_glob_finds_ones_own_files_too(tmp_path: Path) -> None:
     assert [job.config.size.width for job in jobs] == [0.0625, 0.02]
 
 
-@pytest.fixture
-def resolved(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the scales of what is resolved from now on."""
-    check, names = protocols.check, []
-
-    def counted(scale: Any, *rest: Any) -> None:
-        names.append(scale.name)
-        check(scale, *rest)
-
-    monkeypatch.setattr(protocols, "check", counted)
-    return names
-
-
-def test_each_run_and_parent_is_composed_and_resolved_once(
-    resolved: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_hydra_composes_each_set_of_choices_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compose, times = composing.compose, []
+    original, times = composing.compose, []
 
     def counted(*how: Any, **more: Any) -> Any:
         times.append(how)
-        return compose(*how, **more)
+        return original(*how, **more)
 
     monkeypatch.setattr(composing, "compose", counted)
-    composing._usual.cache_clear()
-    assert run(tmp_path, "-m", "scale=S256,S384", "test=[centre]") == 0
-    assert resolved == ["S256", "S384"]
-    assert len(times) == 3, "each job, and the suite's own settings of Hydra's"
-    resolved.clear()
-    assert run(tmp_path, "-m", "arch=A,B", "scale=S384,jitter", "dry_run=true") == 0
-    assert sorted(resolved) == ["S256", "S256", "S384", "S384", "jitter", "jitter"]
+    words = ["-m", "arch=A,B", "seed=range(0,50)", "dry_run=true", "test=[centre]"]
+    assert run(tmp_path, *words) == 0
+    assert "100 runs in" in capsys.readouterr().out
+    assert len(times) == 2
 
 
-BROKEN = {
-    "latin": b"# caf\xe9\n",
-    "scalar": b"42\n",
-    "deep": b"name: " + b"[" * 400 + b"]" * 400,
-    "twice": b"name: x\nname: y\n",
-    "itself": b"defaults: [itself]\nname: x\n",
-    "ping": b"defaults: [pong]\nname: x\n",
-    "pong": b"defaults: [ping]\nname: x\n",
-    "bomb": b"a0: &a0 [1,2,3,4,5,6,7,8]\n"
-    + b"".join(
-        b"a%d: &a%d [%s]\n" % (n, n, b",".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 12)
-    ),
-}
+def test_a_run_keeps_the_words_that_make_it_and_its_parents() -> None:
+    words = ["net=D-jitter-fc,E-S256-from_A", "recipe=smoke", "scale.lr_factor=1", "size=tiny"]
+    requests = compose(read(["-m", *words]), lambda config: resolve(config))
+    assert requests[0].command is None, "asked for by no words"
+    for job in composed("-m", *words):
+        (request,) = members([resolve(typed(job.config), command=job.words)])[-1:]
+        assert request.record["command"] == list(job.words)
+        for member in request.lineage():
+            assert member.command is not None
+            assert identity(member.command) == (member.identity, member.views), member.name
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_of_ones_own_is_refused_in_a_line(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "recipe").mkdir()
-    for stem, content in BROKEN.items():
-        (tmp_path / "recipe" / f"{stem}.yaml").write_bytes(content)
-    assert command(["--config-dir", str(tmp_path), "dry_run=true", f"recipe={name}"]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert len(said.err.splitlines()) == 1
-    assert "cannot be read as settings" in said.err or "build on each other" in said.err
+def identity(words: tuple[str, ...]) -> tuple[object, object]:
+    request: Request = resolve(one(words))
+    return request.identity, request.views
 
 
 def test_a_recipe_of_ones_own_runs_and_is_planned(
@@ -155,8 +132,8 @@ def test_a_recipe_of_ones_own_runs_and_is_planned(
     words.append(f"runs={tmp_path / 'runs'}")
     assert plan([*words, "tflops=1"]) == 0
     assert command(words) == 0
-    assert plan([*words, "tflops=1"]) == 0
-    assert "nothing is to be done: 1 finished" in capsys.readouterr().out
+    assert command([*words, "dry_run=true"]) == 0
+    assert "finished" in capsys.readouterr().out
 
 
 def test_a_configuration_is_shown_in_part() -> None:
@@ -164,5 +141,8 @@ def test_a_configuration_is_shown_in_part() -> None:
     assert shown(read(["--cfg", "job", "--package", "scale"])).startswith("# @package scale\nname:")
     assert "init: ${recipe.init}" not in shown(read(["--cfg", "job", "--resolve"]))
     assert shown(read(["--cfg", "hydra"])).startswith("hydra:")
-    with pytest.raises(RequestError, match="invalid choice: 'x'"):
-        read(["--cfg", "x"])
+    for package in ("x", "../x"):
+        with pytest.raises(RequestError, match="--package"):
+            shown(read(["--cfg", "job", "--package", package]))
+    with pytest.raises(RequestError, match="several values"):
+        Sweep(Options(("seed=0,1",)))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,8 @@ import yaml
 
 from repro.config import launchers
 from repro.config.choices import CONF
-from repro.config.command import command
+from repro.config.composing import Sweep
+from repro.config.options import read
 from repro.errors import RequestError
 from repro.run.device import reserved
 from repro.run.interruption import Interrupted, Stop
@@ -29,9 +31,12 @@ PRESETS = sorted(path.stem for path in (CONF / "hydra" / "launcher").iterdir())
 
 def sweep(runs: Path, *words: str) -> subprocess.Popen[str]:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    words = ("-m", *LIGHT, "hydra/launcher=joblib", f"runs={runs}", "test=[centre]", *words)
+    return start(*LIGHT, "hydra/launcher=joblib", f"runs={runs}", "test=[centre]", *words)
+
+
+def start(*words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "repro.run", *words],
+        [sys.executable, "-m", "repro.run", "-m", *words],
         cwd=CONF.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -67,23 +72,15 @@ LONG = ["arch=A,B", "recipe.epochs=40", "checkpoint_seconds=0.05", "progress=tru
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_saves_all_jobs(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_all_jobs(
+    number: signal.Signals, send: Callable[[int, int], None], tmp_path: Path
+) -> None:
+    # With the whole group the jobs have it twice: the command passes it on.
     process = sweep(tmp_path, *LONG)
     under_way(tmp_path, process)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 75, errors
-    assert errors.count("stops, saved; the same command goes on") == 2
-    assert "Traceback" not in errors
-
-
-@pytest.mark.slow
-def test_a_signal_to_the_whole_process_group_saves_all_jobs(tmp_path: Path) -> None:
-    # The jobs have it twice: they are in the group, and the command passes it on.
-    process = sweep(tmp_path, *LONG)
-    under_way(tmp_path, process)
-    os.killpg(process.pid, signal.SIGTERM)
+    send(process.pid, number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 75, errors
     assert errors.count("stops, saved; the same command goes on") == 2
@@ -120,19 +117,15 @@ def test_jobs_notice_that_the_command_was_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_job_that_slurm_would_end_is_saved_and_queued_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_job_that_slurm_would_end_is_saved_and_queued_again(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     # One long epoch: there is nothing to go on from but what is saved at the signal.
     words = [*LIGHT, "recipe.epochs=1", "recipe.train_images=3200", "test=[centre]"]
     assert run(tmp_path / "whole", *words) == 0
-    words += ["-m", "hydra/launcher=submitit_local", f"runs={tmp_path / 'cut'}"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "repro.run", *words],
-        cwd=CONF.parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start("hydra/launcher=submitit_local", f"runs={tmp_path / 'cut'}", *words)
     logs = tmp_path / "cut" / ".hydra" / "submitit"
     while not list((tmp_path / "cut").glob("A-*/crops.png")):
         assert process.poll() is None
@@ -140,7 +133,7 @@ def test_a_job_that_slurm_would_end_is_saved_and_queued_again(tmp_path: Path) ->
     time.sleep(1)
     command = ["pgrep", "-f", f"submitit.core._submit {logs}"]
     (job,) = (int(line) for line in subprocess.check_output(command).split())
-    os.kill(job, signal.SIGUSR2)
+    os.kill(job, number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     said = "".join(path.read_text() for path in logs.rglob("*.err"))
@@ -150,6 +143,37 @@ def test_a_job_that_slurm_would_end_is_saved_and_queued_again(tmp_path: Path) ->
     assert same(cut, whole)
 
 
+def test_an_interrupted_job_of_slurms_never_ends_as_if_it_were_complete(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stop, asked = Stop(), []
+
+    def interrupted(config: object, stop: Stop) -> None:
+        stop._asked.add(asked[-1])
+        raise Interrupted
+
+    def slept(seconds: float) -> None:
+        raise TimeoutError("until it is killed")
+
+    monkeypatch.setattr(launchers, "_work", interrupted)
+    monkeypatch.setattr(launchers, "_home", False)
+    monkeypatch.setattr(time, "sleep", slept)
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    queued: list[int] = []
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: queued.append(number))
+    try:
+        for number, ends in ((signal.SIGUSR1, SystemExit), (signal.SIGTERM, TimeoutError)):
+            asked.append(number)
+            stop = Stop()
+            monkeypatch.setattr(launchers, "_stop", stop)
+            with pytest.raises(ends):
+                launchers.job(None)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert queued == [signal.SIGUSR2], "by submitit, after SIGUSR1 only"
+
+
 def test_whose_parent_has_died_is_asked_to_stop() -> None:
     assert not Stop().asked
     assert not Stop(os.getppid()).asked
@@ -157,48 +181,25 @@ def test_whose_parent_has_died_is_asked_to_stop() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_launcher_that_is_not_installed_is_refused_in_a_line(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_launcher_that_cannot_be_used_is_refused_before_any_work(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launchers, "_installed", lambda module: False)
-    words = [*LIGHT, "-m", "arch=A,B", f"hydra/launcher={name}", f"runs={tmp_path / 'runs'}"]
-    assert command(words) == 2
     extra = name.partition("_")[0]
-    said = capsys.readouterr().err
-    assert said == f"hydra/launcher={name} needs a plugin: pip install 'vgg-repro[{extra}]'\n"
+    preset = yaml.safe_load((CONF / "hydra" / "launcher" / f"{name}.yaml").read_text())
+    assert preset["_target_"].startswith(f"hydra_plugins.hydra_{extra}_launcher.")
+    words = ["-m", "arch=A,B", f"hydra/launcher={name}", "dry_run=true"]
+    for installed, says in ((False, f"vgg-repro[{extra}]"), (True, "torchrun")):
+        monkeypatch.setattr(launchers, "_installed", lambda module, found=installed: found)
+        if installed:
+            monkeypatch.setenv("LOCAL_RANK", "0")
+        assert refused(tmp_path, *words).count(says) == 1
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_launcher_beside_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    monkeypatch.setattr(launchers, "_installed", lambda module: True)
-    launchers.check("basic")
-    with pytest.raises(RequestError, match="torchrun trains one net in several processes"):
-        launchers.check("joblib")
-
-
-def test_a_launcher_named_in_a_file_is_known_before_the_sweep(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    mine = tmp_path / "experiments" / "mine.yaml"
-    mine.parent.mkdir()
-    mine.write_text(
-        "# @package _global_\ndefaults: [override /recipe: smoke, override /hydra/launcher: ray]\n"
-    )
-    monkeypatch.setattr(launchers, "_installed", lambda module: False)
-    words = ["--config-dir", str(tmp_path), "dry_run=true", "-m", "arch=A"]
-    assert command(words) == 0
-    for said, name in (([], "ray"), (["hydra/launcher=joblib"], "joblib")):
-        capsys.readouterr()
-        assert command([*words, "experiments=mine", *said]) == 2
-        assert capsys.readouterr().err.startswith(f"hydra/launcher={name} needs a plugin: ")
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_is_its_plugins(name: str) -> None:
-    assert name in launchers.PLUGINS
-    preset = yaml.safe_load((CONF / "hydra" / "launcher" / f"{name}.yaml").read_text())
-    assert preset["_target_"].startswith(f"hydra_plugins.{launchers.PLUGINS[name][1]}.")
+def refused(folder: Path, *words: str) -> str:
+    with pytest.raises(RequestError) as error:
+        launchers.check(Sweep(read([*LIGHT, f"runs={folder / 'runs'}", *words])))
+    return str(error.value)
 
 
 def test_a_job_takes_the_first_free_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
