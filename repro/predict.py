@@ -6,7 +6,7 @@
     python -m repro.predict weights=VGG_ILSVRC_16_layers.caffemodel arch=D cat.jpg
     python -m repro.predict weights=torchvision:vgg16 arch=D scale=S256 test=centre cat.jpg
 
-The net is a finished run's, or one that others published (docs/published.md), without a run.
+The net is a finished run's, or one that others published (docs/weights.md), without a run.
 Images are JPEG, PNG and what else Pillow reads, of any size; they are decoded, rescaled and looked
 at as the test images are.
 
@@ -162,19 +162,19 @@ def _published(options: Mapping[str, str], paths: list[Path], device: torch.devi
     from repro.release import answers
     from repro.release.classes import published_names
     from repro.release.trained import opened_file
-    from repro.run.published import alone, untrained
+    from repro.run.weights import fix, read_alone
 
     given = {key: value for key, value in options.items() if value}
     words = [f"{key}={given[key]}" for key in given if key.partition(".")[0] in GROUPS]
     texts = [text(key, given[key]) for key in ("weights", "weights_input") if key in given]
-    # Photographs, as the nets of docs/published.md are made for.
+    # Photographs, as the nets of docs/weights.md are made for.
     config = one(["data=imagenet", *words, *texts])
     check_values(config)
-    untrained(config)
+    fix(config)
     answers.views_of(config, options["test"])
     protocols.check(config.scale, [options["test"]], config.size.crop)
     answers.check_images(paths, config.data.channels)
-    net, published, weights = alone(config)
+    net, published, weights = read_alone(config)
     classes, said = published_names(weights.classes, net.classes)
     line = f"arch={config.arch.name}, {published.words}, {options['test']}"
     return Asked((line, said), classes, opened_file(config, net, weights, device))

@@ -163,7 +163,7 @@ def says(run: Run, classes: Sequence[str]) -> dict[str, object]:
         "channels": wanted.order,
         "mean": mean,
         "input_range": wanted.input_range,
-        METADATA: wanted.text(),
+        METADATA: json.dumps(wanted.tree, sort_keys=True),
         "classes": list(classes),
     }
 

@@ -19,7 +19,7 @@ from repro.run.device import memory_format, torch_settings
 from repro.store import identity
 from repro.store.runs import WEIGHTS, Run, read_run
 from repro.weights.convention import Convention, of_run
-from repro.weights.read import PublishedWeights
+from repro.weights.read import Weights
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _inputs(run: Run, device: torch.device, layout: torch.memory_format) -> Inpu
 
 @contextmanager
 def opened_file(
-    config: Config, spec: layers.Net, published: PublishedWeights, device: torch.device
+    config: Config, spec: layers.Net, published: Weights, device: torch.device
 ) -> Iterator[Trained]:
     """A net that others published, without a run, for as long as torch is set up for it.
 

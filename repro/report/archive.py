@@ -10,7 +10,7 @@ from repro.protocol.protocols import PROTOCOLS, View, views
 from repro.report import preprocessing
 from repro.report.learning import read_log
 from repro.report.measured import Measured, kept, seconds
-from repro.report.published_nets import Family, looks_permuted
+from repro.report.published_nets import Family
 from repro.report.settings import Comparison
 from repro.store import ranks, varied
 from repro.store import views as stored
@@ -74,8 +74,7 @@ def _keep(identities: Sequence[str], found: Sequence[Measured], folder: Path) ->
         raise RequestError(f"{runs[0].folder}: ranks and the list of their images differ in number")
     measured = {f"{one.protocol}@{one.q}": one.ranks for one in found}
     seconds = _seconds(runs[0]) if len(runs) == 1 else {}
-    permuted = len(runs) == 1 and runs[0].published is not None and looks_permuted(runs[0])
-    what = Kept(classes, images.short, measured, seconds, permuted)
+    what = Kept(classes, images.short, measured, seconds)
     ranks.write(folder, identities, what, images)
 
 

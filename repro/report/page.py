@@ -286,7 +286,6 @@ def _published(families: Sequence[Family], ways: Shown) -> dict[str, Any]:
         "ways_figure": figure_markdown(ways.figure),
         "table": table_markdown(published_nets.table(families)),
         "theirs": table_markdown(published_nets.theirs(families)),
-        "warnings": published_nets.warnings(families),
         "commands": [line for family in families for line in family.made()],
     }
 

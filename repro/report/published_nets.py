@@ -9,21 +9,19 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pandas as pd
 
-from repro.errors import RequestError
 from repro.paper import numbers as published
-from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings, views
-from repro.report.measured import Measured, fuse, kept, measure
+from repro.protocol.protocols import PROTOCOLS, readings
+from repro.report.measured import Measured, fuse, measure
 from repro.report.net import Net, ensemble, members
 from repro.report.preprocessing import KEYS, Tried, tried
 from repro.report.replications import replications
 from repro.report.settings import Setting, command, setting, word
 from repro.report.tables import in_order, percent, split
-from repro.store import permuted, varied
+from repro.store import varied
 from repro.store import views as stored
 from repro.store.identity import base, changes
 from repro.store.runs import Run
@@ -94,27 +92,6 @@ def theirs(families: Sequence[Family]) -> pd.DataFrame:
     nets = {base(run.config.arch.name) for family in families for run in family.runs}
     frame = replications()
     return frame[frame.net.isin(nets)]
-
-
-def warnings(families: Sequence[Family]) -> list[str]:
-    """A line for each net whose classes seem to stand in another order than the data's."""
-    return [
-        f"{run.name}: {permuted.WORDS}"
-        for family in families
-        for run in family.runs
-        if looks_permuted(run)
-    ]
-
-
-def looks_permuted(run: Run) -> bool:
-    """Whether a stored view says so, else what was kept of it (see `repro.store.permuted`)."""
-    for protocol in ONE_NUMBER:
-        wanted = views(protocol, run.config.scale, run.config.data.mirror)
-        with suppress(RequestError):
-            if (found := stored.mean_of(run.folder, wanted, run.tested)) is not None:
-                return permuted.looks_permuted(found.posteriors, found.labels)
-    own = kept([run], run.folder.parent)
-    return own is not None and own.permuted
 
 
 def _row(one: Measured) -> dict[str, str]:

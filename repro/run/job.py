@@ -37,11 +37,11 @@ from repro.run.interruption import Stop
 from repro.run.loop import Training
 from repro.run.preprocessing import Varied
 from repro.run.progress import Chance, Outcome
-from repro.run.published import again
 from repro.run.request import Request
 from repro.run.setup import Setup, say
 from repro.run.summary import summary, test_errors
 from repro.run.views import compute
+from repro.run.weights import read_again
 from repro.store import views as stored
 from repro.store.expected import Expected, ListedImages, sha256
 from repro.store.files import DAY, remove_leftovers
@@ -198,7 +198,7 @@ class Job(Setup):
         with torch.device("meta"):
             net = VGG(self.request.net, 0.0)
         if self.world.is_first:
-            found = again(published, self.config, self.request.net)
+            found = read_again(published, self.config, self.request.net)
             # The file's own memory, not a copy.
             net.load_state_dict(dict(found.tensors), assign=True)
         ended: dict[str, Any] = {

@@ -25,7 +25,7 @@ from repro.errors import RequestError
 from repro.model import init, layers, reading
 from repro.protocol import preprocessing, protocols
 from repro.run.checking import check, check_name
-from repro.run.published import Published, examined, untrained
+from repro.run.weights import WeightFile, fix, inspect
 from repro.store import identity, runs, varied, views
 from repro.store.expected import Expected
 from repro.store.identity import PUBLISHED
@@ -42,7 +42,7 @@ class Request:
     """The runs that this one starts from: `scale` or `init`."""
     identity: str
     views: tuple[protocols.View, ...]
-    published: Published | None = None
+    published: WeightFile | None = None
     """The weights that others trained, where the run tests these."""
     command: tuple[str, ...] | None = None
     """The words of the command that asks for this run; None: it was not asked for by words."""
@@ -193,7 +193,7 @@ def _resolved(
     config, published = copy.deepcopy(composed), None
     check_values(config)
     if config.weights is not None:
-        untrained(config)
+        fix(config)
     check(config)
     # Decoding every image is work.
     decode = config.data.verify and not config.dry_run
@@ -201,7 +201,7 @@ def _resolved(
     channels, classes = config.data.channels, description.classes
     net = reading.at_size(config.arch, config.size, channels=channels, classes=classes)
     if config.weights is not None:
-        published = examined(config, net)
+        published = inspect(config, net)
         if decode:
             description = _described(config, describe, True)
     _label(config, description.fingerprint)

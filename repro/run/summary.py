@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from repro.errors import RequestError
 from repro.protocol.protocols import ONE_NUMBER, views
 from repro.run.request import Request
-from repro.store import permuted
 from repro.store import views as stored
 from repro.store.runs import read_result
 
@@ -29,9 +28,6 @@ def summary(request: Request) -> str:
     for protocol, found in _tested(request):
         low, error, high = stored.interval(stored.wrong(found, 1))
         line += f"; {protocol} test error {error:.1f}% [{low:.1f}; {high:.1f}]"
-        others = request.published is not None
-        if others and permuted.looks_permuted(found.posteriors, found.labels):
-            line += f" ({permuted.WORDS})"
     return line
 
 

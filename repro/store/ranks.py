@@ -12,9 +12,7 @@ A `.npz` holds the ranks (N,) for each number that was measured, as the smallest
 that suffice. An array is named `PROTOCOL@Q`, as in `multi_scale@224,256,288`. The file also holds
 `classes`, `images` (the digest of the list), `runs` (the identities joined by `+`, as in the file's
 name), `digest` (that of everything else in the file) and `seconds:VIEW`, the time that each view
-took; older files lack `runs` and `digest`. There is
-`permuted` where a published net's classes seem to stand in another order than the data's, which
-ranks do not tell.
+took; older files lack `runs` and `digest`.
 """
 
 from __future__ import annotations
@@ -38,9 +36,9 @@ from repro.store.views import Posteriors
 
 FOLDER = "ranks"
 SECONDS = "seconds:"
-PERMUTED = "permuted"
 RUNS = "runs"
-OWN = ("classes", "images", PERMUTED, RUNS, npz.DIGEST)
+OWN = ("classes", "images", RUNS, npz.DIGEST, "permuted")
+"""Arrays that are no ranks; older files may hold the last one."""
 DIGEST = re.compile(r"[0-9a-f]{10}")
 
 
@@ -75,8 +73,6 @@ class Kept:
     """By `PROTOCOL@Q`."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """For each view, the time that computing it for all test images took."""
-    permuted: bool = False
-    """Whether posteriors said so (see `repro.store.permuted`)."""
     runs: str | None = None
     """The identities of the runs that the file says it is of; None: it does not say."""
 
@@ -131,7 +127,6 @@ def encode(kept: Kept) -> bytes:
     arrays: dict[str, Any] = {key: ranks.values for key, ranks in kept.ranks.items()}
     arrays |= {SECONDS + view: took for view, took in kept.seconds.items()}
     arrays |= {"classes": kept.classes, "images": kept.images}
-    arrays |= {PERMUTED: True} if kept.permuted else {}
     arrays |= {} if kept.runs is None else {RUNS: kept.runs}
     return npz.encode(arrays)
 
@@ -203,9 +198,8 @@ def _read(file: Path, written: int, size: int) -> Kept:
             raise ValueError("images is not the digest of a list")
         if not all(0 <= one < math.inf for one in seconds.values()):
             raise ValueError("seconds are not numbers from 0")
-        permuted = bool(found.get(PERMUTED, False))
         runs = str(found[RUNS]) if RUNS in found else None
     except Exception as error:
         # As with views, there are many ways to be damaged.
         raise RequestError(f"{file} is damaged: {one_line(error)}; remove it") from None
-    return Kept(classes, digest, ranks, seconds, permuted, runs)
+    return Kept(classes, digest, ranks, seconds, runs)

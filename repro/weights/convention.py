@@ -1,9 +1,9 @@
-"""What a published net wants to see: channel order, value range, mean and standard deviation."""
+"""The input that a net of other people wants: channel order, range, mean and standard deviation."""
 
 from __future__ import annotations
 
-import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,24 +13,28 @@ from torch import Tensor
 
 from repro.config.schema import Config
 from repro.data.inputs import Inputs
+from repro.errors import RequestError
 from repro.store.checks import ORDERS
 from repro.store.identity import PUBLISHED
 
 METADATA = "vgg_repro.input"
-"""The key under which a safetensors file may say its convention; see `Convention.text`."""
+"""The key under which a safetensors file may hold `Convention.tree` as JSON."""
 
 
 @dataclass(frozen=True)
 class Convention:
-    """How grey levels 0-255 become a net's input: range, then minus the mean, over the deviation.
+    """Takes grey levels 0-255 to a net's input: range, then minus the mean, over the deviation.
 
     The weights stay as the file has them: a net that was trained on BGR wants BGR here too.
+
+    Raises:
+        ValueError: the numbers do not fit the channels, or are not usable.
     """
 
     order: str
     """`RGB`, `BGR` or `grey`."""
     input_range: float
-    """Largest value before the mean is subtracted: 255 or 1."""
+    """What 255 becomes before the mean is subtracted."""
     mean: tuple[float, ...]
     """For each channel, in the net's own order and in the units of `input_range`."""
     std: tuple[float, ...]
@@ -43,50 +47,36 @@ class Convention:
         if not all(map(math.isfinite, numbers)) or min(self.input_range, *self.std) <= 0:
             raise ValueError("an input range, a mean or a std that is no usable number")
 
-    def prepare(self, images: Tensor) -> Tensor:
-        """The net's input, float32 (N, C, H, W), of grey levels in RGB (or grey) order."""
-        return self.inputs(images.device, torch.float32, torch.contiguous_format)(images)
-
     def inputs(
-        self, device: torch.device, dtype: torch.dtype, layout: torch.memory_format
+        self,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        layout: torch.memory_format = torch.contiguous_format,
     ) -> Inputs:
-        """The same as `prepare`, as testing calls it."""
+        """The same steps as testing calls them, on decoded RGB (or grey) images."""
         # There the mean is in grey levels and RGB order.
         mean = [value * 255 / self.input_range for value in self.mean]
         step = -1 if self.order == "BGR" else 1
-        divided = None if set(self.std) == {1.0} else self.std[::step]
+        std = None if set(self.std) == {1.0} else self.std[::step]
         return Inputs(
-            mean[::step], self.input_range, device, dtype, layout, divided, self.order == "BGR"
+            mean[::step], self.input_range, device, dtype, layout, std, self.order == "BGR"
         )
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """The net's input, float32 (N, C, H, W), of grey levels in RGB (or grey) order."""
+        return self.inputs(images.device)(images)
 
     @property
     def tree(self) -> dict[str, Any]:
-        """The convention as a run records it; `of` reads it back."""
-        tree = asdict(self)
-        return tree | {key: list(tree[key]) for key in ("mean", "std")}
-
-    def text(self) -> str:
-        """The convention as one line of JSON; `parse` reads it back."""
-        return json.dumps(self.tree, sort_keys=True)
-
-
-def parse(text: str) -> Convention:
-    """The convention that `Convention.text` wrote.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        return of(json.loads(text))
-    except RecursionError as error:
-        raise ValueError(f"no input convention: {error}") from None
+        """The convention as plain data, as a run records it; `of` reads it back."""
+        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
 
 def of(tree: Mapping[str, Any]) -> Convention:
-    """The convention that a run recorded.
+    """The convention that a run or a file recorded.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the record is none.
     """
     try:
         mean, std = (tuple(map(float, tree[key])) for key in ("mean", "std"))
@@ -116,4 +106,38 @@ CAFFE = Convention("BGR", 255.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0))
 """The authors' own: mean pixel of ILSVRC-2012's training images, as published with their nets."""
 TORCHVISION = Convention("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 NAMED = {"caffe": CAFFE, "torchvision": TORCHVISION}
-"""Conventions that a user may name for a file that does not tell."""
+
+NUMBER = r"-?\d+(?:\.\d+)?"
+NUMBERS = rf"{NUMBER}(?:/{NUMBER})*"
+WORDS = re.compile(
+    rf"(\w+):({NUMBER})\.\.({NUMBER})(?::({NUMBERS}))?(?::({NUMBERS}))?", flags=re.ASCII
+)
+
+
+def parse(text: str) -> Convention:
+    """The convention that `weights_input` says: a name, or `ORDER:LOW..HIGH[:MEAN[:STD]]`.
+
+    Grey levels 0-255 become LOW to HIGH, then the mean is subtracted and the result divided by the
+    standard deviation: one number for all channels, or one for each, parted by `/`.
+
+    Raises:
+        RequestError: it is neither.
+    """
+    if text in NAMED:
+        return NAMED[text]
+    try:
+        order, low, high, mean, std = WORDS.fullmatch(text).groups()  # type: ignore[union-attr]
+        channels = ORDERS[order]
+        means, stds = _numbers(mean or "0", channels), _numbers(std or "1", channels)
+        shifted = tuple(value - float(low) for value in means)
+        return Convention(order, float(high) - float(low), shifted, stds)
+    except (AttributeError, KeyError, ValueError):
+        raise RequestError(
+            f"weights_input={text} is not known: choose from {', '.join(NAMED)}, or say "
+            "ORDER:LOW..HIGH:MEAN:STD, as in RGB:-1..1 or RGB:0..1:0.485/0.456/0.406:0.226"
+        ) from None
+
+
+def _numbers(text: str, count: int) -> tuple[float, ...]:
+    numbers = tuple(map(float, text.split("/")))
+    return numbers * count if len(numbers) == 1 else numbers

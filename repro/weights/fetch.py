@@ -1,4 +1,4 @@
-"""Where the weights that a configuration names lie: a file, or one that torchvision publishes."""
+"""The file of weights that a configuration names: one of the user's, or one of torchvision's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HASHED = re.compile(r"-([0-9a-f]{8,64})\.")
 """In the name of torchvision's files: the beginning of their SHA-256."""
 
 
-def located(weights: str, progress: bool, fetch: bool = True) -> Path:
+def locate(weights: str, progress: bool, fetch: bool = True) -> Path:
     """The file that `weights` names; torchvision's is fetched into torch's cache, once and whole.
 
     Args:
@@ -34,21 +34,20 @@ def located(weights: str, progress: bool, fetch: bool = True) -> Path:
             raise RequestError(f"weights={weights} cannot be looked at: {error}") from None
     url = _url(weights)
     name = url.rsplit("/", 1)[1]
-    found, path = HASHED.search(name), Path(torch.hub.get_dir()) / "checkpoints" / name
-    assert found is not None
+    digest, path = HASHED.findall(name)[0], Path(torch.hub.get_dir()) / "checkpoints" / name
     if not path.is_file():
         if not fetch:
             raise RequestError(f"weights={weights} is not at {path} yet, and nothing is fetched")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # It writes beside, compares the hash and renames.
-            torch.hub.download_url_to_file(url, str(path), found[1], progress)
+            torch.hub.download_url_to_file(url, str(path), digest, progress)
         except (OSError, RuntimeError) as error:
             raise RequestError(
                 f"weights={weights} cannot be fetched from {url}: {flat(one_line(error))}"
             ) from None
-    if not sha256(path).startswith(found[1]):
-        raise RequestError(f"{path} is damaged: its SHA-256 does not begin with {found[1]}")
+    if not sha256(path).startswith(digest):
+        raise RequestError(f"{path} is damaged: its SHA-256 does not begin with {digest}")
     return path
 
 
@@ -66,7 +65,7 @@ def sha256(path: Path) -> str:
     """The digest of a file's content, 64 hex digits.
 
     Raises:
-        RequestError: it cannot be read.
+        RequestError: the file cannot be read.
     """
     try:
         with path.open("rb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,45 +11,34 @@ from safetensors import safe_open
 from repro.errors import RequestError
 from repro.store.runs import read_config, read_result
 from repro.weights import convention, state_dict
+from repro.weights.contents import Contents
 from repro.weights.convention import METADATA, Convention
-from repro.weights.found import Found
-
-LONGEST = 2**22
-"""Bytes of a header: a hundred for each tensor, and the names of classes."""
-MOST = 10_000
-"""Tensors of a file."""
 
 
-def read(path: Path) -> Found:
+def read(path: Path) -> Contents:
     """The layers that the tensors' names tell.
 
-    The input convention is what the file's metadata say (`vgg_repro.input`), or the run's in whose
-    folder it lies. timm's names tell timm's; torchvision's are ours too and tell nothing.
+    The input convention is what the file's metadata say (`vgg_repro.input`), or that of the run in
+    whose folder the file lies. timm's names tell timm's; torchvision's are ours too and tell none.
 
     Raises:
-        RequestError: the names are of no net like these, or too many, or the metadata are no
-            convention.
+        RequestError: the names are of no net like these, or the metadata are no convention.
         Exception: safetensors' own, where the file is damaged.
     """
-    with path.open("rb") as header:
-        length = int.from_bytes(header.read(8), "little")
-    if length > LONGEST:
-        raise RequestError(f"its header has {length:,} bytes: expected at most {LONGEST:,}")
     with safe_open(path, "pt") as file:
-        metadata, names = file.metadata() or {}, list(file.keys())
-        if len(names) > MOST:
-            raise RequestError(f"it has {len(names):,} tensors: expected at most {MOST:,}")
-        found = state_dict.layers({name: file.get_tensor(name) for name in names})
+        metadata = file.metadata() or {}
+        contents = state_dict.contents({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     if METADATA in metadata:
         try:
-            return replace(
-                found, format="safetensors", convention=convention.parse(metadata[METADATA])
-            )
-        except ValueError as error:
+            wanted = convention.of(json.loads(metadata[METADATA]))
+        except (ValueError, RecursionError) as error:
             raise RequestError(f"its {METADATA} is none: {error}") from None
-    if found.format == "torchvision":
-        return replace(found, format="safetensors", convention=_of_run(path.parent))
-    return found
+        names = json.loads(metadata.get("classes", "null"))
+        classes = tuple(map(str, names)) if isinstance(names, list) else None
+        return replace(contents, format="safetensors", convention=wanted, classes=classes)
+    if contents.format == "torchvision":
+        return replace(contents, format="safetensors", convention=_of_run(path.parent))
+    return contents
 
 
 def _of_run(folder: Path) -> Convention | None:
@@ -61,6 +51,4 @@ def _of_run(folder: Path) -> Convention | None:
     except RequestError:
         # Something else of that name.
         return None
-    if result is None:
-        return None
-    return convention.of_run(config, result)
+    return None if result is None else convention.of_run(config, result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from repro.config.command import command
 from repro.report.write import write
 from repro.run import preprocessing
 from repro.run.interruption import Interrupted
-from tests.run.test_published import CLASSES, InterruptedAfter, file, only, photos, theirs, words
+from tests.run.test_weights import CLASSES, InterruptedAfter, file, only, photos, theirs, words
 from tests.weights import conftest as files
 
 __all__ = ["file", "photos", "theirs"]
@@ -110,7 +111,8 @@ def test_the_report_says_how_far_they_move_the_error(
     for name in ("comparison.md", "tables/preprocessing.csv", "figures/preprocessing.svg"):
         first, second = ((tmp_path / n / name).read_bytes() for n in ("report", "again"))
         assert first == second
-    assert "preprocessing_images=14" in (tmp_path / "report/runs/commands.txt").read_text()
+    commands = zipfile.ZipFile(tmp_path / "report/runs.zip").read("commands.txt")
+    assert b"preprocessing_images=14" in commands
 
 
 def test_it_is_resumed_and_mended(

@@ -10,7 +10,7 @@ import torch
 from torchvision.models import VGG16_Weights
 
 from repro.errors import RequestError
-from repro.weights.fetch import located
+from repro.weights.fetch import locate
 
 FILE = VGG16_Weights.DEFAULT.url.rsplit("/", 1)[1]
 
@@ -38,7 +38,7 @@ def test_it_is_fetched_by_torchvisions_address_and_hash_and_then_taken(
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     monkeypatch.setattr(hashlib, "file_digest", lambda *_: Same())
     for _ in range(2):
-        assert located("torchvision:vgg16", progress=False) == cache / FILE
+        assert locate("torchvision:vgg16", progress=False) == cache / FILE
     assert asked == [(VGG16_Weights.DEFAULT.url, "397923af")]
 
 
@@ -46,7 +46,7 @@ def test_what_is_there_damaged_is_refused(cache: Path) -> None:
     cache.mkdir(parents=True)
     (cache / FILE).write_bytes(b"half of it")
     with pytest.raises(RequestError, match="is damaged: its SHA-256 does not begin with 397923af"):
-        located("torchvision:vgg16", progress=False)
+        locate("torchvision:vgg16", progress=False)
 
 
 def test_a_failed_download_and_an_unknown_net_are_a_line(
@@ -57,14 +57,14 @@ def test_a_failed_download_and_an_unknown_net_are_a_line(
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     with pytest.raises(RequestError, match="cannot be fetched from https://.*no route") as caught:
-        located("torchvision:vgg16", progress=False)
+        locate("torchvision:vgg16", progress=False)
     assert "\n" not in str(caught.value)
     with pytest.raises(RequestError, match="choose from vgg11, vgg11_bn, .*vgg19_bn"):
-        located("torchvision:resnet50", progress=False)
+        locate("torchvision:resnet50", progress=False)
     with pytest.raises(RequestError, match="nothing is fetched"):
-        located("torchvision:vgg16", progress=False, fetch=False)
+        locate("torchvision:vgg16", progress=False, fetch=False)
 
 
 def test_a_home_that_nobody_has() -> None:
     with pytest.raises(RequestError, match="weights=~nobody-at-all/x.pth cannot be looked at"):
-        located("~nobody-at-all/x.pth", progress=False)
+        locate("~nobody-at-all/x.pth", progress=False)

@@ -1,4 +1,4 @@
-"""Keras's own nets, saved by Keras in both layouts."""
+"""Keras's own nets, saved by Keras in each of its formats."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ from repro.weights.read import read  # noqa: E402
 from tests.weights import conftest as files  # noqa: E402
 
 CONVS = {"D": (2, 2, 3, 3, 3), "E": (2, 2, 4, 4, 4)}
+SAVED = {"whole": "x.h5", "weights": "x.weights.h5", "archive": "x.keras"}
 
 
-def kerass(letter: str) -> Any:
-    """Keras's VGG with its own layers and names, narrower."""
+def kerass(letter: str, *before: Any, nested: bool = False) -> Any:
+    """Keras's VGG with its own layers and names, narrower; its features a net within, if asked."""
     keras.utils.set_random_seed(2)
     keras.backend.clear_session()
     image = maps = keras.Input((files.CROP, files.CROP, 3))
+    for layer in before:
+        maps = layer(maps)
     for block, count in enumerate(CONVS[letter], start=1):
         for place in range(1, count + 1):
             maps = keras.layers.Conv2D(
@@ -44,10 +47,16 @@ def kerass(letter: str) -> Any:
                 name=f"block{block}_conv{place}",
             )(maps)
         maps = keras.layers.MaxPooling2D(2, 2, name=f"block{block}_pool")(maps)
-    maps = keras.layers.Flatten(name="flatten")(maps)
-    for name in ("fc1", "fc2"):
-        maps = keras.layers.Dense(int(4096 * files.WIDTH), activation="relu", name=name)(maps)
-    maps = keras.layers.Dense(files.CLASSES, name="predictions")(maps)
+    hidden = int(4096 * files.WIDTH)
+    top = [
+        keras.layers.Flatten(name="flatten"),
+        *(keras.layers.Dense(hidden, activation="relu", name=name) for name in ("fc1", "fc2")),
+        keras.layers.Dense(files.CLASSES, name="predictions"),
+    ]
+    if nested:
+        return keras.Sequential([keras.Model(image, maps, name="vgg16"), *top])
+    for layer in top:
+        maps = layer(maps)
     return keras.Model(image, maps)
 
 
@@ -56,6 +65,17 @@ def said(model: Any, images: Tensor) -> Tensor:
     # Keras's own preprocessing of its VGG16: BGR minus the mean pixel.
     graded = model.predict(keras.applications.vgg16.preprocess_input(rows), verbose=0)
     return torch.from_numpy(np.array(graded))
+
+
+def save(model: Any, kind: str, folder: Path) -> Path:
+    path = folder / SAVED.get(kind, "x.h5")
+    if kind == "released":
+        save_by_name(model, path)
+    elif kind == "weights":
+        model.save_weights(path)
+    else:
+        model.save(path)
+    return path
 
 
 def save_by_name(model: Any, path: Path) -> None:
@@ -72,21 +92,42 @@ def save_by_name(model: Any, path: Path) -> None:
 
 
 @pytest.mark.parametrize("letter", ["D", "E"])
-@pytest.mark.parametrize("layout", ["released", "whole model", "counters"])
-def test_kerass_nets_say_the_same_here(letter: str, layout: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["released", *SAVED])
+def test_kerass_nets_say_the_same_here(letter: str, kind: str, tmp_path: Path) -> None:
     model, net, images = kerass(letter), files.spec(letter), files.photographs()
-    path = tmp_path / {"counters": "x.weights.h5"}.get(layout, "x.h5")
-    if layout == "released":
-        save_by_name(model, path)
-    elif layout == "counters":
-        model.save_weights(path)
-    else:
-        model.save(path)
-    found = read(path, net)
+    found = read(save(model, kind, tmp_path), net)
     assert found.format == "Keras"
     assert files.same(files.scores(found, net, images), said(model, images))
     # Shown in the other order, it is another answer: the comparison sees the order.
     assert not files.same(files.scores(found, net, images.flip(1)), said(model, images))
+
+
+@pytest.mark.parametrize("kind", SAVED)
+def test_a_net_within_a_net_as_transfer_learning_has_it(kind: str, tmp_path: Path) -> None:
+    model, net, images = kerass("D", nested=True), files.spec(), files.photographs()
+    found = read(save(model, kind, tmp_path), net)
+    assert files.same(files.scores(found, net, images), said(model, images))
+
+
+@pytest.mark.parametrize("kind", SAVED)
+def test_preprocessing_within_the_net_is_asked_for(kind: str, tmp_path: Path) -> None:
+    before = (
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.Normalization(mean=[0.1, 0.2, 0.3], variance=[0.25, 0.25, 0.25]),
+    )
+    adapted = keras.layers.Normalization()
+    adapted.adapt(np.random.default_rng(1).random((4, 8, 8, 3)))
+    net, images = files.spec(), files.photographs()
+    for layers in (before, (adapted,)):
+        path = save(kerass("D", *layers), kind, tmp_path)
+        with pytest.raises(RequestError, match=r"(re|norm)\w+, which .*weights_input="):
+            read(path, net)
+    model = kerass("D", *before)
+    path = save(model, kind, tmp_path)
+    found = read(path, net, "RGB:0..1:0.1/0.2/0.3:0.5")
+    rows = images.permute(0, 2, 3, 1).numpy().astype(np.float32)
+    expected = torch.from_numpy(np.array(model.predict(rows, verbose=0)))
+    assert files.same(files.scores(found, net, images), expected)
 
 
 def test_theanos_kernels_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from repro.errors import RequestError
+from repro.model.reading import at_size
+from repro.model.vgg import VGG
+from repro.model.weights import weights
+from repro.store.runs import read_config, read_result
 from repro.weights import convention
 from repro.weights.convention import METADATA, Convention
 from repro.weights.read import read
@@ -18,28 +25,50 @@ from tests.weights import conftest as files
 
 @pytest.mark.parametrize("letter", ["A", "B", "D", "E"])
 @pytest.mark.parametrize("norm", [False, True])
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_torchvisions_state_dict(letter: str, norm: bool, prefix: str, tmp_path: Path) -> None:
+def test_torchvisions_state_dict(letter: str, norm: bool, tmp_path: Path) -> None:
     theirs = files.torchvisions(letter, norm)
     net = files.spec(f"{letter}-BN" if norm else letter)
-    tensors = {prefix + name: values for name, values in theirs.state_dict().items()}
-    torch.save({"state_dict": tensors, "epoch": 3} if prefix else tensors, tmp_path / "x")
-    found = read(tmp_path / "x", net)
-    images = files.photographs()
-    with torch.inference_mode():
-        expected = theirs(files.torchvision_input(images))
+    torch.save(theirs.state_dict(), tmp_path / "x")
+    found, images = read(tmp_path / "x", net), files.photographs()
     assert found.format == "torchvision"
+    expected = files.said(theirs, files.torchvision_input(images))
     assert files.same(files.scores(found, net, images), expected)
 
 
-def test_torchs_older_file_and_the_convention_that_a_user_names(tmp_path: Path) -> None:
-    theirs, net = files.torchvisions(), files.spec()
-    path = tmp_path / "weights.h5"
-    torch.save(theirs.state_dict(), path, _use_new_zipfile_serialization=False)
-    images = files.photographs()
-    with torch.inference_mode():
-        expected = theirs(files.caffe_input(images))
-    assert files.same(files.scores(read(path, net, "caffe"), net, images), expected)
+def parallel(net: nn.Module) -> object:
+    """The features alone in DataParallel, as the first examples of PyTorch had it."""
+    net.features = nn.DataParallel(net.features)
+    return {"state_dict": net.state_dict(), "epoch": 3}
+
+
+def averaged(net: nn.Module) -> object:
+    """As torchvision's references save it: options, optimiser, a moving average of the weights."""
+    average = torch.optim.swa_utils.AveragedModel(net)
+    other = {name: values + 1 for name, values in net.state_dict().items()}
+    return {"model": other, "model_ema": average.state_dict(), "args": argparse.Namespace(lr=0.1)}
+
+
+CHECKPOINTS = {
+    "all parallel": lambda net: nn.DataParallel(net).state_dict(),
+    "features parallel": parallel,
+    "references": lambda net: {"model": net.state_dict(), "args": argparse.Namespace(lr=0.1)},
+    "net": lambda net: {"net": net.state_dict(), "acc": 71.6},
+    "average": averaged,
+    "timm": lambda net: {
+        "state_dict": {name: values + 1 for name, values in net.state_dict().items()},
+        "state_dict_ema": net.state_dict(),
+    },
+}
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_checkpoints_that_people_have(kind: str, tmp_path: Path) -> None:
+    theirs = files.torchvisions()
+    torch.save(CHECKPOINTS[kind](theirs), tmp_path / "x")
+    found = read(tmp_path / "x", files.spec())
+    for name, values in files.torchvisions().state_dict().items():
+        assert torch.equal(found.tensors[name], values)
+    assert ("moving average" in found.format) == (kind in ("average", "timm"))
 
 
 def test_jcjohnsons_names_tell_caffes_input(tmp_path: Path) -> None:
@@ -52,8 +81,7 @@ def test_jcjohnsons_names_tell_caffes_input(tmp_path: Path) -> None:
         tensors[f"{part}.{number}.{kind}"] = values
     torch.save(tensors, tmp_path / "vgg16.pth")
     found, images = read(tmp_path / "vgg16.pth", net), files.photographs()
-    with torch.inference_mode():
-        expected = theirs(files.caffe_input(images))
+    expected = files.said(theirs, files.caffe_input(images))
     assert files.same(files.scores(found, net, images), expected)
 
 
@@ -63,45 +91,10 @@ def test_caffe(letter: str, older: bool, tmp_path: Path) -> None:
     theirs, net = files.torchvisions(letter), files.spec(letter)
     files.write_caffe(theirs, tmp_path / "x.caffemodel", older=older)
     found, images = read(tmp_path / "x.caffemodel", net), files.photographs()
-    with torch.inference_mode():
-        expected = theirs(files.caffe_input(images))
-    assert files.same(files.scores(found, net, images), expected)
-    assert found.layers[0] == "layer0"
-
-
-def test_caffe_as_protobuf_writes_it(tmp_path: Path) -> None:
-    theirs, net = files.torchvisions("A"), files.spec("A")
-    (tmp_path / "x").write_bytes(files.caffe_message(theirs).SerializeToString())
-    found = read(tmp_path / "x", net)
-    assert found.layers[-1] == "layer10"
     for name, values in theirs.state_dict().items():
         assert torch.equal(found.tensors[name], values)
-
-
-@pytest.mark.parametrize("older", [True, False])
-@pytest.mark.parametrize("compressed", [True, False])
-def test_matconvnet(older: bool, compressed: bool, tmp_path: Path) -> None:
-    theirs, net = files.torchvisions(), files.spec()
-    files.write_matconvnet(theirs, tmp_path / "x.mat", older=older, compressed=compressed)
-    found, images = read(tmp_path / "x.mat", net), files.photographs()
-    with torch.inference_mode():
-        expected = theirs(images.float() - torch.tensor(files.MEAN)[:, None, None])
+    expected = files.said(theirs, files.caffe_input(images))
     assert files.same(files.scores(found, net, images), expected)
-    assert found.classes is not None
-    assert found.classes[6] == "class 6"
-
-
-@pytest.mark.parametrize("norm", [False, True])
-@pytest.mark.parametrize("matmul", [False, True])
-def test_onnx(norm: bool, matmul: bool, tmp_path: Path) -> None:
-    onnx = pytest.importorskip("onnx")
-    theirs, net = files.torchvisions(norm=norm), files.spec("D-BN" if norm else "D")
-    model = files.onnx_model(theirs, matmul=matmul)
-    onnx.save(model, tmp_path / "x.onnx")
-    found, images = read(tmp_path / "x.onnx", net), files.photographs()
-    runtime = pytest.importorskip("onnx.reference").ReferenceEvaluator(model)
-    graded = runtime.run(None, {"image": files.torchvision_input(images).numpy()})[0]
-    assert files.same(files.scores(found, net, images), torch.from_numpy(graded))
 
 
 @pytest.mark.parametrize("norm", [False, True])
@@ -110,46 +103,70 @@ def test_timm(norm: bool, tmp_path: Path) -> None:
     torch.manual_seed(1)
     width = files.WIDTH
     cfg = [v if v == "M" else int(v * width) for v in vgg.cfgs["vgg16"]]
-    layer = nn.BatchNorm2d if norm else None
-    theirs = vgg.VGG(cfg, files.CLASSES, norm_layer=layer).eval()
+    theirs = vgg.VGG(cfg, files.CLASSES, norm_layer=nn.BatchNorm2d if norm else None)
     hidden = int(4096 * width)
-    theirs.pre_logits = vgg.ConvMlp(int(512 * width), hidden, 7).eval()
-    theirs.head = vgg.ClassifierHead(hidden, files.CLASSES).eval()
+    theirs.pre_logits = vgg.ConvMlp(int(512 * width), hidden, 7)
+    theirs.head = vgg.ClassifierHead(hidden, files.CLASSES)
+    theirs.eval()
     for values in theirs.parameters():
         nn.init.normal_(values, std=0.1 if values.dim() > 1 else 0.01)
-    net = files.spec("D-BN" if norm else "D", crop=224)
+    net, images = files.spec("D-BN" if norm else "D", crop=224), files.photographs(224)
     save_file(theirs.state_dict(), tmp_path / "x.safetensors")
     torch.save(theirs.state_dict(), tmp_path / "x.pth")
-    images = files.photographs(224)
-    with torch.inference_mode():
-        expected = theirs(files.torchvision_input(images))
+    expected = files.said(theirs, files.torchvision_input(images))
     for name in ("x.safetensors", "x.pth"):
         found = read(tmp_path / name, net)
         assert found.format == "timm"
         assert files.same(files.scores(found, net, images), expected)
 
 
-def test_safetensors_say_their_input_or_it_is_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ("caffe", files.caffe_input),
+        ("torchvision", files.torchvision_input),
+        ("RGB:0..1", lambda images: images / 255),
+        ("RGB:-1..1", lambda images: images / 127.5 - 1),
+        ("RGB:0..1:0.5:0.5", lambda images: images / 127.5 - 1),
+        ("BGR:0..255:103.939/116.779/123.68", files.caffe_input),
+        ("RGB:0..1:0.485/0.456/0.406:0.229/0.224/0.225", files.torchvision_input),
+    ],
+)
+def test_a_user_says_the_input(words: str, values: object, tmp_path: Path) -> None:
+    images = files.photographs()
+    found = convention.parse(words).prepare(images)
+    torch.testing.assert_close(found, values(images), atol=1e-4, rtol=1e-5)  # type: ignore[operator]
+    # Against what the file tells.
+    torch.save(files.torchvisions().state_dict(), tmp_path / "x")
+    said = read(tmp_path / "x", files.spec(), words)
+    torch.testing.assert_close(said.convention.prepare(images), found)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["keras", "0..1", "CMYK:0..1", "RGB:1..0", "RGB:0..1:1/2", "RGB:0..1:0:0", "RGB:0..1e9"],
+)
+def test_an_input_that_cannot_be_meant_is_refused(words: str, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="weights_input="):
+        read(tmp_path / "x", files.spec(), words)
+
+
+def test_safetensors_say_their_input_and_classes_or_it_is_asked_for(tmp_path: Path) -> None:
     theirs, net, path = files.torchvisions(), files.spec(), tmp_path / "weights.safetensors"
     save_file(theirs.state_dict(), path)
-    with pytest.raises(RequestError, match="what input it wants"):
+    with pytest.raises(RequestError, match="weights_input="):
         read(path, net)
     own = Convention("RGB", 255.0, (120.0, 110.5, 100.0), (1.0, 1.0, 1.0))
-    assert convention.parse(own.text()) == own
-    save_file(theirs.state_dict(), path, {METADATA: own.text()})
+    says = {METADATA: json.dumps(own.tree), "classes": json.dumps(list("abcdefg"))}
+    save_file(theirs.state_dict(), path, says)
     found, images = read(path, net), files.photographs()
-    with torch.inference_mode():
-        expected = theirs(images.float() - torch.tensor([120.0, 110.5, 100.0])[:, None, None])
-    assert files.same(files.scores(found, net, images), expected)
+    assert found.classes == tuple("abcdefg")
+    values = images.float() - torch.tensor([120.0, 110.5, 100.0])[:, None, None]
+    assert files.same(files.scores(found, net, images), files.said(theirs, values))
 
 
 def test_weights_in_a_runs_folder_want_that_runs_input(tmp_path: Path) -> None:
     folder = next(Path("tests/golden/runs").glob("*/result.json")).parent
-    from repro.model.reading import at_size
-    from repro.model.vgg import VGG
-    from repro.model.weights import weights
-    from repro.store.runs import read_config, read_result
-
     config, _ = read_config(folder)
     result = read_result(folder)
     assert result is not None
@@ -161,7 +178,34 @@ def test_weights_in_a_runs_folder_want_that_runs_input(tmp_path: Path) -> None:
         (here / name).write_bytes((folder / name).read_bytes())
     (here / "weights.safetensors").write_bytes(weights(VGG(net, 0)))
     found = read(here / "weights.safetensors", net)
-    assert found.convention.input_range == config.recipe.input_range
-    assert found.convention.mean == pytest.approx(
-        [value * config.recipe.input_range / 255 for value in result["data"]["mean"]]
+    scale = config.recipe.input_range
+    assert found.convention.input_range == scale
+    mean = [value * scale / 255 for value in result["data"]["mean"]]
+    assert found.convention.mean == pytest.approx(mean)
+    # What is no run tells nothing.
+    (here / "config.yaml").write_text("model: vgg11\n")
+    with pytest.raises(RequestError, match="weights_input="):
+        read(here / "weights.safetensors", net)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_the_recipe_of_the_page_converts_onnx(
+    norm: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx")
+    page = Path("docs/weights.md").read_text()
+    (recipe,) = re.findall(r"```python\n(import onnx.*?)```", page, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    theirs, net = files.torchvisions(norm=norm), files.spec("D-BN" if norm else "D")
+    torch.onnx.export(
+        theirs,
+        (torch.zeros(1, 3, files.CROP, files.CROP),),
+        "vgg16.onnx",
+        dynamo=False,
+        # Else batch normalisation is folded into the convolutions.
+        training=torch.onnx.TrainingMode.PRESERVE,
     )
+    exec(recipe, {})
+    found, images = read(Path("vgg16.safetensors"), net, "torchvision"), files.photographs()
+    expected = files.said(theirs, files.torchvision_input(images))
+    assert files.same(files.scores(found, net, images), expected)

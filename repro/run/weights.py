@@ -1,7 +1,8 @@
-"""A net that others trained: what its file says before any work, and what of its run is fixed."""
+"""Weights that others trained: what their file says before any work, and what of a run is fixed."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from repro.model.layers import Net
 from repro.model.reading import at_size
 from repro.store.identity import PUBLISHED
 from repro.weights.convention import Convention
-from repro.weights.fetch import located, sha256
-from repro.weights.read import PublishedWeights, read, read_any
+from repro.weights.fetch import locate, sha256
+from repro.weights.read import Weights, read, read_any
 
 
 @dataclass(frozen=True)
-class Published:
+class WeightFile:
     """What a run records of the weights that it tests."""
 
     path: Path
@@ -38,39 +39,25 @@ class Published:
         return f"weights of a file by {self.format}, SHA-256 {self.sha256[:10]}..."
 
 
-def untrained(config: Config) -> None:
+def fix(config: Config) -> None:
     """Fix what says how a net is trained, and ask for the test images only.
 
     All that a recipe means to a test is how images are rescaled.
     """
+    # None of these numbers acts; they stand in the records of such runs.
     config.recipe = Recipe(
-        name=PUBLISHED,
-        # None of these numbers acts.
-        batch=1,
-        epochs=1,
-        optimiser="sgd",
-        learning_rate=1.0,
-        momentum=0.0,
-        weight_decay=0.0,
-        dropout=0.0,
-        schedule="constant",
-        patience=0,
-        drops=0,
-        warmup=0,
-        clip=None,
-        input_range=255.0,
-        colour_shift=0.0,
-        init="normal",
-        resize=config.recipe.resize,
-    )
+        name=PUBLISHED, batch=1, epochs=1, optimiser="sgd", learning_rate=1.0, momentum=0.0,
+        weight_decay=0.0, dropout=0.0, schedule="constant", patience=0, drops=0, warmup=0,
+        clip=None, input_range=255.0, colour_shift=0.0, init="normal", resize=config.recipe.resize,
+    )  # fmt: skip
     config.init = Init(PUBLISHED, "normal")
     config.seed, config.finetune, config.activations = 0, "all", False
     config.micro_batch, config.compile = None, EAGER
     config.data.test_only, config.data.cache_side = True, None
 
 
-def examined(config: Config, net: Net) -> Published:
-    """What the file of a configuration's weights says; it is read whole once and not kept.
+def inspect(config: Config, net: Net) -> WeightFile:
+    """What the file of a configuration's weights says; it is read whole once and not held.
 
     The name of the configuration's initialisation comes to tell the file.
 
@@ -86,39 +73,39 @@ def examined(config: Config, net: Net) -> Published:
             f"weights={config.weights} wants RGB images, and data={config.data.name} has "
             f"{net.channels} channel: say what to test it on, as in data=imagenet data.root=FOLDER"
         )
-    path = located(config.weights, config.progress, fetch=not config.dry_run)
+    path = locate(config.weights, config.progress, fetch=not config.dry_run)
     digest = sha256(path)
     found = read(path, net, config.weights_input)
-    words = [PUBLISHED, digest[:8], *filter(None, [config.weights_input])]
-    config.init.name = "-".join(words)
-    return Published(path, digest, found.format, found.convention)
+    said = [re.sub("[:/]", "-", config.weights_input)] if config.weights_input else []
+    config.init.name = "-".join([PUBLISHED, digest[:8], *said])
+    return WeightFile(path, digest, found.format, found.convention)
 
 
-def alone(config: Config) -> tuple[Net, Published, PublishedWeights]:
+def read_alone(config: Config) -> tuple[Net, WeightFile, Weights]:
     """A net with no data set beside it: it has as many classes as its file says.
 
     Raises:
-        RequestError: as `examined`.
+        RequestError: as `inspect`.
     """
     assert config.weights is not None
-    path = located(config.weights, config.progress)
+    path = locate(config.weights, config.progress)
 
     def of_classes(classes: int) -> Net:
         return at_size(config.arch, config.size, channels=config.data.channels, classes=classes)
 
     net, found = read_any(path, of_classes, config.weights_input)
-    return net, Published(path, sha256(path), found.format, found.convention), found
+    return net, WeightFile(path, sha256(path), found.format, found.convention), found
 
 
-def again(published: Published, config: Config, net: Net) -> PublishedWeights:
-    """The weights themselves, from the same file.
+def read_again(file: WeightFile, config: Config, net: Net) -> Weights:
+    """The weights of a file that was inspected.
 
     Raises:
         RunError: it is another file by now.
         RequestError: it is not this net.
     """
-    if sha256(published.path) != published.sha256:
+    if sha256(file.path) != file.sha256:
         raise RunError(
-            f"{published.path} has changed since the command was given: give the command again"
+            f"{file.path} has changed since the command was given: give the command again"
         )
-    return read(published.path, net, config.weights_input)
+    return read(file.path, net, config.weights_input)

@@ -1,10 +1,11 @@
-"""What a reader finds in a weight file, before anyone asks whether it is the wanted net."""
+"""The layers of a weight file, before anyone asks whether they are the wanted net."""
 
 from __future__ import annotations
 
 import importlib
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,50 +17,39 @@ from repro.weights.convention import Convention
 
 
 @dataclass(frozen=True)
-class Norm:
-    """Batch normalisation after a convolution; each (channels,)."""
-
-    weight: Tensor
-    bias: Tensor
-    running_mean: Tensor
-    running_var: Tensor
-
-
-@dataclass(frozen=True)
 class Layer:
-    """A weight layer as the file has it, its axes brought into our order."""
+    """A weight layer of a file, its axes in our order. Tensors may be views of the file."""
 
     name: str
     """What the file calls it."""
     weight: Tensor
-    """(out, in, h, w) of a convolution; (out, in) of an FC layer, or its form as a convolution. It
-    may be a view of the file."""
-    bias: Tensor | None
-    norm: Norm | None = None
+    """(out, in, h, w) of a convolution; (out, in) of an FC layer, or its form as a convolution."""
+    bias: Tensor | None = None
+    norm: Mapping[str, Tensor] = field(default_factory=dict)
+    """The batch normalisation after it: weight, bias, running_mean, running_var, each (out,)."""
     rows: str = "CHW"
     """Order in which the map was flattened for the first FC layer: `CHW` (ours) or `HWC`."""
 
 
 @dataclass(frozen=True)
-class Found:
+class Contents:
     """The layers of a file in the order in which the net applies them."""
 
     format: str
     layers: tuple[Layer, ...]
     convention: Convention | None
-    """What input the net wants; None: nothing in the file tells."""
+    """The input that the net wants; None: the file does not tell."""
+    doubt: str = "nothing tells what input it wants"
+    """Why the convention is None."""
     classes: tuple[str, ...] | None = None
     """Names of the classes in the order of the scores; None: the file has none."""
-    operations: tuple[str, ...] | None = None
-    """All operations in order, in the words of `repro.weights.operations`; None: the file does
-    not tell."""
 
 
 def tensor(array: NDArray[Any]) -> Tensor:
-    """An array of a file as a tensor; it shares its memory.
+    """A tensor that shares the memory of an array.
 
     Raises:
-        RequestError: its numbers are no floating-point numbers.
+        RequestError: the array's numbers are no floating-point numbers.
     """
     if array.dtype.kind != "f":
         raise RequestError(f"its weights are of type {array.dtype}: expected floating-point ones")
@@ -71,7 +61,7 @@ def tensor(array: NDArray[Any]) -> Tensor:
 
 
 def library(name: str, package: str, extra: str) -> Any:
-    """A reader's library, which not everyone has installed.
+    """A module that only one format needs, which not everyone has installed.
 
     Raises:
         RequestError: it is missing; with the command that installs it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,8 +26,7 @@ from repro.report.write import write
 from repro.run import job
 from repro.run.interruption import Interrupted, Stop
 from repro.weights.read import read
-from tests.release.conftest import Command, photograph, stored, way_in
-from tests.report.test_golden import texts
+from tests.release.conftest import Command, photograph, way_in
 from tests.run.test_distributed import torchrun
 from tests.weights import conftest as files
 
@@ -115,21 +115,6 @@ def test_posteriors_are_those_of_torchvisions_net(
             expected = theirs(files.torchvision_input(image[None])).softmax(dim=1)[0]
         assert np.abs(found - expected.numpy()).max() < 1e-3
     assert view["posteriors"].std(axis=0).max() > 0.1, "images differ"
-
-
-def test_its_onnx_file_is_the_same_net_with_the_same_input(
-    tested: Path, photos: Path, tmp_path: Path, way_in: Command
-) -> None:
-    pytest.importorskip("onnxruntime")
-    out, runs = tmp_path / "d.onnx", tmp_path / "runs"
-    status, _, error = way_in(repro.export, f"run={tested}", "format=onnx", f"out={out}")
-    assert (status, error) == (0, "")
-    assert command(words(photos, out, runs, "test=[centre]")) == 0
-    found, expected = (
-        np.load(folder / "views" / "centre-Q384.npz") for folder in (only(runs), tested)
-    )
-    assert list(found["ids"]) == list(expected["ids"])
-    np.testing.assert_allclose(found["posteriors"], expected["posteriors"], atol=1e-6)
 
 
 def test_the_run_is_named_after_the_file_and_not_after_a_recipe(
@@ -250,44 +235,6 @@ def test_a_file_that_changes_in_between_is_not_taken(
     assert "has changed since the command was given" in capsys.readouterr().err
 
 
-def test_permuted_classes_are_named(
-    photos: Path, file: Path, tested: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Images are put where the net sees them, a class further on."""
-    mean, ids, _ = stored(tested, "centre-Q384", "centre-Q384-mirrored")
-    answers = dict(zip(ids, mean.argmax(axis=1), strict=True))
-    usual = sorted(set(answers.values()))
-    assert len(usual) > 1
-    for name, answer in answers.items():
-        place = tmp_path / "photos/val" / f"class{(answer + 1) % CLASSES}"
-        place.mkdir(parents=True, exist_ok=True)
-        (place / str(name).replace("/", "-")).write_bytes((photos / str(name)).read_bytes())
-    for label in range(CLASSES):
-        place = tmp_path / "photos/val" / f"class{label}"
-        # A class without an image has no folder.
-        if not place.is_dir():
-            photograph(place / "0.png", 80, 90, label)
-    runs = tmp_path / "runs"
-    assert command(words(tmp_path / "photos", file, runs, "test=[centre]")) == 0
-    assert "(permuted classes: " in capsys.readouterr().out
-    # An archive has no posteriors; it is made into a report, and archived again.
-    archived, again, last = (tmp_path / name for name in ("archived", "again", "last"))
-    write([runs], archived, archive=True)
-    assert not list(archived.rglob("views"))
-    write([archived], again, archive=True)
-    write([again], last)
-    pages = {
-        report: (report / "comparison.html").read_bytes() for report in (archived, again, last)
-    }
-    assert len(set(pages.values())) == 1
-    assert texts(archived) == texts(again) == texts(last)
-    assert texts(last)["comparison.md"].count("permuted classes: ") == 1
-    write([tested.parent], tmp_path / "usual", archive=True)
-    assert "permuted classes" not in texts(tmp_path / "usual")["comparison.md"]
-    (kept,) = (tmp_path / "usual/runs/ranks").glob("*.npz")
-    assert "permuted" not in np.load(kept)
-
-
 def test_the_report_has_a_section_of_its_own(
     tested: Path, photos: Path, tmp_path: Path, theirs: nn.Module
 ) -> None:
@@ -323,7 +270,7 @@ def test_a_report_of_published_nets_alone_can_be_made_from_its_archive(
     first, second = ((tmp_path / n / "results.csv").read_bytes() for n in ("first", "second"))
     assert first == second
     assert "No net was trained here" in (tmp_path / "first" / "comparison.md").read_text()
-    line = (tmp_path / "first" / "runs" / "commands.txt").read_text()
+    line = zipfile.ZipFile(tmp_path / "first" / "runs.zip").read("commands.txt").decode()
     assert "weights=" in line
     assert "recipe" not in line
 
@@ -382,14 +329,15 @@ def test_a_file_is_asked_without_a_run(
 
 
 def test_the_files_own_names_are_shown(
-    photos: Path, theirs: nn.Module, tmp_path: Path, way_in: Command
+    photos: Path, tested: Path, tmp_path: Path, way_in: Command
 ) -> None:
-    files.write_matconvnet(theirs, tmp_path / "d, 1.mat")
-    words = [f"weights={tmp_path / 'd, 1.mat'}", *ASKED, str(photos / "val/class0/0.png")]
+    out = tmp_path / "d, 1.safetensors"
+    assert way_in(repro.export, f"run={tested}", "format=safetensors", f"out={out}")[0] == 0
+    words = [f"weights={out}", *ASKED, str(photos / "val/class0/0.png")]
     status, shown, error = way_in(repro.predict, *words)
     assert (status, error) == (0, "")
     assert "classes: the file's names; that the net has them in this order is not checked" in shown
-    assert {name for _, name in ROW.findall(shown)} < {f"class {n}" for n in range(CLASSES)}
+    assert {name for _, name in ROW.findall(shown)} < {f"class{n}" for n in range(CLASSES)}
 
 
 def test_a_thousand_classes_without_names_have_imagenets() -> None:
