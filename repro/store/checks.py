@@ -20,101 +20,95 @@ NAME = re.compile(r"[^\W_][\w.+=,\[\]-]*")
 cell that begins with = + - @ is a formula."""
 WORD = re.compile(r"(?:[^\W_][\w.+=,:/\[\]-]*)?")
 """Any other text of a configuration, such as `conv3-64`, `maxpool2/2` or `cuda:0`."""
-IDENTITY = re.compile(r"[0-9a-f]{10}")
 PLACES = ("data.root", "runs", "weights")
 """The keys that hold folders or files. These may be called anything that a command line can say."""
 OUTCOMES = ("trained", "did not learn", "diverged", PUBLISHED)
-DIGEST = re.compile(r"[0-9a-f]{64}")
+ORDERS = {"RGB": 3, "BGR": 3, "grey": 1}
+"""Orders of channels that nets want, and how many channels each has."""
 LARGEST = 10**12
-MOST_WORDS = 2000
 LONGEST = 200
 """Characters of a text in `environment`, at most."""
 
 Check = tuple[Callable[[Any], bool], str]
+"""Whether a value is right, and words for what it should be."""
 
 
-def _number(low: float, high: float, *kinds: type) -> Callable[[Any], bool]:
+def _number(low: float, words: str, *kinds: type, high: float = LARGEST) -> Check:
     # What is not a number is in no interval.
-    return lambda value: type(value) in kinds and low <= value <= high
+    return lambda value: type(value) in kinds and low <= value <= high, words
 
 
-def _numbers(low: float) -> Callable[[Any], bool]:
-    one = _number(low, LARGEST, int, float)
-    return lambda value: isinstance(value, list) and all(map(one, value))
+def _numbers(low: float, words: str) -> Check:
+    one, _ = _number(low, "", int, float)
+    return lambda value: isinstance(value, list) and all(map(one, value)), words
 
 
 def _or_none(check: Check) -> Check:
     return lambda value: value is None or check[0](value), f"{check[1]} or null"
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _matches(pattern: str, words: str) -> Check:
+    return lambda value: isinstance(value, str) and bool(re.fullmatch(pattern, value)), words
 
 
 def _said(value: Any) -> bool:
-    if not isinstance(value, str):
-        return value is None or _number(-LARGEST, LARGEST, bool, int, float)(value)
-    whole = len(value) <= LONGEST and value.isprintable()
-    return whole and (not value or value[0].isalnum())
+    """Whether a value may describe a machine: any text but a formula."""
+    if isinstance(value, str):
+        fits = len(value) <= LONGEST and value.isprintable()
+        return fits and (not value or value[0].isalnum())
+    return value is None or _number(-LARGEST, "", bool, int, float)[0](value)
 
 
-NUMBER = (_number(0, LARGEST, int, float), "zero or a number above it")
-COUNT = (_number(0, LARGEST, int), "zero or a whole number above it")
-SOME = (_number(1, LARGEST, int), "a whole number above zero")
-PERCENT = (_number(0, 100, int, float), "a number from 0 to 100")
-TRUTH = (lambda value: isinstance(value, bool), "true or false")
-TEXT = (_is_text, "text")
-TREE = (lambda value: isinstance(value, dict), "keys with values")
-SAID = (_said, f"null, a number or a line of {LONGEST} characters that begins with a letter")
-"""What describes a machine: any text but a formula."""
+NUMBER = _number(0, "zero or a number above it", int, float)
+COUNT = _number(0, "zero or a whole number above it", int)
+SOME = _number(1, "a whole number above zero", int)
+PERCENT = _or_none(_number(0, "a number from 0 to 100", int, float, high=100))
+TRUTH: Check = (lambda value: isinstance(value, bool), "true or false")
+TEXT: Check = (lambda value: isinstance(value, str), "text")
+TREE: Check = (lambda value: isinstance(value, dict), "keys with values")
+SAID = f"null, a number or a line of {LONGEST} characters that begins with a letter"
+SHA256 = _matches("[0-9a-f]{64}", "64 hex digits")
 
 RESULT: dict[str, Check] = {
-    "identity": (lambda v: isinstance(v, str) and bool(IDENTITY.fullmatch(v)), "ten hex digits"),
+    "identity": _matches("[0-9a-f]{10}", "ten hex digits"),
     "outcome": (lambda value: value in OUTCOMES, f"one of {', '.join(OUTCOMES)}"),
     "reason": TEXT,
     "epochs": COUNT,
-    "validation_error": _or_none(PERCENT),
+    "validation_error": PERCENT,
     "seconds": NUMBER,
     "images_per_second": _or_none(NUMBER),
-    "data": TREE,
+    # A published net was shown no image of these sets here.
+    "data.train": COUNT,
+    "data.validation": COUNT,
+    "data.test": SOME,
+    "data.classes": SOME,
+    "data.validation_is_test": TRUTH,
     "environment": TREE,
+    "environment.git_dirty": _or_none(TRUTH),
 }
 """The keys of a `result.json` that other code reads."""
 LATER: dict[str, Check] = {
-    "train_error": _or_none(PERCENT),
+    "train_error": PERCENT,
     "parameters": COUNT,
-    "parents": (lambda v: isinstance(v, dict) and all(map(_is_text, v.values())), "names of runs"),
+    "parents": (lambda v: isinstance(v, dict) and all(map(TEXT[0], v.values())), "names of runs"),
+    "data.smallest_side": _or_none(COUNT),
+    "data.left_out": COUNT,
+    "data.mean": _numbers(0, "a list of numbers"),
+    "data.mean_of": COUNT,
+    "digests": TREE,
+    **{f"digests.{key}": SHA256 for key in ("test_images", "weights", "log", "result")},
 }
-"""Keys that the results of older runs lack, and those of published nets."""
-DATA: dict[str, Check] = {
-    **dict.fromkeys(("test", "classes"), SOME),
-    "validation_is_test": TRUTH,
-}
-SINCE: dict[str, Check] = {
-    "smallest_side": _or_none(COUNT),
-    "left_out": COUNT,
-    "mean": (_numbers(0), "a list of numbers"),
-    "mean_of": COUNT,
-}
-"""Keys of `data` that the results of older runs lack."""
-SHA256: Check = (lambda v: isinstance(v, str) and bool(DIGEST.fullmatch(v)), "64 hex digits")
-DIGESTS: dict[str, Check] = dict.fromkeys(("test_images", "weights", "log", "result"), SHA256)
-"""Keys of `digests`. Older runs lack them all; a run that diverged has no weights."""
-ORDERS = {"RGB": 3, "BGR": 3, "grey": 1}
-"""Orders of channels that nets want, and how many channels each has."""
+"""Keys that the results of older runs lack, and those of published or diverged nets."""
 WEIGHTS: dict[str, Check] = {
     "sha256": SHA256,
     "format": (lambda v: _said(v) and isinstance(v, str), "a line that begins with a letter"),
-    "input": TREE,
+    "input.order": (lambda value: value in ORDERS, f"one of {', '.join(ORDERS)}"),
+    "input.input_range": _number(1e-9, "a number above zero", int, float),
+    "input.mean": _numbers(-LARGEST, "a list of numbers"),
+    "input.std": _numbers(1e-9, "a list of numbers above zero"),
 }
 """What is recorded of weights that others trained."""
-INPUT: dict[str, Check] = {
-    "order": (lambda value: value in ORDERS, f"one of {', '.join(ORDERS)}"),
-    "input_range": (_number(1e-9, LARGEST, int, float), "a number above zero"),
-    "mean": (_numbers(-LARGEST), "a list of numbers"),
-    "std": (_numbers(1e-9), "a list of numbers above zero"),
-}
-ENVIRONMENT: dict[str, Check] = {"git_dirty": _or_none(TRUTH)}
+ABSENT = object()
 
 
 def check_result(result: Mapping[str, Any]) -> None:
@@ -124,45 +118,33 @@ def check_result(result: Mapping[str, Any]) -> None:
         ValueError: which key, and what it should be.
     """
     _check(result, RESULT)
-    _check(result, {key: check for key, check in LATER.items() if key in result})
+    _check(result, LATER, needed=False)
+    for key, value in result["environment"].items():
+        if not _said(value):
+            raise ValueError(f"environment.{key} is not {SAID}")
     if (PUBLISHED in result) != (result["outcome"] == PUBLISHED):
         raise ValueError(f"its outcome is {result['outcome']} and {PUBLISHED} says otherwise")
     if PUBLISHED in result:
         _check_weights(result[PUBLISHED])
-    data, environment = result["data"], result["environment"]
-    # A published net was shown no image of these sets here.
-    shown = COUNT if PUBLISHED in result else SOME
-    _check(data, dict.fromkeys(("train", "validation"), shown) | DATA, "data.")
-    _check(data, {key: check for key, check in SINCE.items() if key in data}, "data.")
-    if "digests" in result:
-        _check(result, {"digests": TREE})
-        digests = result["digests"]
-        known = {key: check for key, check in DIGESTS.items() if key in digests}
-        _check(digests, known, "digests.")
-    _check(environment, ENVIRONMENT, "environment.")
-    _check(environment, dict.fromkeys(environment, SAID), "environment.")
+    else:
+        _check(result, dict.fromkeys(("data.train", "data.validation"), SOME))
 
 
-def _check(tree: Mapping[str, Any], checks: Mapping[str, Check], path: str = "") -> None:
-    absent = [path + key for key in checks if key not in tree]
-    if absent:
+def _check(tree: Any, checks: Mapping[str, Check], needed: bool = True) -> None:
+    found = {path: _at(tree, path) for path in checks}
+    absent = [path for path, value in found.items() if value is ABSENT]
+    if absent and needed:
         raise ValueError(f"it lacks {', '.join(absent)}")
-    for key, (holds, words) in checks.items():
-        if not holds(tree[key]):
-            raise ValueError(f"{path}{key} is not {words}")
+    for path, (holds, words) in checks.items():
+        if path not in absent and not holds(found[path]):
+            raise ValueError(f"{path} is not {words}")
 
 
-def check_plain(tree: Any) -> None:
-    """Refuse a stored configuration that is no plain data, or has far more words than any run's.
-
-    Raises:
-        ValueError: the key.
-    """
-    for count, (path, text) in enumerate(_strings(tree)):
-        if "${" in text:
-            raise ValueError(f"{path} refers to something else, and stored values do not")
-        if count > MOST_WORDS:
-            raise ValueError(f"{path} is one of more than {MOST_WORDS} words")
+def _at(tree: Any, path: str) -> Any:
+    first, _, rest = path.partition(".")
+    if not isinstance(tree, Mapping) or first not in tree:
+        return ABSENT
+    return _at(tree[first], rest) if rest else tree[first]
 
 
 def check_config(config: Config) -> None:
@@ -201,11 +183,8 @@ def check_published(config: Config, found: Any) -> None:
 
 
 def _check_weights(found: Any) -> None:
-    if not isinstance(found, dict):
-        raise ValueError(f"{PUBLISHED} is not {TREE[1]}")
-    _check(found, WEIGHTS, f"{PUBLISHED}.")
+    _check({PUBLISHED: found}, {f"{PUBLISHED}.{key}": check for key, check in WEIGHTS.items()})
     wanted = found["input"]
-    _check(wanted, INPUT, f"{PUBLISHED}.input.")
     if not len(wanted["mean"]) == len(wanted["std"]) == ORDERS[wanted["order"]]:
         raise ValueError(f"{PUBLISHED}.input has not a mean and a std for each channel")
 

@@ -1,16 +1,15 @@
 """Leases: one process at a time works on a run.
 
-A lease is a file in the store's `.locks`. Its holder renews it while it works. A lease that is not
-renewed for a minute passes to another process; on the same host it passes as soon as its holder
-has died. Leases need exclusive creation and atomic renaming of files. They need no advisory locks,
-which network file systems often lack.
+A lease is a file in the store's `.locks` (`filelock.SoftFileLease`). Its holder renews it; one that
+is not renewed for a minute passes to another process, on the same host as soon as its holder has
+died. This needs exclusive creation and atomic renaming of files, and no advisory locks, which
+network file systems often lack.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -78,7 +77,15 @@ def first_free(
     locks = store / LOCKS
     try:
         locks.mkdir(parents=True, exist_ok=True)
-        leases = [_lease(locks / f"{name}.lock", lost) for name in names]
+        leases = [
+            SoftFileLease(
+                locks / f"{name}.lock",
+                lease_duration=LEASE_SECONDS,
+                on_compromise=lambda _: lost(),
+                is_singleton=False,
+            )
+            for name in names
+        ]
         index = _free(leases)
         if index is None:
             waits()
@@ -95,42 +102,6 @@ def first_free(
         lease.release()
 
 
-def at_work(store: Path, name: str) -> bool:
-    """Whether a process holds a lease: on this host it lives, on another it renewed the lease."""
-    path = store / LOCKS / f"{name}.lock"
-    try:
-        renewed, lines = path.stat().st_mtime, path.read_text(errors="replace").splitlines()
-    except OSError:
-        return False
-    holder = dict(line.partition("=")[::2] for line in lines)
-    if holder.get("host") == socket.gethostname() and not _lives(holder.get("pid", "")):
-        return False
-    return time.time() - renewed < LEASE_SECONDS
-
-
-def _lives(pid: str) -> bool:
-    """Whether a process of this host has this number; true where that cannot be known."""
-    if os.name == "nt" or not pid.isdecimal():
-        # There the signal 0 ends a process.
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
-
-
-def _lease(path: Path, lost: Callable[[], None]) -> SoftFileLease:
-    return SoftFileLease(
-        path,
-        lease_duration=LEASE_SECONDS,
-        on_compromise=lambda _: lost(),
-        is_singleton=False,
-    )
-
-
 def _free(leases: list[SoftFileLease]) -> int | None:
     for index, lease in enumerate(leases):
         try:
@@ -145,12 +116,30 @@ def _free(leases: list[SoftFileLease]) -> int | None:
 def _let_go(path: Path) -> None:
     """Have an old empty file taken over, as a power cut leaves one.
 
-    filelock waits for it for ever, as older versions of it held locks by empty files, but takes
-    over what is not wholly written. To write into the file is safe where to remove it is not:
-    another process may have put its own in this place.
+    filelock waits for it for ever, as older versions of it held locks by empty files. To write into
+    the file is safe where to remove it is not: another process may have put its own in this place.
     """
-    with suppress(OSError), path.open("r+b") as file:
-        found = os.fstat(file.fileno())
-        if not found.st_size and time.time() - found.st_mtime > LEASE_SECONDS:
-            file.write(b"?")
-            print(f"{path} is empty and old, as after a power cut: taken over", file=sys.stderr)
+    with suppress(OSError):
+        found = path.stat()
+        if not found.st_size and time.time() - found.st_mtime > LEASE_SECONDS and path.is_file():
+            path.write_bytes(b"?")
+
+
+def at_work(store: Path, name: str) -> bool:
+    """Whether a process holds a lease: on this host it lives, on another it renewed the lease."""
+    path = store / LOCKS / f"{name}.lock"
+    try:
+        renewed, lines = path.stat().st_mtime, path.read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    holder = dict(line.partition("=")[::2] for line in lines)
+    own, pid = holder.get("host") == socket.gethostname(), holder.get("pid", "")
+    # On Windows the signal 0 ends a process.
+    if own and pid.isdecimal() and os.name != "nt":
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return False
+        except (OSError, OverflowError):
+            pass
+    return time.time() - renewed < LEASE_SECONDS

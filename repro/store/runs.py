@@ -23,14 +23,7 @@ from repro.config.files import STORED, read
 from repro.config.schema import Config, typed
 from repro.errors import RequestError, RunError, flat, one_line
 from repro.store import identity as identities
-from repro.store.checks import (
-    LONGEST,
-    NAME,
-    check_config,
-    check_plain,
-    check_published,
-    check_result,
-)
+from repro.store.checks import LONGEST, NAME, check_config, check_published, check_result
 from repro.store.expected import RESULT_DIGEST, Expected, sha256
 from repro.store.files import read_whole
 from repro.store.identity import PUBLISHED
@@ -86,7 +79,6 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
     path = folder / CONFIG
     try:
         _, tree = read(path, STORED)
-        check_plain(tree)
         record = tree.pop(RECORD)
         config = typed(tree)
         check_config(config)

@@ -175,7 +175,7 @@ def test_a_name_that_leads_out_of_the_store_is_none(tmp_path: Path) -> None:
 
 
 def test_an_old_empty_lock_is_taken_over_and_a_new_one_is_another_processs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
 ) -> None:
     lock = tmp_path / ".locks" / "run.lock"
     lock.parent.mkdir()
@@ -192,5 +192,11 @@ def test_an_old_empty_lock_is_taken_over_and_a_new_one_is_another_processs(
     with hold(tmp_path, "run", lambda _: None, check) as folder:
         assert len(waited) > 8
         folder.write("log.csv", b"first")
-    assert capsys.readouterr().err == f"{lock} is empty and old, as after a power cut: taken over\n"
     assert not lock.exists()
+
+
+def test_a_folder_in_place_of_a_lock_is_named(tmp_path: Path) -> None:
+    lock = tmp_path / ".locks" / "run.lock"
+    lock.mkdir(parents=True)
+    with pytest.raises(RunError, match="run.lock"), hold(tmp_path, "run", lambda _: None):
+        pytest.fail("it is held")
