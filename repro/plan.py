@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,20 +42,7 @@ if TYPE_CHECKING:
 
 LONGEST = 200
 """Characters of a value that are said of one that cannot be."""
-MOST_CLASSES = 1_000_000
 OWN = ("tflops", "images", "classes", "out")
-
-
-@dataclass(frozen=True)
-class Options:
-    """The words that are this command's own."""
-
-    tflops: tuple[float, ...] = ()
-    """Of training, or of training and of testing; empty: to be timed."""
-    images: tuple[int, ...] | None = None
-    """Of training, validation and test."""
-    classes: int | None = None
-    out: Path | None = None
 
 
 def main() -> None:
@@ -70,70 +57,84 @@ def plan(arguments: list[str]) -> int:
         RequestError: the request was wrong.
         RunError: not even one image fits into memory.
     """
-    own, rest = read(arguments)
+    own = {key: value.strip() for key, _, value in (word.partition("=") for word in arguments)}
+    own = {key: own[key] for key in OWN if key in own}
+    known = Known(own)
+    if "out" in own:
+        check_out(own["out"])
     from repro.config.command import compose
     from repro.config.composing import shown
-    from repro.config.options import read as read_options
+    from repro.config.options import read
     from repro.run.forecast import Rate, forecast, page
     from repro.run.request import base_data, members
 
-    given = read_options(rest)
+    given = read([word for word in arguments if word.partition("=")[0] not in own])
     if given.cfg is not None:
         show(shown(given))
         return 0
-    assumed = _Assumed(own)
-    requests = members(compose(replace(given, multirun=True), assumed.check))
-    rate = None
-    if own.tflops:
-        rate = Rate(own.tflops[0] * 1e12, own.tflops[-1] * 1e12, "as tflops= says")
-    rows = forecast(
-        requests, lambda one: assumed.of(one.config).images(base_data(one.config.data)), rate
-    )
+    requests = members(compose(replace(given, multirun=True), known.check))
+    flops = [1e12 * number for number in known.tflops]
+    rate = Rate(flops[0], flops[-1], "as tflops= says") if flops else None
+    rows = forecast(requests, lambda one: known.of(one).images(base_data(one.data)), rate)
     said = page(rows)
-    if own.out is not None:
+    if "out" in own:
         try:
-            write_whole(own.out, rows.to_csv(index=False).encode())
+            write_whole(Path(own["out"]), rows.to_csv(index=False).encode())
         except RunError as error:
-            raise RequestError(f"out={own.out}: {error}") from None
-        said += f"\nwritten to {own.out}"
+            raise RequestError(f"out={own['out']}: {error}") from None
+        said += f"\nwritten to {own['out']}"
     show(said)
     return 0
 
 
-class _Assumed:
-    """Checks configurations by what the user says and what a store holds, without the data."""
+class Known:
+    """What is known of data and devices without a look at them: by the user, or by a store."""
 
-    def __init__(self, own: Options) -> None:
-        self.own = own
+    def __init__(self, own: dict[str, str]) -> None:
+        """
+        Args:
+            own: this command's own words.
+
+        Raises:
+            RequestError: one of them cannot be read.
+        """
+        self.tflops = tflops(own["tflops"]) if "tflops" in own else ()
+        self.images = images(own["images"]) if "images" in own else None
+        self.classes = (
+            whole("classes", own["classes"], 10**6, least=2) if "classes" in own else None
+        )
         self._known: dict[str, Request] = {}
         self._stores: dict[str, Assumed] = {}
 
     def of(self, config: Config) -> Assumed:
+        """What is taken for the data of a configuration."""
         from repro.data.sizes import Assumed
         from repro.data.split import Counts
         from repro.store.runs import started
 
         if config.runs not in self._stores:
-            images = Counts(*self.own.images) if self.own.images else None
+            counts = Counts(*self.images) if self.images else None
             earlier = started(Path(config.runs))
-            self._stores[config.runs] = Assumed(images, self.own.classes, earlier)
+            self._stores[config.runs] = Assumed(counts, self.classes, earlier)
         return self._stores[config.runs]
 
     def check(self, config: Config) -> Request:
+        """A configuration as a request.
+
+        Raises:
+            RequestError: it cannot be done as written, or not here, where it is to be timed.
+        """
         from repro.run.device import pick
         from repro.run.request import resolve
 
         if config.weights is not None:
-            raise RequestError(
-                f"weights={config.weights}: a published net is not trained, and plan reckons "
-                "training: leave it out"
-            )
+            raise RequestError(f"weights={config.weights}: such a net is not trained: leave it out")
         request = resolve(config, self.of(config).describe, self._known)
         for member in request.lineage():
             member.check_folder()
-        if not self.own.tflops:
+        if not self.tflops:
             pick(config.device)
-        elif len(self.own.tflops) == 1 and config.precision == "bf16":
+        elif len(self.tflops) == 1 and config.precision == "bf16":
             raise RequestError(
                 "tflops: precision=bf16 trains in bf16 and tests in float32: "
                 "give both, as in tflops=300,40"
@@ -141,32 +142,12 @@ class _Assumed:
         return request
 
 
-def read(arguments: list[str]) -> tuple[Options, list[str]]:
-    """This command's own words, and those that are a run's.
+def check_out(out: str) -> None:
+    """Refuse a file that cannot be written.
 
     Raises:
-        RequestError: one of its own that cannot be read.
+        RequestError: with the reason.
     """
-    own: dict[str, str] = {}
-    rest = []
-    for word in arguments:
-        key, equals, value = word.partition("=")
-        if equals and key in OWN:
-            own[key] = value.strip()
-        else:
-            rest.append(word)
-    if "out" in own:
-        _check_out(own["out"])
-    options = Options(
-        _tflops(own["tflops"]) if "tflops" in own else (),
-        _images(own["images"]) if "images" in own else None,
-        whole("classes", own["classes"], MOST_CLASSES, least=2) if "classes" in own else None,
-        Path(own["out"]) if "out" in own else None,
-    )
-    return options, rest
-
-
-def _check_out(out: str) -> None:
     reason = unwritable_file(Path(out)) if out.endswith(".csv") else "it is no .csv"
     if reason:
         raise RequestError(
@@ -174,7 +155,12 @@ def _check_out(out: str) -> None:
         )
 
 
-def _tflops(value: str) -> tuple[float, ...]:
+def tflops(value: str) -> tuple[float, ...]:
+    """Operations a second of training, or of training and of testing, in 10^12.
+
+    Raises:
+        RequestError: it is neither.
+    """
     try:
         numbers = tuple(map(float, value.split(",")))
     except ValueError:
@@ -187,13 +173,17 @@ def _tflops(value: str) -> tuple[float, ...]:
     return numbers
 
 
-def _images(value: str) -> tuple[int, ...]:
+def images(value: str) -> tuple[int, int, int]:
+    """Numbers of training, validation and test images.
+
+    Raises:
+        RequestError: these are not three whole numbers.
+    """
     try:
         train, validation, test = (whole("images", part.strip(), MANY) for part in value.split(","))
     except (RequestError, ValueError):
         raise RequestError(
-            f"images={value[:LONGEST]}: expected TRAINING,VALIDATION,TEST, as in "
-            "images=9000,500,500"
+            f"images={value[:LONGEST]}: expected TRAINING,VALIDATION,TEST, as in images=9000,50,50"
         ) from None
     return train, validation, test
 

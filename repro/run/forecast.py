@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from repro.config.schema import Config
 from repro.data.split import Counts
 from repro.model import memory, work
 from repro.model.cost import cost
@@ -47,14 +48,14 @@ class Rate:
 
 def forecast(
     members: Sequence[Request],
-    images: Callable[[Request], Counts],
+    images: Callable[[Config], Counts],
     given: Rate | None = None,
 ) -> pd.DataFrame:
     """What runs would still cost, a row each; a finished one costs nothing.
 
     Args:
         members: the runs, parents first.
-        images: how many images the data of a run have.
+        images: how many images the data of a configuration have.
         given: operations a second to reckon with; None: those of this machine, timed now.
 
     Raises:
@@ -66,7 +67,9 @@ def forecast(
     timed: dict[Any, Rate] = {}
     rates = {request.name: given or _timed(request, timed) for request in todo}
     names = labels(members)
-    return pd.DataFrame([_row(one, names, images(one), rates.get(one.name)) for one in members])
+    return pd.DataFrame(
+        [_row(one, names, images(one.config), rates.get(one.name)) for one in members]
+    )
 
 
 def _row(
