@@ -21,36 +21,25 @@ Batch = tuple[Tensor, Tensor, Tensor]
 def pick(name: str, world: World = ALONE) -> torch.device:
     """The device that `device=` names; `auto` takes a CUDA device, else MPS, else the CPU.
 
+    Of the processes that train one net, each takes the CUDA device of its number.
+
     Raises:
         RequestError: there is no such device here, or not one for each process.
     """
-    if world.size > 1:
-        return _own_device(name, world)
+    devices, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        name = "cuda" if devices else "mps" if mps and world.size == 1 else "cpu"
+    present = {"cpu": 1, "cuda": devices, "mps": int(mps)}
     try:
         chosen = torch.device(name)
     except RuntimeError:
         chosen = None
-    present = {
-        "cpu": 1,
-        "cuda": torch.cuda.device_count(),
-        "mps": int(torch.backends.mps.is_available()),
-    }
     if chosen is None or (chosen.index or 0) >= present.get(chosen.type, 0):
         here = ", ".join(kind for kind, count in present.items() if count)
         raise RequestError(f"device={name} is not on this machine: it has {here}")
-    return chosen
-
-
-def _own_device(name: str, world: World) -> torch.device:
-    """Of the processes that train one net, each takes the CUDA device of its number."""
-    devices = torch.cuda.device_count()
-    if name == "cpu" or (name == "auto" and not devices):
-        return torch.device("cpu")
-    if name not in ("auto", "cuda"):
+    if world.size == 1 or name == "cpu":
+        return chosen
+    if name != "cuda":
         raise RequestError(
             f"device={name} is one device, and there are {world.size} processes: "
             "take device=cuda or device=cpu"
@@ -59,8 +48,6 @@ def _own_device(name: str, world: World) -> torch.device:
         raise RequestError(
             f"{world.local_size} processes are on this machine, but {devices} CUDA devices: "
             f"take torchrun --nproc_per_node={devices}, or device=cpu"
-            if devices
-            else f"device={name} is not on this machine: it has cpu"
         )
     return torch.device("cuda", world.local_rank)
 
@@ -103,10 +90,11 @@ def memory_format(config: Config, device: torch.device) -> torch.memory_format:
     `channels_last=auto` takes the first but on a CUDA device in full precision, where it is slower.
     Results differ in rounding.
     """
-    last = device.type != "cuda" or config.precision in ("bf16", "tf32")
-    if config.channels_last.lower() != "auto":
-        last = config.channels_last.lower() == "true"
-    return torch.channels_last if last else torch.contiguous_format
+    last = config.channels_last.lower()
+    if last == "auto":
+        fast = device.type != "cuda" or config.precision in ("bf16", "tf32")
+        last = "true" if fast else "false"
+    return torch.channels_last if last == "true" else torch.contiguous_format
 
 
 def uploaded(

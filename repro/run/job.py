@@ -1,7 +1,7 @@
 """One job, read from top to bottom: a request becomes a finished run, trained and tested.
 
-`perform` does the runs that a request starts from and then its own. `Job.finish` does what is
-missing of one of them: training, views, other ways of preprocessing, activations.
+`perform` does the runs that a request starts from and then its own, each in its folder, which it
+holds, and on a device. `Job.train_and_test` does what is missing of one of them.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def perform(request: Request, stop: Stop) -> None:
     world = process_group()
     with stop.listening():
         for member in request.lineage():
-            done = world.decided_by_first(member.finished) or _finish(member, stop)
+            done = world.decided_by_first(member.finished) or _in_folder(member, stop)
             # Asked to stop after the last place where this run could.
             world.check_stop(stop)
             if not done:
@@ -76,7 +76,8 @@ def perform(request: Request, stop: Stop) -> None:
     stop.check()
 
 
-def _finish(request: Request, stop: Stop) -> bool:
+def _in_folder(request: Request, stop: Stop) -> bool:
+    """Hold a run's folder and do what is missing; whether that succeeded."""
     world, store = process_group(), Path(request.config.runs)
     held = hold(store, request.name, say, stop.check)
     try:
@@ -88,7 +89,7 @@ def _finish(request: Request, stop: Stop) -> bool:
                 # Another process may have finished it while this one waited.
                 if not world.decided_by_first(request.finished):
                     world.check_same_run(request.identity)
-                    _work(request, folder, stop)
+                    _on_device(request, folder, stop)
                 return True
             except Exception as error:
                 _record_failure(folder, error)
@@ -104,7 +105,7 @@ def _finish(request: Request, stop: Stop) -> bool:
     return False
 
 
-def _work(request: Request, folder: Folder, stop: Stop) -> None:
+def _on_device(request: Request, folder: Folder, stop: Stop) -> None:
     config, world = request.config, process_group()
     config.progress &= world.is_first
     with torch_settings(config):
@@ -112,7 +113,7 @@ def _work(request: Request, folder: Folder, stop: Stop) -> None:
         with reserved(chosen, Path(config.runs), say, stop.check) as device:
             job = Job(request, folder, stop, device)
             with Curves(config.track.name if world.is_first else NONE, folder, say) as curves:
-                job.finish(curves)
+                job.train_and_test(curves)
 
 
 def _record_failure(folder: Folder, error: Exception) -> None:
@@ -128,7 +129,7 @@ def _record_failure(folder: Folder, error: Exception) -> None:
 class Job(Setup):
     """One run on its device, from whatever is done of it to its end."""
 
-    def finish(self, curves: Curves) -> None:
+    def train_and_test(self, curves: Curves) -> None:
         """Train where that is not done, then compute the views that are missing."""
         request = self.request
         result = self.world.decided_by_first(self._begun)

@@ -40,12 +40,8 @@ def check(request: Request, device: torch.device) -> None:
 def check_memory(request: Request, device: torch.device, there: int | None) -> None:
     """Refuse a net whose training cannot be held in memory, whatever the batch.
 
-    It is an estimate from below, of one image and without what libraries take beside it.
-
-    Args:
-        request: the run.
-        device: where it would train.
-        there: bytes of memory that the device has; None: not known.
+    It is an estimate from below, of one image. `there` are the bytes of memory that the device
+    has; None: not known.
 
     Raises:
         RequestError: with both numbers.
