@@ -8,10 +8,10 @@
     python -m repro.report runs=reports/mine,runs            several stores in one report
 
 It writes comparison.html (one file, pictures inside), comparison.md, results.csv, claims.csv,
-tables/*.{csv,md,tex} and figures/*.{png,svg}. It needs no net: everything follows from stored
-posteriors. `fuse` adds ensembles to those of the paper, nets as ARCH-SCALE. `archive=true` puts
-into the report's folder runs/ what it follows from, small enough to be published: settings, logs,
-and the rank of the true class for each test image, net (or ensemble) and protocol.
+tables/*.csv and figures/*.png; with `latex=true` tables/*.tex too. It needs no net: everything
+follows from stored posteriors. `fuse` adds ensembles to those of the paper, nets as ARCH-SCALE.
+`archive=true` puts into the report runs.zip, what it follows from, small enough to be published:
+settings, logs, and the rank of the true class for each test image, net (or ensemble) and protocol.
 Exit status: 0 written; 2 the request was wrong; 75 interrupted.
 """
 
@@ -23,7 +23,13 @@ from pathlib import Path
 from repro.config.way_in import way_in
 from repro.config.words import read, show, truth
 
-DEFAULTS = {"runs": "runs", "out": "reports/latest", "fuse": "", "archive": "false"}
+DEFAULTS = {
+    "runs": "runs",
+    "out": "reports/latest",
+    "fuse": "",
+    "archive": "false",
+    "latex": "false",
+}
 
 
 def main() -> None:
@@ -33,12 +39,12 @@ def main() -> None:
 
 def _report(arguments: list[str]) -> int:
     options = read(arguments, DEFAULTS)
-    archive = truth("archive", options["archive"])
+    archive, latex = (truth(key, options[key]) for key in ("archive", "latex"))
     from repro.report.write import write
 
     fuse = [members for members in options["fuse"].split(",") if members]
     stores = [Path(folder) for folder in options["runs"].split(",")]
-    show(write(stores, Path(options["out"]), fuse, archive))
+    show(write(stores, Path(options["out"]), fuse, archive, latex))
     return 0
 
 

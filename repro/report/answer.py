@@ -1,4 +1,4 @@
-"""The answer that the report opens with: what became of the primary claims, in one look."""
+"""The answer that the report opens with: what became of the claims, in one look."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from repro.report.claims import claims
-from repro.report.experiments import commands_of
+from repro.report.claims import Claim, claims
+from repro.report.experiments import commands_of, experiments
 from repro.report.settings import Comparison
+from repro.report.tables import missing
 from repro.report.verdicts import CONTRADICTED, REPRODUCED, VERDICTS
 
 DECIDED = (REPRODUCED, CONTRADICTED)
-JUDGED_BY = {"nets": "these nets", "configuration": "configuration"}
-"""The question that a claim is about, as its column is called."""
+OPEN = "not run"
+ONE_SEED = "one seed: it holds for these nets, and says nothing about other seeds"
 
 
 def primary(judged: pd.DataFrame) -> pd.DataFrame:
@@ -23,105 +24,117 @@ def primary(judged: pd.DataFrame) -> pd.DataFrame:
     return judged[judged.primary.astype(bool)]
 
 
+def verdict(row: Mapping[Hashable, Any]) -> str:
+    """The one verdict of a claim: of a primary one that which holds for all of them (Holm)."""
+    return str(row["verdict"] if missing(row["verdict_holm"]) else row["verdict_holm"])
+
+
 def decided(judged: pd.DataFrame) -> int:
     """How many primary claims are decided, either way."""
-    return int(primary(judged).verdict.isin(DECIDED).sum())
+    return sum(verdict(row) in DECIDED for row in primary(judged).to_dict("records"))
 
 
 def counted(judged: pd.DataFrame) -> str:
-    """How many claims have each verdict, as in `3 reproduced (2 with Holm), 2 not decided`.
-
-    Holm's correction is over the primary claims, so only they have that number.
-    """
-    counts, held = Counter(judged.verdict), Counter(judged.verdict_holm)
-    words = []
-    for verdict in VERDICTS:
-        holm = f" ({held[verdict]} with Holm)" if verdict in DECIDED else ""
-        words += [f"{counts[verdict]} {verdict}{holm}"] if counts[verdict] else []
-    return ", ".join(words)
+    """How many claims have each verdict, as in `3 reproduced, 2 not decided`."""
+    counts = Counter(map(verdict, judged.to_dict("records")))
+    known = [*VERDICTS, *(counts.keys() - set(VERDICTS))]
+    return ", ".join(f"{counts[one]} {one}" for one in known if counts[one])
 
 
 def answer(judged: pd.DataFrame, comparison: Comparison) -> str:
     """One sentence: how many primary claims there are, and what became of them."""
     if not comparison.has_papers_nets:
         return "None of the paper's nets was run here, so none of its claims is judged."
-    every = sum(claim.primary for claim in claims())
-    found = primary(judged)
+    every, found = sum(claim.primary for claim in claims()), primary(judged)
     open_ = every - len(found)
-    words = [counted(found)] if len(found) else []
-    words += [f"{open_} not run"] if open_ else []
+    words = [*filter(None, [counted(found)]), *([f"{open_} {OPEN}"] if open_ else [])]
     return f"Of {every} primary claims: {', '.join(words)}."
 
 
-def not_judged(judged: pd.DataFrame, comparison: Comparison) -> str:
-    """The primary claims with a side that nobody has run, and the commands that run it."""
-    known = set(judged.claim)
-    absent: dict[str, list[str]] = {}
-    for claim in claims():
-        if claim.primary and claim.claim not in known:
-            absent.setdefault(claim.experiment, []).append(claim.text.rstrip("."))
-    return "; ".join(
-        f"{'; '.join(sentences)} (`{'` and `'.join(commands_of(experiment, comparison))}`)"
-        for experiment, sentences in absent.items()
-    )
+def grid(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The primary claims against the settings: a verdict in each cell.
+
+    Args:
+        judged: the claims of each setting, by its name for readers.
+    """
+    rows = []
+    for claim in (one for one in claims() if one.primary):
+        row = {"claim": claim.text}
+        for setting, frame in judged.items():
+            found = frame[frame.claim == claim.claim].to_dict("records")
+            row[setting] = verdict(found[0]) if found else OPEN
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def table(judged: pd.DataFrame) -> pd.DataFrame:
-    """The primary claims for readers: relative changes, n, and a verdict for each question."""
-    words = {claim.claim: claim.text for claim in claims()}
+    """Claims for readers: what the paper's numbers say and ours, the interval, n, the verdict."""
+    known = {claim.claim: claim for claim in claims()}
     rows = [
         {
-            "claim": words[row["claim"]],
-            "the paper": _paper(row["paper_relative"], row["paper_relative_other"]),
+            "claim": sentence(known[row["claim"]]),
+            "section": row["section"],
+            "the paper": _paper(row, known[row["claim"]]),
             "here": change(row),
-            "these nets": row["verdict_nets"] or "-",
-            "configuration": row["verdict_configuration"] or "-",
-            "judged by": JUDGED_BY[row["about"]],
-            "with Holm": row["verdict_holm"] or "-",
             "seeds": str(row["n_seeds"]),
-            "images": "-" if pd.isna(row["n_images"]) else f"{int(row['n_images']):,}",
+            "images": "-"
+            if missing(row["n_images"]) or row["n_images"] is pd.NA
+            else (f"{int(row['n_images']):,}"),
+            "verdict": verdict(row),
+            "because": "; ".join(caveats(row)) or "-",
         }
-        for row in primary(judged).to_dict("records")
+        for row in judged.to_dict("records")
     ]
     return pd.DataFrame(rows)
 
 
+def caveats(row: Mapping[Hashable, Any]) -> list[str]:
+    """Why there is no test, and what to know of one that there is."""
+    found = [] if missing(row["reason"]) else [str(row["reason"])]
+    if not missing(row["pooled"]):
+        found.append(str(row["pooled"]))
+    if row["one_seed"] and ONE_SEED.split(":")[0] not in "; ".join(found):
+        found.append(ONE_SEED)
+    if verdict(row) != row["verdict"]:
+        found.append(f"{row['verdict']} by itself, not with Holm's correction")
+    return found
+
+
 def change(row: Mapping[Hashable, Any]) -> str:
     """A relative change with its interval, or a difference in points where there is none."""
-    if pd.isna(row["relative"]):
-        return _interval([row["difference"], row["ci_low"], row["ci_high"]], " points")
-    return _interval([row["relative"], row["relative_low"], row["relative_high"]], "%")
-
-
-def _interval(values: Sequence[object], unit: str) -> str:
-    middle, low, high = (float(str(value)) for value in values)
+    keys, unit = ("relative", "relative_low", "relative_high"), "%"
+    if missing(row["relative"]):
+        keys, unit = ("difference", "ci_low", "ci_high"), " points"
+    middle, low, high = (float(row[key]) for key in keys)
     return f"{middle:+.1f}{unit} [{low:+.1f}; {high:+.1f}]"
 
 
-def _paper(*values: float) -> str:
-    known = [f"{value:+.1f}%" for value in values if not pd.isna(value)]
-    return " or ".join(known) if known else "-"
+def _paper(row: Mapping[Hashable, Any], claim: Claim) -> str:
+    values = (row["paper_relative"], row["paper_relative_other"])
+    known = [f"{float(value):+.1f}%" for value in values if not missing(value)]
+    shows = {"yes": "", "tie": " (a tie)", "no": " (its numbers disagree)"}
+    return (" or ".join(known) or "-") + shows.get(claim.paper_shows, "")
 
 
-def what_ran(comparison: Comparison) -> str:
-    """One sentence on the runs of a setting."""
-    runs, config = comparison.runs, comparison.config
-    counts = runs[0].result["data"]
-    seeds = sorted({run.config.seed for run in runs})
-    left_out = counts.get("left_out", 0)
-    lost = f" {left_out} image files could not be decoded and were left out." if left_out else ""
-    return (
-        f"{len(runs)} run{'s'[: len(runs) > 1]} of {len(comparison.nets)} "
-        f"net{'s'[: len(comparison.nets) > 1]}, {_seeds(seeds)}, on {config.data.name}: "
-        f"{counts['train']:,} training, {counts['validation']:,} validation and "
-        f"{counts['test']:,} test images of {counts['classes']} classes.{lost} "
-        f"Size {config.size.name} (crop {config.size.crop} pixels, {config.size.poolings} of 5 "
-        f"poolings, width {config.size.width:g}), recipe {config.recipe.name}, initialisation "
-        f"{comparison.usual.name} where a net's name does not say otherwise."
-    )
+def sentence(claim: Claim) -> str:
+    """What a claim says, and whether the paper says it."""
+    return f"{claim.text} (ours)" if claim.ours else claim.text
 
 
-def _seeds(seeds: Sequence[int]) -> str:
-    if len(seeds) > 2 and seeds[-1] - seeds[0] + 1 == len(seeds):
-        return f"seeds {seeds[0]} to {seeds[-1]}"
-    return f"seed{'s'[: len(seeds) > 1]} {', '.join(map(str, seeds))}"
+def not_judged(judged: pd.DataFrame, comparison: Comparison) -> list[tuple[str, str]]:
+    """The experiments with primary claims that have a side which nobody has run.
+
+    Returns:
+        For each what its claims say, and the commands that run it.
+    """
+    known = set(judged.claim)
+    found = []
+    for experiment in experiments():
+        absent: Sequence[str] = [
+            claim.text
+            for claim in claims()
+            if claim.primary and claim.experiment == experiment.name and claim.claim not in known
+        ]
+        if absent:
+            found.append((" ".join(absent), "; ".join(commands_of(experiment, comparison))))
+    return found

@@ -19,8 +19,6 @@ from repro.store.files import read_whole, write_whole
 from repro.store.ranks import Kept
 from repro.store.runs import ACTIVATIONS, CONFIG, CROPS, LOG, RESULT, Run
 
-SETTLED = (CONFIG, LOG, ACTIVATIONS, RESULT)
-"""What is copied of a run as it is."""
 COMMANDS = "commands.txt"
 """The command lines that make the runs again."""
 
@@ -39,14 +37,16 @@ def keep(comparisons: Sequence[Comparison | Family], folder: Path) -> None:
     lines = [line for comparison in comparisons for line in comparison.made()]
     write_whole(folder / COMMANDS, "".join(f"{line}\n" for line in lines).encode())
     for comparison in comparisons:
-        for run in comparison.runs:
-            for name in (*SETTLED, *_other_ways(run)):
-                if name != LOG or read_log(run) is not None:
-                    _copy(run.folder / name, folder / run.name / name)
         # One picture of crops is enough: it shows the same images for every run.
-        first = next((run for run in comparison.runs if (run.folder / CROPS).is_file()), None)
-        if first is not None:
-            _copy(first.folder / CROPS, folder / first.name / CROPS)
+        pictured = next((run for run in comparison.runs if (run.folder / CROPS).is_file()), None)
+        for run in comparison.runs:
+            names = [CONFIG, RESULT, ACTIVATIONS, *_other_ways(run)]
+            names += [LOG] * (read_log(run) is not None) + [CROPS] * (run is pictured)
+            for name in names:
+                source = run.folder / name
+                # A link could lead to what nobody meant to publish.
+                if source.is_file() and not source.is_symlink():
+                    write_whole(folder / run.name / name, read_whole(source, links=False))
         by_runs: dict[tuple[str, ...], list[Measured]] = {}
         for one in (*comparison.measured, *comparison.fused):
             by_runs.setdefault(tuple(run.identity for run in one.runs), []).append(one)
@@ -57,12 +57,6 @@ def keep(comparisons: Sequence[Comparison | Family], folder: Path) -> None:
 def _other_ways(run: Run) -> list[str]:
     found = varied.most(run.folder, preprocessing.KEYS)
     return [] if found is None else [varied.file_name(found[0])]
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file, if there is one; a link to one may lead anywhere and is not published."""
-    if source.is_file() and not source.is_symlink():
-        write_whole(target, read_whole(source, links=False))
 
 
 def _keep(identities: Sequence[str], found: Sequence[Measured], folder: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 
 import pandas as pd
@@ -23,12 +23,12 @@ TABLE1 = tuple(published.table1())
 """The names of its columns, in order."""
 EXAMPLE = "D"
 """The net by which maps and windows are shown: the columns of Table 1 share them."""
-ADDED_TO = {"C": "B", "D": "B"}
-"""Section 2.3's nets with more layers than another: 1x1 in C, 3x3 in D."""
 KEPT_Q = (224, 256, 288, 384, 512)
 """Test scales at which the geometry of a size is shown, in paper pixels."""
+WIDTHS = ("as run", "full width")
 
 
+@lru_cache
 def at_full_size(name: str) -> Net:
     """A configuration of `conf/arch/` at the paper's size."""
     arch = Arch(**choice("arch", name))
@@ -46,40 +46,37 @@ def as_run(config: Config, classes: int, arch: str | None = None) -> Net:
 
 
 def configurations() -> pd.DataFrame:
-    """Table 1 as built from `conf/arch/`, with Table 2's counts: a column for each net."""
+    """Table 1 as built from `conf/arch/`: a column for each net."""
     columns = {}
     for name in TABLE1:
         arch = Arch(**choice("arch", name))
-        stages = [*map(_short, arch.blocks), *arch.fc]
-        full = at_full_size(name)
-        millions = f"{cost(full).parameters / 1e6:.0f}"
-        columns[name] = [str(full.weight_layers), *stages, millions]
+        blocks = [
+            ", ".join(
+                word if len(same := list(found)) == 1 else f"{word} x{len(same)}"
+                for word, found in groupby(block)
+            )
+            for block in arch.blocks
+        ]
+        columns[name] = [str(at_full_size(name).weight_layers), *blocks, *arch.fc]
     index = ["weight layers", *(f"block {number}" for number in range(1, 6))]
-    index += [*(f"FC {number}" for number in range(1, 4)), "parameters (millions)"]
-    return pd.DataFrame(columns, index=index).rename_axis("").reset_index()
-
-
-def _short(words: Iterable[str]) -> str:
-    """Layers in order, as in `conv3-256 x2, conv1-256`."""
-    repeats = [(word, len(list(same))) for word, same in groupby(words)]
-    return ", ".join(word if count == 1 else f"{word} x{count}" for word, count in repeats)
+    index += [f"FC {number}" for number in range(1, 4)]
+    return pd.DataFrame(columns, index=index).rename_axis("layers").reset_index()
 
 
 def counted(runs: Sequence[Run]) -> pd.DataFrame:
     """Table 2: the parameters of each net, counted at the paper's size and at that of the runs."""
     run, rows = runs[0], []
     for paper in published.rows(2):
-        full = at_full_size(paper["net"])
-        here = as_run(run.config, run.result["data"]["classes"], paper["net"])
-        millions = "-" if paper["millions"] is None else f"{paper['millions']:.0f}"
+        full = cost(at_full_size(paper["net"]))
+        here = cost(as_run(run.config, run.result["data"]["classes"], paper["net"]))
         rows.append(
             {
                 "net": paper["net"],
-                "parameters at full size": f"{cost(full).parameters:,}",
-                "paper (millions)": millions,
-                "GFLOPs an image at full size": f"{cost(full).flops / 1e9:.1f}",
-                f"parameters at size {run.config.size.name}": f"{cost(here).parameters:,}",
-                "MFLOPs an image": f"{cost(here).flops / 1e6:.1f}",
+                "parameters at full size": full.parameters,
+                "paper (millions)": paper["millions"],
+                "GFLOPs an image at full size": round(full.flops / 1e9, 1),
+                f"parameters at size {run.config.size.name}": here.parameters,
+                "MFLOPs an image": round(here.flops / 1e6, 1),
             }
         )
     return pd.DataFrame(rows)
@@ -87,85 +84,28 @@ def counted(runs: Sequence[Run]) -> pd.DataFrame:
 
 def stacks(channels: int = 256, side: int = 56) -> pd.DataFrame:
     """Section 2.3: stacks of 3x3 layers against one larger layer, counted from layer lists."""
-
-    def conv(kernel: int, place: int) -> Conv:
-        return Conv(kernel, channels, channels, 1, kernel // 2, 1, False, False, 1, place)
-
-    cases = {
-        "two conv3": [conv(3, 1), conv(3, 2)],
-        "one conv5": [conv(5, 1)],
-        "three conv3": [conv(3, 1), conv(3, 2), conv(3, 3)],
-        "one conv7": [conv(7, 1)],
-        "two conv3, conv1": [conv(3, 1), conv(3, 2), conv(1, 3)],
-    }
     rows = []
-    for name, stack in cases.items():
-        weights = sum(parameters(layer) for layer in stack)
-        field = receptive_field(stack)[0]
+    for name, kernels in {
+        "two conv3": (3, 3),
+        "one conv5": (5,),
+        "three conv3": (3, 3, 3),
+        "one conv7": (7,),
+        "two conv3, conv1": (3, 3, 1),
+    }.items():
+        stack = [
+            Conv(kernel, channels, channels, 1, kernel // 2, 1, False, False, 1, place)
+            for place, kernel in enumerate(kernels, 1)
+        ]
+        weights = sum(map(parameters, stack))
+        work = sum(multiply_adds(layer, side) for layer in stack)
         rows.append(
             {
                 "stack": name,
-                "receptive field": f"{field}x{field}",
-                "rectifications": str(len(stack)),
-                "weights": f"{weights:,}",
-                "weights / C²": str(weights // channels**2),
-                f"GFLOPs at {side}x{side}": f"{2 * _work(stack, side) / 1e9:.2f}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def conv1() -> pd.DataFrame:
-    """Section 2.3: B, C with three 1x1 layers more, and D with 3x3 layers in their place."""
-    rows = []
-    for name in dict.fromkeys([*ADDED_TO.values(), *ADDED_TO]):
-        net = at_full_size(name)
-        total, field = cost(net), receptive_field(net.layers)[0]
-        rows.append(
-            {
-                "net": name,
-                "layers after B's": _added(name),
-                "rectifications": str(net.weight_layers - 1),
-                "parameters": f"{total.parameters:,}",
-                "GFLOPs an image": f"{total.flops / 1e9:.1f}",
-                "receptive field (px)": str(field),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _added(name: str) -> str:
-    """What a net has more than the one it is compared with, as in `3 conv1`."""
-    if name not in ADDED_TO:
-        return "-"
-    own, other = (
-        Counter(layer.split("-")[0] for block in published.table1()[net] for layer in block)
-        for net in (name, ADDED_TO[name])
-    )
-    return ", ".join(f"{count} {layer}" for layer, count in (own - other).items())
-
-
-def _work(stack: Iterable[Conv], side: int) -> int:
-    return sum(multiply_adds(layer, side) for layer in stack)
-
-
-def geometries(run: Run) -> pd.DataFrame:
-    """The geometry of this size beside the paper's, at each test scale, for one net."""
-    ours, paper = _both(run, EXAMPLE)
-    rows = []
-    for q in KEPT_Q:
-        here = geometry(ours, pixels(q, run.config.size.crop))
-        there = geometry(paper, q)
-        rows.append(
-            {
-                "Q": str(q),
-                "image side here (px)": str(here.side),
-                "score map here": f"{here.score_map_side}x{here.score_map_side}",
-                "paper": f"{there.score_map_side}x{there.score_map_side}",
-                "last window hangs over by (px)": str(here.overhang),
-                "paper (px)": str(there.overhang),
-                "taps in zero padding (%)": f"{100 * here.padded_taps:.1f}",
-                "paper (%)": f"{100 * there.padded_taps:.1f}",
+                "receptive field": receptive_field(stack)[0],
+                "rectifications": len(stack),
+                "weights": weights,
+                "weights / C²": weights // channels**2,
+                f"GFLOPs at {side}x{side}": round(2 * work / 1e9, 2),
             }
         )
     return pd.DataFrame(rows)
@@ -176,7 +116,7 @@ def kept(run: Run) -> pd.DataFrame:
 
     Table 1's nets share their maps; where a net is not named it is `EXAMPLE`.
     """
-    rows = [*_maps_kept(run), *_windows_kept(run), *_shares_kept(run)]
+    rows = [*_maps_kept(run), *_shares_kept(run)]
     table = pd.DataFrame(rows, columns=["what", "here", "the paper"])
     table["kept"] = ["yes" if here == paper else "no" for _, here, paper in rows]
     return table
@@ -199,26 +139,22 @@ def _both(run: Run, name: str) -> tuple[Net, Net]:
     return as_run(run.config, run.result["data"]["classes"], name), at_full_size(name)
 
 
-def _square(side: int) -> str:
-    return f"{side}x{side}"
-
-
 def _maps_kept(run: Run) -> Iterator[tuple[str, ...]]:
-    here, paper = _both(run, EXAMPLE)
+    here, paper = pair = _both(run, EXAMPLE)
     ours, theirs = block_sides(here), block_sides(paper)
     for block in ours:
-        yield f"map of block {block}", _square(ours[block]), _square(theirs[block])
-    seen = (_square(map_side(net, net.crop)) for net in (here, paper))
-    yield "map that FC6 sees", *seen
-
-
-def _windows_kept(run: Run) -> Iterator[tuple[str, ...]]:
-    here, paper = _both(run, EXAMPLE)
+        yield f"map of block {block}", *(f"{side[block]}x{side[block]}" for side in (ours, theirs))
+    sides = (map_side(net, net.crop) for net in pair)
+    yield "map that FC6 sees", *(f"{side}x{side}" for side in sides)
     crop = run.config.size.crop
     for q in KEPT_Q:
-        pair = geometry(here, pixels(q, crop)), geometry(paper, q)
-        yield f"score map at Q={q}", *(_square(one.score_map_side) for one in pair)
-        yield f"overhang at Q={q} (px)", *(str(one.overhang) for one in pair)
+        found = geometry(here, pixels(q, crop)), geometry(paper, q)
+        score_maps = (one.score_map_side for one in found)
+        yield f"score map at Q={q}", *(f"{side}x{side}" for side in score_maps)
+        yield f"overhang at Q={q} (px)", *(str(one.overhang) for one in found)
+        if q == 256:
+            taps = (f"{100 * one.padded_taps:.1f}" for one in found)
+            yield "filter taps in zero padding at Q=256 (%)", *taps
     uneven = [q for q in EACH_Q if q * crop % PAPER_CROP]
     whole = f"all but {', '.join(map(str, uneven))}" if uneven else "all"
     yield "whole pixels for S and Q of 224 to 512", whole, "all"
@@ -232,22 +168,14 @@ def _shares_kept(run: Run) -> Iterator[tuple[str, ...]]:
         if seen[0][0] * seen[1][1] == seen[1][0] * seen[0][1]:
             shares[0] = shares[1]
         yield f"share of the crop that a cell before FC6 sees, {name}", *shares
-    pair = _both(run, EXAMPLE)
-    yield (
-        "channels of the first and the last convolution",
-        *(f"{net.convs[0].out_channels}, {net.convs[-1].out_channels}" for net in pair),
-    )
-    yield "units of FC6", *(str(net.linears[0].out_features) for net in pair)
-    for name in published.nets():
-        channels = [found for net in _both(run, name) if (found := lrn_channels(net)) is not None]
+        channels = [found for net in pair if (found := lrn_channels(net)) is not None]
         if channels:
             windows = [f"{min(LRN_WINDOW, count)} of {count} channels" for count in channels]
             yield f"what local response normalisation sums over, {name}", *windows
-    at_256 = geometry(pair[0], pixels(256, run.config.size.crop)), geometry(pair[1], 256)
-    yield (
-        "filter taps in zero padding at Q=256 (%)",
-        *(f"{100 * one.padded_taps:.1f}" for one in at_256),
-    )
+    pair = _both(run, EXAMPLE)
+    ends = (f"{net.convs[0].out_channels}, {net.convs[-1].out_channels}" for net in pair)
+    yield "channels of the first and the last convolution", *ends
+    yield "units of FC6", *(str(net.linears[0].out_features) for net in pair)
 
 
 def activations(runs: Iterable[Run]) -> pd.DataFrame:
@@ -256,15 +184,16 @@ def activations(runs: Iterable[Run]) -> pd.DataFrame:
     A row for each initialisation, net and width: as run, and at full width, which a net that
     copies layers lacks. Of several seeds the first that has it.
     """
-    found: dict[tuple[str, ...], dict[str, str]] = {}
+    found: dict[tuple[str, ...], dict[str, float]] = {}
     for run in runs:
         noted = noted_activations(run)
         for width, rows in () if noted is None else noted.groupby("net", sort=False):
+            convs = rows[rows.layer.str.startswith("conv")].rms.tolist()
+            values = {"first convolution": convs[0], "last convolution": convs[-1]}
             named = run.config.init.name, run.config.arch.name, str(width)
-            found.setdefault(named, _through_depth(rows))
+            found.setdefault(named, values | {"last layer": rows.rms.iloc[-1]})
     heads = ("initialisation", "net", "width")
-    table = [dict(zip(heads, key, strict=True)) | found[key] for key in sorted(found)]
-    return pd.DataFrame(table, columns=[*heads, *DEPTHS])
+    return pd.DataFrame([dict(zip(heads, key, strict=True)) | found[key] for key in sorted(found)])
 
 
 def noted_activations(run: Run) -> pd.DataFrame | None:
@@ -278,13 +207,3 @@ def noted_activations(run: Run) -> pd.DataFrame | None:
     except (OSError, ValueError, AttributeError):
         return None
     return table if whole and table.layer.notna().all() else None
-
-
-WIDTHS = ("as run", "full width")
-DEPTHS = ("first convolution", "middle convolution", "last convolution", "FC8")
-
-
-def _through_depth(rows: pd.DataFrame) -> dict[str, str]:
-    convs = rows[rows.layer.str.startswith("conv")].rms.tolist()
-    values = (convs[0], convs[(len(convs) - 1) // 2], convs[-1], rows.rms.iloc[-1])
-    return {name: f"{value:.1e}" for name, value in zip(DEPTHS, values, strict=True)}

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import pandas as pd
+
 from repro.config.choices import choice
 from repro.config.schema import PARENT, STATISTICS_IMAGES, Recipe
 from repro.model import reading
@@ -17,6 +19,8 @@ from repro.paper import numbers as published
 from repro.protocol.protocols import readings
 from repro.protocol.scales import PAPER_CROP, pixels
 from repro.report.built import EXAMPLE, TABLE1, as_run, at_full_size
+from repro.report.settings import Comparison
+from repro.report.titles import s_words, title, worded
 from repro.store.identity import base, changes
 from repro.store.runs import Run
 
@@ -55,6 +59,19 @@ def deviations(run: Run) -> list[Row]:
     """What departs from the paper in one run: (section, here, the paper)."""
     parts = (_net, _size, _maps, _data, _recipe, _update, _init, _scale, _testing)
     return [row for part in parts for row in part(run)]
+
+
+def departures(comparison: Comparison) -> pd.DataFrame:
+    """What departs from the paper in a setting, a row each, with the nets that it holds for."""
+    found: dict[Row, list[str]] = {}
+    for net, runs in comparison.nets.items():
+        for row in dict.fromkeys(row for run in runs for row in deviations(run)):
+            found.setdefault(row, []).append(title(net))
+    rows = [
+        (*row, "all" if len(nets) == len(comparison.nets) else "; ".join(nets))
+        for row, nets in found.items()
+    ]
+    return pd.DataFrame(rows, columns=["section", "here", "the paper", "runs"])
 
 
 def not_covered() -> str:
@@ -122,19 +139,21 @@ def _field(run: Run) -> Iterator[Row]:
 
 def _listed(numbers: list[int]) -> str:
     """As in `1, 2 and 3`."""
-    words = [str(number) for number in numbers]
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    *first, last = map(str, numbers)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _data(run: Run) -> Iterator[Row]:
     config, counts = run.config, run.result["data"]
     if base(config.data.name) != "imagenet":
         here = (
-            f"{config.data.name}: {counts['train']:,} training, {counts['validation']:,} "
+            f"{worded(config.data.name)}: {counts['train']:,} training, {counts['validation']:,} "
             f"validation and {counts['test']:,} test images of {counts['classes']} classes"
         )
         yield "4", here, "ILSVRC-2012: 1.3M training and 50,000 validation images, 1000 classes"
-    native, largest = counts.get("smallest_side"), pixels(_largest(run), config.size.crop)
+    scale = config.scale
+    qs = [q for test in config.test for reading in readings(test, scale) for q in reading]
+    native, largest = counts.get("smallest_side"), pixels(max([scale.smax, *qs]), config.size.crop)
     if native is not None and native < largest:
         yield "3.1", f"images of {native} pixels enlarged, to {largest} at most", NOT_SAID
     if config.data.cache_side is not None:
@@ -145,13 +164,6 @@ def _data(run: Run) -> Iterator[Row]:
     if not config.data.mirror:
         paper = "random flips in training, mirror images in testing"
         yield "3.1, 3.2", "no mirror images: the data says that they are not of its classes", paper
-
-
-def _largest(run: Run) -> int:
-    """The largest S or Q of a run, in paper pixels."""
-    scale = run.config.scale
-    qs = [q for test in run.config.test for reading in readings(test, scale) for q in reading]
-    return max([scale.smax, *qs])
 
 
 def _recipe(run: Run) -> Iterator[Row]:
@@ -200,7 +212,7 @@ def _init(run: Run) -> Iterator[Row]:
     as_published = run.config.arch.name == "A" and init.name == "normal_literal"
     if init.copy_from is None and not as_published:
         paper = "A from N(0, variance 0.01), deeper nets from A; Glorot's, it adds, needs no A"
-        yield "3.1", f"initialisation {init.name}", paper
+        yield "3.1", f"initialisation {worded(init.name)}", paper
     if "normal" in init.between and run.config.size.width != 1:
         here = "standard deviation times the root of the paper's fan-in over the fan-in here"
         yield "3.1", here, "one standard deviation for all layers"
@@ -214,11 +226,12 @@ def _scale(run: Run) -> Iterator[Row]:
         smin, smax = run.config.scale.smin, run.config.scale.smax
         here = f"S={smin}" if smin == smax else f"S in [{smin}; {smax}]"
         if run.config.scale.parent is not None:
-            here += f", trained on from {run.config.scale.parent}"
+            here += f", trained on from {s_words(run.config.scale.parent)}"
         yield "3.1", here, "S=256, S=384 from it, S in [256; 512] from that"
     share = {"S256": 1.0, "S384": 0.1}.get(base(run.config.scale.name))
     if share is not None and run.config.scale.lr_factor != share:
-        here = f"S={run.config.scale.name} at {run.config.scale.lr_factor:g} of the learning rate"
+        here = f"{s_words(base(run.config.scale.name))} at "
+        here += f"{run.config.scale.lr_factor:g} of the learning rate"
         yield "3.1", here, f"at {share:g} of it"
     if base(run.config.scale.name) == "S384":
         later = run.config.recipe.later_epochs
@@ -244,10 +257,9 @@ def open_choices(run: Run) -> list[str]:
     if config.recipe.schedule == "plateau":
         chosen.append(f"A plateau is {config.recipe.patience} epochs without a new best error.")
     if config.scale.name.startswith("jitter"):
-        named = "" if base(config.scale.name) == config.scale.name else f" ({config.scale.name})"
         chosen.append(
-            f"Jittered S{named} starts at {config.scale.lr_factor:g} of the recipe's "
-            f"learning rate and lasts {config.epochs} epochs; the paper gives neither."
+            f"Jittered S starts at {config.scale.lr_factor:g} of the recipe's learning rate and "
+            f"lasts {config.epochs} epochs; the paper gives neither."
         )
     if config.recipe.test_each_epoch:
         chosen.append(

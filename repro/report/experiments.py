@@ -1,10 +1,10 @@
-"""The experiments of `conf/experiments/`: which nets each compares, and its table of the report."""
+"""The experiments of `conf/experiments/`: which nets each compares, and how the report shows it."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -14,19 +14,20 @@ import yaml
 from repro.config import choices
 from repro.config.schema import TAKE_LAYERS
 from repro.errors import RequestError, one_line
-from repro.paper import numbers as published
-from repro.protocol.protocols import EACH_Q, PROTOCOLS, TABLE3
-from repro.report.claims import Claim, claims
-from repro.report.measured import spread
-from repro.report.net import OWN, Net, Nets, label
+from repro.protocol.protocols import PROTOCOLS, TABLE3
+from repro.report import tables
+from repro.report.net import OWN, Net, Nets
 from repro.report.settings import Comparison
-from repro.report.tables import cell, net_title, percent
+from repro.store.identity import base
 
 NOTE = "report"
 """The comment of a file that says how the report shows the experiment, as in
 `# report: {place: 60, tests: [each_scale]}`. Its keys are the last fields of `Experiment`."""
 APART = "none"
 """What this comment says of a sweep that is no comparison of its own."""
+KINDS: dict[str, Any] = {
+    **{"place": (int, float), "tests": list, "figures": list, "ensembles": bool}
+}
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Experiment:
     place: float = math.inf
     """Sections of the report stand in this order; those that say none stand last, by name."""
     figures: tuple[str, ...] = ()
-    """Names of `repro.report.ablations.FIGURES`, or of the figures of a setting; empty: its nets
-    by its protocols, as dots, or as curves over the test scale."""
+    """Names of `repro.report.charts.OF_EXPERIMENT`; empty: its nets by its protocols as rows, or
+    as curves over the test scale."""
     ensembles: bool = False
     """The ensembles of Table 6 stand below its nets."""
 
@@ -60,45 +61,31 @@ def experiments() -> tuple[Experiment, ...]:
     Raises:
         RequestError: the comment of a file is not as `Experiment` says.
     """
-    names = (name for name in choices.names("experiments") if _note(name) != APART)
-    return tuple(sorted(map(_read, names), key=lambda one: (one.place, one.name)))
+    found = (_read(name) for name in choices.names("experiments"))
+    return tuple(sorted(filter(None, found), key=lambda one: (one.place, one.name)))
 
 
-def _note(name: str) -> str:
-    return choices.note("experiments", name, NOTE)
+def _read(name: str) -> Experiment | None:
+    note = choices.note("experiments", name, NOTE)
+    if note == APART:
+        return None
+    file, said = choices.read("experiments", name), _said(name, note)
+    tests = said.pop("tests", None) or file.values.get("test", [TABLE3])
+    lists = {key: tuple(value) for key, value in said.items() if isinstance(value, list)}
+    return Experiment(name, file.comment, tuple(_nets(file)), tuple(tests), **(said | lists))
 
 
-def _read(name: str) -> Experiment:
-    file = choices.read("experiments", name)
-    shown = _shown(name)
-    return Experiment(
-        name,
-        file.comment,
-        tuple(_nets(file)),
-        tests=tuple(shown.get("tests") or file.values.get("test", [TABLE3])),
-        place=shown.get("place", math.inf),
-        figures=tuple(shown.get("figures", ())),
-        ensembles=shown.get("ensembles", False),
-    )
-
-
-def _shown(name: str) -> dict[str, Any]:
+def _said(name: str, note: str) -> dict[str, Any]:
     """What the comment of an experiment says, its keys and their types checked."""
     where = f"conf/experiments/{name}.yaml, # {NOTE}:"
-    kinds: dict[str, Any] = {
-        "place": (int, float),
-        "tests": list,
-        "figures": list,
-        "ensembles": bool,
-    }
     try:
-        said = yaml.safe_load(_note(name) or "{}")
+        said = yaml.safe_load(note or "{}")
     except yaml.YAMLError as error:
         raise RequestError(f"{where} {one_line(error)}") from None
-    if not isinstance(said, dict) or not said.keys() <= kinds.keys():
-        raise RequestError(f"{where} {said}: expected {APART}, or some of {', '.join(kinds)}")
+    if not isinstance(said, dict) or not said.keys() <= KINDS.keys():
+        raise RequestError(f"{where} {said}: expected {APART}, or some of {', '.join(KINDS)}")
     for key, value in said.items():
-        if not isinstance(value, kinds[key]):
+        if not isinstance(value, KINDS[key]):
             raise RequestError(f"{where} {key} cannot be {value}")
     for test in said.get("tests", []):
         if test not in PROTOCOLS:
@@ -110,10 +97,10 @@ def _nets(file: choices.Choice) -> list[Net]:
     """The nets that an experiment sweeps."""
     if "net" in file.swept:
         return [Net.named(name) for name in file.swept["net"]]
-    usual = choices.config()
+    usual = choices.config().chosen
     parts = []
     for key, silent in (("arch", ""), ("scale", ""), ("finetune", "all"), ("init", OWN)):
-        chosen = file.values.get(key) or file.chosen.get(key) or usual.chosen.get(key, silent)
+        chosen = file.values.get(key) or file.chosen.get(key) or usual.get(key) or silent
         parts.append(file.swept.get(key, [str(chosen)]))
     return [
         Net(arch, scale, finetune, None if init == OWN else init)
@@ -121,10 +108,10 @@ def _nets(file: choices.Choice) -> list[Net]:
     ]
 
 
-def commands_of(name: str, comparison: Comparison) -> list[str]:
+def commands_of(experiment: Experiment, comparison: Comparison) -> list[str]:
     """The command lines that run an experiment in the setting and the store of some runs."""
-    experiment = next(one for one in experiments() if one.name == name)
-    return comparison.experiment_commands(name, nets_of(experiment, comparison), experiment.tests)
+    nets = nets_of(experiment, comparison)
+    return comparison.experiment_commands(experiment.name, nets, experiment.tests)
 
 
 def nets_of(experiment: Experiment, comparison: Comparison) -> tuple[Net, ...]:
@@ -134,10 +121,10 @@ def nets_of(experiment: Experiment, comparison: Comparison) -> tuple[Net, ...]:
     place for them, all of them start from the recipe's own weights, as in the claims.
     """
     giver, nets = comparison.usual.copy_from, experiment.nets
-    if giver is None or all(net.arch in (giver, *TAKE_LAYERS) for net in nets):
+    if giver is None or all(base(net.arch) in (giver, *TAKE_LAYERS) for net in nets):
         return nets
     own = comparison.config.recipe.init
-    return tuple(replace(net, init=net.init or own) for net in nets)
+    return tuple(Net(net.arch, net.scale, net.finetune, net.init or own) for net in nets)
 
 
 def measured_nets(experiment: Experiment, comparison: Comparison) -> list[Net]:
@@ -164,93 +151,18 @@ def is_shown(experiment: Experiment, comparison: Comparison, judged: pd.DataFram
     """
     if experiment.name in set(judged.experiment):
         return True
-    most = 2 * len(measured_nets(experiment, comparison)) > len(experiment.nets)
-    return most and any(
-        comparison.cells(net, test)
-        for net in nets_of(experiment, comparison)
-        for test in experiment.tests
-    )
+    nets = measured_nets(experiment, comparison)
+    tested = any(comparison.cells(net, test) for net in nets for test in experiment.tests)
+    return tested and 2 * len(nets) > len(experiment.nets)
 
 
 def table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
-    """Every net of an experiment by each of its protocols, beside the paper's where it has one."""
-    if experiment.curve:
-        return _curve_table(experiment, comparison)
+    """Every net of an experiment by each of its protocols and test scales, a row each."""
     rows = []
-    for net in compared_nets(experiment, comparison):
-        for test in experiment.tests:
-            seeds = len(comparison.cells(net, test))
-            if isinstance(net, tuple) and not seeds:
-                continue  # Table 6 says which ensembles are open.
-            rows.append(
-                {
-                    "net": net_title(net),
-                    "test": PROTOCOLS[test].title,
-                    "error here (%)": cell(comparison, net, test),
-                    "seeds": str(seeds or "-"),
-                    "paper (%)": percent(published.error_of(test, label(net), "top1_error")),
-                }
-            )
+    for nets, test in itertools.product(compared_nets(experiment, comparison), experiment.tests):
+        cells = comparison.cells(nets, test)
+        if isinstance(nets, tuple) and not cells:
+            continue  # Table 6 says which ensembles are open.
+        each = [None] if PROTOCOLS[test].one_number else sorted({one.q for one in cells})
+        rows += [tables.row(comparison, nets, test, q) for q in each]
     return pd.DataFrame(rows)
-
-
-def _curve_table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
-    rows = []
-    for net in measured_nets(experiment, comparison):
-        for test in experiment.tests:
-            cells = {q: comparison.cells(net, test, str(q)) for q in EACH_Q}
-            tested = {q: spread(found) for q, found in cells.items() if found}
-            if len(tested) < 2:
-                continue
-            row = {f"Q={q}": f"{tested[q].mean:.1f}" if q in tested else "-" for q in EACH_Q}
-            seeds = str(max(value.seeds for value in tested.values()))
-            rows.append({"net": net_title(net), **row, "seeds": seeds})
-    return pd.DataFrame(rows)
-
-
-def claim_table(judged: pd.DataFrame, short: bool = False) -> pd.DataFrame:
-    """A table of claims for readers: the paper's difference and ours, its interval, n, the verdict.
-
-    Args:
-        judged: a row for each claim, as in `claims.csv`.
-        short: without what it would take to decide.
-    """
-    known = {claim.claim: claim for claim in claims()}
-    rows = []
-    for row in judged.to_dict("records"):
-        claim = known[row["claim"]]
-        shows = {"yes": " (agrees)", "tie": " (a tie)", "no": " (disagrees)"}
-        here = f"{row['difference']:+.1f} [{row['ci_low']:+.1f}; {row['ci_high']:+.1f}]"
-        cells = {
-            "section": row["section"],
-            "claim": sentence(claim),
-            "paper (points)": _points(row["paper_difference"]) + shows.get(claim.paper_shows, ""),
-            "here (points)": here,
-            "images, seeds": f"{_count(row['n_images'])}, {row['n_seeds']}",
-            "verdict": row["verdict"],
-            "with Holm": row["verdict_holm"],
-        }
-        if not short:
-            cells |= {
-                "relative, paper (%)": _points(row["paper_relative"]),
-                "relative, here (%)": _points(row["relative"]),
-                "images for 80% power": _count(row["images_for_power"]),
-                "seeds for 80% power": _count(row["seeds_for_power"]),
-                "left - right": f"{row['left']} - {row['right']}",
-                "no test because": row["reason"] or "-",
-            }
-        rows.append(cells)
-    return pd.DataFrame(rows)
-
-
-def sentence(claim: Claim) -> str:
-    """What a claim says, and whether the paper says it."""
-    return f"{claim.text} (ours)" if claim.ours else claim.text
-
-
-def _points(difference: Any) -> str:
-    return "-" if pd.isna(difference) else f"{difference:+.1f}"
-
-
-def _count(number: Any) -> str:
-    return "-" if pd.isna(number) else f"{int(number):,}"

@@ -1,168 +1,147 @@
-"""Learning curves: error by epoch, a panel for each net, its stages after one another."""
+"""Figures of logs: learning curves by epoch, each stage where its parent ends; the crops."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from repro.config.choices import choice, names
-from repro.report.drawing import (
-    COLOURS,
-    GREY,
-    LINES,
-    OF_SCALE,
-    Drawn,
-    drawn,
-    error_axis,
-    grid_of,
-    legend,
-)
-from repro.report.net import Net
+from repro.protocol.scales import PICTURED
+from repro.report.experiments import Experiment, measured_nets
+from repro.report.figure import Chart, caption, marks
 from repro.report.settings import Comparison
-from repro.report.tables import in_order, scale_label
+from repro.report.tables import in_order
+from repro.report.titles import s_words, worded
 from repro.store import runs as stored
-from repro.store.runs import Run
+from repro.store.identity import base
+from repro.store.runs import CROPS, Run
+
+SINGLE = 3
+"""More seeds of one net than these are drawn as their mean and the range between them."""
+Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Stage:
     """All seeds of one net at one training scale."""
 
-    scale: str
-    parent: str | None
     logs: list[pd.DataFrame]
-    floor: float
-    """Half a validation image, in percent: a logarithmic axis has no zero."""
+    parent: Key | None
+    """The net and the scale that it starts from."""
+    control: bool
+    """It trains on at its parent's S, for comparison."""
 
     @property
     def epochs(self) -> int:
         """Of the seed that was trained longest."""
         return max(int(log.epoch.max()) for log in self.logs)
 
-    @property
-    def control(self) -> bool:
-        """It trains on at its parent's S, for comparison."""
-        own = _range(self.scale)
-        return own is not None and self.parent is not None and own == _range(self.parent)
 
-    @property
-    def colour(self) -> str:
-        """That of S: a control has its parent's."""
-        shown = self.parent if self.control and self.parent else self.scale
-        return OF_SCALE.get(shown, COLOURS[len(OF_SCALE)])
-
-
-def _range(scale: str) -> tuple[int, int] | None:
-    if scale not in names("scale"):
-        return None
-    tree = choice("scale", scale)
-    return tree["smin"], tree["smax"]
-
-
-def learning_curves(comparison: Comparison) -> Drawn | None:
-    """Validation error by epoch, a panel for each configuration, and that on training crops."""
-    nets: dict[str, dict[str, Stage]] = {}
-    for run in comparison.runs:
-        log, config = read_log(run), run.config
-        if log is None or comparison.net_of(run) != Net(config.arch.name, config.scale.name):
+def _stages(comparison: Comparison) -> dict[Key, Stage]:
+    found: dict[Key, Stage] = {}
+    scales = {run.config.scale.name: run.config.scale for run in comparison.runs}
+    for net, runs in comparison.nets.items():
+        logs = [log for run in runs if (log := read_log(run)) is not None]
+        if not logs or net.init is not None or net.finetune != "all":
             continue
-        floor = 50 / run.result["data"]["validation"]
-        stages = nets.setdefault(config.arch.name, {})
-        new = Stage(config.scale.name, config.scale.parent, [], floor)
-        stages.setdefault(config.scale.name, new).logs.append(log)
-    # One epoch is a point and no curve.
-    nets = {
-        net: nets[net]
-        for net in sorted(nets, key=in_order)
-        if any(stage.epochs > 1 for stage in nets[net].values())
-    }
-    if not nets:
+        scale, giver = runs[0].config.scale, runs[0].config.init.copy_from
+        parent = None if giver is None else (giver, "S256")
+        control = False
+        if scale.parent is not None:
+            parent = net.arch, scale.parent
+            before = scales.get(scale.parent)
+            ends = (scale.smin, scale.smax)
+            control = before is not None and ends == (before.smin, before.smax)
+        found[net.arch, net.scale] = Stage(logs, parent, control)
+    return found
+
+
+def learning_curves(comparison: Comparison) -> Chart | None:
+    """Validation error by epoch, a panel for each configuration, and that on training crops."""
+    stages = _stages(comparison)
+    rows: list[dict[str, Any]] = []
+    orphans = set[str]()
+    for arch, scale in sorted(stages, key=lambda key: (in_order(key[0]), _begin(key, stages), key)):
+        stage, begin = stages[arch, scale], _begin((arch, scale), stages)
+        if stage.epochs < 2 and begin == 0:
+            continue
+        if stage.parent is not None and stage.parent not in stages:
+            orphans.add(f"{worded(arch)} at {s_words(scale)}")
+        where = {"facet": worded(arch), "group": f"{s_words(scale)}"}
+        where["mark"] = "dashed" if stage.control else "line"
+        rows += _by_epoch(stage.logs, "validation_error", begin, where)
+        training = {"facet": worded(arch), "group": "training crops", "mark": "dotted"}
+        mean = pd.concat(stage.logs).groupby("epoch").mean().reset_index()
+        rows += _by_epoch([mean], "train_error", begin, training | {"line": scale})
+    if not rows:
         return None
-    figure, panels = grid_of(list(nets), height=2.2)
-    for (net, stages), panel in zip(nets.items(), panels, strict=True):
-        _panel(panel, stages)
-        panel.set_title(net)
-        panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    lowest = min(panel.dataLim.y0 for panel in panels)
-    error_axis(figure, panels, "epoch", lowest)
-    legend(figure, _marks([stage for stages in nets.values() for stage in stages.values()]), 3)
-    runs = sum(len(stage.logs) for stages in nets.values() for stage in stages.values())
     validation = comparison.runs[0].result["data"]["validation"]
     dropped = ", with dropout" if comparison.config.recipe.dropout else ""
-    caption = (
-        f"Learning curves of {runs} runs: error on the centre crops of {validation:,} validation "
-        f"images, and (dotted, mean over seeds) on the training crops as they came{dropped}. "
-        "A stage begins where the net that it starts from ends. Each seed is a thin line, or, "
-        f"where a panel would hold more than {LINES} lines, the line is their mean and the band "
-        "goes from the lowest to the highest. The error axis is logarithmic."
-    )
-    return drawn("learning-curves", caption, figure)
+    late = orphans and caption("learning-curves-orphans", nets="; ".join(sorted(orphans)))
+    gaps = {"validation": validation, "dropout": dropped, "single": SINGLE, "orphans": late}
+    words = caption("learning-curves", **gaps)
+    frame = marks(rows)
+    floor = 50 / validation
+    for column in ("y", "low", "high"):
+        # Half an image: a logarithmic axis has no zero.
+        frame[column] = frame[column].astype(float).clip(lower=floor)
+    colours = {"training crops": "#6b747c"}
+    return Chart("learning-curves", words, frame, "epoch", "error (%)", log=True, colours=colours)
 
 
-def _panel(panel: Axes, stages: dict[str, Stage]) -> None:
-    # One line of training errors beside those of validation.
-    crowded = 1 + sum(len(stage.logs) for stage in stages.values()) > LINES
-    for stage in stages.values():
-        begin = _end(stage.parent, stages)
-        errors = _by_epoch(stage, "validation_error")
-        epochs = errors.index + begin
-        look: dict[str, Any] = {"color": stage.colour, "ls": "--" if stage.control else "-"}
-        if crowded:
-            panel.plot(epochs, errors.mean(axis=1), lw=1.5, **look)
-            low, high = errors.min(axis=1), errors.max(axis=1)
-            panel.fill_between(epochs, low, high, color=stage.colour, alpha=0.18, lw=0)
-        else:
-            panel.plot(epochs, errors, lw=1.0, **look)
-        if not stage.control:
-            training = _by_epoch(stage, "train_error").mean(axis=1)
-            panel.plot(training.index + begin, training, ":", color=GREY, lw=1.3)
-
-
-def _by_epoch(stage: Stage, column: str) -> pd.DataFrame:
-    """(epochs, seeds)"""
-    seeds = [log.set_index("epoch")[column] for log in stage.logs]
-    return pd.concat(seeds, axis=1).sort_index().clip(lower=stage.floor)
-
-
-def _end(scale: str | None, stages: dict[str, Stage], after: tuple[str, ...] = ()) -> int:
-    """The epochs until a stage ends, of the seed that was trained longest.
-
-    Args:
-        scale: of the stage; None: there is none, which ends at once.
-        stages: of one net, by training scale.
-        after: the stages that start from this one.
-    """
+def _begin(key: Key, stages: dict[Key, Stage], after: tuple[Key, ...] = ()) -> int:
+    """The epochs before a stage: those of the net that it starts from, and before that one."""
+    parent = stages[key].parent
     # Configurations written by hand may name each other as parents.
-    if scale is None or scale in after:
+    if parent is None or parent not in stages or parent in after:
         return 0
-    stage = stages.get(scale)
-    if stage is not None:
-        return stage.epochs + _end(stage.parent, stages, (*after, scale))
-    # Its run is gone from the store: what it started from may still be there.
-    return _end(choice("scale", scale).get("parent") if scale in names("scale") else None, stages)
+    return stages[parent].epochs + _begin(parent, stages, (*after, key))
 
 
-def _marks(stages: Sequence[Stage]) -> dict[str, Line2D]:
-    known = list(names("scale"))
-    found = {stage.scale: stage for stage in stages}
-    marks = {}
-    for scale in sorted(found, key=lambda name: (found[name].control, _rank(name, known))):
-        stage = found[scale]
-        look = "--" if stage.control else "-"
-        marks[f"S={scale_label(scale)}"] = Line2D([], [], color=stage.colour, ls=look, lw=1.5)
-    marks["training crops"] = Line2D([], [], color=GREY, ls=":", lw=1.3)
-    return marks
+def _by_epoch(
+    logs: list[pd.DataFrame], column: str, begin: int, where: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """One number of some logs by epoch: a line for each of few, else the mean and the range."""
+    group, own = where["group"], where.get("line", "")
+    if len(logs) <= SINGLE:
+        return [
+            where | {"line": f"{group} {own} {number}", "x": epoch + begin, "y": value}
+            for number, log in enumerate(logs)
+            for epoch, value in zip(log.epoch, log[column], strict=True)
+        ]
+    table = pd.concat([log.set_index("epoch")[column] for log in logs], axis=1).sort_index()
+    found = []
+    for epoch, values in zip(table.index.tolist(), table.to_numpy(), strict=True):
+        at = where | {"line": group, "x": epoch + begin}
+        found.append(at | {"y": np.nanmean(values)})
+        found.append(at | {"mark": "band", "low": np.nanmin(values), "high": np.nanmax(values)})
+    return found
 
 
-def _rank(scale: str, known: list[str]) -> tuple[int, str]:
-    return (known.index(scale) if scale in known else len(known), scale)
+def blog(experiment: Experiment, comparison: Comparison) -> Chart | None:
+    """The blog's own curves: accuracy by epoch, and its loss beside the right one."""
+    runs = [run for net in measured_nets(experiment, comparison) for run in comparison.nets[net]]
+    logs = [log for run in runs if (log := read_log(run)) is not None]
+    if not any(len(log) > 1 for log in logs):
+        return None
+    rows: list[dict[str, Any]] = []
+    for name, column in (("training", "train"), ("validation", "validation"), ("test", "test")):
+        right = [log.assign(y=100 - log[key]) for log in logs if (key := f"{column}_error") in log]
+        where = {"facet": "accuracy (%)", "group": f"{name} images", "mark": "line"}
+        rows += _by_epoch(right, "y", 0, where) if right else []
+    with_loss = [log for log in logs if "train_loss" in log]
+    printed = [log.assign(train_loss=log.train_loss / log.epoch) for log in with_loss]
+    for kind, name, found in (
+        ("line", "mean loss of the epoch", with_loss),
+        ("dashed", "loss as the blog prints it", printed),
+    ):
+        where = {"facet": "training loss (nats)", "group": name, "mark": kind}
+        rows += _by_epoch(found, "train_loss", 0, where) if found else []
+    words = caption("blog", runs=len(logs), single=SINGLE)
+    return Chart("blog", words, marks(rows), "epoch", y="accuracy (%)", free=True)
 
 
 def read_log(run: Run) -> pd.DataFrame | None:
@@ -178,3 +157,38 @@ def read_log(run: Run) -> pd.DataFrame | None:
         return None
     finite = not log.isin([float("inf"), float("-inf")]).to_numpy().any()
     return log if len(log) and counted and finite else None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that is an image already."""
+
+    name: str
+    caption: str
+    content: bytes
+
+    def png(self) -> bytes:
+        """The figure as a file."""
+        return self.content
+
+
+def training_crops(comparison: Comparison) -> Picture | None:
+    """Crops of the same images at several S, a row each, as a run left them."""
+    from PIL import Image
+
+    for run in comparison.runs:
+        file = io.BytesIO()
+        try:
+            with Image.open(run.folder / CROPS) as image:
+                image.convert("RGB").save(file, "PNG")
+        except Exception:
+            # As with views, there are many ways to be damaged, or to be too large.
+            continue
+        ranges = [f"S={low}" if low == high else f"S in [{low}; {high}]" for low, high in PICTURED]
+        config = comparison.config
+        data = worded(base(config.data.name))
+        words = caption(
+            "training-crops", crop=config.size.crop, data=data, scales=", ".join(ranges)
+        )
+        return Picture("training-crops", words, file.getvalue())
+    return None

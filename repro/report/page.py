@@ -1,4 +1,4 @@
-"""The report: a page that answers first, and an appendix with all that stands behind it."""
+"""The report's page: it answers first, and all that stands behind the answer comes after it."""
 
 from __future__ import annotations
 
@@ -11,28 +11,18 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown.extensions.toc import slugify
 
-from repro.report import answer, built, preprocessing, published_nets, ran, tables
-from repro.report.ablations import figures_of
+from repro.report import answer, built, preprocessing, provenance, published_nets, tables
+from repro.report.charts import errors, figures_of, primary
 from repro.report.claims import claims, judge
-from repro.report.deviations import not_covered, open_choices
-from repro.report.drawing import Drawn
-from repro.report.experiments import (
-    Experiment,
-    claim_table,
-    commands_of,
-    experiments,
-    is_shown,
-    sentence,
-)
+from repro.report.deviations import departures, not_covered, open_choices
+from repro.report.experiments import Experiment, commands_of, experiments, is_shown
 from repro.report.experiments import table as experiment_table
-from repro.report.figures import figures
-from repro.report.forest import primary_figure
-from repro.report.html import APPENDIX
-from repro.report.preprocessing import Shown
+from repro.report.figure import Chart
+from repro.report.learning import Picture, learning_curves, training_crops
 from repro.report.published_nets import Family
-from repro.report.replications import depth_gains, replications
-from repro.report.settings import Comparison, Setting
-from repro.report.verdict_grid import verdicts_figure
+from repro.report.replications import depth_gains, replications, shown_gains
+from repro.report.settings import Comparison
+from repro.report.titles import setting_title, worded
 from repro.store.identity import base
 
 PAPER_TABLES = {
@@ -45,25 +35,10 @@ PAPER_TABLES = {
     6: ("several nets", "The mean of the nets' posteriors, each at the test scales of its S."),
 }
 """Title and first line of the tables of Section 4."""
-SPREAD = (
-    "Top-1 error in percent. One seed: [95% Wilson interval over test images]; several: mean ± "
-    "standard deviation (n seeds)."
-)
-PICTURES = {3: "errors"}
-"""The figure that stands under a table of Section 4, of all protocols."""
 SYNTAX = re.compile(r"[\\`*<|]|&(?=#?\w+;)|(?<=\])[(\[]|(?<![^\W_])_|_(?![^\W_])")
 """What is HTML or Markdown within a line. Brackets are not unless others follow them."""
 ENTITIES = {"<": "&lt;", "&": "&amp;"}
-
-
-@dataclass
-class Section:
-    """What the report says about one experiment of a setting."""
-
-    experiment: Experiment
-    table: pd.DataFrame
-    drawn: list[Drawn]
-    claims: pd.DataFrame
+Figure = Chart | Picture
 
 
 @dataclass
@@ -73,170 +48,140 @@ class Part:
     comparison: Comparison
     prefix: str
     """Of the names of its files; empty where there is one setting only."""
+    claims: pd.DataFrame = field(init=False)
     frames: dict[str, pd.DataFrame] = field(init=False)
-    drawn: list[Drawn] = field(init=False)
-    sections: list[Section] = field(init=False)
+    """Its tables, as numbers."""
+    figures: list[Figure] = field(init=False)
+    sections: list[tuple[Experiment, pd.DataFrame, list[Chart]]] = field(init=False)
     open_rows: dict[int, list[str]] = field(init=False)
     """By the number of a table of Section 4, the commands that make its rows which nobody ran."""
-    claims: pd.DataFrame = field(init=False)
 
     def __post_init__(self) -> None:
         comparison, runs = self.comparison, self.comparison.runs
         self.claims = judge(comparison)
         self.sections = [
-            Section(
-                experiment,
-                experiment_table(experiment, comparison),
-                figures_of(experiment, comparison),
-                self.claims[self.claims.experiment == experiment.name],
-            )
-            for experiment in experiments()
-            if is_shown(experiment, comparison, self.claims)
+            (one, experiment_table(one, comparison), figures_of(one, comparison))
+            for one in experiments()
+            if is_shown(one, comparison, self.claims)
         ]
-        sentences = {claim.claim: claim.text for claim in claims()}
-        about = (draw(self.claims, sentences) for draw in (primary_figure, verdicts_figure))
-        self.drawn = [*figures(comparison), *(one for one in about if one is not None)]
-        self.drawn += [figure for section in self.sections for figure in section.drawn]
-        filled = {number: tables.errors(number, comparison) for number in (3, 4, 5)}
-        filled[6] = tables.ensembles(comparison)
+        drawn: list[Figure | None] = [
+            draw(comparison) for draw in (errors, learning_curves, training_crops)
+        ]
+        drawn += [primary(self.claims), *(one for _, _, found in self.sections for one in found)]
+        self.figures = [one for one in drawn if one is not None]
+        filled = {number: tables.paper_rows(number, comparison) for number in PAPER_TABLES}
         self.open_rows = {
             number: lines if comparison.has_papers_nets else []
             for number, (_, lines) in filled.items()
         }
         self.frames = {
-            "primary": answer.table(self.claims),
-            "summary": tables.depth(comparison),
             **{f"table{number}": frame for number, (frame, _) in filled.items()},
-            "depth-gains": depth_gains(),
-            "replications": replications(),
-            "kept": built.kept(runs[0]),
-            "deviations": ran.departures(comparison),
             "table1": built.configurations(),
             "table2": built.counted(runs),
-            "stacks": built.stacks(),
-            "conv1": built.conv1(),
             "table7": tables.others(comparison),
+            "stacks": built.stacks(),
+            "depth-gains": depth_gains(),
+            "replications": replications(),
+            "nets": tables.nets(comparison),
             "protocols": tables.protocols(comparison),
-            "activations": built.activations(comparison.runs),
-            "geometry": built.geometries(runs[0]),
-            **{f"experiment-{s.experiment.name}": s.table for s in self.sections},
-            "claims": claim_table(self.claims),
-            "runs": ran.what_ran(runs),
-            "environment": ran.environment(runs),
+            **{f"experiment-{one.name}": frame for one, frame, _ in self.sections},
+            "activations": built.activations(runs),
+            "kept": built.kept(runs[0]),
+            "deviations": departures(comparison),
+            "runs": provenance.runs_table(runs),
+            "environment": provenance.environment(runs),
         }
 
     @property
-    def setting(self) -> Setting:
-        """The setting."""
-        return self.comparison.setting
+    def title(self) -> str:
+        """The setting for readers."""
+        return setting_title(self.comparison.setting)
 
     def context(self) -> dict[str, Any]:
-        """What the templates ask of a part."""
-        runs, comparison = self.comparison.runs, self.comparison
-        stacks = self.frames["stacks"].set_index("stack")["weights / C²"].astype(int)
-        mark = f" ({self.setting})" if self.prefix else ""
-        judged, there = set(self.claims.claim), {s.experiment.name for s in self.sections}
-        asked = comparison.has_papers_nets
+        """What the template asks of a part."""
+        comparison, frames, asked = self.comparison, self.frames, self.comparison.has_papers_nets
+        judged, there = set(self.claims.claim), {one.name for one, _, _ in self.sections}
+        weights = frames["stacks"].set_index("stack")["weights"]
+        shared = frames["deviations"].runs == "all"
         return {
-            "setting": self.setting,
-            "mark": mark,
-            "anchor": slugify(str(self.setting), "-"),
-            "appendix": APPENDIX,
+            "title": self.title,
+            "mark": f" ({self.title})" if self.prefix else "",
+            "anchor": slugify(self.title, "-"),
             "answer": answer.answer(self.claims, comparison),
+            "what_ran": provenance.what_ran(comparison),
             "asked": asked,
-            "what_ran": answer.what_ran(comparison),
-            "has_primary": not self.frames["primary"].empty,
-            "not_judged": answer.not_judged(self.claims, comparison) if asked else "",
-            "kept": built.kept_words(self.frames["kept"]),
-            # Table 3 says the same of the paper's nets.
-            "has_summary": self.frames["table3"].empty and not self.frames["summary"].empty,
-            "tables": {name: table_markdown(frame) for name, frame in self.frames.items()},
-            "deviations": self._deviations(),
+            "primary": markdown_table(answer.table(answer.primary(self.claims))),
+            "has_primary": bool(len(answer.primary(self.claims))),
+            "not_judged": answer.not_judged(self.claims, comparison) if asked else [],
+            "tables": {
+                name: markdown_table(tables.readable(frame)) for name, frame in frames.items()
+            },
+            "gains": markdown_table(shown_gains(frames["depth-gains"])),
+            "side_by_side": markdown_table(tables.side_by_side(frames["protocols"])),
+            "deviations": markdown_table(frames["deviations"][shared].drop(columns="runs")),
+            "other_deviations": markdown_table(frames["deviations"][~shared]),
             "figure": self.figure,
             "paper_tables": [
-                (number, title, f"{note} {SPREAD}" if number == 3 else note)
-                for number, (title, note) in PAPER_TABLES.items()
-                if not self.frames[f"table{number}"].empty or self.open_rows[number]
+                (number, *words, bool(len(frames[f"table{number}"])), self.open_rows[number])
+                for number, words in PAPER_TABLES.items()
+                if len(frames[f"table{number}"]) or self.open_rows[number]
             ],
-            "rows": self._rows,
-            "picture_of": self._picture_of,
-            "open_rows": lambda number: "` and `".join(self.open_rows[number]),
-            "sections": [self._section(section) for section in self.sections],
-            "more_weights": round(100 * (stacks["one conv7"] / stacks["three conv3"] - 1)),
-            "has_activations": not self.frames["activations"].empty,
+            "sections": [self._section(*section) for section in self.sections],
+            "more_weights": round(100 * (weights["one conv7"] / weights["three conv3"] - 1)),
+            "has_activations": bool(len(frames["activations"])),
+            "kept": built.kept_words(frames["kept"]),
             "verdicts": answer.counted(self.claims),
-            "claims_open": [sentence(c) for c in claims() if asked and c.claim not in judged],
-            "open_choices": list(dict.fromkeys(c for run in runs for c in open_choices(run))),
+            "all_claims": markdown_table(answer.table(self.claims)),
+            "claims_open": [
+                answer.sentence(one) for one in claims() if asked and one.claim not in judged
+            ],
+            "open_choices": list(
+                dict.fromkeys(c for r in comparison.runs for c in open_choices(r))
+            ),
             "not_covered": not_covered(),
-            "missing": list(dict.fromkeys(c for lines in self.open_rows.values() for c in lines)),
-            "experiments_open": [
-                (e.question, line)
-                for e in experiments()
-                if asked and e.name not in there
-                for line in commands_of(e.name, comparison)
+            "commands": [
+                (one.question, line)
+                for one in experiments()
+                if asked and one.name not in there
+                for line in commands_of(one, comparison)
             ],
         }
 
-    def _deviations(self) -> str:
-        frame = self.frames["deviations"]
-        shared = frame[frame.runs == "all"]
-        others = len(frame) - len(shared)
-        words = (
-            f"\n\n{others} more hold for some nets only: [appendix]({APPENDIX})." if others else ""
-        )
-        return table_markdown(shared.drop(columns="runs")) + words
-
-    def _rows(self, number: int) -> str:
-        frame = self.frames[f"table{number}"]
-        return table_markdown(frame) if len(frame) else "*Nobody has run a row of this table.*"
-
-    def _picture_of(self, number: int) -> str:
-        name = PICTURES.get(number)
-        return self.figure(name) if name in self._drawn_names else ""
-
-    @property
-    def _drawn_names(self) -> set[str]:
-        return {drawn.name for drawn in self.drawn}
-
-    def _section(self, section: Section) -> dict[str, Any]:
-        name, table = section.experiment.name, table_markdown(section.table)
-        shown = [drawn.name for drawn in section.drawn]
-        shown += [one for one in section.experiment.figures if one in self._drawn_names - {*shown}]
-        if section.table.empty:
-            fills = "` and `".join(commands_of(name, self.comparison))
-            table = f"Measured so far is only what these claims compare; the rest is `{fills}`."
+    def _section(self, one: Experiment, table: pd.DataFrame, drawn: list[Chart]) -> dict[str, Any]:
+        own = self.claims[self.claims.experiment == one.name]
+        words = markdown_table(tables.readable(table))
+        if table.empty:
+            fills = "` and `".join(commands_of(one, self.comparison))
+            words = f"Measured so far is only what these claims compare; the rest is `{fills}`."
         return {
-            "name": name.replace("_", " "),
-            "question": section.experiment.question,
-            # The picture says it, and the numbers are in the appendix; without one they stand here.
-            "table": "" if shown else table,
-            "full_table": table,
-            "figures": [self.figure(name) for name in shown],
-            "claims": table_markdown(claim_table(section.claims, short=True)),
-            "has_claims": not section.claims.empty,
+            "name": one.name.replace("_", " "),
+            "question": one.question,
+            "figures": [figure_markdown(chart, self.prefix) for chart in drawn],
+            "table": words,
+            "claims": markdown_table(answer.table(own)) if len(own) else "",
         }
 
     def figure(self, name: str) -> str:
         """A figure with its caption as Markdown, or a line that says why there is none."""
-        for drawn in self.drawn:
-            if drawn.name == name:
-                return figure_markdown(drawn, self.prefix)
-        return f"*No run has anything to show for the figure {name}.*"
+        found = next((one for one in self.figures if one.name == name), None)
+        return figure_markdown(found, self.prefix) or f"*No run has anything to show for {name}.*"
 
 
-def figure_markdown(drawn: Drawn | None, prefix: str = "") -> str:
+def figure_markdown(drawn: Figure | None, prefix: str = "") -> str:
     """A figure with its caption; empty: there is none."""
     if drawn is None:
         return ""
     words = drawn.name.replace("-", " ")
-    return f"![{words}](figures/{prefix}{drawn.name}.png)\n\n*{drawn.caption}*"
+    return f"![{words}](figures/{prefix}{drawn.name}.png)\n\n*{plain(drawn.caption)}*"
 
 
-def table_markdown(frame: pd.DataFrame) -> str:
-    """A table as Markdown; what its cells hold is text."""
+def markdown_table(frame: pd.DataFrame) -> str:
+    """A table of words as Markdown; what its cells hold is text."""
     if frame.empty:
         return "*Nothing to show.*"
-    return str(frame.map(plain).to_markdown(index=False, disable_numparse=True))
+    rows = [list(map(str, frame.columns)), ["---"] * frame.shape[1]]
+    rows += [[plain(cell) for cell in row] for row in frame.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def plain(text: object) -> str:
@@ -250,54 +195,56 @@ def in_order(parts: Sequence[Part]) -> list[Part]:
 
 
 def markdown(
-    parts: Sequence[Part],
-    published: tuple[Sequence[Family], Shown],
-    unfinished: list[tuple[str, str]],
-) -> tuple[str, str]:
-    """`comparison.md` and `appendix.md`.
+    parts: Sequence[Part], families: Sequence[Family], unfinished: list[tuple[str, str]]
+) -> str:
+    """`comparison.md`.
 
     Args:
         parts: the settings of the nets that were trained here.
-        published: the nets that others trained, and what is shown of other preprocessing.
+        families: the nets that others trained.
         unfinished: names of runs, each with why it is not finished.
     """
-    loader = PackageLoader("repro.report", "templates")
     # It writes Markdown, where what HTML escapes is text.
-    jinja = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
+    jinja = Environment(
+        loader=PackageLoader("repro.report", "templates"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+    )
     jinja.filters["plain"] = plain
+    judged = {part.title: part.claims for part in parts if part.comparison.has_papers_nets}
     context = {
         "parts": [part.context() for part in parts],
+        "grid": markdown_table(answer.grid(judged)) if judged else "",
         "scale_model": any(not _is_the_papers(part) for part in parts),
-        "data_words": ", ".join(dict.fromkeys(_data_words(part) for part in parts)),
-        "published": _published(*published) if published[0] else None,
+        "data_words": "; ".join(dict.fromkeys(map(_data_words, parts))),
+        "published": _published(families) if families else None,
         "unfinished": unfinished,
     }
-    pages = (
-        jinja.get_template(f"{name}.md.j2").render(context) for name in ("comparison", "appendix")
-    )
-    page, appendix = (re.sub(r"\n{3,}", "\n\n", page) for page in pages)
-    return page, appendix
+    page = jinja.get_template("comparison.md.j2").render(context)
+    return re.sub(r"\n{3,}", "\n\n", page)
 
 
-def _published(families: Sequence[Family], ways: Shown) -> dict[str, Any]:
+def _published(families: Sequence[Family]) -> dict[str, Any]:
+    ways = published_nets.by_other_ways(families)
     return {
-        "ways": table_markdown(ways.table) if ways.nets else "",
-        "ways_lines": preprocessing.sentences(ways.nets),
-        "ways_figure": figure_markdown(ways.figure),
-        "table": table_markdown(published_nets.table(families)),
-        "theirs": table_markdown(published_nets.theirs(families)),
+        "table": markdown_table(tables.readable(published_nets.table(families))),
+        "theirs": markdown_table(tables.readable(published_nets.theirs(families))),
         "commands": [line for family in families for line in family.made()],
+        "ways": preprocessing.sentences(ways),
+        "ways_table": markdown_table(tables.readable(preprocessing.table(ways))) if ways else "",
+        "ways_figure": figure_markdown(preprocessing.figure(ways)),
     }
 
 
 def _is_the_papers(part: Part) -> bool:
-    named = base(part.setting.data) == "imagenet"
-    return named and part.setting.size == "paper" and part.comparison.has_1000_classes
+    named = base(part.comparison.setting.data) == "imagenet"
+    return named and part.comparison.setting.size == "paper" and part.comparison.has_1000_classes
 
 
 def _data_words(part: Part) -> str:
     size = part.comparison.config.size
     return (
-        f"{part.setting.data} ({part.comparison.classes} classes) with crops of "
+        f"{worded(part.comparison.setting.data)} ({part.comparison.classes} classes) with crops of "
         f"{size.crop} pixels and layers {size.width:g} times as wide as the paper's"
     )

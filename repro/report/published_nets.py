@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -20,9 +21,9 @@ from repro.report.net import Net, ensemble, members
 from repro.report.preprocessing import KEYS, Tried, tried
 from repro.report.replications import replications
 from repro.report.settings import Setting, command, setting, word
-from repro.report.tables import in_order, percent, split
+from repro.report.tables import error, in_order
+from repro.report.titles import arch_title, scale_title
 from repro.store import varied
-from repro.store import views as stored
 from repro.store.identity import base, changes
 from repro.store.runs import Run
 
@@ -38,22 +39,16 @@ class Family:
     def __post_init__(self) -> None:
         # Each net is named plainly: how the others start is no matter.
         self.measured = [one for run in self.runs for one in measure([run], run.config.init)]
-        wanted = ((ensemble(row["members"]), row["protocol"]) for row in published.rows(6))
+        wanted = ((row["members"], row["protocol"]) for row in published.rows(6))
         self.fused = [
             one
             for nets, protocol in dict.fromkeys(wanted)
-            for one in fuse(self.measured, nets, protocol)
+            for one in fuse(self.measured, ensemble(nets), protocol)
         ]
 
     def made(self) -> list[str]:
         """The command lines that test these nets again."""
         return [_command(run, self.measured) for run in self.runs]
-
-    def rows(self) -> Iterator[dict[str, str]]:
-        """A row for each number, in the order of the paper's tables."""
-        for one in (*self.measured, *self.fused):
-            if PROTOCOLS[one.protocol].one_number:
-                yield _row(one)
 
 
 def families(runs: Sequence[Run]) -> list[Family]:
@@ -68,22 +63,43 @@ def families(runs: Sequence[Run]) -> list[Family]:
         while any(Net.of(r.config, r.config.init) == net for r in groups.get((*key, place), ())):
             place += 1
         groups.setdefault((*key, place), []).append(run)
-    return [Family(members) for _, members in sorted(groups.items(), key=lambda item: item[0])]
+    return [Family(own) for _, own in sorted(groups.items(), key=lambda item: item[0])]
 
 
 def table(families: Sequence[Family]) -> pd.DataFrame:
-    """Every number of the published nets beside the paper's of the same cell."""
-    return pd.DataFrame([row for family in families for row in family.rows()])
+    """Every number of the published nets beside the paper's of the same cell, a row each."""
+    return pd.DataFrame(
+        [
+            _row(one)
+            for family in families
+            for one in (*family.measured, *family.fused)
+            if PROTOCOLS[one.protocol].one_number
+        ]
+    )
+
+
+def _row(one: Measured) -> dict[str, Any]:
+    nets = members(one.net)
+    top5 = one.error("top5_error")
+    return {
+        "data": one.run.config.data.name,
+        "net": " + ".join(map(arch_title, nets)),
+        "weights": one.joined(_file),
+        "S": " + ".join(dict.fromkeys(scale_title(net.scale) for net in nets)),
+        "test": PROTOCOLS[one.protocol].title,
+        "Q": one.q,
+        **error([one]),
+        "paper": one.published("top1_error"),
+        "top5": None if top5 is None else round(top5, 4),
+        "top5_paper": one.published("top5_error"),
+    }
 
 
 def by_other_ways(families: Sequence[Family]) -> list[Tried]:
     """The nets that were also tested by other people's ways of preprocessing."""
+    runs = [run for family in families for run in family.runs]
     return tried(
-        [
-            (run, f"{run.config.arch.name} {run.config.scale.name}, {_file(run)}")
-            for family in families
-            for run in family.runs
-        ]
+        [(run, f"{run.config.arch.name} {run.config.scale.name}, {_file(run)}") for run in runs]
     )
 
 
@@ -92,23 +108,6 @@ def theirs(families: Sequence[Family]) -> pd.DataFrame:
     nets = {base(run.config.arch.name) for family in families for run in family.runs}
     frame = replications()
     return frame[frame.net.isin(nets)]
-
-
-def _row(one: Measured) -> dict[str, str]:
-    nets = [split(net) for net in members(one.net)]
-    low, error, high = stored.interval(one.wrong)
-    return {
-        "data": one.run.config.data.name,
-        "net": " + ".join(name for name, _ in nets),
-        "weights": one.joined(_file),
-        "S": " + ".join(dict.fromkeys(s for _, s in nets)),
-        "method": PROTOCOLS[one.protocol].title,
-        "Q": one.q,
-        "top-1 here (%)": f"{error:.1f} [{low:.1f}; {high:.1f}]",
-        "top-5 here (%)": percent(one.error("top5_error")),
-        "top-1 paper (%)": percent(one.published("top1_error")),
-        "top-5 paper (%)": percent(one.published("top5_error")),
-    }
 
 
 def _file(run: Run) -> str:

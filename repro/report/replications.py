@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pandas as pd
 
 from repro.paper import numbers as published
 from repro.protocol.protocols import TABLE3
 
-PAIRS = (("A", "B"), ("B", "D"), ("D", "E"))
+STEPS = (("A", "B"), ("B", "D"), ("D", "E"))
 """Neighbours in depth among the nets that others trained, the shallower first (Section 4.1)."""
 NORMALISED = "-BN"
 """Ends the name of a configuration with batch normalisation."""
@@ -17,70 +15,59 @@ NORMALISED = "-BN"
 
 def replications() -> pd.DataFrame:
     """A row for each net of others, its errors in percent, beside Table 3's at S=256."""
-    rows = []
-    for theirs in published.replications():
-        paper = published.error_of(TABLE3, f"{theirs['net']}-S256", "top1_error")
-        rows.append(
-            {
-                "net": theirs["net"],
-                "weights": theirs["weights"],
-                "tested with": theirs["framework"],
-                "protocol": theirs["protocol"],
-                "top-1 (%)": _plain(theirs["top1_error"]),
-                "top-5 (%)": _plain(theirs["top5_error"]),
-                "paper, Table 3, S=256, dense, top-1 (%)": "-" if paper is None else f"{paper:.1f}",
-                "source": theirs["source"],
-            }
-        )
+    rows = [
+        {
+            **{key: theirs[key] for key in ("net", "weights", "framework", "protocol")},
+            **{key: round(theirs[key], 2) for key in ("top1_error", "top5_error")},
+            "paper": published.error_of(TABLE3, f"{theirs['net']}-S256", "top1_error"),
+            "source": theirs["source"],
+        }
+        for theirs in published.replications()
+    ]
     return pd.DataFrame(rows)
-
-
-def _plain(error: float) -> str:
-    """As far as it was published, but hundredths at most: as in `28.5`."""
-    return f"{round(error, 2):g}"
 
 
 def depth_gains() -> pd.DataFrame:
     """What each step in depth takes off the top-1 error, by whose nets and in the paper.
 
-    In points, and in percent of the shallower net's error; a negative number is a deeper net that
-    errs more. Only steps that somebody's nets have both ends of.
+    A row for each step that somebody's nets have both ends of: `points`, and `relative` in percent
+    of the shallower net's error; negative where the deeper net's error is higher.
     """
-    rows = [
-        {"nets": whose} | {f"{left} - {right}": _gain(errors, left, right) for left, right in PAIRS}
-        for whose, errors in (*_papers(), *_others().items())
-    ]
-    return pd.DataFrame([row for row in rows if set(list(row.values())[1:]) != {"-"}])
+    rows = []
+    for whose, errors in (_papers() | _others()).items():
+        for left, right in STEPS:
+            if left in errors and right in errors:
+                points = errors[left] - errors[right]
+                gain = {
+                    "points": round(points, 2),
+                    "relative": round(100 * points / errors[left], 1),
+                }
+                rows.append({"nets": whose, "step": f"{left} to {right}"} | gain)
+    return pd.DataFrame(rows)
 
 
-def _gain(errors: Mapping[str, float], left: str, right: str) -> str:
-    if left not in errors or right not in errors:
-        return "-"
-    points = errors[left] - errors[right]
-    return f"{round(points, 2):+g} ({100 * points / errors[left]:+.1f}%)"
+def shown_gains(gains: pd.DataFrame) -> pd.DataFrame:
+    """The gains for readers, a column for each step, as in `0.9 (3.0%)`."""
+    words = [f"{row.points:g} ({row.relative:g}%)" for row in gains.itertuples()]
+    table = gains.assign(words=words).pivot(index="nets", columns="step", values="words")
+    return table.reindex(gains.nets.unique()).fillna("-").rename_axis(None, axis=1).reset_index()
 
 
-def _papers() -> list[tuple[str, dict[str, float]]]:
-    found = []
-    for scale, named in (("S256", "S=256"), ("jitter", "S=[256; 512]")):
-        errors = {
+def _papers() -> dict[str, dict[str, float]]:
+    return {
+        f"the paper, Table 3, {named}, dense": {
             row["net"]: row["top1_error"] for row in published.rows(3) if row["scale"] == scale
         }
-        found.append((f"the paper, Table 3, {named}, dense", errors))
-    return found
+        for scale, named in (("S256", "S=256"), ("jitter", "S=[256; 512]"))
+    }
 
 
 def _others() -> dict[str, dict[str, float]]:
     """Top-1 errors of each family of weights, as somebody tested them, by configuration."""
     found: dict[str, dict[str, float]] = {}
     for row in published.replications():
-        net = row["net"].removesuffix(NORMALISED)
-        whose = (
-            row["weights"]
-            if row["framework"] in row["weights"]
-            else (f"{row['weights']}, by {row['framework']}")
-        )
-        if net != row["net"]:
-            whose += ", with batch normalisation"
+        net, whose = row["net"].removesuffix(NORMALISED), row["weights"]
+        whose += "" if row["framework"] in whose else f", by {row['framework']}"
+        whose += "" if net == row["net"] else ", with batch normalisation"
         found.setdefault(f"{whose}, centre crop", {})[net] = row["top1_error"]
     return found

@@ -1,63 +1,54 @@
-"""The tables of the report: what was measured beside what was published, cell by cell."""
+"""The tables of the report: numbers as they are measured, and the same as a reader's text.
+
+A frame holds numbers: an error in percent has the columns `mean`, `sd`, `n` (seeds), `low`, `high`
+(its 95% interval) and `paper`. The CSV is that frame; `readable` words it for pages and LaTeX.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from repro.config.choices import choice, names
 from repro.model.cost import cost
 from repro.paper import numbers as published
-from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, TABLE3, summarised
+from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS
 from repro.report.built import TABLE1, as_run
-from repro.report.measured import spread
-from repro.report.net import Net, Nets, ensemble, members, named
+from repro.report.measured import Measured, spread
+from repro.report.net import Net, Nets, ensemble, label, members, named
 from repro.report.settings import Comparison
+from repro.report.titles import arch_title, scale_title
 
-OPEN = "not run"
-
-
-def depth(comparison: Comparison) -> pd.DataFrame:
-    """The summary of the nets at one test scale: those trained at S=256, or all where none was."""
-    nets, every = comparison.nets, ordered(comparison)
-    at_256 = [net for net in every if net == Net(net.arch, "S256")]
-    tests = {
-        one.name: f"test error, {one.method} (%)"
-        for one in summarised()
-        if one.scales == "one" and comparison.tested(one.name)
-    }
-    rows = []
-    for net in at_256 or every:
-        built = as_run(nets[net][0].config, comparison.classes)
-        validation = [run.result["validation_error"] for run in nets[net]]
-        known = [error for error in validation if error is not None]
-        row = {
-            "net": str(net).removesuffix("-S256"),
-            "weight layers": built.weight_layers,
-            "parameters": f"{cost(built).parameters:,}",
-            "validation error (%)": f"{sum(known) / len(known):.1f}" if known else "-",
-        }
-        row |= {title: cell(comparison, net, test) for test, title in tests.items()}
-        if comparison.has_papers_nets:
-            theirs = published.error_of(TABLE3, str(net), "top1_error")
-            row["paper, ImageNet, 1000 classes (%)"] = percent(theirs)
-        rows.append(row)
-    return pd.DataFrame(rows)
+ERROR = ("mean", "sd", "n", "low", "high")
 
 
-def cell(comparison: Comparison, net: Nets, protocol: str) -> str:
-    """The words of a cell: the error of a net, and how many of its runs did not train."""
-    cells = comparison.cells(net, protocol)
-    runs = [] if isinstance(net, tuple) else comparison.nets.get(comparison.plain(net), [])
-    ended = Counter(str(run.result["outcome"]) for run in runs)
-    del ended["trained"]
+def error(cells: Sequence[Measured]) -> dict[str, float | int | None]:
+    """An error in percent over the seeds that there are: mean, sd, n, low and high.
+
+    With one seed the interval is Wilson's over test images, with several Student's over seeds.
+    """
     if not cells:
-        return ", ".join(ended) or OPEN
-    return ", ".join([str(spread(cells)), *(f"{n} {outcome}" for outcome, n in ended.items())])
+        return dict.fromkeys(ERROR)
+    found = spread(cells)
+    sd = None if found.sd is None else round(found.sd, 4)
+    ends = (round(found.mean, 4), sd, found.seeds, round(found.low, 4), round(found.high, 4))
+    return dict(zip(ERROR, ends, strict=True))
+
+
+def outcomes(comparison: Comparison, nets: Nets) -> str:
+    """How many runs of a net did not train, as in `1 diverged`; empty: all did."""
+    ended = Counter(
+        str(run.result["outcome"])
+        for net in members(nets)
+        for run in comparison.nets.get(comparison.plain(net), [])
+    )
+    del ended["trained"]
+    if isinstance(nets, tuple):
+        return "a member diverged" if ended["diverged"] else ""
+    return ", ".join(f"{count} {outcome}" for outcome, count in ended.items())
 
 
 def in_order(arch: str) -> tuple[int, str]:
@@ -67,163 +58,188 @@ def in_order(arch: str) -> tuple[int, str]:
 
 def ordered(comparison: Comparison) -> list[Net]:
     """The nets of a setting, configurations as in Table 1."""
-    return sorted(comparison.nets, key=lambda net: (in_order(net.arch), net))
+    return sorted(comparison.nets, key=lambda net: (in_order(net.arch), str(net)))
 
 
-def errors(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
-    """Table 3, 4 or 5: the paper's rows that were run, in its order.
+def named_columns(nets: Nets) -> dict[str, str]:
+    """The columns that say which net a row is about: `net` and `S`."""
+    of = members(nets)
+    if len(of) > 1:
+        return {"net": " + ".join(map(str, of)), "S": ""}
+    return {"net": arch_title(of[0]), "S": scale_title(of[0].scale)}
 
-    Nets that are not the paper's stand in `protocols`.
+
+def row(comparison: Comparison, nets: Nets, test: str, q: str | None = None) -> dict[str, Any]:
+    """One net by one protocol: which, its error, the paper's, and what became of its runs."""
+    cells = comparison.cells(nets, test, q)
+    return {
+        **named_columns(nets),
+        "test": PROTOCOLS[test].title,
+        "Q": cells[0].q if cells else q or "",
+        **error(cells),
+        "paper": published.error_of(test, label(nets), "top1_error"),
+        "note": outcomes(comparison, nets),
+    }
+
+
+def paper_rows(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
+    """Table 3, 4, 5 or 6: the paper's rows that were run, in its order; asked ensembles after it.
 
     Returns:
         The table, and the commands that make the rows which nobody has run.
     """
-    paper = published.cells(number)
-    rows: list[dict[str, str]] = []
+    rows: list[dict[str, Any]] = []
     missing: list[tuple[Net, str]] = []
-    for theirs in paper:
-        net, protocol = Net(theirs["net"], theirs["scale"]), theirs["protocol"]
-        row = _row(comparison, net, protocol, theirs["Q"])
-        if row["top-1 here (%)"] == OPEN:
-            missing.append((net, protocol))
+    for theirs in _asked(number, comparison):
+        nets: Nets = theirs["nets"]
+        test = theirs["protocol"]
+        found = row(comparison, nets, test)
+        absent = [one for one in members(nets) if not comparison.cells(one, test)]
+        missing += [(one, test) for one in absent if not comparison.diverged(one)]
+        if found["n"] is None and not any(map(comparison.diverged, absent)):
             continue
-        row["top-1 paper (%)"] = percent(theirs["top1_error"])
-        row |= _top5_of_paper(theirs, comparison)
-        rows.append({"method": PROTOCOLS[protocol].method} | row if number == 5 else row)
-    return pd.DataFrame(rows), _commands(missing, comparison)
+        found["Q"] = theirs.get("Q") or found["Q"]
+        found["test"] = PROTOCOLS[test].method if number > 4 else found["test"]
+        if number == 6:
+            found = {"ensemble": theirs.get("system", "asked for")} | found
+            found.pop("S")
+        if comparison.has_1000_classes:
+            found |= _top5(comparison.cells(nets, test)) | {"top5_paper": theirs.get("top5_error")}
+        rows.append(found)
+    wanted, tests = dict.fromkeys(net for net, _ in missing), dict.fromkeys(t for _, t in missing)
+    return pd.DataFrame(rows), comparison.commands(list(wanted), list(tests))
 
 
-def _top5_of_paper(theirs: Mapping[str, Any], comparison: Comparison) -> dict[str, str]:
-    """The paper's top-5 error, where it stands beside one of as many classes."""
-    if not comparison.has_1000_classes:
-        return {}
-    return {"top-5 paper (%)": percent(theirs.get("top5_error"))}
-
-
-def _commands(missing: Sequence[tuple[Net, str]], comparison: Comparison) -> list[str]:
-    """The commands that make nets which were not tested by a protocol: (net, protocol) each."""
-    nets = dict.fromkeys(net for net, _ in missing)
-    return comparison.commands(list(nets), list(dict.fromkeys(test for _, test in missing)))
-
-
-def _row(comparison: Comparison, net: Net, protocol: str, q: str) -> dict[str, str]:
-    cells = comparison.cells(net, protocol)
-    here = cell(comparison, net, protocol)
-    arch, s = split(net)
-    row = {"net": arch, "S": s, "Q": q, "top-1 here (%)": here}
-    if comparison.has_1000_classes:
-        top5 = [error for one in cells if (error := one.error("top5_error")) is not None]
-        row["top-5 here (%)"] = f"{sum(top5) / len(top5):.1f}" if top5 else here
-    return row | {"seeds": str(len(cells)) if cells else "-"}
-
-
-def ensembles(comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
-    """Table 6: the paper's ensembles by their exact members, then those that were asked for.
-
-    Returns:
-        The table, and the commands that make the members which nobody has run.
-    """
-    rows: list[dict[str, str]] = []
-    missing: list[tuple[Net, str]] = []
-    paper = {(row["protocol"], ensemble(row["members"])): row for row in published.rows(6)}
+def _asked(number: int, comparison: Comparison) -> Iterable[dict[str, Any]]:
+    if number != 6:
+        return [theirs | {"nets": named(theirs["label"])} for theirs in published.cells(number)]
+    paper = {(cell["protocol"], ensemble(cell["label"])): cell for cell in published.cells(6)}
     asked = [(one.protocol, members(one.net)) for one in comparison.fused]
-    for protocol, nets in dict.fromkeys([*paper, *asked]):
-        cells = comparison.cells(nets, protocol)
-        theirs = paper.get((protocol, nets), {})
-        absent = [net for net in nets if not comparison.cells(net, protocol)]
-        diverged = [net for net in absent if comparison.diverged(net)]
-        for net in absent:
-            if net not in diverged:
-                missing.append((net, protocol))
-        if not cells and not diverged:
-            continue
+    return [
+        paper.get(key, {}) | {"protocol": key[0], "nets": key[1]}
+        for key in dict.fromkeys([*paper, *asked])
+    ]
+
+
+def _top5(cells: Sequence[Measured]) -> dict[str, float | None]:
+    found = [value for one in cells if (value := one.error("top5_error")) is not None]
+    return {"top5": round(sum(found) / len(found), 4) if found else None}
+
+
+def protocols(comparison: Comparison) -> pd.DataFrame:
+    """Every net by every protocol that it was tested by and that gives one number, a row each."""
+    tests = [name for name in ONE_NUMBER if comparison.tested(name)]
+    rows = [
+        row(comparison, net, test)
+        for net in ordered(comparison)
+        for test in tests
+        if comparison.cells(net, test)
+    ]
+    return pd.DataFrame(rows)
+
+
+def nets(comparison: Comparison) -> pd.DataFrame:
+    """The nets: depth, parameters, validation error, seeds, and what became of their runs."""
+    rows = []
+    for net in ordered(comparison):
+        runs = comparison.nets[net]
+        built = as_run(runs[0].config, comparison.classes)
+        known = [e for run in runs if (e := run.result["validation_error"]) is not None]
         rows.append(
             {
-                "ensemble": theirs.get("system", "asked for"),
-                "members": " + ".join(map(str, nets)),
-                "method": _method(protocol),
-                "top-1 here (%)": str(spread(cells)) if cells else "a member diverged",
-                "seeds": str(len(cells)) if cells else "-",
-                "top-1 paper (%)": percent(theirs.get("top1_error")),
+                **named_columns(net),
+                "weight layers": built.weight_layers,
+                "parameters": cost(built).parameters,
+                "epochs": runs[0].config.epochs,
+                "validation_error": round(sum(known) / len(known), 4) if known else None,
+                "runs": len(runs),
+                "note": outcomes(comparison, net),
             }
-            | _top5_of_paper(theirs, comparison)
         )
-    return pd.DataFrame(rows), _commands(missing, comparison)
+    return pd.DataFrame(rows)
 
 
-def _method(protocol: str) -> str:
-    """As Table 6 names it; a protocol that averages no test scales by its own name."""
-    asked = PROTOCOLS[protocol]
-    return asked.method if asked.scales == "several" else asked.legend
-
-
-def percent(error: float | None) -> str:
-    """An error in percent as the paper writes it, or a dash."""
-    return "-" if error is None else f"{error:.1f}"
+def side_by_side(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table of `protocols` for readers: a row for each net, a column for each protocol."""
+    if frame.empty:
+        return frame
+    rows = []
+    for (net, scale), part in frame.groupby(["net", "S"], sort=False):
+        seeds = sorted(set(part.n))
+        words = {f"{r['test']} (%)": _error_words(r) for r in part.to_dict("records")}
+        span = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+        rows.append({"net": net, "S": scale, **words, "seeds": span})
+    columns = list(dict.fromkeys(name for one in rows for name in one if name != "seeds"))
+    return pd.DataFrame(rows, columns=[*columns, "seeds"]).fillna("-")
 
 
 def others(comparison: Comparison) -> pd.DataFrame:
     """Table 7: other systems as the paper gives them, and which of them were measured here."""
     rows = []
     for theirs in published.rows(7):
-        here = "published only"
-        if theirs["members"] is not None:
-            here = cell(comparison, named(theirs["members"]), theirs["protocol"])
-            here += f" ({PROTOCOLS[theirs['protocol']].title})" if here != OPEN else ""
+        own = theirs["members"] is not None
+        cells = comparison.cells(named(theirs["members"]), theirs["protocol"]) if own else []
         rows.append(
             {
                 "system": theirs["system"],
-                "top-1 here (%)": here,
-                "top-1 val. (%)": percent(theirs["top1_error"]),
-                "top-5 val. (%)": percent(theirs["top5_error"]),
-                "top-5 test (%)": percent(theirs["test_top5_error"]),
+                "test": PROTOCOLS[theirs["protocol"]].title if own else "published only",
+                **error(cells),
+                "paper": theirs["top1_error"],
+                "top5_paper": theirs["top5_error"],
+                "top5_paper_test": theirs["test_top5_error"],
             }
         )
     return pd.DataFrame(rows)
 
 
-def scale_label(scale: str) -> str:
-    """S as the paper writes it; a scale that is no file of `conf/scale/` by its name."""
-    return _scale_labels().get(scale, scale)
+def readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table of numbers in words: an error with its spread in one column, its seeds in another.
 
-
-@lru_cache
-def _scale_labels() -> dict[str, str]:
-    files = {name: choice("scale", name) for name in names("scale")}
-    found = {}
-    for name, own in files.items():
-        ends = own["smin"], own["smax"]
-        found[name] = str(ends[0]) if ends[0] == ends[1] else f"[{ends[0]}; {ends[1]}]"
-        before = files.get(str(own.get("parent")))
-        if before is not None and ends == (before["smin"], before["smax"]):
-            found[name] += ", trained on"
-    return found
-
-
-def split(net: Net) -> tuple[str, str]:
-    """A net in two parts for tables: what it is, and S as the paper writes it."""
-    notes = [] if net.finetune == "all" else ["FC layers tuned"]
-    notes += [] if net.init is None else [f"init {net.init}"]
-    return ", ".join([net.arch, *notes]), scale_label(net.scale)
-
-
-def net_title(net: Nets) -> str:
-    """A net for readers, as in `D, FC layers tuned, S=[256; 512]`; a fusion's members."""
-    if isinstance(net, tuple):
-        return " + ".join(map(str, net))
-    arch, scale = split(net)
-    return f"{arch}, S={scale}" if scale in _scale_labels().values() else f"{arch}, {scale}"
-
-
-def protocols(comparison: Comparison) -> pd.DataFrame:
-    """Every net by every protocol that it was tested by and that gives one number."""
-    names = [
-        name for name in ONE_NUMBER if any(one.protocol == name for one in comparison.measured)
-    ]
+    One seed: its 95% Wilson interval over test images; several: mean ± standard deviation.
+    """
     rows = []
-    for net in ordered(comparison):
-        arch, scale = split(net)
-        row = {"net": arch, "S": scale}
-        row |= {f"{PROTOCOLS[name].title} (%)": cell(comparison, net, name) for name in names}
-        rows.append(row)
-    return pd.DataFrame(rows)
+    for found in frame.to_dict("records"):
+        words: dict[str, str] = {}
+        for name, value in found.items():
+            if name == "mean":
+                words["here (%)"] = _error_words(found)
+            elif name == "n":
+                words["seeds"] = number_words(value, 0)
+            elif name == "paper":
+                words["paper (%)"] = number_words(value)
+            elif name not in ERROR:
+                words[str(name).replace("_", " ")] = number_words(value)
+        rows.append(words)
+    shown = pd.DataFrame(rows)
+    # A column that says nothing of any row says nothing.
+    empty = [name for name in shown if set(shown[name]) <= {"-"} and name != "here (%)"]
+    return shown.drop(columns=empty)
+
+
+def _error_words(found: Mapping[Any, Any]) -> str:
+    if missing(found["mean"]):
+        return str(found.get("note") or "not run")
+    if missing(found["sd"]):
+        return f"{found['mean']:.1f} [{found['low']:.1f}; {found['high']:.1f}]"
+    return f"{found['mean']:.1f} ± {found['sd']:.1f}"
+
+
+def missing(value: object) -> bool:
+    """Whether a cell holds nothing."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def number_words(value: object, digits: int | None = None) -> str:
+    """A cell in words, a float with one digit after the point unless another count is asked."""
+    if missing(value) or value is pd.NA:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.{1 if digits is None else digits}f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def summary(comparison: Comparison) -> str:
+    """The table of the terminal: every net by the protocols with one test scale."""
+    one = [test.title for test in PROTOCOLS.values() if test.scales == "one"]
+    frame = protocols(comparison)
+    return side_by_side(frame[frame.test.isin(one)]).to_string(index=False) if len(frame) else ""

@@ -12,17 +12,15 @@ from pathlib import Path
 import pandas as pd
 
 from repro.errors import RequestError, RunError
-from repro.report import published_nets
+from repro.report import preprocessing, published_nets, tables
 from repro.report.admitted import RUNS, admitted, folder_of_runs, shortened
 from repro.report.answer import answer
 from repro.report.archive import keep
 from repro.report.claims import COLUMNS as CLAIMS
-from repro.report.drawing import Drawn
-from repro.report.html import APPENDIX, html
+from repro.report.html import html
 from repro.report.measured import results
 from repro.report.net import members, named
-from repro.report.page import Part, in_order, markdown, table_markdown
-from repro.report.preprocessing import Shown
+from repro.report.page import Part, in_order, markdown
 from repro.report.published_nets import Family
 from repro.report.settings import Comparison, by_setting
 from repro.store import runs as store
@@ -31,14 +29,27 @@ from repro.store.identity import tell_apart
 from repro.store.runs import Run
 
 CONTENT = {
-    *("comparison.md", "comparison.html", APPENDIX),
-    *("results.csv", "claims.csv", "tables", "figures", ARCHIVE, RUNS),
+    *(
+        "comparison.md",
+        "comparison.html",
+        "results.csv",
+        "claims.csv",
+        "tables",
+        "figures",
+        ARCHIVE,
+    ),
+    # Of reports as they were written before.
+    *("appendix.md", RUNS),
 }
 """What a report's folder holds; one that holds more is not replaced."""
 
 
 def write(
-    stores: Sequence[Path], out: Path, fuse: Sequence[str] = (), archive: bool = False
+    stores: Sequence[Path],
+    out: Path,
+    fuse: Sequence[str] = (),
+    archive: bool = False,
+    latex: bool = False,
 ) -> str:
     """Write the report of all finished runs of some stores.
 
@@ -47,8 +58,9 @@ def write(
             several is taken from the first.
         out: the folder that becomes the report.
         fuse: ensembles to compute beside the paper's, as in `D-jitter+E-jitter`.
-        archive: also keep in the report what it is made from (see `repro.store.ranks`), and make
-            it from that.
+        archive: also keep in the report what it is made from, as one file (see
+            `repro.store.archive`), and make it from that.
+        latex: also write the tables as LaTeX.
 
     Returns:
         What to tell the user: the summary and where the page lies.
@@ -68,26 +80,38 @@ def write(
         unfinished = [] if archive else _unfinished(stores)
         try:
             if archive:
-                keep([*comparisons, *others], beside / RUNS)
-                pack(beside / RUNS, beside / ARCHIVE)
-                shutil.rmtree(beside / RUNS)
-                # They were admitted by their views; what was just written needs no second look.
-                kept = store.finished(opened(beside / ARCHIVE))
-                tell_apart([run.config for run in kept])
-                comparisons, others = _parted(kept, fuse)
-            parts = _parts(comparisons)
-            _write_all(comparisons, parts, others, unfinished, beside)
+                comparisons, others = _archived(comparisons, others, fuse, beside)
+            several = len(comparisons) > 1
+            parts = [Part(one, f"{one.setting.slug}-" if several else "") for one in comparisons]
+            _write_all(in_order(parts), others, unfinished, beside, latex)
             _put(beside, out)
         except OSError as error:
             raise RunError(f"cannot write {out}: {error.strerror}") from error
-    summaries = "\n\n".join(
-        f"{part.setting}\n{_summary(part)}\n{answer(part.claims, part.comparison)}"
+    return f"{_summary(in_order(parts), others)}\n\n{(out / 'comparison.html').resolve()}"
+
+
+def _archived(
+    comparisons: Sequence[Comparison], others: Sequence[Family], fuse: Sequence[str], folder: Path
+) -> tuple[list[Comparison], list[Family]]:
+    """Keep what a report is made from, and take the runs from there."""
+    keep([*comparisons, *others], folder / RUNS)
+    pack(folder / RUNS, folder / ARCHIVE)
+    shutil.rmtree(folder / RUNS)
+    # They were admitted by their views; what was just written needs no second look.
+    runs = store.finished(opened(folder / ARCHIVE))
+    tell_apart([run.config for run in runs])
+    return _parted(runs, fuse)
+
+
+def _summary(parts: Sequence[Part], others: Sequence[Family]) -> str:
+    words = [
+        f"{part.title}\n{tables.summary(part.comparison)}\n{answer(part.claims, part.comparison)}"
         for part in parts
-    )
+    ]
     if others:
-        shown = published_nets.table(others).to_string(index=False)
-        summaries = f"{summaries}\n\npublished nets\n{shown}".strip()
-    return f"{summaries}\n\n{(out / 'comparison.html').resolve()}"
+        shown = tables.readable(published_nets.table(others))
+        words.append(f"published nets\n{shown.to_string(index=False)}")
+    return "\n\n".join(words)
 
 
 def _parted(runs: Sequence[Run], fuse: Sequence[str]) -> tuple[list[Comparison], list[Family]]:
@@ -104,11 +128,6 @@ def _unfinished(stores: Sequence[Path]) -> list[tuple[str, str]]:
         name: reason for folder in reversed(stores) for name, reason in store.unfinished(folder)
     }
     return sorted((name, reason) for name, reason in rows.items() if name not in done)
-
-
-def _parts(comparisons: Sequence[Comparison]) -> list[Part]:
-    several = len(comparisons) > 1
-    return in_order([Part(one, f"{one.setting.slug}-" if several else "") for one in comparisons])
 
 
 @contextmanager
@@ -135,119 +154,92 @@ def _beside(out: Path) -> Iterator[Path]:
 
 def _check_out(out: Path, archive: bool, stores: Sequence[Path]) -> None:
     try:
+        if out.exists() and not out.is_dir():
+            raise RequestError(f"out={out} is a file: name a folder")
         held = {path.name for path in out.iterdir()} if out.is_dir() else set()
-        other = out.exists() and not out.is_dir()
     except OSError as error:
         raise RequestError(
             f"out={shortened(out)} cannot be read: {error.strerror}; name another folder"
         ) from None
-    if other:
-        raise RequestError(f"out={out} is a file: name a folder")
-    if held & {ARCHIVE, RUNS} and not archive:
-        raise RequestError(
-            f"out={out} holds {ARCHIVE}, what was kept of runs: archive=true keeps them, "
-            "or name another folder"
-        )
-    there = opened(out / ARCHIVE) if ARCHIVE in held else out / RUNS
-    lost = store.names(there) - set[str]().union(*map(store.names, stores))
-    if archive and lost:
-        raise RequestError(
-            f"out={out} keeps {min(lost)}, which runs= does not name: add {out} to runs=, or name "
-            "another folder"
-        )
     foreign = sorted(held - CONTENT) or (sorted(held) if "comparison.md" not in held else [])
     if foreign:
         raise RequestError(
             f"out={out} holds {foreign[0]}, which is not a report's: name another folder"
         )
+    if not held & {ARCHIVE, RUNS}:
+        return
+    if not archive:
+        raise RequestError(
+            f"out={out} holds what was kept of runs: archive=true keeps them, or name another "
+            "folder"
+        )
+    lost = store.names(folder_of_runs(out)) - set[str]().union(*map(store.names, stores))
+    if lost:
+        raise RequestError(
+            f"out={out} keeps {min(lost)}, which runs= does not name: add {out} to runs=, or name "
+            "another folder"
+        )
 
 
 def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
-    tested = [(one, {each.net for each in one.measured}) for one in comparisons]
-    known = {net for comparison in comparisons for net in comparison.nets}
+    known = {one.net for comparison in comparisons for one in comparison.measured}
     for words in fuse:
         try:
-            nets = members(named(words, known))
+            nets = members(named(words, {net for one in comparisons for net in one.nets}))
         except RequestError as error:
             raise RequestError(f"fuse={words}: {error}") from None
         if len(set(nets)) < max(2, len(nets)):
             raise RequestError(f"fuse={words}: expected two nets or more, each once, as NET+NET")
-        there = [[one.plain(net) in own for net in nets] for one, own in tested]
-        for net, found in zip(nets, zip(*there, strict=True), strict=True):
-            if not any(found):
-                names = ", ".join(map(str, sorted(set().union(*(own for _, own in tested)))))
+        for net in nets:
+            if not any(one.plain(net) in known for one in comparisons):
+                names = ", ".join(sorted(map(str, known)))
                 raise RequestError(f"fuse={words}: there is no tested net {net}, but {names}")
-        if not any(map(all, there)):
-            raise RequestError(f"fuse={words}: no setting (data, size, recipe) has all of these")
-        if not any(set(nets) == set(members(f.net)) for one in comparisons for f in one.fused):
-            raise RequestError(f"fuse={words}: these have no seed and no protocol in common")
+        fused = [one for comparison in comparisons for one in comparison.fused]
+        if not any({*map(str, members(one.net))} == {*map(str, nets)} for one in fused):
+            raise RequestError(
+                f"fuse={words}: these have no setting (data, size, recipe), no seed or no protocol "
+                "in common"
+            )
 
 
 def _write_all(
-    comparisons: Sequence[Comparison],
     parts: Sequence[Part],
     others: Sequence[Family],
     unfinished: list[tuple[str, str]],
     folder: Path,
+    latex: bool,
 ) -> None:
-    every: list[Comparison | Family] = [*comparisons, *others]
+    every: list[Comparison | Family] = [*(part.comparison for part in parts), *others]
     numbers = [row for one in every for row in (*one.measured, *one.fused)]
     results(numbers).to_csv(folder / "results.csv", index=False)
-    _claims(parts).to_csv(folder / "claims.csv", index=False)
-    for part in parts:
-        _write_part(part, folder)
-    if others:
-        (folder / "tables").mkdir(exist_ok=True)
-        _write_table(published_nets.table(others), folder / "tables" / "published-nets")
-    ways = Shown(published_nets.by_other_ways(others))
-    _write_ways(ways, folder)
-    page, appendix = markdown(parts, (others, ways), unfinished)
+    judged = [part.claims for part in parts if len(part.claims)]
+    claims = pd.concat(judged) if judged else pd.DataFrame(columns=CLAIMS)
+    claims.to_csv(folder / "claims.csv", index=False)
+    ways = published_nets.by_other_ways(others)
+    frames = {f"{part.prefix}{name}": one for part in parts for name, one in part.frames.items()}
+    frames |= {"published-nets": published_nets.table(others)}
+    frames |= {"preprocessing": preprocessing.table(ways)}
+    figures = {f"{part.prefix}{one.name}.png": one.png() for part in parts for one in part.figures}
+    if (figure := preprocessing.figure(ways)) is not None:
+        figures[f"{figure.name}.png"] = figure.png()
+    for name, frame in frames.items():
+        if len(frame):
+            _write_table(frame, folder / "tables" / name, latex)
+    for name, content in figures.items():
+        (folder / "figures").mkdir(exist_ok=True)
+        (folder / "figures" / name).write_bytes(content)
+    page = markdown(parts, others, unfinished)
     (folder / "comparison.md").write_text(page, encoding="utf-8")
-    (folder / APPENDIX).write_text(appendix, encoding="utf-8")
-    (folder / "comparison.html").write_text(html(page, appendix, folder), encoding="utf-8")
+    (folder / "comparison.html").write_text(html(page, figures), encoding="utf-8")
 
 
-def _claims(parts: Sequence[Part]) -> pd.DataFrame:
-    frames = [part.claims for part in parts if len(part.claims)]
-    return pd.concat(frames) if frames else pd.DataFrame(columns=CLAIMS)
-
-
-def _write_part(part: Part, folder: Path) -> None:
-    (folder / "tables").mkdir(exist_ok=True)
-    (folder / "figures").mkdir(exist_ok=True)
-    for name, frame in part.frames.items():
-        if frame.empty:
-            continue
-        _write_table(frame, folder / "tables" / f"{part.prefix}{name}")
-    for drawn in part.drawn:
-        _write_figure(drawn, folder, part.prefix)
-
-
-def _write_ways(ways: Shown, folder: Path) -> None:
-    if ways.figure is None:
-        return
-    _write_table(ways.table, folder / "tables" / ways.figure.name)
-    (folder / "figures").mkdir(exist_ok=True)
-    _write_figure(ways.figure, folder)
-
-
-def _write_figure(drawn: Drawn, folder: Path, prefix: str = "") -> None:
-    base = folder / "figures" / f"{prefix}{drawn.name}"
-    base.with_suffix(".png").write_bytes(drawn.png)
-    base.with_suffix(".svg").write_bytes(drawn.svg)
-
-
-def _write_table(frame: pd.DataFrame, base: Path) -> None:
-    frame.to_csv(base.with_suffix(".csv"), index=False)
-    base.with_suffix(".md").write_text(f"{table_markdown(frame)}\n", encoding="utf-8")
-    style = frame.style.hide(axis="index").format(escape="latex")
-    style = style.format_index(escape="latex", axis="columns")
-    base.with_suffix(".tex").write_text(style.to_latex(hrules=True), encoding="utf-8")
-
-
-def _summary(part: Part) -> str:
-    frame = part.frames["summary"]
-    return frame.to_string(index=False)
+def _write_table(frame: pd.DataFrame, base: Path, latex: bool) -> None:
+    base.parent.mkdir(exist_ok=True)
+    frame.to_csv(f"{base}.csv", index=False)
+    if latex:
+        style = tables.readable(frame).style.hide(axis="index").format(escape="latex")
+        style = style.format_index(escape="latex", axis="columns")
+        Path(f"{base}.tex").write_text(style.to_latex(hrules=True), encoding="utf-8")
 
 
 def _put(beside: Path, out: Path) -> None:

@@ -71,10 +71,16 @@ def test_activations_through_the_depth(tmp_path: Path, make_run: MakeRun) -> Non
             rows += [f"{width},{name},{10.0 ** -(number + p)}" for p, name in enumerate(layers)]
         (tmp_path / "runs" / name / ACTIVATIONS).write_text("\n".join(rows) + "\n")
     table = activations(finished(tmp_path / "runs"))
-    assert table.values.tolist() == [
-        ["normal", "A", "as run", "1.0e+00", "1.0e-03", "1.0e-07", "1.0e-10"],
-        ["normal", "A", "full width", "1.0e-01", "1.0e-04", "1.0e-08", "1.0e-11"],
-        ["normal", "E", "as run", "1.0e+00", "1.0e-07", "1.0e-15", "1.0e-18"],
-        ["normal", "E", "full width", "1.0e-01", "1.0e-08", "1.0e-16", "1.0e-19"],
-    ]
+    assert table.set_index(["net", "width"]).drop(columns="initialisation").to_dict("index") == {
+        ("A", "as run"): {"first convolution": 1, "last convolution": 1e-7, "last layer": 1e-10},
+        ("A", "full width"): {
+            "first convolution": 0.1,
+            "last convolution": 1e-8,
+            "last layer": 1e-11,
+        },
+        ("E", "as run"): {"first convolution": 1, "last convolution": 1e-15, "last layer": 1e-18},
+        ("E", "full width"): {
+            **{"first convolution": 0.1, "last convolution": 1e-16, "last layer": 1e-19}
+        },
+    }
     assert activations([]).empty

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from repro import report
 from repro.config.words import show
 from repro.errors import RequestError
+from repro.report import __main__ as report
 from repro.report import write as writing
 from repro.report.write import write
 from repro.store import views

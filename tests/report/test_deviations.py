@@ -12,6 +12,7 @@ import pytest
 from repro.config.schema import Config
 from repro.report.deviations import deviations, not_covered
 from repro.run.request import resolve
+from repro.store.archive import ARCHIVE, opened
 from repro.store.runs import Run, finished
 from tests.conftest import Compose
 from tests.report.conftest import result
@@ -133,7 +134,7 @@ def test_of_how_many_images_the_mean_is(listed: Listed) -> None:
 
 def test_a_mean_of_which_nothing_was_noted_is_of_ten_thousand_files(listed: Listed) -> None:
     assert not any("principal colours" in row[1] for row in listed(train=50_000)), "no files"
-    evidence = Path(__file__).parents[2] / "reports" / "tiny_imagenet" / "runs"
+    evidence = opened(Path(__file__).parents[2] / "reports" / "tiny_imagenet" / ARCHIVE)
     (run,) = [
         run
         for run in finished(evidence)

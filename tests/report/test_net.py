@@ -5,7 +5,7 @@ import pytest
 from repro.config import choices
 from repro.errors import RequestError
 from repro.report.net import Net, label, members, named
-from repro.report.tables import net_title
+from repro.report.titles import title
 from tests.conftest import Compose
 
 OWN = [
@@ -41,6 +41,6 @@ def test_a_file_names_the_net_that_it_makes(name: str, compose: Compose) -> None
 
 
 def test_titles_are_the_papers_words() -> None:
-    assert net_title(Net("D", "jitter", "fc")) == "D, FC layers tuned, S=[256; 512]"
-    assert net_title(Net("E", "S256", init="he")) == "E, init he, S=256"
-    assert net_title(Net("my-net", "S320", "fc", "he")) == "my-net, FC layers tuned, init he, S320"
+    assert title(Net("D", "jitter", "fc")) == "D, FC layers tuned, S=[256; 512]"
+    assert title(Net("E", "S256", init="he")) == "E, init he, S=256"
+    assert title(Net("my-net", "S320", "fc", "he")) == "my-net, FC layers tuned, init he, S320"

@@ -1,0 +1,97 @@
+"""What readers call nets, scales, data and settings: internal words reach no table or figure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from repro.config.choices import choice, names
+from repro.report.net import Net, Nets, members
+from repro.report.settings import Setting
+
+CHANGED = re.compile(r"\+(?=[a-z_.]+=)")
+"""What parts a changed value from the name before it, as in `jitter+lr_factor=1e+30`."""
+WORDS = {
+    "lr_factor": "learning rate times {}",
+    "first_classes": "first {} classes",
+    "train_images": "{} training images",
+    "draws": "draws: {}",
+    "content": "another file of this name ({})",
+}
+"""How a changed value is worded, by its key; others by key and value."""
+
+
+def worded(name: str) -> str:
+    """The name of a choice with its changed values in words, as in `mnist5k, holdout 0.02`."""
+    first, *changes = CHANGED.split(name)
+    parts = [first]
+    for change in changes:
+        key, _, value = change.partition("=")
+        parts.append(WORDS.get(key, key.replace("_", " ") + " {}").format(value))
+    return ", ".join(parts)
+
+
+def scale_title(scale: str) -> str:
+    """S as the paper writes it, as in `[256; 512]`; a scale of one's own by its name."""
+    first, _, changes = worded(scale).partition(", ")
+    return ", ".join(filter(None, [_scales().get(first, first), changes]))
+
+
+def s_words(scale: str) -> str:
+    """As in `S=[256; 512]`; a scale of one's own by its name."""
+    known = worded(scale).partition(", ")[0] in _scales()
+    return f"S={scale_title(scale)}" if known else scale_title(scale)
+
+
+@lru_cache
+def _scales() -> dict[str, str]:
+    files = {name: choice("scale", name) for name in names("scale")}
+    found = {}
+    for name, own in files.items():
+        ends = own["smin"], own["smax"]
+        found[name] = str(ends[0]) if ends[0] == ends[1] else f"[{ends[0]}; {ends[1]}]"
+        before = files.get(str(own.get("parent")))
+        if before is not None and ends == (before["smin"], before["smax"]):
+            found[name] += ", trained on"
+    return found
+
+
+def arch_title(net: Net) -> str:
+    """What a net is but for its S, as in `D, FC layers tuned`."""
+    notes = ["FC layers tuned"] if net.finetune == "fc" else []
+    notes += [f"init {worded(net.init)}"] if net.init else []
+    return ", ".join([worded(net.arch), *notes])
+
+
+def title(nets: Nets) -> str:
+    """A net as in `D, S=[256; 512]`, or the members of an ensemble."""
+    if isinstance(nets, Net):
+        return f"{arch_title(nets)}, {s_words(nets.scale)}"
+    return " + ".join(map(str, members(nets)))
+
+
+def setting_title(setting: Setting) -> str:
+    """A setting as in `tiny_imagenet, first 50 classes; size eighth; recipe photos`."""
+    words = [worded(setting.data), f"size {worded(setting.size)}"]
+    words.append(f"recipe {worded(setting.recipe)}")
+    words += [] if setting.precision == "float32" else [setting.precision]
+    return "; ".join(words)
+
+
+def seeds_words(seeds: Mapping[str, Sequence[int]]) -> str:
+    """Which nets have which seeds, as in `Seeds 0 to 4: D; 0: E.`; the same for all: once."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for name, own in seeds.items():
+        groups.setdefault(tuple(own), []).append(name)
+    if len(groups) == 1:
+        return f"Seeds {span(next(iter(groups)))}."
+    words = (f"{span(own)}: {'; '.join(names)}" for own, names in groups.items())
+    return f"Not all have the same seeds. Seeds {' | '.join(words)}."
+
+
+def span(seeds: Sequence[int]) -> str:
+    """As in `0 to 4`, or `0, 2`."""
+    if len(seeds) > 2 and seeds[-1] - seeds[0] + 1 == len(seeds):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
