@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +15,8 @@ from repro.config.command import command
 from repro.protocol.protocols import View
 from repro.report.write import write
 from repro.store import views
-from repro.store.runs import digest_of
+from repro.store.archive import ARCHIVE, opened
+from repro.store.runs import digest_of, finished, read_log
 from repro.store.views import Posteriors
 
 WORDS = ["size=tiny", "recipe=smoke", "recipe.train_images=64", "progress=false", "threads=1"]
@@ -161,3 +163,51 @@ def test_a_run_that_was_tested_on_other_images_is_not_tested_on_these(
     assert "result.json was written beside other test images than data=mnist5k" in (
         capsys.readouterr().err
     )
+
+
+def test_views_exchanged_within_a_run_or_without_a_digest_are_not_believed(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of(store)
+    dense = View("dense", 256, mirrored=False)
+    shutil.copy(views.path(folder, CENTRE), views.path(folder, dense))
+    with np.load(views.path(folder, CENTRE)) as stored:
+        older = {name: stored[name] for name in stored if name not in ("digest", "view")}
+    np.savez_compressed(views.path(folder, CENTRE), **older)
+    (run,) = finished(store)
+    assert views.missing(folder, [CENTRE, dense], run.tested) == [CENTRE, dense]
+    with pytest.raises(views.Damaged, match="another view under this one's name"):
+        views.read(folder, dense, run.tested)
+    with pytest.raises(views.Damaged, match="no digest"):
+        views.read(folder, CENTRE, run.tested)
+
+
+def test_another_log_and_an_edited_result_are_known(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of(store)
+    (run,) = finished(store)
+    log = folder / "log.csv"
+    assert read_log(run) == log.read_bytes()
+    log.write_bytes(log.read_bytes().replace(b"0.", b"1."))
+    assert read_log(run) is None
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps(result | {"seconds": 0.5}))
+    assert finished(store) == []
+    assert f"{folder / 'result.json'} is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pipes in folders")
+def test_pipes_and_links_are_neither_waited_for_nor_published(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, report = folder_of(store), store.parent / "report"
+    for name in ("log.csv", "crops.png"):
+        (folder / name).unlink()
+    os.mkfifo(folder / "log.csv")
+    (folder / "crops.png").symlink_to("/etc/passwd")
+    write([store], report, archive=True)
+    assert f"left out: {folder / 'log.csv'}" in capsys.readouterr().err
+    kept = {path.name for path in opened(report / ARCHIVE).glob("*/*")}
+    assert "config.yaml" in kept
+    assert not {"log.csv", "crops.png"} & kept
