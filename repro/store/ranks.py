@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from repro.errors import RequestError, one_line
 from repro.store import npz, views
-from repro.store.expected import SHORT, Expected, ListedImages
+from repro.store.expected import SHORT, Expected, ListedImages, sha256
 from repro.store.files import read_whole, write_whole
 from repro.store.views import Posteriors
 
@@ -90,21 +90,13 @@ def images(store: Path, digest: str) -> ListedImages | None:
     """
     file = _list_of(store, digest)
     try:
-        lines = read_whole(file).decode("utf-8").splitlines()[1:]
+        content = read_whole(file)
     except OSError:
         return None
-    except UnicodeDecodeError as error:
-        raise RequestError(f"{file} is damaged: {one_line(error)}; remove it") from None
-    rows = [line.rpartition(",") for line in lines]
-    try:
-        found = ListedImages(
-            np.array([row[0] for row in rows]), np.array([int(row[2]) for row in rows], np.int64)
-        )
-    except ValueError as error:
-        raise RequestError(f"{file} is damaged: {error}; remove it") from None
-    if found.short != digest:
+    if not sha256(content).startswith(digest):
         raise RequestError(f"{file} is damaged: its content has another digest; remove it")
-    return found
+    rows = [line.rpartition(",") for line in content.decode().splitlines()[1:]]
+    return ListedImages(np.array([row[0] for row in rows]), np.array([int(row[2]) for row in rows]))
 
 
 def _list_of(store: Path, digest: str) -> Path:
@@ -146,17 +138,17 @@ def read(store: Path, identities: Sequence[str], tested: Expected) -> Kept | Non
     kept = decoded(file)
     if kept is None:
         return None
-    counts = {len(one.values) for one in kept.ranks.values()}
+    why = None
     if kept.runs != "+".join(identities) and (kept.runs is not None or tested.names):
-        raise RequestError(f"{file} is damaged: it does not say that it is of this run; remove it")
-    if (
+        why = "it does not say that it is of this run"
+    elif (
         kept.classes != tested.classes
-        or counts - {tested.images}
+        or {len(one.values) for one in kept.ranks.values()} - {tested.images}
         or (tested.listed is not None and kept.images != tested.listed[:SHORT])
     ):
-        raise RequestError(
-            f"{file} is damaged: the run was tested on {tested}, its ranks are of others; remove it"
-        )
+        why = f"the run was tested on {tested}, its ranks are of others"
+    if why is not None:
+        raise RequestError(f"{file} is damaged: {why}; remove it")
     return kept
 
 
@@ -178,21 +170,16 @@ def _read(file: Path, written: int, size: int) -> Kept:
     try:
         found = npz.read(file)
         classes = int(found["classes"])
-        ranks = {
-            key: Ranks(classes, values)
-            for key, values in found.items()
-            if key not in OWN and not key.startswith(SECONDS)
-        }
-        if any(
-            one.values.ndim != 1 or one.values.dtype.kind != "u" or (one.values >= classes).any()
-            for one in ranks.values()
-        ):
-            raise ValueError("ranks are whole numbers from 0 to below the number of classes")
-        seconds = {
-            key.removeprefix(SECONDS): float(value)
-            for key, value in found.items()
-            if key.startswith(SECONDS)
-        }
+        ranks, seconds = {}, {}
+        for key, values in found.items():
+            if key in OWN:
+                continue
+            if key.startswith(SECONDS):
+                seconds[key.removeprefix(SECONDS)] = float(values)
+            elif values.ndim != 1 or values.dtype.kind != "u" or (values >= classes).any():
+                raise ValueError("ranks are whole numbers from 0 to below the number of classes")
+            else:
+                ranks[key] = Ranks(classes, values)
         digest = str(found["images"])
         if not DIGEST.fullmatch(digest):
             raise ValueError("images is not the digest of a list")

@@ -91,7 +91,7 @@ def read(folder: Path, view: View, tested: Expected | None = None) -> Posteriors
     file = path(folder, view)
     if line := damage(file, tested):
         raise Damaged(line)
-    return _decoded(_load(file)) if file.is_file() else None
+    return _decoded(npz.read(file)) if file.is_file() else None
 
 
 def _decoded(stored: Mapping[str, NDArray[Any]]) -> Posteriors:
@@ -113,58 +113,8 @@ def seconds(folder: Path, view: View) -> float | None:
             took = float(stored["seconds"])
         return took if 0 <= took < math.inf else None
     except Exception:
-        # As in `_load`: there are many ways to be damaged, and `read` says which.
+        # There are many ways to be damaged, and `read` says which.
         return None
-
-
-def _load(file: Path) -> dict[str, NDArray[Any]]:
-    try:
-        return npz.read(file)
-    except Exception as error:
-        # One bit is enough for zlib.error, NotImplementedError, a password that is asked for, ...
-        raise _damaged(file, error) from None
-
-
-def _damaged(file: Path, error: BaseException) -> Damaged:
-    return Damaged(f"{file} is damaged: {one_line(error)}; the run's command computes it again")
-
-
-def _check(stored: Mapping[str, NDArray[Any]], tested: Expected | None, name: str) -> None:
-    values = stored["log_posteriors" if "log_posteriors" in stored else "posteriors"]
-    labels, ids = stored["labels"], stored["ids"]
-    if values.ndim != 2 or not len(values) == len(labels) == len(ids):
-        raise ValueError("posteriors, labels and ids do not fit each other")
-    _check_images(labels, ids, values.shape[1])
-    if NAME in stored and str(stored[NAME]) != name:
-        raise ValueError("it is another view under this one's name")
-    if tested is not None:
-        if (tested.digests and npz.DIGEST not in stored) or (tested.names and NAME not in stored):
-            raise ValueError("it has no digest, or none of its name, as this run's views have")
-        _check_tested(stored, values.shape, tested)
-    shares = _decoded(stored).posteriors
-    # Written so that what is not a number counts too.
-    if not ((shares >= 0).all() and (abs(shares.sum(axis=1) - 1) < SUM_TOLERANCE).all()):
-        raise ValueError("the posteriors of an image are not shares that sum to one")
-
-
-def _check_images(labels: NDArray[Any], ids: NDArray[Any], classes: int) -> None:
-    if labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
-        raise ValueError(f"labels are whole numbers from 0 to below {classes}")
-    if ids.dtype.kind != "U" or ids.ndim != 1 or len(np.unique(ids)) < len(ids):
-        raise ValueError("the ids of images are texts, each once")
-
-
-def _check_tested(
-    stored: Mapping[str, NDArray[Any]], shape: tuple[int, ...], tested: Expected
-) -> None:
-    images, classes = shape
-    if (images, classes) != (tested.images, tested.classes):
-        there = Expected(images, classes)
-        raise ValueError(f"it is of {there}, and the run was tested on {tested}")
-    if tested.listed not in (None, listed(stored["ids"], stored["labels"])):
-        raise ValueError("its images or their labels are not those that the run was tested on")
-    if tested.weights is not None and str(stored.get(WEIGHTS)) != tested.weights:
-        raise ValueError("it was not computed with this run's weights")
 
 
 def damage(file: Path, tested: Expected | None = None) -> str | None:
@@ -187,13 +137,44 @@ def damage(file: Path, tested: Expected | None = None) -> str | None:
 def _damage(file: Path, tested: Expected | None, written: int, size: int) -> str | None:
     # Asked again and again of one file, which takes a second where there are many images.
     try:
-        _check(_load(file), tested, file.stem)
-    except Damaged as error:
-        return str(error)
+        stored = npz.read(file)
+        view = _decoded(stored)
+        _check(view, stored, file.stem)
+        if tested is not None:
+            _check_tested(view, stored, tested)
     except Exception as error:
-        # There are as many ways to hold something else as there are to be damaged.
-        return str(_damaged(file, error))
+        # One bit is enough for zlib.error, NotImplementedError, a password that is asked for, ...
+        return f"{file} is damaged: {one_line(error)}; the run's command computes it again"
     return None
+
+
+def _check(view: Posteriors, stored: Mapping[str, NDArray[Any]], name: str) -> None:
+    values, labels, ids = view.posteriors, stored["labels"], view.ids
+    if values.ndim != 2 or not len(values) == len(labels) == len(ids):
+        raise ValueError("posteriors, labels and ids do not fit each other")
+    classes = values.shape[1]
+    if labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
+        raise ValueError(f"labels are whole numbers from 0 to below {classes}")
+    if ids.dtype.kind != "U" or ids.ndim != 1 or len(np.unique(ids)) < len(ids):
+        raise ValueError("the ids of images are texts, each once")
+    # Written so that what is not a number counts too.
+    if not ((values >= 0).all() and (abs(values.sum(axis=1) - 1) < SUM_TOLERANCE).all()):
+        raise ValueError("the posteriors of an image are not shares that sum to one")
+    if NAME in stored and str(stored[NAME]) != name:
+        raise ValueError("it is another view under this one's name")
+
+
+def _check_tested(view: Posteriors, stored: Mapping[str, NDArray[Any]], tested: Expected) -> None:
+    images, classes = view.posteriors.shape
+    if (images, classes) != (tested.images, tested.classes):
+        there = Expected(images, classes)
+        raise ValueError(f"it is of {there}, and the run was tested on {tested}")
+    if (tested.digests and npz.DIGEST not in stored) or (tested.names and NAME not in stored):
+        raise ValueError("it has no digest, or none of its name, as this run's views have")
+    if tested.listed not in (None, listed(stored["ids"], stored["labels"])):
+        raise ValueError("its images or their labels are not those that the run was tested on")
+    if tested.weights is not None and str(stored.get(WEIGHTS)) != tested.weights:
+        raise ValueError("it was not computed with this run's weights")
 
 
 def damaged(folder: Path, tested: Expected) -> list[str]:

@@ -53,12 +53,8 @@ NAN = np.where(np.arange(6)[:, None] == 3, np.nan, some().posteriors)
     ("change", "says"),
     [
         ({"labels": some().labels + 4}, "labels are whole numbers from 0 to below 4"),
-        ({"labels": some().labels - 4}, "labels are whole numbers from 0 to below 4"),
-        ({"labels": some().labels + 0.5}, "labels are whole numbers from 0 to below 4"),
         ({"ids": np.array(["same"] * 6)}, "the ids of images are texts, each once"),
-        ({"ids": np.arange(6)}, "the ids of images are texts, each once"),
         ({"values": NAN}, "the posteriors of an image are not shares that sum to one"),
-        ({"values": some().posteriors * 2}, "the posteriors of an image are not shares"),
         ({"values": some(classes=5).posteriors}, "it is of 6 images of 5 classes, and the run was"),
         ({key: value[:3] for key, value in GOOD.items()}, "it is of 3 images of 4 classes"),
     ],
