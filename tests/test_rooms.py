@@ -11,7 +11,7 @@ import pytest
 
 from repro.config.choices import PACKAGE
 from repro.model.work import OF_KIND
-from repro.paper import numbers as published
+from repro.paper import numbers
 from repro.protocol.protocols import KINDS, PROTOCOLS
 from repro.report.claims import claims
 from repro.run.views import JUDGES
@@ -85,7 +85,7 @@ def texts(module: str) -> set[str]:
 
 @pytest.mark.parametrize("room", ["report", "store"])
 def test_no_protocol_claim_or_net_is_a_special_case(room: str) -> None:
-    cells = {cell["label"] for number in (3, 4, 6) for cell in published.cells(number)}
+    cells = {cell["label"] for number in (3, 4, 6) for cell in numbers.cells(number)}
     named = {*PROTOCOLS, *(claim.claim for claim in claims()), *cells}
     found = {module: texts(module) & named for module in modules(room)}
     assert not {module: words for module, words in found.items() if words}

@@ -14,12 +14,12 @@ from repro.model import reading
 from repro.model.cost import cost, multiply_adds, parameters, receptive_field
 from repro.model.geometry import LRN_WINDOW, block_sides, geometry, lrn_channels, map_side
 from repro.model.layers import Conv, Net
-from repro.paper import numbers as published
+from repro.paper import numbers
 from repro.protocol.protocols import EACH_Q
 from repro.protocol.scales import PAPER_CROP, pixels
 from repro.store.runs import ACTIVATIONS, Run
 
-TABLE1 = tuple(published.table1())
+TABLE1 = tuple(numbers.table1())
 """The names of its columns, in order."""
 EXAMPLE = "D"
 """The net by which maps and windows are shown: the columns of Table 1 share them."""
@@ -32,7 +32,7 @@ WIDTHS = ("as run", "full width")
 def at_full_size(name: str) -> Net:
     """A configuration of `conf/arch/` at the paper's size."""
     arch = Arch(**choice("arch", name))
-    return reading.at_full_size(arch, channels=3, classes=published.CLASSES)
+    return reading.at_full_size(arch, channels=3, classes=numbers.CLASSES)
 
 
 def as_run(config: Config, classes: int, arch: str | None = None) -> Net:
@@ -66,7 +66,7 @@ def configurations() -> pd.DataFrame:
 def counted(runs: Sequence[Run]) -> pd.DataFrame:
     """Table 2: the parameters of each net, counted at the paper's size and at that of the runs."""
     run, rows = runs[0], []
-    for paper in published.rows(2):
+    for paper in numbers.rows(2):
         full = cost(at_full_size(paper["net"]))
         here = cost(as_run(run.config, run.result["data"]["classes"], paper["net"]))
         rows.append(
@@ -161,7 +161,7 @@ def _maps_kept(run: Run) -> Iterator[tuple[str, ...]]:
 
 
 def _shares_kept(run: Run) -> Iterator[tuple[str, ...]]:
-    for name in published.nets():
+    for name in numbers.nets():
         pair = _both(run, name)
         seen = [(receptive_field(net.layers)[0], net.crop) for net in pair]
         shares = [f"{field / crop:.2f} ({field} of {crop} px)" for field, crop in seen]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from repro.errors import RequestError
-from repro.paper import numbers as published
+from repro.paper import numbers
 from repro.protocol.protocols import PROTOCOLS, TABLE3, summarised
 from repro.report.built import TABLE1, at_full_size, noted_activations
 from repro.report.claims import claims
@@ -87,7 +87,7 @@ def depth(_: Experiment, comparison: Comparison) -> Chart | None:
         if found:
             seeds[net.arch] = [one["line"] for one in found if one["mark"] != "mean"]
             rows += [{"y": y, "group": "here", **one, "line": ""} for one in found]
-            theirs = [published.error_of(TABLE3, str(one), "top1_error") for one in (net, base)]
+            theirs = [numbers.error_of(TABLE3, str(one), "top1_error") for one in (net, base)]
             if theirs[0] is not None and theirs[1] is not None:
                 change = 100 * (theirs[0] / theirs[1] - 1)
                 rows.append({"y": y, "group": "the paper", "mark": "paper", "x": change})
@@ -147,7 +147,7 @@ def _compared(
         seeds[y.replace("\n", " ")] = sorted(one.seed for one in cells)
         here = {"y": y, "group": PROTOCOLS[test].legend}
         rows += _points(cells, "x", here | {"facet": f"here: {worded(comparison.setting.data)}"})
-        paper = published.error_of(test, label(net), "top1_error")
+        paper = numbers.error_of(test, label(net), "top1_error")
         if paper is not None:
             facet = "the paper: ImageNet"
             theirs.append(here | {"facet": facet, "mark": "paper", "x": paper})

@@ -12,7 +12,7 @@ import yaml
 
 from repro.config.choices import names
 from repro.errors import RequestError
-from repro.paper import numbers as published
+from repro.paper import numbers
 from repro.report.findings import FINDERS, Finding, least_favourable
 from repro.report.intervals import Interval, holm
 from repro.report.net import named
@@ -92,7 +92,7 @@ class Claim:
 @lru_cache
 def claims() -> tuple[Claim, ...]:
     """The claims, the primary ones first, as `repro/paper/claims.yaml` words them."""
-    path = Path(published.__file__).with_name("claims.yaml")
+    path = Path(numbers.__file__).with_name("claims.yaml")
     return tuple(map(read_claim, yaml.safe_load(path.read_text(encoding="utf-8"))))
 
 

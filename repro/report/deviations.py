@@ -15,7 +15,7 @@ from repro.config.schema import PARENT, STATISTICS_IMAGES, Recipe
 from repro.model import reading
 from repro.model.cost import receptive_field
 from repro.model.geometry import LRN_WINDOW, block_sides, lrn_channels, map_side
-from repro.paper import numbers as published
+from repro.paper import numbers
 from repro.protocol.protocols import readings
 from repro.protocol.scales import PAPER_CROP, pixels
 from repro.report.built import EXAMPLE, TABLE1, as_run, at_full_size
@@ -84,7 +84,7 @@ def not_covered() -> str:
 
 def _net(run: Run) -> Iterator[Row]:
     arch = run.config.arch
-    if published.is_papers(arch):
+    if numbers.is_papers(arch):
         return
     normalised = ", batch normalisation after each convolution" if arch.batch_norm else ""
     yield "2.1", f"{arch.name}: not a column of Table 1{normalised}", "the six columns of Table 1"
@@ -222,7 +222,7 @@ def _scale(run: Run) -> Iterator[Row]:
     if run.config.precision not in ("float32", "tf32"):
         yield "3.3", f"precision {run.config.precision}", "float32"
     changed = changes(run.config, "scale").keys() & {"smin", "smax", "parent"}
-    if changed or base(run.config.scale.name) not in published.scales():
+    if changed or base(run.config.scale.name) not in numbers.scales():
         smin, smax = run.config.scale.smin, run.config.scale.smax
         here = f"S={smin}" if smin == smax else f"S in [{smin}; {smax}]"
         if run.config.scale.parent is not None:

@@ -15,7 +15,7 @@ from scipy import stats
 
 from repro.config.schema import Init
 from repro.errors import RequestError, one_line
-from repro.paper import numbers as published
+from repro.paper import numbers
 from repro.protocol.protocols import PROTOCOLS, View, readings, views_at
 from repro.report.net import Net, Nets, label
 from repro.store import views as stored
@@ -80,13 +80,13 @@ class Measured:
 
     def published(self, metric: str) -> float | None:
         """The paper's value of this cell; top-5 only where there are as many classes."""
-        if metric == "top5_error" and self.ranks.classes != published.CLASSES:
+        if metric == "top5_error" and self.ranks.classes != numbers.CLASSES:
             return None
-        if not all(published.is_table1(run.config.arch) for run in self.runs):
+        if not all(numbers.is_table1(run.config.arch) for run in self.runs):
             return None
         if not PROTOCOLS[self.protocol].one_number:
             return None
-        return published.error_of(self.protocol, label(self.net), metric)
+        return numbers.error_of(self.protocol, label(self.net), metric)
 
 
 def usual_init(runs: Sequence[Run]) -> Init:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from repro.paper import numbers as published
+from repro.paper import numbers
 from repro.protocol.protocols import PROTOCOLS, readings
 from repro.report.measured import Measured, fuse, measure
 from repro.report.net import Net, ensemble, members
@@ -39,7 +39,7 @@ class Family:
     def __post_init__(self) -> None:
         # Each net is named plainly: how the others start is no matter.
         self.measured = [one for run in self.runs for one in measure([run], run.config.init)]
-        wanted = ((row["members"], row["protocol"]) for row in published.rows(6))
+        wanted = ((row["members"], row["protocol"]) for row in numbers.rows(6))
         self.fused = [
             one
             for nets, protocol in dict.fromkeys(wanted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from repro.paper import numbers as published
+from repro.paper import numbers
 from repro.protocol.protocols import TABLE3
 
 STEPS = (("A", "B"), ("B", "D"), ("D", "E"))
@@ -19,10 +19,10 @@ def replications() -> pd.DataFrame:
         {
             **{key: theirs[key] for key in ("net", "weights", "framework", "protocol")},
             **{key: round(theirs[key], 2) for key in ("top1_error", "top5_error")},
-            "paper": published.error_of(TABLE3, f"{theirs['net']}-S256", "top1_error"),
+            "paper": numbers.error_of(TABLE3, f"{theirs['net']}-S256", "top1_error"),
             "source": theirs["source"],
         }
-        for theirs in published.replications()
+        for theirs in numbers.replications()
     ]
     return pd.DataFrame(rows)
 
@@ -56,7 +56,7 @@ def shown_gains(gains: pd.DataFrame) -> pd.DataFrame:
 def _papers() -> dict[str, dict[str, float]]:
     return {
         f"the paper, Table 3, {named}, dense": {
-            row["net"]: row["top1_error"] for row in published.rows(3) if row["scale"] == scale
+            row["net"]: row["top1_error"] for row in numbers.rows(3) if row["scale"] == scale
         }
         for scale, named in (("S256", "S=256"), ("jitter", "S=[256; 512]"))
     }
@@ -65,7 +65,7 @@ def _papers() -> dict[str, dict[str, float]]:
 def _others() -> dict[str, dict[str, float]]:
     """Top-1 errors of each family of weights, as somebody tested them, by configuration."""
     found: dict[str, dict[str, float]] = {}
-    for row in published.replications():
+    for row in numbers.replications():
         net, whose = row["net"].removesuffix(NORMALISED), row["weights"]
         whose += "" if row["framework"] in whose else f", by {row['framework']}"
         whose += "" if net == row["net"] else ", with batch normalisation"

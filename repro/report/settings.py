@@ -13,7 +13,7 @@ from functools import cached_property
 from repro.config import choices
 from repro.config.schema import Config, Data
 from repro.errors import RequestError
-from repro.paper import numbers as published
+from repro.paper import numbers
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings
 from repro.report.measured import Measured, fuse, measure, usual_init
 from repro.report.net import Net, Nets, ensemble, known, members, named
@@ -65,7 +65,7 @@ class Comparison:
     def __post_init__(self) -> None:
         self.usual = usual_init(self.runs)
         self.measured = measure(self.runs, self.usual)
-        wanted = [(ensemble(row["members"]), row["protocol"]) for row in published.rows(6)]
+        wanted = [(ensemble(row["members"]), row["protocol"]) for row in numbers.rows(6)]
         wanted += [(nets, name) for nets in self._asked() for name in ONE_NUMBER]
         self._fusions: dict[tuple[tuple[Net, ...], str], list[Measured]] = {}
         self.fused = [
@@ -102,7 +102,7 @@ class Comparison:
     @property
     def has_1000_classes(self) -> bool:
         """As many classes as the paper: only then its top-5 errors stand beside ours."""
-        return self.classes == published.CLASSES
+        return self.classes == numbers.CLASSES
 
     def net_of(self, run: Run) -> Net:
         """The net of a run."""
@@ -151,7 +151,7 @@ class Comparison:
     @property
     def has_papers_nets(self) -> bool:
         """Whether a net of the setting is a column of Table 1; else it is another experiment."""
-        return any(published.is_table1(run.config.arch) for run in self.runs)
+        return any(numbers.is_table1(run.config.arch) for run in self.runs)
 
     def commands(
         self, nets: Sequence[Net], tests: Sequence[str] = (), seeds: Sequence[int] = ()
@@ -251,7 +251,7 @@ def word(key: str, value: object) -> str:
 
 def _as_published(nets: tuple[Net, ...]) -> tuple[Net, ...]:
     """An ensemble, its members in the paper's order where the paper has it."""
-    same = (ensemble(row["members"]) for row in published.rows(6))
+    same = (ensemble(row["members"]) for row in numbers.rows(6))
     return next((theirs for theirs in same if set(theirs) == set(nets)), nets)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.paper import numbers as published
+from repro.paper import numbers
 from repro.report.measured import Measured
 from repro.report.net import Nets, label, members
 from repro.report.settings import Comparison
@@ -83,7 +83,7 @@ class Contrast:
         right = self.paper_right
         if right is None:
             errors = [
-                published.error_of(pair.right.test, label(pair.right.net), "top1_error")
+                numbers.error_of(pair.right.test, label(pair.right.net), "top1_error")
                 for pair in self.pairs
             ]
             known = [error for error in errors if error is not None]

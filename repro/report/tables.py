@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from repro.model.cost import cost
-from repro.paper import numbers as published
+from repro.paper import numbers
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS
 from repro.report.built import TABLE1, as_run
 from repro.report.measured import Measured, spread
@@ -77,7 +77,7 @@ def row(comparison: Comparison, nets: Nets, test: str, q: str | None = None) -> 
         "test": PROTOCOLS[test].title,
         "Q": cells[0].q if cells else q or "",
         **error(cells),
-        "paper": published.error_of(test, label(nets), "top1_error"),
+        "paper": numbers.error_of(test, label(nets), "top1_error"),
         "note": outcomes(comparison, nets),
     }
 
@@ -112,8 +112,8 @@ def paper_rows(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[
 
 def _asked(number: int, comparison: Comparison) -> Iterable[dict[str, Any]]:
     if number != 6:
-        return [theirs | {"nets": named(theirs["label"])} for theirs in published.cells(number)]
-    paper = {(cell["protocol"], ensemble(cell["label"])): cell for cell in published.cells(6)}
+        return [theirs | {"nets": named(theirs["label"])} for theirs in numbers.cells(number)]
+    paper = {(cell["protocol"], ensemble(cell["label"])): cell for cell in numbers.cells(6)}
     asked = [(one.protocol, members(one.net)) for one in comparison.fused]
     return [
         paper.get(key, {}) | {"protocol": key[0], "nets": key[1]}
@@ -176,7 +176,7 @@ def side_by_side(frame: pd.DataFrame) -> pd.DataFrame:
 def others(comparison: Comparison) -> pd.DataFrame:
     """Table 7: other systems as the paper gives them, and which of them were measured here."""
     rows = []
-    for theirs in published.rows(7):
+    for theirs in numbers.rows(7):
         own = theirs["members"] is not None
         cells = comparison.cells(named(theirs["members"]), theirs["protocol"]) if own else []
         rows.append(

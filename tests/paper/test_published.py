@@ -8,30 +8,30 @@ import pytest
 from repro.config.choices import CONF, choice
 from repro.config.schema import Arch
 from repro.model.cost import cost
-from repro.paper import numbers as published
+from repro.paper import numbers
 from repro.report.built import at_full_size
 
 
 def test_spot_checks_against_the_paper() -> None:
-    assert len(published.rows(3)) == 12
-    assert len(published.rows(4)) == 10
-    assert published.error_of("single_scale", "E-jitter", "top1_error") == 25.5
-    assert published.error_of("multi_scale", "D-jitter", "top5_error") == 7.5
-    assert published.error_of("multi_scale", "A-S256", "top1_error") is None
-    assert published.error_of("centre", "B-S256", "top1_error") is None
-    assert published.error_of("multi_crop", "E-jitter+D-jitter", "top1_error") == 23.9
+    assert len(numbers.rows(3)) == 12
+    assert len(numbers.rows(4)) == 10
+    assert numbers.error_of("single_scale", "E-jitter", "top1_error") == 25.5
+    assert numbers.error_of("multi_scale", "D-jitter", "top5_error") == 7.5
+    assert numbers.error_of("multi_scale", "A-S256", "top1_error") is None
+    assert numbers.error_of("centre", "B-S256", "top1_error") is None
+    assert numbers.error_of("multi_crop", "E-jitter+D-jitter", "top1_error") == 23.9
 
 
 def test_sums_of_the_columns() -> None:
     # Added up from another transcription of the tables, so that no digit can slip.
-    assert sum(row["top1_error"] for row in published.rows(3)) == pytest.approx(330.6)
-    assert sum(row["top5_error"] for row in published.rows(3)) == pytest.approx(109.6)
-    assert sum(row["top1_error"] for row in published.rows(4)) == pytest.approx(266.3)
-    assert sum(row["top5_error"] for row in published.rows(4)) == pytest.approx(85.7)
+    assert sum(row["top1_error"] for row in numbers.rows(3)) == pytest.approx(330.6)
+    assert sum(row["top5_error"] for row in numbers.rows(3)) == pytest.approx(109.6)
+    assert sum(row["top1_error"] for row in numbers.rows(4)) == pytest.approx(266.3)
+    assert sum(row["top5_error"] for row in numbers.rows(4)) == pytest.approx(85.7)
 
 
 def test_table_2_is_what_the_nets_count() -> None:
-    for row in published.rows(2):
+    for row in numbers.rows(2):
         count = cost(at_full_size(row["net"])).parameters
         assert count == row["parameters"]
         if row["millions"] is not None:
@@ -41,22 +41,22 @@ def test_table_2_is_what_the_nets_count() -> None:
 
 def test_every_published_net_can_be_built() -> None:
     for number in (2, 3, 4):
-        for row in published.rows(number):
+        for row in numbers.rows(number):
             assert (CONF / "arch" / f"{row['net']}.yaml").is_file()
 
 
 def test_the_files_are_the_columns_of_table_1() -> None:
-    for name in published.table1():
+    for name in numbers.table1():
         arch = Arch(**choice("arch", name))
-        assert published.is_table1(arch), name
-        assert not published.is_table1(replace(arch, batch_norm=True))
-        assert not published.is_table1(replace(arch, blocks=arch.blocks[1:]))
-    assert not published.is_table1(Arch(**choice("arch", "B-5x5")))
+        assert numbers.is_table1(arch), name
+        assert not numbers.is_table1(replace(arch, batch_norm=True))
+        assert not numbers.is_table1(replace(arch, blocks=arch.blocks[1:]))
+    assert not numbers.is_table1(Arch(**choice("arch", "B-5x5")))
 
 
 def test_others_errors_are_their_pages() -> None:
-    found = {(r["framework"], r["weights"], r["net"]): r for r in published.replications()}
-    assert len(found) == len(published.replications()), "each net once"
+    found = {(r["framework"], r["weights"], r["net"]): r for r in numbers.replications()}
+    assert len(found) == len(numbers.replications()), "each net once"
     # torchvision gives accuracies: 69.020 and 88.628, 69.928, 71.592, 72.376.
     for net, accuracy in (("A", 69.02), ("B", 69.928), ("D", 71.592), ("E", 72.376)):
         theirs = found["torchvision", "torchvision's", net]
@@ -73,7 +73,7 @@ def test_others_errors_are_their_pages() -> None:
 
 
 def test_each_replication_has_a_net_a_protocol_and_a_public_page() -> None:
-    for row in published.replications():
+    for row in numbers.replications():
         assert (CONF / "arch" / f"{row['net']}.yaml").is_file()
         assert row["protocol"].startswith("centre crop of 224")
         assert re.search(r": https://[\w./-]+$", row["source"])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from repro.paper import numbers as published
+from repro.paper import numbers
 from repro.protocol.protocols import PROTOCOLS, Protocol, described, summarised
 
 
@@ -14,7 +14,7 @@ def test_figures_tell_protocols_apart() -> None:
 
 
 def test_methods_are_those_of_table_5() -> None:
-    methods = [PROTOCOLS[row["protocol"]].method for row in published.rows(5)]
+    methods = [PROTOCOLS[row["protocol"]].method for row in numbers.rows(5)]
     assert set(methods) == {"dense", "multi-crop", "multi-crop & dense"}
 
 
@@ -28,7 +28,7 @@ def test_each_protocol_is_described_in_a_line() -> None:
 
 @pytest.mark.parametrize("number", [3, 4, 5, 6])
 def test_the_papers_cells_name_protocols(number: int) -> None:
-    assert {cell["protocol"] for cell in published.cells(number)} <= PROTOCOLS.keys()
+    assert {cell["protocol"] for cell in numbers.cells(number)} <= PROTOCOLS.keys()
 
 
 @pytest.mark.parametrize(("kinds", "scales"), [(("dnese",), "one"), (("dense",), "all")])

@@ -10,7 +10,7 @@ import pytest
 
 from repro.config.choices import CONF
 from repro.errors import RequestError
-from repro.paper import numbers as published
+from repro.paper import numbers
 from repro.report.claims import COLUMNS, claims, judge, read_claim
 from repro.report.net import label, members
 from repro.report.settings import by_setting
@@ -23,7 +23,7 @@ Z = 1.959964
 def cell(net: str, test: str) -> float | None:
     """The published error of a cell, from the tables as they are."""
     for number in (3, 4, 5, 6):
-        for row in published.rows(number):
+        for row in numbers.rows(number):
             label = row["members"] if number == 6 else f"{row['net']}-{row['scale']}"
             protocol = row.get("protocol") or {3: "single_scale", 4: "multi_scale"}[number]
             if (label, protocol) == (net, test):
