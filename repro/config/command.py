@@ -100,7 +100,7 @@ def resolved(sweep: Sweep, check: Check) -> list[tuple[Request, Job]]:
         RequestError: what is wrong with any of them, a line each.
     """
     found: dict[object, tuple[Request, Job]] = {}
-    errors: list[str] = []
+    errors: dict[str, None] = {}
     for job in sweep.jobs():
         try:
             if isinstance(job, RequestError):
@@ -108,9 +108,9 @@ def resolved(sweep: Sweep, check: Check) -> list[tuple[Request, Job]]:
             request = check(typed(job.config), job.words)
             found.setdefault((request.folder, request.views), (request, job))
         except (RequestError, RunError) as error:
-            errors.append(str(error))
+            errors[str(error)] = None
     if errors:
-        raise RequestError("\n".join(dict.fromkeys(errors)))
+        raise RequestError("\n".join(errors))
     return list(found.values())
 
 
@@ -167,11 +167,10 @@ def _finish(sweep: Sweep, wanted: list[tuple[Request, Job]]) -> None:
 
 def _goes_on(options: Options) -> str:
     """What to say where a command did not finish all that it asks for."""
-    says = "the same command goes on"
-    if "LOCAL_RANK" in os.environ:
-        # torchrun's own words are not known here.
-        return says
-    return f"{says}: {shlex.join(['python', '-m', 'repro.run', *options.arguments])}"
+    words = ["python", "-m", "repro.run", *options.arguments]
+    # torchrun's own words are not known here.
+    again = "" if "LOCAL_RANK" in os.environ else f": {shlex.join(words)}"
+    return f"the same command goes on{again}"
 
 
 def _show(requests: list[Request]) -> None:
@@ -206,26 +205,19 @@ def _stores(requests: list[Request]) -> str:
     return ",".join(dict.fromkeys(request.config.runs for request in requests))
 
 
-def _epochs(request: Request) -> str:
-    return f"{request.config.epochs} epochs" if request.published is None else "not trained"
-
-
-def _ways(request: Request) -> str:
-    ways, images = request.missing_ways(), request.config.preprocessing_images
-    return f"; {len(ways)} by other ways of preprocessing, on {images:,} images" if ways else ""
-
-
 def _plan(requests: list[Request]) -> str:
     from repro.model.cost import cost
     from repro.run.request import members
 
     lines = []
     for member in members(requests):
-        views = ", ".join(view.name for view in member.missing_views())
-        lines += [
-            f"{member.name}: {member.state()}; {cost(member.net).parameters:,} parameters, "
-            f"{_epochs(member)}; views to compute: {views or 'none'}{_ways(member)}"
-        ]
-    runs = "1 run" if len(lines) == 1 else f"{len(lines)} runs"
-    done = f"{runs} in {_stores(requests)}; nothing was done"
+        views = ", ".join(view.name for view in member.missing_views()) or "none"
+        trained = "not trained" if member.published else f"{member.config.epochs} epochs"
+        line = f"{member.name}: {member.state()}; {cost(member.net).parameters:,} parameters, "
+        line += f"{trained}; views to compute: {views}"
+        if ways := member.missing_ways():
+            images = member.config.preprocessing_images
+            line += f"; {len(ways)} by other ways of preprocessing, on {images:,} images"
+        lines.append(line)
+    done = f"{len(lines)} run{'s' * (len(lines) > 1)} in {_stores(requests)}; nothing was done"
     return "\n".join([*lines, f"{done}; python -m repro.plan says what they would take"])

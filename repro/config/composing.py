@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.errors import MissingConfigException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from repro.config import overrides
@@ -149,21 +149,16 @@ def shown(options: Options) -> str:
     part: Any = config
     if options.cfg == "job":
         part = _without_hydra(config)
-    else:
-        with flag_override(config.hydra, ["struct", "readonly"], False):
-            # Texts for Hydra's own help.
-            del config.hydra["help"], config.hydra["hydra_help"]
-        if options.cfg == "hydra":
-            part = OmegaConf.masked_copy(config, ["hydra"])
+    elif options.cfg == "hydra":
+        part = OmegaConf.masked_copy(config, ["hydra"])
     title = ""
     if options.package not in (None, "_global_"):
-        title = f"# @package {options.package}\n"
-        try:
-            part = OmegaConf.select(part, str(options.package))
-        except OmegaConfBaseException:
-            part = None
-        if part is None:
+        title, found = f"# @package {options.package}\n", None
+        with suppress(OmegaConfBaseException):
+            found = OmegaConf.select(part, str(options.package))
+        if found is None:
             raise RequestError(f"--package {options.package}: there is no such part")
+        part = found
     if not OmegaConf.is_config(part):
         return str(part)
     return title + OmegaConf.to_yaml(part, resolve=options.resolve).rstrip()

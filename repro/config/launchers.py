@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
@@ -92,14 +92,11 @@ def out_of_sight(launcher: str) -> bool:
     return launcher.startswith("submitit")
 
 
-class NoCallbacks:
-    """Stands in for what Hydra calls before and after each job."""
+def _nothing(**_: Any) -> None:
+    """What Hydra calls before and after each job."""
 
-    def on_job_start(self, **_: Any) -> None:
-        """Do nothing."""
 
-    def on_job_end(self, **_: Any) -> None:
-        """Do nothing."""
+NO_CALLBACKS = SimpleNamespace(on_job_start=_nothing, on_job_end=_nothing)
 
 
 def launch(sweep: Sweep, jobs: Sequence[Job]) -> None:
@@ -111,7 +108,7 @@ def launch(sweep: Sweep, jobs: Sequence[Job]) -> None:
         hydra.launcher.gpus_per_node = None
     # Hydra has no other door to a launcher than the one that its sweepers take.
     launcher = Plugins.instance().instantiate_launcher(
-        HydraContext(sweep.loader, cast(Any, NoCallbacks())), job, sweep.config
+        HydraContext(sweep.loader, cast(Any, NO_CALLBACKS)), job, sweep.config
     )
     with _started(sweep.launcher):
         for done in launcher.launch([job.words for job in jobs], initial_job_idx=0):
@@ -188,9 +185,6 @@ def _started(launcher: str) -> Iterator[None]:
     """
     global _home
     _home = True
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     asked = threading.Event()
 
     def hand_on(number: int, frame: FrameType | None) -> None:

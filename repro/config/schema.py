@@ -23,37 +23,29 @@ STATISTICS_IMAGES = 10_000
 """Of more image files than this, the mean and the principal colours are taken from as many."""
 
 
-@dataclass(frozen=True)
-class Bound:
-    """What a number must be."""
-
-    holds: Callable[[float], bool]
-    words: str
+def _bound(holds: Callable[[float], bool], words: str) -> dict[str, Any]:
+    return {"bound": (holds, words)}
 
 
 def above_zero(most: float) -> dict[str, Any]:
-    """What stands beside a key whose number is above zero and not absurd."""
-    return {"bound": Bound(lambda value: 0 < value <= most, f"a number above zero, up to {most}")}
+    """The bound of a key whose number is above zero and not absurd."""
+    return _bound(lambda value: 0 < value <= most, f"a number above zero, up to {most}")
 
 
 def from_zero(most: float) -> dict[str, Any]:
-    """What stands beside a key whose number is zero or above, and not absurd."""
+    """The bound of a key whose number is zero or above, and not absurd."""
     words = f"zero or a number above it, up to {most}"
-    return {"bound": Bound(lambda value: 0 <= value <= most, words)}
+    return _bound(lambda value: 0 <= value <= most, words)
 
 
 MANY = 1_000_000_000
 """More than this of anything that is counted is a slip of the keyboard."""
 HALVINGS = 5
 """How often each net of Table 1 halves its maps, once a block: 224 pixels become 7 cells."""
-HALVINGS_KEPT = {
-    "bound": Bound(lambda value: 0 <= value <= HALVINGS, f"a number from 0 to {HALVINGS}")
-}
-CLASSES = {"bound": Bound(lambda value: value <= 1_000_000, "a number up to 1000000")}
-SHARE = {"bound": Bound(lambda value: 0 <= value < 1, "zero or a number above it, below one")}
-SEED = {
-    "bound": Bound(lambda value: 0 <= value < 2**32, "zero or a number above it, below 4294967296")
-}
+HALVINGS_KEPT = _bound(lambda value: 0 <= value <= HALVINGS, f"a number from 0 to {HALVINGS}")
+CLASSES = _bound(lambda value: value <= 1_000_000, "a number up to 1000000")
+SHARE = _bound(lambda value: 0 <= value < 1, "zero or a number above it, below one")
+SEED = _bound(lambda value: 0 <= value < 2**32, f"zero or a number above it, below {2**32}")
 
 
 @dataclass
@@ -257,11 +249,12 @@ def check_values(section: Any, path: str = "") -> None:
         RequestError: with the key, its value and what is expected.
     """
     for key in fields(section):
-        value, bound = getattr(section, key.name), key.metadata.get("bound")
+        value = getattr(section, key.name)
+        holds, words = key.metadata.get("bound", (None, ""))
         if is_dataclass(value):
             check_values(value, f"{path}{key.name}.")
-        elif bound is not None and value is not None and not bound.holds(value):
-            raise RequestError(f"{path}{key.name}={value}: expected {bound.words}")
+        elif holds is not None and value is not None and not holds(value):
+            raise RequestError(f"{path}{key.name}={value}: expected {words}")
 
 
 GONE: dict[str, Any] = {}

@@ -16,6 +16,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from hydra.core.plugins import Plugins
+from omegaconf import DictConfig
 
 from repro.config import launchers
 from repro.config.choices import CONF
@@ -200,6 +202,22 @@ def refused(folder: Path, *words: str) -> str:
     with pytest.raises(RequestError) as error:
         launchers.check(Sweep(read([*LIGHT, f"runs={folder / 'runs'}", *words])))
     return str(error.value)
+
+
+@pytest.mark.parametrize(("words", "asked"), [((), 1), (("device=cpu",), None)])
+def test_slurm_is_asked_for_a_gpu_unless_the_device_is_a_cpu(
+    words: tuple[str, ...], asked: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def instantiated(context: object, task: object, config: DictConfig) -> SimpleNamespace:
+        found.append(config.hydra.launcher.gpus_per_node)
+        return SimpleNamespace(launch=lambda jobs, initial_job_idx: [])
+
+    monkeypatch.setattr(Plugins.instance(), "instantiate_launcher", instantiated)
+    sweep = Sweep(read(["-m", "seed=0,1", "hydra/launcher=submitit_slurm", *words]))
+    launchers.launch(sweep, [])
+    assert found == [asked]
 
 
 def test_a_job_takes_the_first_free_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
