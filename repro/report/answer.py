@@ -81,7 +81,7 @@ def table(judged: pd.DataFrame) -> pd.DataFrame:
             if missing(row["n_images"]) or row["n_images"] is pd.NA
             else (f"{int(row['n_images']):,}"),
             "verdict": verdict(row),
-            "because": "; ".join(caveats(row)) or "-",
+            "note": "; ".join(caveats(row)) or "-",
         }
         for row in judged.to_dict("records")
     ]
@@ -92,7 +92,7 @@ def caveats(row: Mapping[Hashable, Any]) -> list[str]:
     """Why there is no test, and what to know of one that there is."""
     found = [] if missing(row["reason"]) else [str(row["reason"])]
     if not missing(row["pooled"]):
-        found.append(str(row["pooled"]))
+        found.append(f"measured: {row['pooled']}")
     if row["one_seed"] and ONE_SEED.split(":")[0] not in "; ".join(found):
         found.append(ONE_SEED)
     if verdict(row) != row["verdict"]:
