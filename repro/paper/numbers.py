@@ -74,6 +74,7 @@ def is_table1(arch: Arch) -> bool:
     )
 
 
+@lru_cache
 def nets() -> tuple[str, ...]:
     """The paper's nets, by their names in `conf/arch/`: Table 1's, then those of its text only."""
     return tuple(row["net"] for row in rows(2))
@@ -84,6 +85,7 @@ def is_papers(arch: Arch) -> bool:
     return is_table1(arch) or arch.name in set(nets()) - table1().keys()
 
 
+@lru_cache
 def scales() -> set[str]:
     """The paper's training scales, by their names in `conf/scale/` (Table 3)."""
     return {row["scale"] for row in rows(3)}

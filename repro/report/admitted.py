@@ -11,7 +11,7 @@ from pathlib import Path
 from repro.errors import RequestError, one_line
 from repro.protocol import protocols
 from repro.report.deviations import deviations
-from repro.report.learning import read_log
+from repro.report.measured import read_log
 from repro.report.settings import Setting, setting
 from repro.store import identity, ranks, views
 from repro.store import runs as store

@@ -95,8 +95,8 @@ def caveats(row: Mapping[Hashable, Any]) -> list[str]:
         found.append(f"measured: {row['pooled']}")
     if row["one_seed"] and ONE_SEED.split(":")[0] not in "; ".join(found):
         found.append(ONE_SEED)
-    if verdict(row) != row["verdict"]:
-        found.append(f"{row['verdict']} by itself, not with Holm's correction")
+    if not missing(row["note"]):
+        found.append(str(row["note"]))
     return found
 
 

@@ -8,13 +8,10 @@ from pathlib import Path
 from repro.errors import RequestError
 from repro.protocol.protocols import PROTOCOLS, View, views
 from repro.report import preprocessing
-from repro.report.learning import read_log
-from repro.report.measured import Measured, kept, seconds
+from repro.report.measured import Measured, listed_images, read_log, seconds
 from repro.report.published_nets import Family
 from repro.report.settings import Comparison
 from repro.store import ranks, varied
-from repro.store import views as stored
-from repro.store.expected import ListedImages
 from repro.store.files import read_whole, write_whole
 from repro.store.ranks import Kept
 from repro.store.runs import ACTIVATIONS, CONFIG, CROPS, LOG, RESULT, Run
@@ -61,7 +58,7 @@ def _other_ways(run: Run) -> list[str]:
 
 def _keep(identities: Sequence[str], found: Sequence[Measured], folder: Path) -> None:
     runs, classes = found[0].runs, found[0].ranks.classes
-    images = next((one for run in runs if (one := _images(run)) is not None), None)
+    images = next((one for run in runs if (one := listed_images(run)) is not None), None)
     if images is None:
         raise RequestError(f"{runs[0].folder} has ranks, but not the list of their images")
     if any(len(one.ranks.values) != len(images.ids) for one in found):
@@ -76,19 +73,6 @@ def _views(run: Run) -> Iterable[View]:
     config = run.config
     every = (views(protocol, config.scale, config.data.mirror) for protocol in PROTOCOLS)
     return dict.fromkeys(view for some in every for view in some)
-
-
-def _images(run: Run) -> ListedImages | None:
-    """The test images of a run, from one of its views or from the ranks that were kept of it."""
-    for view in _views(run):
-        try:
-            found = stored.read(run.folder, view, run.tested)
-        except stored.Absent:
-            continue
-        if found is not None:
-            return ListedImages.of(found.ids, found.labels)
-    own = kept([run], run.folder.parent)
-    return None if own is None else ranks.images(run.folder.parent, own.images)
 
 
 def _seconds(run: Run) -> dict[str, float]:

@@ -28,7 +28,7 @@ from repro.report.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTABL
 
 COLOURS = {
     **{REPRODUCED: "#00795A", CONTRADICTED: "#C04E00", UNDECIDED: "#0072B2"},
-    **{UNTESTABLE: "#6b747c", "the paper": "#000000", "the paper, read otherwise": "#9b9b9b"},
+    **{UNTESTABLE: "#6b747c", "the paper": "#000000"},
 }
 NEIGHBOURS = 32
 """Test scales that a line joins are at most so far apart, in paper pixels."""
@@ -36,7 +36,7 @@ Rows = list[dict[str, Any]]
 
 
 def primary(judged: pd.DataFrame) -> Chart | None:
-    """The relative effects of the primary claims, with their intervals and the paper's effects."""
+    """The primary claims in log-odds of the error, with their intervals and the paper's effects."""
     sentences = {claim.claim: claim for claim in claims()}
     rows: Rows = []
     for row in judged[judged.primary.astype(bool)].to_dict("records"):
@@ -44,28 +44,22 @@ def primary(judged: pd.DataFrame) -> Chart | None:
         verdict = row["verdict_holm"] or row["verdict"]
         here = {"y": "\n".join(wrap(claim.text, 46)), "group": verdict}
         rows.append(here | {"mark": "beside", "words": verdict})
-        if pd.isna(row["relative"]):
+        if pd.isna(row["log_odds"]):
             rows.append(here | {"mark": "words", "words": _no_effect(row)})
             continue
-        low, high = claim.rule.edges(100.0)
+        low, high = claim.rule.edges
         rows.append(here | {"mark": "field", "low": low, "high": high})
-        ends = {"low": row["relative_low"], "high": row["relative_high"]}
+        ends = {"low": row["log_odds_low"], "high": row["log_odds_high"]}
         kind = "one seed" if row["one_seed"] else "mean"
-        rows.append(here | {"mark": kind, "x": row["relative"]} | ends)
-        other = (
-            ("the paper", "paper_relative"),
-            ("the paper, read otherwise", "paper_relative_other"),
-        )
-        rows += [
-            here | {"group": group, "mark": "paper", "x": row[key]}
-            for group, key in other
-            if not pd.isna(row[key])
-        ]
+        rows.append(here | {"mark": kind, "x": row["log_odds"]} | ends)
+        if not pd.isna(row["paper_log_odds"]):
+            theirs = {"group": "the paper", "mark": "paper", "x": row["paper_log_odds"]}
+            rows.append(here | theirs)
     if not rows:
         return None
     single = bool(judged.one_seed.astype(bool).any())
     words = caption("primary-claims", one_seed=single and caption("primary-claims-one-seed"))
-    x = "change of the error, in percent of what it is compared with"
+    x = "log-odds of the error, less that of what it is compared with"
     return Chart("primary-claims", words, marks(rows), x, centre=0.0, colours=COLOURS)
 
 
@@ -73,7 +67,7 @@ def _no_effect(row: dict[Any, Any]) -> str:
     if row["kind"] == "counts" and not pd.isna(row["difference"]):
         ends = f"{row['ci_low']:+.0f}; {row['ci_high']:+.0f}"
         return f"share of seeds that learn: {row['difference']:+.0f} points [{ends}]"
-    return "no relative change"
+    return "no difference of errors"
 
 
 def depth(_: Experiment, comparison: Comparison) -> Chart | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -35,14 +37,21 @@ COLUMNS = [
     *("claim", "section", "kind", "margin", "left", "right", "metric", "paper_difference"),
     *("difference", "ci_low", "ci_high", "n_images", "n_seeds", "verdict", "verdict_holm"),
     # What stands above is enough to read a verdict; what follows is for those who check it.
+    *("log_odds", "log_odds_low", "log_odds_high", "class_low", "class_high", "interval_of"),
+    *("paper_log_odds", "holds_paper", "p", "seeds"),
     *("primary", "family", "about", "nets_low", "nets_high", "verdict_nets"),
     *("configuration_low", "configuration_high", "verdict_configuration"),
     *("relative", "relative_low", "relative_high", "paper_relative", "paper_relative_other"),
     *("pooled", "one_seed", "paper_shows", "images_for_power", "seeds_for_power", "reason"),
-    *("seen_before", "experiment", "ours", "premise"),
+    *("seen_before", "experiment", "ours", "premise", "note"),
     *("data", "size", "recipe", "init", "precision"),
 ]
 WHOLE = ("n_images", "n_seeds", "images_for_power", "seeds_for_power")
+SAID = [
+    *("claim", "section", "kind", "margin", "seeds", "primary", "family", "about", "paper_shows"),
+    *("paper_relative_other", "seen_before", "experiment", "ours", "premise", "note"),
+]
+"""The columns that stand in the claim itself."""
 CONTRAST = ("pairs", "tests", "q", "above", "complete", "paper_difference", "paper_right")
 """What a claim says of one comparison that it makes."""
 
@@ -59,8 +68,10 @@ class Claim:
     kind: str
     contrasts: tuple[Contrast, ...]
     """The comparisons that it makes; several must all hold."""
+    seeds: int
+    """So many count, the first ones; with fewer it is not decided."""
     margin: float = 0.0
-    """In percent of the right side's value."""
+    """In log-odds of the error; of a cost in percent of the right side's."""
     primary: bool = False
     ours: bool = False
     """The paper makes no such comparison."""
@@ -72,6 +83,8 @@ class Claim:
     """The paper's relative difference, in percent, where its words can be read another way."""
     seen_before: str = ""
     """What of this had been measured when the claim was written."""
+    note: str = ""
+    """What a reader of its verdict must know."""
 
     @property
     def about(self) -> str:
@@ -127,52 +140,53 @@ def _contrast(row: dict[str, Any]) -> Contrast:
     return Contrast(tuple(pairs), **rest)
 
 
-def judge(comparison: Comparison) -> pd.DataFrame:
-    """The table `claims.csv` of one setting: a row for each claim with both sides measured."""
-    found = [row for claim in claims() if (row := _judge(claim, comparison)) is not None]
+def judge(comparison: Comparison, asked: Sequence[Claim] | None = None) -> pd.DataFrame:
+    """The table `claims.csv` of one setting: a row for each claim with both sides measured.
+
+    Args:
+        comparison: the runs of a setting.
+        asked: the claims; None: all that are registered.
+    """
+    asked = claims() if asked is None else asked
+    found = [row for claim in asked if (row := _judge(claim, comparison)) is not None]
     # Many tests are those that open the report, and of them those that something could decide.
     tested = [row for row in found if row["primary"] and row["p"] is not None]
     for row, holds in zip(tested, holm([row["p"] for row in tested]), strict=True):
-        row["verdict_holm"] = row["verdict"] if holds else UNDECIDED
+        if not holds and row["verdict"] != UNDECIDED:
+            row["verdict_holm"] = UNDECIDED
+            row["reason"] = f"{row['verdict']} by itself (p = {row['p']:.3f}), not with Holm's rule"
     # Whole numbers of which some are missing stay whole.
     return pd.DataFrame(found, columns=COLUMNS).astype(dict.fromkeys(WHOLE, "Int64"))
 
 
 def _judge(claim: Claim, comparison: Comparison) -> dict[str, Any] | None:
-    found = [FINDERS[claim.kind](one, claim.rule, comparison) for one in claim.contrasts]
+    finder = FINDERS[claim.kind]
+    found = [finder(one, claim.rule, comparison, claim.seeds) for one in claim.contrasts]
     there = [one for one in found if one is not None]
     if len(there) < len(found):
         return None
     finding = least_favourable(there, claim.about)
     verdict, p, reason = _judged(claim, finding)
     return {
-        "claim": claim.claim,
-        "section": claim.section,
-        "kind": claim.kind,
+        **{key: getattr(claim, key) for key in SAID},
         "left": finding.left,
         "right": finding.right,
         "metric": finding.metric,
         "n_images": finding.images,
         "n_seeds": finding.seeds,
         "verdict": verdict,
-        "verdict_holm": verdict if claim.primary else "",
+        "verdict_holm": verdict,
         "p": p,
-        "primary": claim.primary,
-        "family": claim.family,
-        "about": claim.about,
         "verdict_nets": _word(finding, finding.nets),
         "verdict_configuration": _word(finding, finding.configuration),
         "pooled": finding.pooled,
         "one_seed": finding.seeds == 1,
-        "paper_shows": claim.paper_shows,
         "reason": reason,
-        "seen_before": claim.seen_before,
-        "experiment": claim.experiment,
-        "ours": claim.ours,
-        "premise": claim.premise,
+        "interval_of": _interval_of(claim, finding, comparison),
         **_numbers(claim, finding),
         **_power(claim, finding),
-        **_setting(comparison),
+        "init": comparison.usual.name,
+        **dataclasses.asdict(comparison.setting),
     }
 
 
@@ -180,6 +194,8 @@ def _judged(claim: Claim, finding: Finding) -> tuple[str, float | None, str]:
     """Verdict, its level where there is a test, and why there is none."""
     if finding.obstacle:
         return UNTESTABLE, None, finding.obstacle
+    if finding.seeds < claim.seeds:
+        return UNDECIDED, None, f"{finding.seeds} of {claim.seeds} seeds"
     answer = finding.answer(claim.about)
     if answer is None:
         return UNDECIDED, None, ONE_SEED
@@ -192,31 +208,39 @@ def _word(finding: Finding, answer: Answer | None) -> str:
     return UNTESTABLE if finding.obstacle else answer.verdict
 
 
-def _numbers(claim: Claim, finding: Finding) -> dict[str, float | None]:
-    """The difference, its intervals, and all of it in percent of the right side's value."""
-    nets, whole = _interval(finding.nets), _interval(finding.configuration)
-    shown = _interval(finding.answer(claim.about)) or nets
+def _interval_of(claim: Claim, finding: Finding, comparison: Comparison) -> str:
+    """What the interval is of: all that is not named is a sample of nothing."""
+    if finding.images is None:
+        return "these runs"
+    trained = (
+        "other seeds" if finding.answer(claim.about) is finding.configuration else "these nets"
+    )
+    return f"{trained}, these {comparison.classes} classes"
+
+
+def _numbers(claim: Claim, finding: Finding) -> dict[str, Any]:
+    """The effect in points, in log-odds and in percent, its intervals, and the paper's."""
+    shown = finding.answer(claim.about) or finding.nets
+    odds, points = (shown.odds, shown.points) if shown else (None, None)
     share = 100 / finding.value if finding.value else None
-    relative = None
-    if shown is not None and share is not None:
-        relative = Interval(share * shown.low, share * shown.high)
-    numbers = {
-        "margin": finding.margin,
-        "paper_difference": finding.paper_difference,
+    relative = Interval(share * points.low, share * points.high) if share and points else None
+    paper = finding.contrast.paper_log_odds if finding.contrast else None
+    found = {
+        "paper_difference": finding.contrast.paper_difference if finding.contrast else None,
         "difference": finding.difference,
-        **_ends("ci", shown),
-        **_ends("nets", nets),
-        **_ends("configuration", whole),
+        "log_odds": finding.odds.centre if finding.odds else None,
+        "paper_log_odds": paper,
         "relative": share and share * finding.difference,
+        "paper_relative": finding.contrast.paper_relative if finding.contrast else None,
+        **_ends("ci", points),
+        **_ends("log_odds", odds),
+        **_ends("class", shown.by_class if shown else None),
+        **_ends("nets", finding.nets.points if finding.nets else None),
+        **_ends("configuration", finding.configuration.points if finding.configuration else None),
         **_ends("relative", relative),
-        "paper_relative": finding.paper_relative,
-        "paper_relative_other": claim.paper_relative_other,
     }
-    return {key: None if value is None else round(value, 4) for key, value in numbers.items()}
-
-
-def _interval(answer: Answer | None) -> Interval | None:
-    return None if answer is None else answer.interval
+    rounded = {key: None if value is None else round(value, 4) for key, value in found.items()}
+    return rounded | {"holds_paper": None if paper is None or odds is None else odds.holds(paper)}
 
 
 def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
@@ -226,23 +250,11 @@ def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
 
 
 def _power(claim: Claim, finding: Finding) -> dict[str, int | None]:
-    """What would show the paper's relative difference here, where something can be shown."""
-    relative, value, spread = finding.paper_relative, finding.value, finding.spread
-    if claim.kind != "better" or finding.obstacle or not relative or not value or spread is None:
+    """What would show the paper's effect here, where something can be shown."""
+    paper = finding.contrast.paper_log_odds if finding.contrast else None
+    if claim.kind != "better" or finding.obstacle or not paper or finding.odds is None:
         return {"images_for_power": None, "seeds_for_power": None}
-    effect = relative / 100 * value
     return {
-        "images_for_power": spread.images_for(effect),
-        "seeds_for_power": spread.seeds_for(effect),
-    }
-
-
-def _setting(comparison: Comparison) -> dict[str, str]:
-    shared = comparison.setting
-    return {
-        "data": shared.data,
-        "size": shared.size,
-        "recipe": shared.recipe,
-        "init": comparison.usual.name,
-        "precision": shared.precision,
+        "images_for_power": finding.odds.images_for(paper),
+        "seeds_for_power": finding.odds.seeds_for(paper),
     }

@@ -1,26 +1,24 @@
-"""What a difference between two sides is worth: intervals, power, and many tests at once.
+"""What a difference between two sides is worth: its intervals, its power, many tests at once.
 
-Two nets are compared on the same test images, so a difference is a number for each image, and for
-each seed where there are several: a table `gaps` (seeds, images) of left minus right, errors as 0
-and 1. Two questions have two intervals:
+An effect is a weighted sum over test errors: in points, or in log-odds, log(e / (1 - e)), whose
+margins carry over between tasks. All nets see the same images, so it has a gap for each seed and
+image: the sum of weight * slope * error (0 or 1), the slope that of the log-odds at the mean error.
+Two questions have two intervals:
 
-- *these nets*: only the test images are a sample. Bonett and Price (2012, "Adjusted Wald confidence
-  interval for a difference of binomial proportions based on paired data"): two images more, one for
-  either side, in the centre and in the variance, else nets that err on the same few images would
-  differ by zero with certainty. Several seeds are averaged first. As the interval is centred at the
-  adjusted difference, the mean of the gaps is not its middle; an end beyond what a difference can
-  be is cut off.
-- *the configuration*: what another training would give. Student's interval over the seeds'
-  differences, joined with that of the images (the root of the sum of squares of the half-widths).
-  The unit is the lineage: a seed's nets start from one another and are compared with each other.
-  Where a few seeds happen to lie close together, it can be narrower than the first interval.
+- *these nets*: only the test images are a sample. Bonett and Price (2012) add two images, one that
+  only the left side and one that only the right side gets wrong, in the centre and in the variance,
+  else nets that err on the same few images would differ by zero with certainty.
+- *the configuration*: what another training would give. Student's interval over the seeds' gaps,
+  joined with that of the images (the root of the sum of squares of the half-widths). The unit is
+  the lineage: a seed's nets start from one another and are compared with each other.
 
-A gap is mu + a_s + b_i + e_si: what a seed does, what an image does, and the rest. The spread of
-the seeds' means holds a share of e, and so does that of the images' means. The joined interval
-takes it once: e's mean square (of the two-way table's residuals) goes from the images' term.
+A gap is mu + a_s + b_i + e_si: what a seed does, what an image does, and the rest. The joined
+interval takes e once: its mean square goes from the images' term. Seeds may agree by luck; so their
+variance has a floor: SE_seeds^2 = max(s^2, s_pairs^2 / K, MS_e / N) / S. s^2 is the variance of the
+S seeds' effects, s_pairs^2 that within each of the K pairs (pooled: as if pairs were independent),
+MS_e / N what N independent images alone do to a seed's effect.
 
-A simulation at 11% error chose the second over a two-way bootstrap, which covers the truth far less
-often than it says (`tests/analysis`, slow).
+The third interval takes the classes as a sample too: t over classes in place of the images' term.
 """
 
 from __future__ import annotations
@@ -31,12 +29,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 
 ALPHA = 0.05
 POWER = 0.8
+Floats = NDArray[np.float64]
+Term = tuple[float, NDArray[np.bool_]]
+"""A weight, and the errors (seeds, images) of one net tested in one way."""
 
 
 @dataclass(frozen=True)
@@ -46,50 +44,67 @@ class Interval:
     low: float
     high: float
 
+    def holds(self, value: float) -> bool:
+        """Whether a value lies within."""
+        return self.low <= value <= self.high
+
 
 @dataclass(frozen=True)
-class Difference:
-    """Left minus right, in points of error, from (seeds, images) gaps."""
+class Effect:
+    """Left minus right, in points of error or in log-odds."""
 
     middle: float
-    """The mean of the gaps."""
+    """In points the mean of the gaps; in log-odds the centre."""
     centre: float
     """The same with one image more for either side: where the intervals have their centre."""
     over_images: float
     """Standard error over test images, of the mean over the seeds there are."""
     images_alone: float
     """The same without what the seeds' spread holds too."""
+    over_classes: float | None
+    """Standard error over classes; None where they are not known."""
     over_seeds: float | None
-    """Standard error over seeds; None for one seed."""
+    """Standard error over seeds, with its floor; None for one seed."""
     one_pair: float
-    """Standard error over test images of a single pair of nets, on the average of the seeds."""
+    """Standard error over test images of a single seed, on the average of the seeds."""
     images: int
+    classes: int
     seeds: int
     largest: float
-    """What no difference can be above, in points."""
+    """What no effect can be above."""
 
-    def half(self, alpha: float, *, configuration: bool) -> float:
+    def half(self, alpha: float, *, configuration: bool, by_class: bool = False) -> float:
         """Half-width of the interval at level 1 - `alpha`, before its ends are cut off.
 
         Raises:
-            ValueError: asked about the configuration with one seed.
+            ValueError: asked about the configuration with one seed, or by unknown classes.
         """
-        normal = float(stats.norm.ppf(1 - alpha / 2))
+        # Loaded where it is needed: it takes longer than the rest of a small report.
+        from scipy.special import ndtri, stdtrit
+
+        if by_class:
+            if self.over_classes is None:
+                raise ValueError("the classes of the test images are not known")
+            images = -float(stdtrit(self.classes - 1, alpha / 2)) * self.over_classes
+        else:
+            alone = self.images_alone if configuration else self.over_images
+            images = -float(ndtri(alpha / 2)) * alone
         if not configuration:
-            return normal * self.over_images
+            return images
         if self.over_seeds is None:
             raise ValueError("one seed says nothing about the configuration")
-        student = float(stats.t.ppf(1 - alpha / 2, self.seeds - 1))
-        return math.hypot(normal * self.images_alone, student * self.over_seeds)
+        return math.hypot(images, float(stdtrit(self.seeds - 1, alpha / 2)) * self.over_seeds)
 
-    def interval(self, *, configuration: bool) -> Interval:
+    def interval(self, *, configuration: bool, by_class: bool = False) -> Interval:
         """The 95% interval, for these nets or for the configuration."""
-        half = self.half(ALPHA, configuration=configuration)
+        half = self.half(ALPHA, configuration=configuration, by_class=by_class)
         low, high = self.centre - half, self.centre + half
         return Interval(max(low, -self.largest), min(high, self.largest))
 
     def p_value(self, edge: float, *, configuration: bool) -> float:
-        """The level at which the interval just reaches `edge` (points): small where it is far."""
+        """The level at which the interval just reaches `edge`: small where it is far."""
+        from scipy.optimize import brentq
+
         distance = abs(self.centre - edge)
 
         def missing(alpha: float) -> float:
@@ -98,76 +113,157 @@ class Difference:
         smallest = 1e-12
         if missing(smallest) <= 0:
             return smallest
-        if distance == 0:
-            return 1.0
-        return float(optimize.brentq(missing, smallest, 1.0))
+        return float(brentq(missing, smallest, 1.0)) if distance else 1.0
 
     def images_for(self, effect: float) -> int | None:
-        """Test images that show `effect` (points) between two given nets with 80% power."""
-        if not effect:
-            return None
-        quantiles = float(stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER))
+        """Test images that show an effect between two given nets with 80% power."""
+        from scipy.special import ndtri
+
+        quantiles = float(ndtri(1 - ALPHA / 2) + ndtri(POWER))
         return math.ceil(self.images * (quantiles * self.one_pair / effect) ** 2)
 
     def seeds_for(self, effect: float) -> int | None:
-        """Seeds that show `effect` (points) between configurations with 80% power on these images.
+        """Seeds that show an effect between configurations with 80% power on these images.
 
         None where the images alone hide it, or nothing is known of the seeds.
         """
-        quantiles = float(stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER))
+        from scipy.special import ndtri
+
+        quantiles = float(ndtri(1 - ALPHA / 2) + ndtri(POWER))
         left = effect**2 - (quantiles * self.images_alone) ** 2
         if left <= 0 or self.over_seeds is None:
             return None
-        spread = self.over_seeds * math.sqrt(self.seeds)
-        if spread == 0:
-            return 2
-        # Cohen's d of more than five needs two seeds whatever it is, and the solver not to fail.
-        size = min(math.sqrt(left) / spread, 5.0)
-        found = TTestPower().solve_power(effect_size=size, alpha=ALPHA, power=POWER)
-        return max(2, math.ceil(float(np.squeeze(found))))
+        return seeds_for(math.sqrt(left), self.over_seeds * math.sqrt(self.seeds))
 
 
-def difference(gaps: NDArray[np.float64], largest: float = 1.0) -> Difference:
-    """The difference of two sides.
+def seeds_for(effect: float, spread: float) -> int | None:
+    """Seeds with which a two-sided t test at 5% shows an effect with 80% power.
 
     Args:
-        gaps: (seeds, images), left minus right of each image's error (0 to 1).
-        largest: what no gap can be above.
+        effect: the mean difference.
+        spread: standard deviation of the seeds' differences.
+
+    Returns:
+        None where ten thousand are too few.
     """
-    seeds, images = gaps.shape
-    mean = _adjusted(gaps.mean(axis=0))
-    variance = _of_mean(mean)
-    over_seeds = float(stats.sem(gaps.mean(axis=1))) if seeds > 1 else None
-    alone = variance
-    if seeds > 1:
-        # Not below what nets that err on the same images have, else no length would be left.
-        least = _of_mean(_adjusted(np.zeros(images)))
-        alone = max(least, variance - _residual(gaps) / (seeds * images))
-    pairs = [_of_mean(_adjusted(one)) for one in gaps]
-    return Difference(
-        middle=100 * float(gaps.mean()),
-        centre=100 * float(mean.mean()),
-        over_images=100 * math.sqrt(variance),
-        images_alone=100 * math.sqrt(alone),
-        over_seeds=None if over_seeds is None else 100 * over_seeds,
-        one_pair=100 * math.sqrt(float(np.mean(pairs))),
-        images=images,
-        seeds=seeds,
-        largest=100 * largest,
+    from scipy.stats import nct, t
+
+    if spread == 0:
+        return 2
+    for seeds in range(2, 10_000):
+        # Beyond this the distribution is all above its quantile, and no number.
+        away = min(effect / spread * math.sqrt(seeds), 30.0)
+        if nct.sf(t.ppf(1 - ALPHA / 2, seeds - 1), seeds - 1, away) >= POWER:
+            return seeds
+    return None
+
+
+def log_odds(error: float) -> float:
+    """The log-odds of an error (above 0 and below 1)."""
+    return math.log(error / (1 - error))
+
+
+def effect(
+    pairs: Sequence[Sequence[Term]], *, odds: bool, classes: NDArray[np.int64] | None = None
+) -> Effect:
+    """The effect that is averaged over pairs.
+
+    Args:
+        pairs: of each the terms that are added; weights above zero are the left side's.
+        odds: in log-odds, else in points.
+        classes: (images,) the class of each; None: not known.
+    """
+    each, middles, centres, ends = zip(*(_gaps(terms, odds) for terms in pairs), strict=True)
+    most = sum(weight for weight, _ in pairs[0] if weight > 0)
+    return _effect(
+        np.array(each),
+        np.array(ends).mean(axis=0),
+        float(np.mean(centres)),
+        middle=float(np.mean(centres if odds else middles)),
+        largest=math.inf if odds else 100 * most,
+        classes=classes,
     )
 
 
-def _adjusted(gaps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """With two images more, one that only the left and one that only the right gets wrong."""
-    return np.append(gaps, [1.0, -1.0])
+def difference(gaps: Floats) -> Effect:
+    """The difference of two errors in points.
+
+    Args:
+        gaps: (seeds, images), left minus right of each image's error (0 to 1).
+    """
+    middle = 100 * float(gaps.mean())
+    centre = middle * gaps.shape[1] / (gaps.shape[1] + 2)
+    more = np.array([100.0, -100.0])
+    return _effect(100 * gaps[None], more, centre, middle=middle, largest=100.0)
 
 
-def _of_mean(values: NDArray[np.float64]) -> float:
-    """The variance of a mean over images, as Bonett and Price have it: divided by n."""
-    return float(values.var()) / len(values)
+def _effect(
+    by_pair: Floats,
+    more: Floats,
+    centre: float,
+    *,
+    middle: float,
+    largest: float,
+    classes: NDArray[np.int64] | None = None,
+) -> Effect:
+    """An effect of gaps (pairs, seeds, images) and those of the two images more."""
+    gaps = by_pair.mean(axis=0)
+    seeds, images = gaps.shape
+    variance = _of_mean(gaps.mean(axis=0), more)
+    alone, over_seeds = variance, None
+    if seeds > 1:
+        rest = _residual(gaps)
+        # Not below what nets that err on the same images have, else no length would be left.
+        alone = max(_of_mean(np.zeros(images), more), variance - rest / (seeds * images))
+        own = float(gaps.mean(axis=1).var(ddof=1))
+        pooled = float(by_pair.mean(axis=2).var(axis=1, ddof=1).mean()) / len(by_pair)
+        over_seeds = math.sqrt(max(own, pooled, rest / images) / seeds)
+    return Effect(
+        middle=middle,
+        centre=centre,
+        over_images=math.sqrt(variance),
+        images_alone=math.sqrt(alone),
+        over_classes=None if classes is None else _over_classes(gaps.mean(axis=0), classes),
+        over_seeds=over_seeds,
+        one_pair=math.sqrt(float(np.mean([_of_mean(one, more) for one in gaps]))),
+        images=images,
+        classes=0 if classes is None else len(np.unique(classes)),
+        seeds=seeds,
+        largest=largest,
+    )
 
 
-def _residual(gaps: NDArray[np.float64]) -> float:
+def _gaps(terms: Sequence[Term], odds: bool) -> tuple[Floats, float, float, Floats]:
+    """Gaps (seeds, images), their mean, the centre, and the gaps of the two images more."""
+    gaps: Floats = np.zeros(terms[0][1].shape)
+    middle, centre, more = 0.0, 0.0, np.zeros(2)
+    for weight, wrong in terms:
+        images = wrong.shape[1]
+        error = float(wrong.mean())
+        adjusted = (error * images + 1) / (images + 2)
+        slope = 1 / (adjusted * (1 - adjusted)) if odds else 100.0
+        gaps += weight * slope * wrong
+        middle += weight * 100 * error
+        centre += weight * (log_odds(adjusted) if odds else 100 * adjusted)
+        more[int(weight < 0)] += weight * slope
+    return gaps, middle, centre, more
+
+
+def _of_mean(gaps: Floats, more: Floats) -> float:
+    """The variance of a mean over images and the two more, as Bonett and Price have it."""
+    return float(np.append(gaps, more).var()) / (len(gaps) + 2)
+
+
+def _over_classes(gaps: Floats, classes: NDArray[np.int64]) -> float | None:
+    """Standard error of the mean where whole classes are drawn; None for one class."""
+    _, place = np.unique(classes, return_inverse=True)
+    sums = np.bincount(place, weights=gaps - gaps.mean())
+    if len(sums) < 2:
+        return None
+    return math.sqrt(len(sums) / (len(sums) - 1) * float((sums**2).sum())) / len(gaps)
+
+
+def _residual(gaps: Floats) -> float:
     """The mean square of what neither a seed nor an image explains, of two seeds or more."""
     seeds, images = gaps.shape
     rest = gaps - gaps.mean(axis=1, keepdims=True) - gaps.mean(axis=0) + gaps.mean()
@@ -176,6 +272,10 @@ def _residual(gaps: NDArray[np.float64]) -> float:
 
 def holm(p_values: Sequence[float]) -> list[bool]:
     """Which of several tests hold at 5% together (Holm, 1979)."""
-    if not p_values:
-        return []
-    return [bool(holds) for holds in multipletests(p_values, alpha=ALPHA, method="holm")[0]]
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    holds = [False] * len(p_values)
+    for place, index in enumerate(order):
+        if p_values[index] > ALPHA / (len(p_values) - place):
+            break
+        holds[index] = True
+    return holds

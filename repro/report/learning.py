@@ -12,12 +12,12 @@ import pandas as pd
 from repro.protocol.scales import PICTURED
 from repro.report.experiments import Experiment, measured_nets
 from repro.report.figure import Chart, caption, marks
+from repro.report.measured import read_log
 from repro.report.settings import Comparison
 from repro.report.tables import in_order
 from repro.report.titles import s_words, worded
-from repro.store import runs as stored
 from repro.store.identity import base
-from repro.store.runs import CROPS, Run
+from repro.store.runs import CROPS
 
 SINGLE = 3
 """More seeds of one net than these are drawn as their mean and the range between them."""
@@ -142,21 +142,6 @@ def blog(experiment: Experiment, comparison: Comparison) -> Chart | None:
         rows += _by_epoch(found, "train_loss", 0, where) if found else []
     words = caption("blog", runs=len(logs), single=SINGLE)
     return Chart("blog", words, marks(rows), "epoch", y="accuracy (%)", free=True)
-
-
-def read_log(run: Run) -> pd.DataFrame | None:
-    """A run's log, a row an epoch, or None where no epoch was finished or it is damaged."""
-    wanted = {"epoch", "train_error", "validation_error"}
-    try:
-        content = stored.read_log(run)
-        if content is None:
-            return None
-        log = pd.read_csv(io.BytesIO(content)).apply(pd.to_numeric)
-        counted = wanted <= set(log.columns) and log.epoch.tolist() == [*range(1, len(log) + 1)]
-    except (OSError, ValueError, TypeError):
-        return None
-    finite = not log.isin([float("inf"), float("-inf")]).to_numpy().any()
-    return log if len(log) and counted and finite else None
 
 
 @dataclass(frozen=True)

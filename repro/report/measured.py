@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from repro.config.schema import Init
 from repro.errors import RequestError, one_line
 from repro.paper import numbers
-from repro.protocol.protocols import PROTOCOLS, View, readings, views_at
+from repro.protocol.protocols import PROTOCOLS, View, readings, views, views_at
 from repro.report.net import Net, Nets, label
 from repro.store import views as stored
+from repro.store.expected import ListedImages
 from repro.store.identity import base
 from repro.store.ranks import Kept, Ranks, read
+from repro.store.ranks import images as read_images
 from repro.store.runs import Run
+from repro.store.runs import read_log as read_run_log
 from repro.store.views import Posteriors
 
 COLUMNS = [
@@ -181,6 +185,41 @@ def kept(runs: Sequence[Run], store: Path) -> Kept | None:
         return None
 
 
+def listed_images(run: Run) -> ListedImages | None:
+    """The test images of a run, from one of its views or from what a report keeps of it.
+
+    None: neither is there, whole.
+    """
+    every = (
+        view
+        for protocol in PROTOCOLS
+        for view in views(protocol, run.config.scale, run.config.data.mirror)
+    )
+    for view in dict.fromkeys(every):
+        with suppress(stored.Absent, RequestError):
+            if (found := stored.read(run.folder, view, run.tested)) is not None:
+                return ListedImages.of(found.ids, found.labels)
+    own = kept([run], run.folder.parent)
+    with suppress(RequestError):
+        return None if own is None else read_images(run.folder.parent, own.images)
+    return None
+
+
+def read_log(run: Run) -> pd.DataFrame | None:
+    """A run's log, a row an epoch, or None where no epoch was finished or it is damaged."""
+    wanted = {"epoch", "train_error", "validation_error"}
+    try:
+        content = read_run_log(run)
+        if content is None:
+            return None
+        log = pd.read_csv(io.BytesIO(content)).apply(pd.to_numeric)
+        counted = wanted <= set(log.columns) and log.epoch.tolist() == [*range(1, len(log) + 1)]
+    except (OSError, ValueError, TypeError):
+        return None
+    finite = not log.isin([float("inf"), float("-inf")]).to_numpy().any()
+    return log if len(log) and counted and finite else None
+
+
 def seconds(run: Run, view: View) -> float | None:
     """What computing a view of all test images took; None where that is not known."""
     found = stored.seconds(run.folder, view)
@@ -248,11 +287,13 @@ def spread(cells: Sequence[Measured]) -> Spread:
     Raises:
         ValueError: no cells.
     """
+    from scipy.special import stdtrit
+
     errors = np.array([100 * cell.wrong.mean() for cell in cells])
     images = cells[0].images
     if len(cells) == 1:
         low, error, high = stored.interval(cells[0].wrong)
         return Spread(error, low, high, None, 1, images)
     mean, sd = float(errors.mean()), float(errors.std(ddof=1))
-    half = float(stats.t.ppf(0.975, len(cells) - 1)) * sd / len(cells) ** 0.5
+    half = float(stdtrit(len(cells) - 1, 0.975)) * sd / len(cells) ** 0.5
     return Spread(mean, max(0.0, mean - half), min(100.0, mean + half), sd, len(cells), images)

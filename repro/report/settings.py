@@ -10,12 +10,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from repro.config import choices
 from repro.config.schema import Config, Data
 from repro.errors import RequestError
 from repro.paper import numbers
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings
-from repro.report.measured import Measured, fuse, measure, usual_init
+from repro.report.measured import Measured, fuse, listed_images, measure, usual_init
 from repro.report.net import Net, Nets, ensemble, known, members, named
 from repro.store.identity import base, changes
 from repro.store.ranks import FOLDER as RANKS
@@ -124,6 +127,17 @@ class Comparison:
         """The runs of a net, or of an ensemble's members."""
         return [run for net in members(nets) for run in self.nets.get(self.plain(net), [])]
 
+    @cached_property
+    def by_identity(self) -> dict[str, Run]:
+        """The runs by their identities."""
+        return {run.identity: run for run in self.runs}
+
+    @cached_property
+    def test_classes(self) -> NDArray[np.int64] | None:
+        """The class of each test image (images,), in the order of their ids; None: not known."""
+        found = (listed_images(run) for run in self.runs)
+        return next((images.labels for images in found if images is not None), None)
+
     def cells(self, net: Nets, protocol: str, q: str | None = None) -> list[Measured]:
         """The measurements of one net or ensemble by one protocol, one for each seed.
 
@@ -133,11 +147,14 @@ class Comparison:
             q: the test scales as `Measured.q` writes them; None: all that there are.
         """
         plain: Nets = tuple(map(self.plain, net)) if isinstance(net, tuple) else self.plain(net)
-        return [
-            one
-            for one in (*self.measured, *self.fused)
-            if (one.net, one.protocol) == (plain, protocol) and q in (None, one.q)
-        ]
+        return [one for one in self._by_test.get((plain, protocol), ()) if q in (None, one.q)]
+
+    @cached_property
+    def _by_test(self) -> dict[tuple[Nets, str], list[Measured]]:
+        found: dict[tuple[Nets, str], list[Measured]] = {}
+        for one in (*self.measured, *self.fused):
+            found.setdefault((one.net, one.protocol), []).append(one)
+        return found
 
     def diverged(self, net: Net) -> bool:
         """Whether all runs of a net diverged, so that it will never have an error."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.paper import numbers
-from repro.report.measured import Measured
+from repro.report.intervals import Term, log_odds
 from repro.report.net import Nets, label, members
 from repro.report.settings import Comparison
 
-Errors = dict[int, NDArray[np.float64]]
-"""By seed, the error (0 to 1) of each test image, in the order of image ids."""
+Terms = list[tuple[float, dict[int, NDArray[np.bool_]]]]
+"""Weights, and by seed the errors (images,) of a net or an ensemble tested in one way."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +25,30 @@ class Side:
     test: str
     """A protocol; empty where nothing is tested."""
     q: tuple[int, ...] = ()
-    """The mean error over these test scales; empty: the protocol's own."""
+    """The mean over these test scales; empty: the protocol's own."""
     above: tuple[int, ...] = ()
-    """Its rise above the mean error over these."""
+    """The rise above the mean over these."""
 
     @property
     def testing(self) -> str:
         """The protocol and its test scales, as in `each_scale@256,512 above @384`."""
         words = self.test + (f"@{','.join(map(str, self.q))}" if self.q else "")
         return words + (f" above @{','.join(map(str, self.above))}" if self.above else "")
+
+    def terms(self, comparison: Comparison) -> Terms:
+        """What is added up for the side: a term a test scale."""
+        if not self.q:
+            if isinstance(self.net, tuple):
+                cells = comparison.fusion(self.net, self.test)
+            else:
+                cells = comparison.cells(self.net, self.test)
+            return [(1.0, {one.seed: one.wrong for one in cells})]
+        weights = [(q, 1 / len(self.q)) for q in self.q]
+        weights += [(q, -1 / len(self.above)) for q in self.above]
+        return [
+            (weight, {one.seed: one.wrong for one in comparison.cells(self.net, self.test, str(q))})
+            for q, weight in weights
+        ]
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,11 @@ class Pair:
         """Left and right."""
         return self.left, self.right
 
+    def terms(self, comparison: Comparison) -> Terms:
+        """What is added up for left minus right."""
+        right = [(-weight, by_seed) for weight, by_seed in self.right.terms(comparison)]
+        return [*self.left.terms(comparison), *right]
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -63,7 +82,7 @@ class Contrast:
     complete: bool = False
     """Every pair is needed; else those that are not run are left out."""
     paper_difference: float | None = None
-    """Of the paper's own numbers, on the average of the pairs."""
+    """Of the paper's own numbers, in points on the average of the pairs."""
     paper_right: float | None = None
     """The paper's error of the right side where its tables lack it."""
 
@@ -77,20 +96,33 @@ class Contrast:
         """Whether an ensemble stands on one side."""
         return any(isinstance(side.net, tuple) for pair in self.pairs for side in pair.sides)
 
+    def _published(self, place: int) -> list[float]:
+        """The paper's errors of one side, a pair each; empty where its tables lack one."""
+        sides = [pair.sides[place] for pair in self.pairs]
+        found = [numbers.error_of(one.test, label(one.net), "top1_error") for one in sides]
+        known = [error for error in found if error is not None]
+        return known if len(known) == len(found) else []
+
     @property
     def paper_relative(self) -> float | None:
         """The paper's difference in percent of its right side's error."""
-        right = self.paper_right
-        if right is None:
-            errors = [
-                numbers.error_of(pair.right.test, label(pair.right.net), "top1_error")
-                for pair in self.pairs
-            ]
-            known = [error for error in errors if error is not None]
-            right = sum(known) / len(known) if len(known) == len(errors) else None
-        if self.paper_difference is None or right is None:
+        rights = [self.paper_right] if self.paper_right is not None else self._published(1)
+        if self.paper_difference is None or not rights:
             return None
-        return 100 * self.paper_difference / right
+        return 100 * self.paper_difference / (sum(rights) / len(rights))
+
+    @property
+    def paper_log_odds(self) -> float | None:
+        """The paper's difference in log-odds of the error, on the average of the pairs."""
+        if self.paper_difference is None:
+            return None
+        lefts, rights = self._published(0), self._published(1)
+        if self.paper_right is not None:
+            lefts, rights = [self.paper_right + self.paper_difference], [self.paper_right]
+        if not lefts or not rights:
+            return None
+        both = [np.mean([log_odds(one / 100) for one in side]) for side in (lefts, rights)]
+        return float(both[0] - both[1])
 
 
 def side_words(sides: Iterable[Side]) -> str:
@@ -104,78 +136,65 @@ def side_words(sides: Iterable[Side]) -> str:
     )
 
 
-def errors_of(side: Side, comparison: Comparison) -> Errors:
-    """The error of each test image on one side, by seed; a rise is a difference of errors."""
-    if not side.q:
-        return _errors(_measured(side, comparison))
-    at = {q: _errors(comparison.cells(side.net, side.test, str(q))) for q in (*side.q, *side.above)}
-    seeds = set.intersection(*(set(found) for found in at.values()))
-
-    def mean(qs: Sequence[int], seed: int) -> NDArray[np.float64]:
-        return np.asarray(np.mean([at[q][seed] for q in qs], axis=0))
-
-    return {
-        seed: mean(side.q, seed) - (mean(side.above, seed) if side.above else 0) for seed in seeds
-    }
-
-
-def _measured(side: Side, comparison: Comparison) -> list[Measured]:
-    if isinstance(side.net, tuple):
-        return comparison.fusion(side.net, side.test)
-    return comparison.cells(side.net, side.test)
-
-
-def _errors(cells: Sequence[Measured]) -> Errors:
-    return {one.seed: one.wrong.astype(np.float64) for one in cells}
-
-
 @dataclass(frozen=True)
 class Pooled:
-    """What was measured of a contrast."""
+    """The measurements of a contrast."""
 
     pairs: tuple[Pair, ...]
-    gaps: NDArray[np.float64]
-    """(seeds, images), left minus right, the mean over the pairs."""
+    terms: list[list[Term]]
+    """Of each pair."""
     right: float
     """The right side's mean error in percent."""
+    seeds: tuple[int, ...]
     words: str
-    """Which pairs stand behind it and which do not; empty for a claim of one pair."""
+    """Which pairs and seeds stand behind it and which do not; empty: all there are."""
 
 
-def pool(contrast: Contrast, comparison: Comparison) -> Pooled | None:
-    """The mean over a contrast's pairs, or None where too little was measured.
+def pool(contrast: Contrast, comparison: Comparison, most: int) -> Pooled | None:
+    """The measured pairs of a contrast, or None where too little was measured.
 
-    Seeds are those that all measured pairs have. Where there is none, some pairs are left out: of
-    all seeds the one that most pairs have decides which stay (of several such, the lowest).
+    Seeds are those that all measured pairs have. Where there is none, the seed that most pairs
+    have decides which pairs stay (of several such seeds, the lowest).
+
+    Args:
+        contrast: the comparison that a claim makes.
+        comparison: the runs of a setting.
+        most: so many seeds count, the first ones.
     """
-    found, asked = {}, set()
+    found: dict[Pair, tuple[Pair, Terms, set[int]]] = {}
     for wanted in contrast.pairs:
         for pair in _ways(wanted, comparison):
-            left, right = (errors_of(side, comparison) for side in pair.sides)
-            if seeds := set(left) & set(right):
-                found[pair] = {seed: (left[seed], right[seed]) for seed in seeds}
-                asked.add(wanted)
+            terms = pair.terms(comparison)
+            if seeds := set.intersection(*(set(by_seed) for _, by_seed in terms)):
+                found[wanted] = pair, terms, seeds
                 break
-    if not found or (contrast.complete and len(found) < len(contrast.pairs)):
+    missing = [pair for pair in contrast.pairs if pair not in found]
+    if not found or (contrast.complete and missing):
         return None
-    seeds = set.intersection(*(set(by_seed) for by_seed in found.values()))
-    apart: list[Pair] = []
-    if not seeds:
+    every = [seeds for _, _, seeds in found.values()]
+    shared, apart = set.intersection(*every), list[Pair]()
+    if not shared:
         if contrast.complete:
             return None
-        counts = Counter(seed for by_seed in found.values() for seed in by_seed)
-        seed = min(counts, key=lambda seed: (-counts[seed], seed))
-        apart = [pair for pair, by_seed in found.items() if seed not in by_seed]
-        found = {pair: by_seed for pair, by_seed in found.items() if seed in by_seed}
-        seeds = set.intersection(*(set(by_seed) for by_seed in found.values()))
-    tables = [[by_seed[seed] for seed in sorted(seeds)] for by_seed in found.values()]
-    values = np.array(tables).mean(axis=0)  # (seeds, sides, images)
-    open_pairs = [pair for pair in contrast.pairs if pair not in asked]
+        lowest = max(sorted(set.union(*every)), key=lambda seed: sum(seed in own for own in every))
+        apart = [pair for pair, _, seeds in found.values() if lowest not in seeds]
+        found = {wanted: one for wanted, one in found.items() if lowest in one[2]}
+        shared = set.intersection(*(seeds for _, _, seeds in found.values()))
+    used = sorted(shared)[:most]
+    pairs = tuple(pair for pair, _, _ in found.values())
+    tables = [
+        [(weight, np.array([by_seed[seed] for seed in used])) for weight, by_seed in terms]
+        for _, terms, _ in found.values()
+    ]
+    rights = [-weight * table.mean() for terms in tables for weight, table in terms if weight < 0]
+    words = [pooled_words(contrast, pairs, missing, apart)]
+    words += [f"the first {most} of {len(shared)} seeds"] if len(shared) > most else []
     return Pooled(
-        pairs=tuple(found),
-        gaps=values[:, 0] - values[:, 1],
-        right=100 * float(values[:, 1].mean()),
-        words=pooled_words(contrast, list(found), open_pairs, apart),
+        pairs=pairs,
+        terms=tables,
+        right=100 * float(np.sum(rights)) / len(pairs),
+        seeds=tuple(used),
+        words="; ".join(filter(None, words)),
     )
 
 
@@ -185,7 +204,7 @@ def _ways(pair: Pair, comparison: Comparison) -> tuple[Pair, ...]:
     So B, whose first layers may come from a trained A, is never compared with a net that has no
     layer to take them.
     """
-    if comparison.usual.copy_from is None or len({side.net for side in pair.sides}) == 1:
+    if comparison.usual.copy_from is None or pair.left.net == pair.right.net:
         return (pair,)
     own = comparison.config.recipe.init
     return pair, Pair(*(replace(side, net=_started(side.net, own)) for side in pair.sides))
@@ -203,9 +222,8 @@ def pooled_words(
 
     Empty for a contrast of one pair.
 
-
     Args:
-        contrast: what is compared.
+        contrast: the comparison that a claim makes.
         used: its pairs that were measured.
         missing: those that were not.
         apart: those that were, and have no seed in common with the ones used.

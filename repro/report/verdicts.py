@@ -21,33 +21,34 @@ class Rule:
     kind: str
     """`better`, `no_improvement`, `equal_within`, `counts` or `cheaper`."""
     margin: float
-    """In percent of the right side's value."""
+    """In log-odds of the error; of a cost in percent of the right side's."""
 
-    def edges(self, value: float) -> tuple[float, float]:
-        """The two differences between which the claim holds.
-
-        Args:
-            value: the right side's, in the unit of the differences.
-        """
-        margin = self.margin * value / 100
+    @property
+    def edges(self) -> tuple[float, float]:
+        """The two effects between which the claim holds."""
         return {
-            "better": (-math.inf, -margin),
-            "cheaper": (-math.inf, -margin),
-            "no_improvement": (-margin, math.inf),
-            "equal_within": (-margin, margin),
+            "better": (-math.inf, -self.margin),
+            "cheaper": (-math.inf, -self.margin),
+            "no_improvement": (-self.margin, math.inf),
+            "equal_within": (-self.margin, self.margin),
         }[self.kind]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found about one of the two questions, of these nets or of the configuration."""
+    """An answer to one of the two questions, of these nets or of the configuration."""
 
-    interval: Interval
+    points: Interval
+    """In points, or in percent of a cost."""
     verdict: str
     p: float
     """The level at which there would be another verdict than this one."""
     against: float
     """Of the claim's being true: small where it holds clearly, near one where it clearly fails."""
+    odds: Interval | None = None
+    """In log-odds."""
+    by_class: Interval | None = None
+    """In log-odds, the classes being a sample too."""
 
 
 def decide(
@@ -55,23 +56,26 @@ def decide(
     centre: float,
     edges: tuple[float, float],
     level: Callable[[float], float],
-) -> Answer:
+) -> tuple[str, float, float]:
     """The verdict of an interval: the claim holds where all of it lies between the edges.
 
     Args:
         interval: at 95%.
         centre: where the interval has its centre.
-        edges: between which differences the claim holds; one may be infinite.
+        edges: between which effects the claim holds; one may be infinite.
         level: the two-sided level at which the interval just reaches an edge.
+
+    Returns:
+        The verdict, its level, and how much speaks against the claim (see `Answer`).
     """
     above, below = edges
     levels = {edge: level(edge) for edge in edges if math.isfinite(edge)}
     beyond = {above: centre <= above, below: centre >= below}
     against = max(1 - p / 2 if beyond[edge] else p / 2 for edge, p in levels.items())
     if above < interval.low and interval.high < below:
-        return Answer(interval, REPRODUCED, max(levels.values()), against)
+        return REPRODUCED, max(levels.values()), against
     if interval.low > below:
-        return Answer(interval, CONTRADICTED, levels[below], against)
+        return CONTRADICTED, levels[below], against
     if interval.high < above:
-        return Answer(interval, CONTRADICTED, levels[above], against)
-    return Answer(interval, UNDECIDED, max(levels.values()), against)
+        return CONTRADICTED, levels[above], against
+    return UNDECIDED, max(levels.values()), against

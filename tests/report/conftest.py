@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from repro.config.schema import Config
 from repro.protocol.protocols import PROTOCOLS
 from repro.protocol.protocols import views as views_of
-from repro.report.claims import judge
+from repro.report.claims import claims, judge
 from repro.report.settings import by_setting
 from repro.run.progress import Progress
 from repro.run.request import resolve
@@ -40,6 +41,8 @@ ENVIRONMENT = {
 }
 
 MakeRun = Callable[..., str]
+FLAT = (50.0, 20.0, *(6.0,) * 6)
+"""Training errors by epoch of a net that is trained out, in percent."""
 COUNTS = {"train": 9, "validation": 9, "test": 200, "classes": 10, "validation_is_test": False}
 LARGE: dict[str, Any] = COUNTS | {"mean": [1.0], "smallest_side": 375}
 """Photographs with the detail that digits of 28 pixels lack."""
@@ -91,10 +94,11 @@ def result(config: Config, record: dict[str, Any], name: str, **changes: Any) ->
     return row | changes
 
 
-def judged(tmp_path: Path) -> pd.DataFrame:
-    """The claims about the runs of `make_run`, by name."""
+def judged(tmp_path: Path, seeds: int = 1) -> pd.DataFrame:
+    """The claims about the runs of `make_run`, by name, each by so many seeds."""
     (comparison,) = by_setting(finished(tmp_path / "runs"))
-    return judge(comparison).set_index("claim")
+    needed = [replace(claim, seeds=seeds) for claim in claims()]
+    return judge(comparison, needed).set_index("claim")
 
 
 @pytest.fixture
@@ -107,6 +111,7 @@ def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
         images: int = 200,
         wrong_of: dict[str, int] | None = None,
         seconds_of: dict[str, float] | None = None,
+        train_errors: Sequence[float] = FLAT,
         **changes: Any,
     ) -> str:
         # `wrong_of`: for single views, by name, another number of errors than `wrong`.
@@ -116,10 +121,12 @@ def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
         with hold(store, request.name, lambda _: None) as folder:
             request.folder.mkdir()
             folder.write_config(request.config, request.record)
-            row = {"epoch": 1, "train_error": 50.0, "validation_error": 20.0}
-            folder.write(
-                "log.csv", Progress(rows=[row, row | {"epoch": 2, "validation_error": 5.0}]).log()
-            )
+            rows = [
+                {"epoch": n, "train_error": error, "validation_error": 20.0 if n == 1 else 5.0}
+                for n, error in enumerate(train_errors, 1)
+            ]
+            if rows:
+                folder.write("log.csv", Progress(rows=rows).log())
             ended = result(request.config, request.record, request.name, **changes)
             ended["data"] = data = ended["data"] | {"test": images}
             if ended["outcome"] != "diverged":

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from repro.report.intervals import difference, holm
+from repro.report.intervals import difference, effect, holm
 
 Z = stats.norm.ppf(0.975)
 
@@ -47,9 +47,6 @@ def test_several_seeds_are_averaged_before_the_interval() -> None:
     found = difference(np.array([[1.0, 0, 0, 0], [0, -1.0, 0, 0]]))
     half = 100 * Z * math.sqrt((0.25 + 0.25 + 1 + 1) / 6 / 6)
     assert found.half(0.05, configuration=False) == pytest.approx(half)
-    # A rise is a difference of two errors, so two rises can differ by more than 100 points.
-    rise = difference(np.full((1, 90), 1.9), largest=2.0).interval(configuration=False)
-    assert 100 < rise.low < rise.high <= 200
 
 
 def test_the_interaction_counts_once_and_only_for_the_configuration() -> None:
@@ -99,6 +96,26 @@ def test_the_configuration_is_students_where_images_hardly_matter() -> None:
 def test_nets_that_err_on_the_same_images_are_not_equal_with_certainty() -> None:
     found = difference(np.zeros((3, 200))).interval(configuration=True)
     assert found.low < -1 < 1 < found.high
+
+
+def test_seeds_that_agree_by_luck_have_the_noise_of_images_at_least() -> None:
+    # Each seed errs alone on ten images of either side: no spread, and a noise of 20 images.
+    gaps = np.zeros((3, 3000))
+    for seed in range(3):
+        gaps[seed, 20 * seed : 20 * seed + 10] = 1
+        gaps[seed, 20 * seed + 10 : 20 * seed + 20] = -1
+    rest = gaps - gaps.mean(axis=0)
+    noise = (rest**2).sum() / (2 * 2999) / 3000
+    assert difference(gaps).over_seeds == pytest.approx(100 * math.sqrt(noise / 3))
+
+
+def test_pairs_that_cancel_by_luck_have_their_pooled_spread() -> None:
+    # The first pair's effect rises with the seed as the second's falls.
+    wrong = np.arange(1000)[None] < np.array([[100], [200], [300]])
+    none = np.zeros((3, 1000), dtype=bool)
+    pairs = [[(1.0, wrong), (-1.0, none)], [(1.0, wrong[::-1]), (-1.0, none)]]
+    found = effect(pairs, odds=False)
+    assert found.over_seeds == pytest.approx(math.sqrt(10.0**2 / 2 / 3))
 
 
 def test_one_seed_says_nothing_about_the_configuration() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -31,37 +32,80 @@ def test_centre_crops_cannot_hang_over(tmp_path: Path, make_run: MakeRun) -> Non
     for net, wrong in (("B-S256", 10), ("B-5x5-S256", 60)):
         for seed in (0, 1):
             make_run(f"net={net}", "size=tiny", f"seed={seed}", wrong=wrong)
-    row = judged(tmp_path).loc["small-filters-help"]
+    row = judged(tmp_path, seeds=2).loc["small-filters-help"]
     assert (row.verdict, row.difference) == ("reproduced", -25.0)
     assert (row.paper_relative, row.paper_relative_other) == (pytest.approx(-19.6078), -6.5)
 
 
-@pytest.mark.parametrize("native", [28, 48, 375])
-def test_native_size_counts_where_the_sides_differ(
-    tmp_path: Path, make_run: MakeRun, native: int
+@pytest.mark.parametrize("native", [28, 32, 36, 40])
+def test_a_scale_that_is_the_file_itself(tmp_path: Path, make_run: MakeRun, native: int) -> None:
+    # At an eighth Q of 224, 256, 288 are 28, 32, 36 pixels.
+    make_run("net=D-S256", data=LARGE | {"smallest_side": native})
+    make_run("net=E-S256", data=LARGE | {"smallest_side": native})
+    rows = judged(tmp_path)
+    reason = rows.loc["several-scales-D-S256", "reason"]
+    assert bool(reason) == (native < 40)
+    assert not reason or f"Q={8 * native}" in reason
+    assert not rows.loc["depth-saturates", "reason"].startswith("at Q"), "one Q only"
+
+
+def test_enlarged_images_are_never_the_files(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("net=D-S256", "data.enlarge=32", data=LARGE | {"smallest_side": 32})
+    assert not judged(tmp_path).loc["several-scales-D-S256", "reason"]
+
+
+def test_lengths_are_those_of_the_lineage(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("net=A-S256")
+    for net in ("B-S256", "D-S256"):
+        make_run(f"net={net}", "init=from_A")
+    for net in ("D-S384", "D-S256_on", "E-S384"):
+        make_run(f"net={net}", "init=from_A")
+    rows = judged(tmp_path)
+    words = r"unequal lengths: B-S256 (\d+) epochs, A-S256 (\d+)"
+    first = re.fullmatch(words, rows.loc["depth-A-B", "reason"])
+    assert first is not None
+    assert int(first[1]) == 2 * int(first[2])
+    assert rows.loc["larger-scale-D", "reason"].startswith("unequal lengths: D-S384")
+    assert "lengths" not in rows.loc["larger-scale-controlled-D", "reason"]
+    assert rows.loc["context-helps", "reason"] == "" if "context-helps" in rows.index else True
+
+
+@pytest.mark.parametrize(
+    ("errors", "reason"),
+    [
+        ((50.0, 40.0, 30.0, 27.0), ""),
+        ((50.0, 40.0, 30.0, 26.9), "D-S256 falls by 3.1 points"),
+        # Epochs 4; 5 and 6.
+        ((50.0, 40.0, 35.0, 30.0, 27.0, 27.0), ""),
+        ((50.0, 40.0, 35.0, 30.0, 27.0, 26.0), "falls by 3.5 points"),
+        ((6.0, 6.0, 6.0), "3 epochs"),
+        ((), "no log of D-S256"),
+    ],
+)
+def test_nets_that_are_not_trained_out(
+    tmp_path: Path, make_run: MakeRun, errors: tuple[float, ...], reason: str
 ) -> None:
-    for net in ("D-S256", "D-S384", "D-S256_on"):
-        make_run(f"net={net}", data=LARGE | {"smallest_side": native})
-    rows = judged(tmp_path)
-    # At an eighth S=384 is 48 pixels, Q=416 is 52, Q=288 is 36.
-    scale = rows.loc["larger-scale-D"]
-    assert (scale.verdict == "not testable here") == (native < 48)
-    if native == 28:
-        assert scale.reason == (
-            "images of 28 pixels have no more detail to show at S or Q of 384, 48 pixels here"
-        )
-    wide = rows.loc["several-scales-D-S384"]
-    assert (wide.verdict == "not testable here") == (native < 52)
-    narrow = rows.loc["several-scales-D-S256"]
-    assert (narrow.verdict == "not testable here") == (native < 36)
+    for seed in (0, 1):
+        make_run("net=D-S256", f"seed={seed}", train_errors=errors)
+        make_run("net=C-S256", f"seed={seed}")
+    row = judged(tmp_path, seeds=2).loc["context-helps"]
+    assert (row.verdict == "not testable here") == bool(reason)
+    assert reason in row.reason
+    assert row.reason.startswith("not trained out: ") == bool(reason)
 
 
-def test_native_size_leaves_sides_of_one_scale_alone(tmp_path: Path, make_run: MakeRun) -> None:
-    for net in ("D-jitter", "E-jitter"):
-        make_run(f"net={net}", data=LARGE | {"smallest_side": 28})
-    rows = judged(tmp_path)
-    for name in ("two-nets-help", "crops-and-dense-complement"):
-        assert rows.loc[name, "verdict"] != "not testable here"
+@pytest.mark.parametrize(("end", "testable"), [(8.0, True), (9.1, False)])
+def test_a_deeper_net_must_not_be_harder_to_train(
+    tmp_path: Path, make_run: MakeRun, end: float, testable: bool
+) -> None:
+    # Final errors of 5 and 7, and of 7 and 9 or 8.1 and 10.1: a standard error of 1.41.
+    for seed, aside in ((0, -1.0), (1, 1.0)):
+        make_run("net=A-S256", f"seed={seed}", train_errors=(6.0 + aside,) * 4)
+        make_run("net=B-S256", f"seed={seed}", train_errors=(end + aside,) * 4)
+    row = judged(tmp_path, seeds=2).loc["depth-A-B"]
+    assert (row.reason == "") == testable
+    if not testable:
+        assert "B-S256 (13 layers) ends at 9.1%, that of A-S256 (11 layers) at 6.0%" in row.reason
 
 
 @pytest.mark.parametrize(("width", "testable"), [("0.0625", False), ("0.125", True)])
@@ -71,7 +115,7 @@ def test_lrn_needs_more_channels_than_its_window(
     for arch in ("A", "A-LRN", "B"):
         for seed in (0, 1):
             make_run(f"arch={arch}", f"size.width={width}", f"seed={seed}")
-    rows = judged(tmp_path)
+    rows = judged(tmp_path, seeds=2)
     row = rows.loc["lrn-does-not-help"]
     assert (row.verdict != "not testable here") == testable
     if not testable:
