@@ -160,7 +160,7 @@ def _published(options: Mapping[str, str], paths: list[Path], device: torch.devi
     from repro.config.schema import check_values
     from repro.protocol import protocols
     from repro.release import answers
-    from repro.release.classes import published_names
+    from repro.release.classes import names_of_file
     from repro.release.trained import opened_file
     from repro.run.weights import fix, read_alone
 
@@ -175,7 +175,7 @@ def _published(options: Mapping[str, str], paths: list[Path], device: torch.devi
     protocols.check(config.scale, [options["test"]], config.size.crop)
     answers.check_images(paths, config.data.channels)
     net, published, weights = read_alone(config)
-    classes, said = published_names(weights.classes, net.classes)
+    classes, said = names_of_file(weights.classes, net.classes)
     line = f"arch={config.arch.name}, {published.words}, {options['test']}"
     return Asked((line, said), classes, opened_file(config, net, weights, device))
 

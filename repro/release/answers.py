@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,17 @@ def views_of(config: Config, protocol: str) -> tuple[View, ...]:
     return views(protocol, config.scale, config.data.mirror)
 
 
+def say_aside(line: str) -> None:
+    """Print a line on standard error, apart from the answers."""
+    print(line, file=sys.stderr)
+
+
+def options(config: Config, say: Callable[[str], None] = say_aside) -> EvaluationOptions:
+    """How images are looked at here: one by one decoded, rescaled as the run's were."""
+    resize = rescaling(config.recipe.resize)
+    return EvaluationOptions(batch=config.test_batch, rescaling=resize, say=say)
+
+
 def check_images(paths: Sequence[Path], channels: int) -> None:
     """Decode each image once, before any is looked at.
 
@@ -53,24 +64,11 @@ def posteriors(trained: Trained, paths: Sequence[Path], protocol: str) -> Poster
     images = FileImages(paths, config.data.channels)
     # Of one length, so that their order is that of the images.
     ids = tuple(f"{number:09d}" for number in range(len(paths)))
-    split = Split(images, np.zeros(len(paths), dtype=np.int64), ids)
+    split, how = Split(images, np.zeros(len(paths), dtype=np.int64), ids), options(config)
     return mean(
-        compute(
-            trained.net,
-            view,
-            split,
-            trained.prepare,
-            EvaluationOptions(
-                batch=config.test_batch, rescaling=rescaling(config.recipe.resize), say=say_aside
-            ),
-        )
+        compute(trained.net, view, split, trained.prepare, how)
         for view in views_of(config, protocol)
     )
-
-
-def say_aside(line: str) -> None:
-    """Print a line on standard error, apart from the answers."""
-    print(line, file=sys.stderr)
 
 
 def table(paths: Sequence[Path], found: Posteriors, classes: Sequence[str], top: int) -> str:

@@ -9,22 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from repro.data import sources
 from repro.data.split import Split
 from repro.errors import RequestError
 from repro.protocol.protocols import View
-from repro.protocol.rescaling import rescaling
+from repro.release.answers import options
 from repro.release.trained import Trained, cache_of, data_of, finished_run, opened
-from repro.run.views import EvaluationOptions, compute
+from repro.run.views import compute
 from repro.store import views as stored
 from repro.store.runs import Run
 
-ROUNDING = {"tf32": 1e-2}
-"""How far apart posteriors may be that two machines compute, by the precision of the run."""
-FLOAT32 = 1e-4
-"""The same, where nothing coarser is used."""
+TF32, FLOAT32 = 1e-2, 1e-4
+"""How far apart posteriors may be that two machines compute, in the run's precision."""
 HALVES = 1e-4
 """What keeping logarithms in 16 bits adds: |p log p| / 2^12 at most, which is 0.9e-4."""
 NAMED = re.compile(r"(dense|grid|centre|windows)-Q(\d{1,5})(-mirrored)?")
@@ -54,61 +51,6 @@ class Compared:
         return fits and not self.other_labels and not self.damage
 
 
-def stored_views(run: Run) -> list[View]:
-    """The views that lie in a run's folder.
-
-    Raises:
-        RequestError: there is none.
-    """
-    files = sorted((run.folder / "views").glob("*.npz"))
-    found = [NAMED.fullmatch(file.stem) for file in files]
-    views = [View(match[1], int(match[2]), bool(match[3])) for match in found if match]
-    if not views:
-        raise RequestError(f"run={run.folder} has no stored views: there is nothing to compare")
-    return views
-
-
-def tolerance(run: Run) -> float:
-    """How far from what is stored a posterior may be that was computed anew."""
-    halves = HALVES if run.result["data"]["classes"] > stored.LOGARITHMS_ABOVE else 0.0
-    return ROUNDING.get(run.config.precision, FLOAT32) + halves
-
-
-def test_images(run: Run, root: str | None, say: Callable[[str], None]) -> Split:
-    """The images that a run was tested on, as they lie on this machine.
-
-    Args:
-        run: the run.
-        root: the folder that holds its data; None: where its configuration says.
-        say: takes a line for the user.
-
-    Raises:
-        RequestError: the folder is missing, or has other images or classes.
-        RunError: a download failed.
-    """
-    data, cache = data_of(run, root), cache_of(run)
-    description = sources.check(data, cache)
-    classes = run.result["data"]["classes"]
-    if description.classes != classes:
-        raise RequestError(
-            f"data.root={data.root} has {description.classes} classes and the run was trained on "
-            f"{classes}: say with data.root= where its data lies"
-        )
-    test = sources.load(data, cache, say).test
-    if len(test.ids) != run.result["data"]["test"]:
-        raise RequestError(
-            f"data.root={data.root} has {len(test.ids):,} test images and the run was tested on "
-            f"{run.result['data']['test']:,}: say with data.root= where its data lies"
-        )
-    return test
-
-
-def sample(test: Split, count: int, seed: int) -> Split:
-    """So many random images of a test set, or all where it has no more."""
-    chosen = np.random.default_rng(seed).permutation(len(test.ids))[:count]
-    return test.take(np.sort(chosen))
-
-
 def verify(
     folder: Path,
     *,
@@ -133,55 +75,63 @@ def verify(
         RunError: the weights are damaged, or an image cannot be decoded.
     """
     run = finished_run(folder)
-    wanted = stored_views(run)
-    few = sample(test_images(run, root, say), images, seed)
+    names = (NAMED.fullmatch(file.stem) for file in sorted((run.folder / "views").glob("*.npz")))
+    views = [View(name[1], int(name[2]), bool(name[3])) for name in names if name]
+    if not views:
+        raise RequestError(f"run={run.folder} has no stored views: there is nothing to compare")
+    test = _test_images(run, root, say)
+    chosen = np.random.default_rng(seed).permutation(len(test.ids))[:images]
+    few = test.take(np.sort(chosen))
     with opened(run, device) as trained:
-        for view in wanted:
+        for view in views:
             yield _compared(run, trained, view, few, say)
+
+
+def _test_images(run: Run, root: str | None, say: Callable[[str], None]) -> Split:
+    """The images that a run was tested on, as they lie on this machine."""
+    data, cache, wanted = data_of(run, root), cache_of(run), run.result["data"]
+    classes = sources.check(data, cache).classes
+    count = wanted["test"]
+    if classes == wanted["classes"]:
+        test = sources.load(data, cache, say).test
+        count = len(test.ids)
+        if count == wanted["test"]:
+            return test
+    raise RequestError(
+        f"data.root={data.root} has {count:,} test images of {classes} classes and the run was "
+        f"tested on {wanted['test']:,} of {wanted['classes']} classes: say with data.root= where "
+        "its data lies"
+    )
 
 
 def _compared(
     run: Run, trained: Trained, view: View, few: Split, say: Callable[[str], None]
 ) -> Compared:
-    limit, count = tolerance(run), len(few.ids)
+    halves = HALVES if run.result["data"]["classes"] > stored.LOGARITHMS_ABOVE else 0.0
+    limit = (TF32 if run.config.precision == "tf32" else FLOAT32) + halves
     try:
-        kept = stored.read(run.folder, view, run.tested)
+        kept, damage = stored.read(run.folder, view, run.tested), "it is gone"
     except stored.Damaged as error:
-        return Compared(view.name, count, float("nan"), 0, 0, limit, str(error))
+        kept, damage = None, str(error)
     if kept is None:
-        return Compared(view.name, count, float("nan"), 0, 0, limit, "it is gone")
-    places = _places(kept.ids, few.ids, view)
-    config = run.config
-    anew = compute(
-        trained.net,
-        view,
-        few,
-        trained.prepare,
-        EvaluationOptions(
-            batch=config.test_batch, rescaling=rescaling(config.recipe.resize), say=say
-        ),
-    )
+        return Compared(view.name, len(few.ids), float("nan"), 0, 0, limit, damage)
+    rows = {str(name): row for row, name in enumerate(kept.ids)}
+    if unknown := [name for name in few.ids if name not in rows]:
+        raise RequestError(
+            f"view {view.name} knows no image {unknown[0]}: say with data.root= where the data "
+            "lies that the run was tested on"
+        )
+    places = [rows[name] for name in few.ids]
+    anew = compute(trained.net, view, few, trained.prepare, options(run.config, say))
     before, after = kept.posteriors[places], anew.posteriors
     return Compared(
         view=view.name,
-        images=count,
+        images=len(few.ids),
         difference=float(np.abs(before - after).max()),
         other_top1=int((before.argmax(axis=1) != after.argmax(axis=1)).sum()),
         other_labels=int((kept.labels[places] != few.labels).sum()),
         tolerance=limit,
     )
-
-
-def _places(ids: NDArray[np.str_], wanted: Sequence[str], view: View) -> NDArray[np.int64]:
-    """Where the wanted images stand among a view's."""
-    rows = {str(name): row for row, name in enumerate(ids)}
-    for name in wanted:
-        if name not in rows:
-            raise RequestError(
-                f"view {view.name} knows no image {name}: say with data.root= where the data lies "
-                "that the run was tested on"
-            )
-    return np.array([rows[name] for name in wanted], dtype=np.int64)
 
 
 def table(rows: Sequence[Compared]) -> str:

@@ -1,4 +1,4 @@
-"""What the classes of a run, or of a net that others published, are called."""
+"""The names of the classes of a run, or of a file of weights."""
 
 from __future__ import annotations
 
@@ -22,24 +22,23 @@ ILSVRC = 1000
 
 
 def class_names(run: Run, root: str | None = None) -> tuple[str, ...]:
-    """What the classes are called: by the run's record, else by the folder of its data.
+    """The classes' names by the run's record, else by the folder of its data, else their numbers.
 
-    Where neither knows, a class is called by its number. Nothing is downloaded.
+    Nothing is downloaded.
 
     Args:
         run: the run.
         root: where its data lies on this machine; None: where its configuration says.
     """
     data, count = data_of(run, root), run.result["data"]["classes"]
-    names: Any = run.result["data"].get("class_names")
-    if names is None:
+    found: Any = run.result["data"].get("class_names")
+    if found is None:
         try:
-            names = sources.classes_there(data, cache_of(run))
+            found = sources.classes_there(data, cache_of(run))
         except (RequestError, RunError):
-            names = None
-    if not isinstance(names, list | tuple) or len(names) != count:
-        names = range(count)
-    names = [flat(str(name)) for name in names]
+            found = None
+    known = isinstance(found, list | tuple) and len(found) == count
+    names = [flat(str(name)) for name in (found if known else range(count))]
     words = _words(data, names)
     return tuple(f"{name} {words.get(name, '')}".strip()[:LONGEST] for name in names)
 
@@ -60,11 +59,11 @@ def _words(data: Data, names: Sequence[str]) -> dict[str, str]:
     return {}
 
 
-def published_names(own: Sequence[str] | None, count: int) -> tuple[tuple[str, ...], str]:
-    """What the classes of a published net are called, and a line that says who calls them so.
+def names_of_file(own: Sequence[str] | None, count: int) -> tuple[tuple[str, ...], str]:
+    """The names of the classes of a file of weights, and a line that says whose names they are.
 
     Args:
-        own: the names that its file has; None: it has none.
+        own: the names that the file has; None: it has none.
         count: how many classes it has.
     """
     unchecked = "that the net has them in this order is not checked here"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -91,7 +90,7 @@ def check_installed() -> None:
         ) from None
 
 
-def graph(net: VGG, wanted: Convention, says: Mapping[str, object]) -> tuple[bytes, float]:
+def graph(net: VGG, wanted: Convention, says: Mapping[str, str]) -> tuple[bytes, float]:
     """The content of an ONNX file, and how far onnxruntime is from torch with it.
 
     Args:
@@ -126,10 +125,7 @@ def graph(net: VGG, wanted: Convention, says: Mapping[str, object]) -> tuple[byt
             dynamic_axes=DYNAMIC,
         )
         model = onnx.load_model(file, load_external_data=False)
-    onnx.helper.set_model_props(
-        model, {key: value if isinstance(value, str) else json.dumps(value)
-                for key, value in says.items()}
-    )  # fmt: skip
+    onnx.helper.set_model_props(model, dict(says))
     content = model.SerializeToString()
     return content, _checked(content, whole, net)
 

@@ -13,13 +13,12 @@ from torch import Tensor
 
 from repro.data.images import decode
 from repro.data.rescale import rescale
-from repro.errors import RequestError
 from repro.model.cost import receptive_field
 from repro.model.dense import Dense
 from repro.protocol.rescaling import rescaling
 from repro.protocol.scales import pixels, several_q
 from repro.release.answers import say_aside
-from repro.release.command import check_place
+from repro.release.command import check_places
 from repro.release.trained import Trained
 from repro.run.memory import FitToMemory
 from repro.store.files import write_whole
@@ -34,17 +33,14 @@ def places(paths: Sequence[Path], folder: Path, overwrite: bool) -> list[Path]:
     """Where the picture of each image goes: its number on the command line, and its name.
 
     Raises:
-        RequestError: one is there already, or the folder cannot be written to.
+        RequestError: one is there already, or the folder is a run's or cannot be written to.
     """
-    check_place(folder)
     width = max(2, len(str(len(paths))))
     found = [
         folder / f"{number:0{width}d}-{path.stem[:LONGEST_STEM]}.png"
         for number, path in enumerate(paths, start=1)
     ]
-    for place in found:
-        if place.is_dir() or (place.exists() and not overwrite):
-            raise RequestError(f"{place} is there already: name another, or add overwrite=true")
+    check_places(found, overwrite)
     return found
 
 

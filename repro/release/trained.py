@@ -24,7 +24,7 @@ from repro.weights.read import Weights
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained net: a finished run's, or one that others published."""
+    """A trained net: a finished run's, or that of a file."""
 
     config: Config
     """How it is tested."""
@@ -57,8 +57,13 @@ def finished_run(folder: Path) -> Run:
         raise RequestError(f"run={folder} diverged and has no net: take another seed's")
     if not (folder / WEIGHTS).is_file():
         raise RequestError(f"run={folder} has no {WEIGHTS}: expected a run with its net")
-    if run.published is None:
-        input_mean(run)
+    try:
+        convention(run)
+    except (KeyError, ValueError):
+        raise RequestError(
+            f"{folder / 'result.json'} does not say the mean colour that the net was trained with: "
+            f"expected data.mean with {run.config.data.channels} numbers"
+        ) from None
     return run
 
 
@@ -70,33 +75,39 @@ def opened(run: Run, device: torch.device) -> Iterator[Trained]:
         RunError: its weights are missing or damaged.
     """
     with torch_settings(run.config):
-        net = VGG(net_of(run), run.config.recipe.dropout)
-        if run.config.precision == "float64":
+        config, classes = run.config, run.result["data"]["classes"]
+        spec = reading.at_size(
+            config.arch, config.size, channels=config.data.channels, classes=classes
+        )
+        net = VGG(spec, config.recipe.dropout)
+        if config.precision == "float64":
             net = net.double()
         load_weights(net, run.folder)
-        layout = memory_format(run.config, device)
+        layout = memory_format(config, device)
         net = net.to(device).to(memory_format=layout)
-        yield Trained(run.config, net.eval(), _inputs(run, device, layout))
+        yield Trained(config, net.eval(), _inputs(run, device, layout))
 
 
 def _inputs(run: Run, device: torch.device, layout: torch.memory_format) -> Inputs:
-    config = run.config
-    dtype = torch.float64 if config.precision == "float64" else torch.float32
+    dtype = torch.float64 if run.config.precision == "float64" else torch.float32
     if run.published is not None:
         return convention(run).inputs(device, dtype, layout)
-    return Inputs(input_mean(run), config.recipe.input_range, device, dtype, layout)
+    # The very numbers that training used; the convention's are rounded.
+    recipe, channels = run.config.recipe, run.config.data.channels
+    mean = run.result["data"]["mean"] if recipe.subtract_mean else [0.0] * channels
+    return Inputs(mean, recipe.input_range, device, dtype, layout)
 
 
 @contextmanager
 def opened_file(
-    config: Config, spec: layers.Net, published: Weights, device: torch.device
+    config: Config, spec: layers.Net, weights: Weights, device: torch.device
 ) -> Iterator[Trained]:
-    """A net that others published, without a run, for as long as torch is set up for it.
+    """A net of a file of weights, without a run, for as long as torch is set up for it.
 
     Args:
         config: how it is tested.
         spec: its layers.
-        published: its weights; they are copied to the device.
+        weights: its weights; they are copied to the device.
         device: where it computes.
     """
     with torch_settings(config):
@@ -104,41 +115,16 @@ def opened_file(
         with torch.device("meta"):
             net = VGG(spec, 0.0)
         net = net.to_empty(device=device).to(memory_format=layout)
-        net.load_state_dict(dict(published.tensors))
-        inputs = published.convention.inputs(device, torch.float32, layout)
+        net.load_state_dict(dict(weights.tensors))
+        inputs = weights.convention.inputs(device, torch.float32, layout)
         # The file's own tensors would stay in memory beside them.
-        del published
+        del weights
         yield Trained(config, net.eval(), inputs)
-
-
-def net_of(run: Run) -> layers.Net:
-    """The layers of a run's net."""
-    config, classes = run.config, run.result["data"]["classes"]
-    return reading.at_size(config.arch, config.size, channels=config.data.channels, classes=classes)
 
 
 def convention(run: Run) -> Convention:
     """What input the net of a run wants."""
     return of_run(run.config, run.result)
-
-
-def input_mean(run: Run) -> tuple[float, ...]:
-    """What a run that trained its net subtracts from each channel, in grey levels 0-255.
-
-    Raises:
-        RequestError: its `result.json` does not say it.
-    """
-    channels = run.config.data.channels
-    if not run.config.recipe.subtract_mean:
-        return (0.0,) * channels
-    mean = run.result["data"].get("mean")
-    said = isinstance(mean, list) and len(mean) == channels
-    if not said or not all(type(value) in (int, float) and 0 <= value <= 255 for value in mean):
-        raise RequestError(
-            f"{run.folder / 'result.json'} does not say the mean colour that the net was trained "
-            f"with: expected data.mean with {channels} numbers from 0 to 255"
-        )
-    return tuple(float(value) for value in mean)
 
 
 def cache_of(run: Run) -> Path:

@@ -91,6 +91,10 @@ def of_run(config: Config, result: Mapping[str, Any]) -> Convention:
     Args:
         config: of the run.
         result: its `result.json`.
+
+    Raises:
+        KeyError: the result does not say the mean colour.
+        ValueError: it says another number of channels.
     """
     if PUBLISHED in result:
         return of(result[PUBLISHED]["input"])
@@ -98,7 +102,7 @@ def of_run(config: Config, result: Mapping[str, Any]) -> Convention:
     if config.recipe.subtract_mean:
         mean = result["data"]["mean"]
     scaled = [value * levels / 255 for value in mean]
-    order = "grey" if len(mean) == 1 else "RGB"
+    order = "grey" if config.data.channels == 1 else "RGB"
     return Convention(order, levels, tuple(scaled), (1.0,) * len(mean))
 
 

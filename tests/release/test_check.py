@@ -154,14 +154,14 @@ def test_other_data_are_refused(
     (less / "test" / "cat" / images[1].name).unlink()
     status, _, error = way_in(repro.verify, f"run={copy}", f"data.root={less}")
     assert status == 2
-    assert "17 test images and the run was tested on 18" in error
+    assert "17 test images of 3 classes" in error
     fewer = tmp_path / "fewer"
     for part in ("train", "test"):
         for kind in KINDS[:2]:
             shutil.copytree(photographs / part / kind, fewer / part / kind)
     status, _, error = way_in(repro.verify, f"run={copy}", f"data.root={fewer}")
     assert status == 2
-    assert "2 classes and the run was trained on 3" in error
+    assert "of 2 classes" in error
 
 
 def test_precision_says_what_rounding_is(copy: Path, way_in: Command) -> None:
@@ -177,10 +177,7 @@ def test_precision_says_what_rounding_is(copy: Path, way_in: Command) -> None:
     ("words", "said"),
     [
         ([], "run= is missing"),
-        (["run=/nowhere"], "is no run"),
         (["run=RUN", "images=0"], "images=0: expected a whole number"),
-        (["run=RUN", "seed=-1"], "seed=-1: expected a whole number"),
-        (["run=RUN", "views=2"], "expected KEY=VALUE with one of run="),
         (["run=RUN", "data.root=/nowhere"], "/nowhere"),
         (["run=RUN", "device=cuda:9"], "device=cuda:9 is not on this machine"),
     ],

@@ -21,7 +21,7 @@ import repro.verify
 from repro.config.command import command
 from repro.data.images import decode
 from repro.data.rescale import rescale
-from repro.release.classes import published_names
+from repro.release.classes import names_of_file
 from repro.report.write import write
 from repro.run import job
 from repro.run.interruption import Interrupted, Stop
@@ -341,11 +341,11 @@ def test_the_files_own_names_are_shown(
 
 
 def test_a_thousand_classes_without_names_have_imagenets() -> None:
-    names, said = published_names(None, 1000)
+    names, said = names_of_file(None, 1000)
     assert (names[0], names[281], len(names)) == ("tench", "tabby", 1000)
     assert "the file has no names; ImageNet's" in said
     assert "in this order is not checked" in said
-    assert published_names(["a\x1b[2J", "b"], 2)[0] == ("a [2J", "b")
+    assert names_of_file(["a\x1b[2J", "b"], 2)[0] == ("a [2J", "b")
 
 
 @pytest.mark.parametrize(
