@@ -28,7 +28,8 @@ def keep(comparisons: Sequence[Comparison | Family], folder: Path) -> None:
         folder: becomes a folder of runs (see `repro.store.ranks`) that a report can be made from.
 
     Raises:
-        RequestError: the views of a run show other images than those of another.
+        RequestError: the views of a run show other images than those of another, or its
+            configuration or its result is a link.
         RunError: it cannot be written.
     """
     lines = [line for comparison in comparisons for line in comparison.made()]
@@ -41,6 +42,8 @@ def keep(comparisons: Sequence[Comparison | Family], folder: Path) -> None:
             names += [LOG] * (read_log(run) is not None) + [CROPS] * (run is pictured)
             for name in names:
                 source = run.folder / name
+                if name in (CONFIG, RESULT) and source.is_symlink():
+                    raise RequestError(f"{source} is a link, and an archive takes files only")
                 # A link could lead to what nobody meant to publish.
                 if source.is_file() and not source.is_symlink():
                     write_whole(folder / run.name / name, read_whole(source, links=False))
