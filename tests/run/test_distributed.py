@@ -151,7 +151,7 @@ def test_a_run_of_two_processes_is_that_of_one(kind: list[str], tmp_path: Path) 
     words = ["precision=float64", "test=[single_scale,centre]", kind[0]]
     assert command([*LIGHT, *words, f"runs={tmp_path / 'one'}"]) == 0
     two = torchrun(*words, *kind, f"runs={tmp_path / 'two'}")
-    said, errors = two.communicate(timeout=120)
+    said, errors = two.communicate(timeout=300)
     assert two.returncode == 0, errors
     assert said.count("1 of 1 runs finished") == errors.count(" trains\n") == 1
     folders = [only(tmp_path / place) for place in ("one", "two")]
@@ -170,7 +170,7 @@ def test_a_run_of_two_processes_is_that_of_one(kind: list[str], tmp_path: Path) 
 
 BREAKS = """
 import os
-from repro.run import main
+from repro.run.__main__ import main
 from repro.run.loop import Training
 
 whole = Training.{method}
@@ -192,7 +192,7 @@ def test_what_fails_in_one_process_ends_all_with_a_line(tmp_path: Path) -> None:
     started = torchrun(
         "-m", "arch=A,B", "test=[centre]", f"runs={tmp_path / 'runs'}", script=script
     )
-    _, errors = started.communicate(timeout=120)
+    _, errors = started.communicate(timeout=300)
     assert started.returncode == 1
     reason = json.loads((only(tmp_path / "runs", "A-") / "failed.json").read_text())["reason"]
     assert reason.startswith("another process of this run ended (")
@@ -214,7 +214,7 @@ def test_a_signal_to_any_process_saves_and_ends_all(whom: str, tmp_path: Path) -
     listed = subprocess.run(["pgrep", "-P", str(cut.pid)], capture_output=True, text=True)
     ranks = dict(zip(["first", "second"], map(int, listed.stdout.split()), strict=True))
     os.kill(ranks.get(whom, cut.pid), signal.SIGTERM)
-    errors = cut.communicate(timeout=120)[1]
+    errors = cut.communicate(timeout=300)[1]
     assert cut.returncode == 1, "torchrun's own"
     assert errors.count("stops, saved; the same command goes on") == 1
     if whom != "torchrun":
@@ -231,7 +231,7 @@ def test_a_signal_to_any_process_saves_and_ends_all(whom: str, tmp_path: Path) -
 SIGNALLED = """
 import os, signal
 from repro.data.inputs import Inputs
-from repro.run import main
+from repro.run.__main__ import main
 
 whole = Inputs.__call__
 
@@ -252,11 +252,11 @@ def test_a_signal_to_one_process_amid_a_validation_ends_all(tmp_path: Path) -> N
     script.write_text(SIGNALLED)
     # Of four batches the signalled process judges one, and then tells the other.
     words = ["test=[centre]", f"runs={tmp_path / 'runs'}"]
-    errors = torchrun(*words, script=script).communicate(timeout=120)[1]
+    errors = torchrun(*words, script=script).communicate(timeout=300)[1]
     assert errors.count("stops, saved; the same command goes on") == 1
     assert set(re.findall(r"exitcode *: (-?\d+)", errors)) == {"75"}
     again = torchrun(*words)
-    errors = again.communicate(timeout=120)[1]
+    errors = again.communicate(timeout=300)[1]
     assert again.returncode == 0, errors
     assert "goes on at epoch 1, after its last step" in errors
 
