@@ -1,270 +1,323 @@
-"""Sets of image files: what is in them, what is wrong with them, how they are split."""
+"""Folders of image files: what lies in them, and how each data set's files are split.
+
+A layout takes the data's configuration and lists files; it decodes none. It raises RequestError
+where a folder is missing or empty, or where the classes of its sets do not fit together. The ids of
+images are their files' names below the data set's folder.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from repro.data.images import FileImages, Undecodable, decode
-from repro.data.kept import keep, recall
-from repro.data.listing import KEPT_FROM, check_names, listing, looked_at, shown
-from repro.data.names import Names
-from repro.errors import RequestError, RunError
-from repro.store.files import check_writable, write_whole
+from repro.config.schema import Data
+from repro.data.split import Source, Split, of_files
+from repro.errors import RequestError
+
+ENDINGS = frozenset(
+    (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+)
+VALIDATION = ("val", "valid", "validation")
+"""What the folder of the validation images may be called."""
+LONGEST = 200
+"""Characters of a path that a message shows."""
+THREADS = 8
+"""Classes that are listed at once: over a network each file is waited for."""
 
 
-@dataclass(frozen=True)
-class Files:
-    """Image files of one set with their labels."""
+@contextmanager
+def looked_at(path: Path | str) -> Iterator[None]:
+    """Refuse what the system cannot look at: too long, not to be entered, a link to nothing.
 
-    root: Path
-    names: Names
-    """Relative to `root`, with `/`."""
-    labels: NDArray[np.int64]
-    sizes: NDArray[np.int64]
-    """In bytes."""
-    times: NDArray[np.int64]
-    """Of each file's modification, in nanoseconds."""
-    boxes: NDArray[np.int64] | None = None
-    """(N, 4): left, top, right and bottom of the object in pixels, where the data set has them."""
-
-    @classmethod
-    def of(
-        cls,
-        root: Path,
-        names: Sequence[str],
-        labels: Sequence[int],
-        boxes: Sequence[Sequence[int]] | None = None,
-    ) -> Files:
-        """The files of these names below `root`.
-
-        Raises:
-            RequestError: one is missing, cannot be looked at, or has a name that is not UTF-8.
-        """
-        check_names(root, list(names))
-        found = []
-        for name in names:
-            with looked_at(root / name):
-                try:
-                    found.append(os.stat(f"{root}/{name}"))
-                except (FileNotFoundError, NotADirectoryError):
-                    raise RequestError(
-                        f"{shown(root / name)} is missing: unpack the data set anew"
-                    ) from None
-        return cls(
-            root,
-            Names.of(names),
-            np.array(labels, dtype=np.int64),
-            np.array([status.st_size for status in found], dtype=np.int64),
-            np.array([status.st_mtime_ns for status in found], dtype=np.int64),
-            None if boxes is None else np.array(boxes, dtype=np.int64).reshape(-1, 4),
-        )
-
-    def take(self, indices: NDArray[np.int64]) -> Files:
-        """The files at `indices`."""
-        return Files(
-            self.root,
-            self.names.take(indices),
-            self.labels[indices],
-            self.sizes[indices],
-            self.times[indices],
-            None if self.boxes is None else self.boxes[indices],
-        )
-
-    def without(self, broken: frozenset[str]) -> Files:
-        """Those that are not `broken`."""
-        if not broken:
-            return self
-        good = [index for index, name in enumerate(self.names) if name not in broken]
-        return self.take(np.array(good, dtype=np.int64))
-
-    def images(self, channels: int) -> FileImages:
-        """The files as images."""
-        return FileImages.below(self.root, self.names, channels)
+    Raises:
+        RequestError: names the path and says what is wrong with it.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = path if error.filename is None else error.filename
+        gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+        reason = "it is missing, or links to what is missing" if gone else error.strerror
+        raise RequestError(f"{shown(place)} cannot be looked at: {reason}") from None
 
 
-def files(
-    root: Path, part: str, cache: Path, classes: tuple[str, ...] | None = None
-) -> tuple[tuple[str, ...], Files]:
-    """The classes of a set and all its image files, by class and name.
+def shown(path: Path | str) -> str:
+    """A path as a message can show it: not too long, and with bytes that are no text spelt out."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there.
+
+    Raises:
+        RequestError: it cannot be looked at.
+    """
+    with looked_at(path):
+        return path.is_dir()
+
+
+def listed(
+    root: Path, part: str, channels: int, classes: tuple[str, ...] | None = None
+) -> tuple[tuple[str, ...], Split]:
+    """The classes of a set and all its image files, by class and name, nested folders included.
+
+    Hidden files and files of other endings are passed over.
 
     Args:
         root: of the data set.
         part: the set's folder in there, as in `train`; it has a subfolder for each class. Empty:
             `root` has them itself.
-        cache: where the list of a large folder is kept.
+        channels: of the images.
         classes: those of the training images, which number the labels; None: its own.
 
     Raises:
-        RequestError: the folder is not as it must be (see `listing`), or it has a class that is
-            not among `classes`.
+        RequestError: the folder is missing or has no subfolder, a class has no image, a name is
+            not UTF-8, something cannot be looked at, or its classes are not `classes`.
     """
-    found = listing(root / part, cache)
-    classes = found.classes if classes is None else classes
-    number = {name: label for label, name in enumerate(classes)}
-    for name in found.classes:
-        if name not in number:
-            raise RequestError(
-                f"{shown(root / part / name)} is a class that the training images do not have: "
-                "every class needs its folder in train/"
-            )
-    labels = np.repeat([number[name] for name in found.classes], found.counts)
-    names = Names.of(f"{part}/{name}" for name in found.names) if part else found.names
-    return classes, Files(root, names, labels.astype(np.int64), found.sizes, found.times)
-
-
-def held_out(
-    labels: NDArray[np.int64], share: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split at random, class by class: indices that stay and indices held out, each sorted.
-
-    Of every class with two images or more, `share` (rounded, at least one, never all) is held out.
-    """
-    random = np.random.default_rng(seed)
-    out: list[int] = []
-    for label in np.unique(labels):
-        members = random.permutation(np.flatnonzero(labels == label))
-        count = min(max(1, round(share * len(members))), len(members) - 1)
-        out += members[:count].tolist()
-    held = np.array(sorted(out), dtype=np.int64)
-    return np.setdiff1d(np.arange(len(labels)), held), held
-
-
-@dataclass(frozen=True)
-class State:
-    """What is in the sets, wherever they lie and however they are split."""
-
-    fingerprint: str
-    """A hash of the relative names and sizes of all files."""
-    times: str
-    """A hash of their times of modification."""
-
-    @property
-    def key(self) -> str:
-        """For the name of what is kept of these files, as they are now."""
-        return f"{self.fingerprint[:16]}-{self.times[:8]}"
-
-
-def state(sets: Iterable[Files], cache: Path) -> State:
-    """What is in the sets. Of many files it is kept in `cache` for as long as they are the same."""
-    sets = tuple(sets)
-    if sum(len(part.names) for part in sets) < KEPT_FROM:
-        return _state(sets)
-    now = hashlib.sha256()
-    for part in sets:
-        now.update(part.names.text)
-        for array in (part.names.starts, part.names.ends, part.sizes, part.times):
-            now.update(array.tobytes())
-    path = cache / f"files-{now.hexdigest()[:16]}.json"
-    kept = recall(path)
-    if isinstance(kept, list):
-        return State(*kept)
-    found = _state(sets)
-    # Where it cannot be kept it is made again.
-    with suppress(RunError):
-        keep(path, [found.fingerprint, found.times])
-    return found
-
-
-def _state(sets: Sequence[Files]) -> State:
-    names = [name for part in sets for name in part.names]
-    sizes = np.concatenate([part.sizes for part in sets]).tolist()
-    order = sorted(range(len(names)), key=lambda index: (names[index], sizes[index]))
-    times = np.concatenate([part.times for part in sets])[order]
-    return State(
-        _hash_of_rows((names[index], sizes[index]) for index in order),
-        hashlib.sha256(times.tobytes()).hexdigest(),
-    )
-
-
-def contents(sets: Iterable[Files], path: Path, progress: bool) -> str:
-    """A hash of the relative names and the contents of all files; it is kept in `path`.
-
-    Raises:
-        RequestError: a file cannot be read, or the hash cannot be kept.
-    """
-    kept = recall(path)
-    if isinstance(kept, str):
-        return kept
-    check_writable(path.parent)
-    places = {f"{part.root}/{name}": name for part in sets for name in part.names}
-    rows = []
-    words = "reading every image once"
-    for place, name in tqdm(places.items(), desc=words, unit="img", disable=not progress or None):
-        with looked_at(place), open(place, "rb") as file:
-            rows.append((name, hashlib.file_digest(file, "sha256").hexdigest()))
-    found = _hash_of_rows(sorted(rows))
-    keep(path, found)
-    return found
-
-
-def _hash_of_rows(rows: Iterable[tuple[str, int] | tuple[str, str]]) -> str:
-    """The hash of the rows as one list in JSON, which is never whole in memory."""
-    found = hashlib.sha256()
-    for number, row in enumerate(rows):
-        found.update(f"{', ' if number else '['}{json.dumps(row)}".encode())
-    found.update(b"]")
-    return found.hexdigest()
-
-
-def verify(sets: Iterable[Files], channels: int, mark: Path, progress: bool) -> None:
-    """Decode every image once; `mark` is left when all could be, and then it is not done again.
-
-    Raises:
-        RequestError: names the first file that cannot be decoded, or the mark cannot be left.
-        RunError: a file cannot be read.
-    """
-    if mark.is_file():
-        return
-    check_writable(mark.parent)
-    for _, reason in _broken(sets, channels, progress):
+    folder = root / part
+    found = _classes(folder)
+    classes = found if classes is None else classes
+    for name in sorted({*found} - {*classes}):
         raise RequestError(
-            f"{reason}: repair or remove it, or leave such files out with data.on_bad_image=skip"
+            f"{shown(folder / name)} is a class that the training images do not have: "
+            "every class needs its folder in train/"
         )
-    write_whole(mark, b"")
+    for name in sorted({*classes} - {*found}):
+        raise RequestError(
+            f"{shown(folder / name)} is missing: every class of train/ needs images in {part}/"
+        )
+    with ThreadPoolExecutor(THREADS) as pool:
+        files = list(pool.map(partial(_files, os.fspath(folder)), classes))
+    rows = [row for of_class in files for row in of_class]
+    labels = [label for label, of_class in enumerate(files) for _ in of_class]
+    names = [f"{part}/{name}" if part else name for name, _, _ in rows]
+    split = of_files(f"{root}", names, labels, [row[1:] for row in rows], channels)
+    return classes, split
 
 
-def broken(sets: Iterable[Files], channels: int, path: Path, progress: bool) -> frozenset[str]:
-    """The names of the files that cannot be decoded; the list is kept in `path`, made once.
+def _classes(folder: Path) -> tuple[str, ...]:
+    if not is_folder(folder):
+        raise RequestError(
+            f"{shown(folder)} is missing: expected a folder with one subfolder per class"
+        )
+    with looked_at(folder), os.scandir(folder) as entries:
+        names = sorted(e.name for e in entries if e.name[0] != "." and e.is_dir())
+    if not names:
+        raise RequestError(
+            f"{shown(folder)} is empty: expected one subfolder per class, with images"
+        )
+    _check_names(folder, names)
+    return tuple(names)
+
+
+def _check_names(folder: Path | str, names: Sequence[str]) -> None:
+    """Refuse names that are not UTF-8: they cannot stand in what is stored."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            place = shown(os.path.join(folder, name))
+            raise RequestError(f"{place} has a name that is not UTF-8: rename it") from None
+
+
+def _files(folder: str, label: str) -> list[tuple[str, int, int]]:
+    """The image files of a class, by name: CLASS/FILE, bytes, time of modification."""
+    with looked_at(folder):
+        found = sorted(_walk(folder, label, frozenset()))
+    if not found:
+        raise RequestError(f"{shown(f'{folder}/{label}')} holds no image: fill it or remove it")
+    _check_names(folder, [name for name, _, _ in found])
+    return found
+
+
+def _walk(folder: str, below: str, around: frozenset[int]) -> Iterator[tuple[str, int, int]]:
+    with os.scandir(f"{folder}/{below}") as entries:
+        for entry in entries:
+            name = entry.name
+            image = os.path.splitext(name)[1].lower() in ENDINGS
+            if name[0] == "." or not (image or entry.is_dir()):
+                continue
+            status = entry.stat()
+            if stat.S_ISDIR(status.st_mode):
+                if status.st_ino in around:
+                    raise RequestError(f"{shown(entry.path)} is a link to a folder that it lies in")
+                yield from _walk(folder, f"{below}/{name}", around | {status.st_ino})
+            elif stat.S_ISREG(status.st_mode):
+                yield f"{below}/{name}", status.st_size, status.st_mtime_ns
+            else:
+                raise RequestError(f"{shown(entry.path)} is neither a file nor a folder: remove it")
+
+
+def named(root: Path, names: Sequence[str], labels: Sequence[int], channels: int) -> Split:
+    """The image files of these names below `root`.
 
     Raises:
-        RequestError: the list cannot be kept.
-        RunError: a file cannot be read, which says nothing about what it holds.
+        RequestError: one is missing, cannot be looked at, or has a name that is not UTF-8.
     """
-    kept = recall(path)
-    if isinstance(kept, list):
-        return frozenset(kept)
-    check_writable(path.parent)
-    found = sorted(name for name, _ in _broken(sets, channels, progress))
-    keep(path, found)
-    return frozenset(found)
+    _check_names(root, names)
+    status = []
+    for name in names:
+        with looked_at(root / name):
+            found = os.stat(f"{root}/{name}")
+        status.append((found.st_size, found.st_mtime_ns))
+    return of_files(f"{root}", names, labels, status, channels)
 
 
-def _broken(sets: Iterable[Files], channels: int, progress: bool) -> Iterator[tuple[str, str]]:
-    sets = tuple(sets)
-    words, total = "decoding every image once", sum(len(part.names) for part in sets)
-    places = ((part.root, name) for part in sets for name in part.names)
-    for root, name in tqdm(
-        places, desc=words, total=total, unit="img", disable=not progress or None
-    ):
-        try:
-            decode(root / name, channels)
-        except Undecodable as error:
-            yield name, str(error)
+def imagefolder(data: Data) -> Source:
+    """train/CLASS/*, with val/ and test/ as far as they are there; or CLASS/* alone.
+
+    With val/ and test/ each is what it is called. With one of them that one is the test set, and
+    the validation images are held out of train/. With neither, both are held out of train/, or of
+    all images. Where only the test images are asked for, train/ may be absent.
+    """
+    root = Path(data.root)
+    val = [name for name in VALIDATION if is_folder(root / name)]
+    test = ["test"] if is_folder(root / "test") else []
+    if len(val) > 1:
+        raise RequestError(f"{shown(root)} has both {val[0]}/ and {val[1]}/: keep one of them")
+    if data.test_only and (test or val) and not is_folder(root / "train"):
+        classes, only = listed(root, (test or val)[0], data.channels)
+        return Source(classes, only, only, only)
+    if not is_folder(root):
+        raise RequestError(
+            f"data.root={shown(root)} is missing: expected a folder with train/CLASS/*"
+        )
+    flat = not (is_folder(root / "train") or val or test)
+    classes, train = listed(root, "" if flat else "train", data.channels)
+    given = [listed(root, name, data.channels, classes)[1] for name in (*val, *test)]
+    if len(given) == 2:
+        return Source(classes, train, given[0], given[1])
+    if given:
+        return Source(classes, *train.held_out(data.holdout, data.split), given[0])
+    if flat:
+        _say(
+            f"{shown(root)} has no train/: of each class {data.holdout:.0%} of the images are held "
+            f"out for validation and {data.holdout:.0%} for testing (data.holdout, data.split)"
+        )
+    return Source(classes, *train.held_out_twice(data.holdout, data.split))
 
 
-def held_out_twice(files: Files, share: float, seed: int) -> tuple[Files, Files, Files]:
-    """Training, validation and test set, of a set that stands alone: two shares are held out."""
-    stay, held = held_out(files.labels, 2 * share, seed)
-    both = files.take(held)
-    validation, test = held_out(both.labels, 0.5, seed)
-    return files.take(stay), both.take(validation), both.take(test)
+SAID: set[str] = set()
+
+
+def _say(line: str) -> None:
+    """Say a thing once in a process, however often the folder is looked at."""
+    if line not in SAID:
+        SAID.add(line)
+        tqdm.write(line, file=sys.stderr)
+
+
+def imagenet(data: Data) -> Source:
+    """ILSVRC-2012; its validation images are tested on and, as in the paper, steer the rate too.
+
+    Where only the test images are asked for, train/ is not looked at.
+    """
+    root = Path(data.root)
+    if data.test_only and is_folder(root / "val"):
+        classes, test = listed(root, "val", data.channels)
+        return Source(classes, test, test, test)
+    if not (is_folder(root / "train") and is_folder(root / "val")):
+        place = shown(root)
+        raise RequestError(
+            f"data={data.name} expects {place}/train/n*/*.JPEG and {place}/val/n*/*.JPEG: get "
+            "ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from image-net.org, unpack one "
+            "folder per class, and say where with data.root"
+        )
+    classes, train = listed(root, "train", data.channels)
+    _, validation = listed(root, "val", data.channels, classes)
+    return Source(classes, train, validation, validation, validation_is_test=True)
+
+
+CALTECH, IMAGENETTE = "caltech101/101_ObjectCategories", "imagenette2"
+TINY_IMAGENET = "tiny-imagenet-200"
+"""Where in `data.root` these are unpacked."""
+
+
+def imagenette(data: Data) -> Source:
+    """Its val/ is the test set; validation images are held out of train/."""
+    root = Path(data.root) / IMAGENETTE
+    classes, train = listed(root, "train", data.channels)
+    _, test = listed(root, "val", data.channels, classes)
+    return Source(classes, *train.held_out(data.holdout, data.split), test)
+
+
+CALTECH_TRAIN, CALTECH_TEST = 30, 50
+
+
+def caltech101(data: Data) -> Source:
+    """Appendix B: 30 training images a class, a fifth of them for validation, up to 50 to test."""
+    names, every = listed(Path(data.root) / CALTECH, "", data.channels)
+    classes = tuple(name for name in names if name != "BACKGROUND_Google")
+    random = np.random.default_rng(data.split)
+    train: list[int] = []
+    test: list[int] = []
+    for name in classes:
+        members = random.permutation(np.flatnonzero(every.labels == names.index(name)))
+        train += members[:CALTECH_TRAIN].tolist()
+        test += members[CALTECH_TRAIN : CALTECH_TRAIN + CALTECH_TEST].tolist()
+    number = np.array([classes.index(name) if name in classes else -1 for name in names])
+    every = replace(every, labels=number[every.labels])
+    rest, tested = (every.take(np.array(sorted(part), dtype=np.int64)) for part in (train, test))
+    return Source(classes, *rest.held_out(0.2, data.split), tested)
+
+
+def is_tiny_imagenet(data: Data) -> bool:
+    """Whether `data.root` is itself an unpacked Tiny ImageNet."""
+    list_of_classes = Path(data.root) / "wnids.txt"
+    with looked_at(list_of_classes):
+        return list_of_classes.is_file()
+
+
+def tiny_imagenet(data: Data) -> Source:
+    """Tiny ImageNet: 200 classes of ILSVRC at 64x64 pixels.
+
+    train/CLASS/images/*, listed in train/CLASS/CLASS_boxes.txt; val/images/*, whose classes stand
+    in val/val_annotations.txt, is the test set. Validation images are held out of train/. Classes
+    are in the order of their names, as ILSVRC's are.
+    """
+    root = Path(data.root) if is_tiny_imagenet(data) else Path(data.root) / TINY_IMAGENET
+    classes = tuple(sorted(name for (name,) in _rows(root / "wnids.txt", 1)))
+    names, labels = [], []
+    for label, name in enumerate(classes):
+        for file, *_ in _rows(root / "train" / name / f"{name}_boxes.txt", 5):
+            names.append(f"train/{name}/images/{file}")
+            labels.append(label)
+    annotations = root / "val" / "val_annotations.txt"
+    rows = sorted(_rows(annotations, 6))
+    strangers = sorted({row[1] for row in rows} - set(classes))
+    if strangers:
+        raise RequestError(f"{annotations} names {strangers[0]}, which is not in wnids.txt")
+    train = named(root, names, labels, data.channels)
+    tested = [f"val/images/{row[0]}" for row in rows]
+    test = named(root, tested, [classes.index(row[1]) for row in rows], data.channels)
+    return Source(classes, *train.held_out(data.holdout, data.split), test)
+
+
+def _rows(file: Path, fields: int) -> list[list[str]]:
+    """The rows of a file of tab-separated fields."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise RequestError(
+            f"{shown(file)} cannot be read ({reason}): expected Tiny ImageNet as it is unpacked"
+        ) from None
+    rows = [line.split("\t") for line in lines]
+    for number, row in enumerate(rows, start=1):
+        if len(row) != fields:
+            raise RequestError(
+                f"{file}, line {number}: expected {fields} fields parted by tabs, "
+                f"found {' '.join(row)[:80]!r}"
+            )
+    return rows

@@ -7,6 +7,7 @@ or three (RGB), whatever its file held.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -15,18 +16,18 @@ import numpy as np
 import simplejpeg
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from repro.data.names import Names
 from repro.data.rescale import rescale
 from repro.errors import RunError
-from repro.protocol.rescaling import OURS
+from repro.protocol.rescaling import OURS, Rescaling
 
 ORIENTATION = 0x0112
+"""The EXIF tag that says how a camera was held, from 1 (upright) to 8."""
 SIDEWAYS = (5, 6, 7, 8)
-SOI, APP1, SOS = b"\xff\xd8", b"\xff\xe1", b"\xff\xda"
-"""Markers of a JPEG: its start, the segments for EXIF and XMP, the start of its picture."""
+APP1 = b"\xff\xe1"
+"""The marker of a JPEG's segments for EXIF and XMP (ITU-T T.81, B.1.1). Its pixels hold none."""
 PNG_DEPTH = 24
 """The byte of a PNG that says how many bits a channel has (ISO 15948, 11.2.2)."""
 
@@ -47,7 +48,7 @@ class Images(Protocol):
     def sizes(self) -> NDArray[np.int64]:
         """(N, 2): height and width of every image, without decoding."""
 
-    def subset(self, indices: NDArray[np.int64]) -> Images:
+    def take(self, indices: NDArray[np.int64]) -> Images:
         """The images at `indices`, in their order."""
 
 
@@ -68,67 +69,41 @@ class ArrayImages:
         """(N, 2): height and width."""
         return np.tile(np.array(self.array.shape[-2:], dtype=np.int64), (len(self.array), 1))
 
-    def subset(self, indices: NDArray[np.int64]) -> ArrayImages:
+    def take(self, indices: NDArray[np.int64]) -> ArrayImages:
         """The images at `indices`."""
         return ArrayImages(self.array[torch.as_tensor(indices)])
 
-
-class EnlargedImages:
-    """Images whose smallest side is at least `side` pixels: smaller ones are enlarged."""
-
-    def __init__(self, images: Images, side: int) -> None:
-        self.images, self.side = images, side
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Tensor:
-        image = self.images[index]
-        return rescale(image, max(self.side, min(image.shape[-2:])))
-
-    def sizes(self) -> NDArray[np.int64]:
-        """(N, 2): height and width of every image, once it is enlarged."""
-        found = [
-            OURS.shape(height, width, max(self.side, min(height, width)))
-            for height, width in self.images.sizes().tolist()
-        ]
-        return np.array(found, dtype=np.int64).reshape(-1, 2)
-
-    def subset(self, indices: NDArray[np.int64]) -> EnlargedImages:
-        """The images at `indices`."""
-        return EnlargedImages(self.images.subset(indices), self.side)
-
-
-def in_memory(images: Images) -> ArrayImages:
-    """All images decoded.
-
-    Raises:
-        RunError: one cannot be decoded, or they are not of one size.
-    """
-    sizes = np.unique(images.sizes(), axis=0)
-    if len(sizes) > 1:
-        (height, width), (other, wide) = sizes[0].tolist(), sizes[-1].tolist()
-        raise RunError(
-            "data.in_memory=true holds images of one size, and there are images of "
-            f"{height}x{width} and of {other}x{wide} pixels: leave it out"
-        )
-    return ArrayImages(torch.stack([images[index].contiguous() for index in range(len(images))]))
+    def rescaled(self, side: int, rescaling: Rescaling = OURS) -> ArrayImages:
+        """The images with their smallest side `side` pixels long."""
+        parts = torch.split(self.array, 1024)
+        return ArrayImages(torch.cat([rescale(part, side, rescaling) for part in parts]))
 
 
 class FileImages:
-    """Image files, decoded at each access."""
+    """Image files, decoded at each access.
 
-    def __init__(self, paths: Iterable[Path], channels: int) -> None:
-        self._root, self._names = "", Names.of(str(path) for path in paths)
-        self.channels = channels
+    Their names are one array of bytes. A Python string or path costs a hundred bytes and more
+    beside its letters, and a worker copies each one that it looks at.
+    """
+
+    def __init__(
+        self,
+        names: Iterable[Path | str] | NDArray[np.bytes_],
+        channels: int,
+        root: str = "",
+        smallest: int = 1,
+    ) -> None:
+        """
+        Args:
+            names: the files' names below `root`, or their paths; an array of bytes is in UTF-8.
+            channels: 1 (grey) or 3 (RGB).
+            root: what stands before each name.
+            smallest: an image whose smallest side has fewer pixels is enlarged to so many.
+        """
+        if not isinstance(names, np.ndarray):
+            names = np.array([os.fsencode(name) for name in names], dtype=np.bytes_)
+        self.names, self.channels, self.root, self.smallest = names, channels, root, smallest
         self._sizes: NDArray[np.int64] | None = None
-
-    @classmethod
-    def below(cls, root: Path, names: Names, channels: int) -> FileImages:
-        """The files of these names below `root`; they are kept as they are."""
-        images = cls((), channels)
-        images._root, images._names = f"{root}/", names
-        return images
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -136,10 +111,11 @@ class FileImages:
         return tuple(self._path(index) for index in range(len(self)))
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.names)
 
     def __getitem__(self, index: int) -> Tensor:
-        return decode(self._path(index), self.channels)
+        image = decode(self._path(index), self.channels)
+        return rescale(image, max(self.smallest, min(image.shape[-2:])))
 
     def sizes(self) -> NDArray[np.int64]:
         """(N, 2): height and width, upright, from the files' headers, which are read once.
@@ -148,18 +124,21 @@ class FileImages:
             RunError: a header cannot be read; names the path.
         """
         if self._sizes is None:
-            found = [upright_size(self._path(index)) for index in range(len(self))]
+            found = [upright_size(path) for path in self.paths]
+            found = [OURS.shape(*size, max(self.smallest, min(size))) for size in found]
             self._sizes = np.array(found, dtype=np.int64).reshape(-1, 2)
         return self._sizes
 
-    def subset(self, indices: NDArray[np.int64]) -> FileImages:
+    def take(self, indices: NDArray[np.int64]) -> FileImages:
         """The images at `indices`."""
-        images = FileImages((), self.channels)
-        images._root, images._names = self._root, self._names.take(indices)
-        return images
+        return FileImages(self.names[indices], self.channels, self.root, self.smallest)
+
+    def enlarged(self, smallest: int) -> FileImages:
+        """The images, those whose smallest side is shorter enlarged to it."""
+        return FileImages(self.names, self.channels, self.root, smallest)
 
     def _path(self, index: int) -> Path:
-        return Path(self._root + self._names[index])
+        return Path(self.root + os.fsdecode(self.names[index]))
 
 
 def decode(path: Path, channels: int) -> Tensor:
@@ -174,55 +153,60 @@ def decode(path: Path, channels: int) -> Tensor:
         RunError: it cannot be read, or memory does not suffice; names the path.
     """
     try:
-        content = path.read_bytes()
-        pixels = _jpeg(content, channels)
-        if pixels is None:
-            with Image.open(path) as file:
-                depth = content[PNG_DEPTH] if file.format == "PNG" else 8
-                _check_pixels(file, depth)
-                mode = "L" if channels == 1 else "RGB"
-                pixels = np.array(_plain(ImageOps.exif_transpose(file), mode, depth))
+        content, orientation = path.read_bytes(), 1
+        image = _jpeg(content, channels)
+        if image is None or APP1 in content:
+            with Image.open(io.BytesIO(content)) as file:
+                image = _by_pillow(file, channels, content) if image is None else image
+                # Only now: Pillow turns a TIFF as it decodes it.
+                orientation = _orientation(file)
     except Exception as error:
         raise _failed(path, error) from error
-    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1)
+    return _upright(image, orientation).permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
-def _jpeg(content: bytes, channels: int) -> NDArray[np.uint8] | None:
-    """PIL's pixels in two thirds of its time; None where PIL has to see what can be made of it."""
+def _jpeg(content: bytes, channels: int) -> Tensor | None:
+    """Pillow's pixels in two thirds of its time, as stored; None where Pillow has to see.
+
+    torchvision's decoder gives the same pixels, but takes a sixth longer for a photograph and a
+    half for an image of 32x32; it does not say how large an image is before it makes it; and its
+    import takes two seconds.
+    """
     colours = ("Gray",) if channels == 1 else ("Gray", "YCbCr", "RGB")
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(content)
         # Larger ones PIL refuses or warns of.
-        fits = height * width <= (Image.MAX_IMAGE_PIXELS or 0)
-        if space not in colours or not fits or not _upright(content):
+        if space not in colours or height * width > (Image.MAX_IMAGE_PIXELS or 0):
             return None
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-            content, "GRAY" if channels == 1 else "RGB"
-        )
+        pixels = simplejpeg.decode_jpeg(content, "GRAY" if channels == 1 else "RGB")
     except ValueError:
         return None
-    return pixels
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def _upright(content: bytes) -> bool:
-    """Whether a JPEG's pixels lie as they are to be seen; PIL looks only where that may be said."""
-    if not _may_be_turned(content):
-        return True
-    with Image.open(io.BytesIO(content)) as file:
-        return file.getexif().get(ORIENTATION) not in range(2, 9)
+def _by_pillow(file: Image.Image, channels: int, content: bytes) -> Tensor:
+    depth = content[PNG_DEPTH] if file.format == "PNG" else 8
+    _check_pixels(file, depth)
+    file.load()
+    pixels = np.array(_plain(file, "L" if channels == 1 else "RGB", depth))
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1)
 
 
-def _may_be_turned(content: bytes) -> bool:
-    """Whether a JPEG has an APP1 segment before its picture, for EXIF or XMP; or cannot be told.
+def _orientation(file: Image.Image) -> int:
+    """How the camera was held, from 1 to 8. What cannot be read says nothing: upright."""
+    try:
+        found: int = file.getexif().get(ORIENTATION, 1)
+    except Exception:
+        return 1
+    return found if found in range(2, 9) else 1
 
-    Each segment is FF, its kind, and its length without these two bytes (ITU-T T.81, B.1.1.4).
-    """
-    at = len(SOI)
-    while content[at : at + 2] not in (APP1, SOS):
-        if content[at : at + 1] != b"\xff":
-            return True
-        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-    return content[at : at + 2] == APP1
+
+def _upright(image: Tensor, orientation: int) -> Tensor:
+    """The image (C, H, W) turned as its orientation says, by EXIF's table of row 0 and column 0."""
+    if orientation in SIDEWAYS:
+        image = image.transpose(1, 2)
+    axes = {2: [2], 3: [1, 2], 4: [1], 6: [2], 7: [1, 2], 8: [1]}.get(orientation)
+    return image if axes is None else image.flip(axes)
 
 
 def _check_pixels(file: Image.Image, depth: int) -> None:
@@ -273,7 +257,7 @@ def upright_size(path: Path) -> tuple[int, int]:
                 # PIL turns a TIFF while decoding, and before that its versions differ in the size.
                 file.load()
             width, height = file.size
-            sideways = file.getexif().get(ORIENTATION) in SIDEWAYS
+            sideways = _orientation(file) in SIDEWAYS
     except Exception as error:
         raise _failed(path, error) from error
     return (width, height) if sideways else (height, width)

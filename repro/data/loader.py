@@ -7,7 +7,7 @@ and after an interruption.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,16 +16,13 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from repro.data.colour import shifts
 from repro.data.images import ArrayImages, Images
 from repro.data.rescale import rescale, rescaled_crop
 from repro.data.split import Split
-from repro.data.statistics import Statistics
+from repro.data.statistics import Statistics, shifts
 from repro.data.whole import collated
 from repro.data.workers import loaded
-from repro.errors import RunError
 from repro.protocol.rescaling import OURS, Rescaling
 
 MEMORY = 2**31
@@ -58,23 +55,6 @@ def draws(seed: int, epoch: int, count: int, channels: int, series: int = 0) -> 
     random = np.random.default_rng([seed, epoch, series])
     order = random.permutation(count)
     return Draws(order, random.random((count, 4)), random.standard_normal((count, channels)))
-
-
-@dataclass(frozen=True)
-class Crop:
-    """One training crop to be made: which image, rescaled how, cut out where."""
-
-    index: int
-    side: int
-    """S in pixels."""
-    top: float
-    """Where it begins, as a share in [0, 1) of the places that there are."""
-    left: float
-    flip: bool
-
-    def place(self, shape: tuple[int, int], crop: int) -> tuple[int, int]:
-        """First row and first column of the crop in the image rescaled to `shape`."""
-        return int(self.top * (shape[0] - crop + 1)), int(self.left * (shape[1] - crop + 1))
 
 
 class TrainingCrops:
@@ -111,10 +91,10 @@ class TrainingCrops:
             own: which rows of a batch of so many images this process makes.
             series: which of a seed's series of draws, see `draws`.
         """
-        self.split, self.smin, self.smax, self.crop = split, smin, smax, crop
-        self.mirror, self.batch, self.seed = mirror, batch, seed
-        self.workers, self.colour, self.rescaling, self.own = workers, colour, rescaling, own
-        self.series, self.channels = series, split.images[0].shape[0]
+        self.split, self.crop, self.batch, self.seed = split, crop, batch, seed
+        self.workers, self.colour, self.own, self.series = workers, colour, own, series
+        self.channels = split.images[0].shape[0]
+        self.cut = Cut(split.images, smin, smax, crop, mirror, rescaling)
 
     def __len__(self) -> int:
         return -(-len(self.split.images) // self.batch)
@@ -135,79 +115,95 @@ class TrainingCrops:
         """
         count = len(self.split.images)
         random = draws(self.seed, epoch, count, self.channels, self.series)
-        shift = np.zeros((len(random.order), self.channels), dtype=np.float32)
+        shift = np.zeros((count, self.channels), dtype=np.float32)
         if self.colour is not None:
             shift = shifts(random.normal, *self.colour)
-        firsts = range(start * self.batch, len(random.order), self.batch)
-        whole = [random.order[first : first + self.batch] for first in firsts]
-        parts = [batch[self.own(len(batch))] for batch in whole]
-        drawn = ([self._drawn(i, random) for i in part] for part in parts if len(part))
-        made = self._crops(drawn, len(parts))
+        firsts = range(start * self.batch, count, self.batch)
+        batches = [random.order[first : first + self.batch] for first in firsts]
+        parts = [batch[self.own(len(batch))] for batch in batches]
+        wanted = ((part, random.uniform[part]) for part in parts if len(part))
+        in_memory = isinstance(self.split.images, ArrayImages)
+        made = loaded(self.cut, 0 if in_memory else self.workers, wanted, len(parts))
         none = torch.empty(0, self.channels, self.crop, self.crop, dtype=torch.uint8)
         for part in parts:
             crops = next(made) if len(part) else none
             labels = torch.as_tensor(self.split.labels[part])
             yield crops, torch.as_tensor(shift[part]), labels
 
-    def _drawn(self, index: int, random: Draws) -> Crop:
-        scale, top, left, flip = random.uniform[index]
-        side = self.smin + int(scale * (self.smax - self.smin + 1))
-        return Crop(int(index), side, top, left, self.mirror and flip < 0.5)
 
-    def _crops(self, batches: Iterable[list[Crop]], most: int) -> Iterator[Tensor]:
-        if self._rescaled is not None:
-            yield from map(self._windows, batches)
-            return
-        cut = Cut(self.split.images, self.crop, self.rescaling)
-        workers = 0 if isinstance(self.split.images, ArrayImages) else self.workers
-        yield from loaded(cut, workers, batches, most, collated)
+class Cut:
+    """Makes the crops of a batch from what was drawn for them; a worker holds one of these."""
 
-    def _windows(self, batch: list[Crop]) -> Tensor:
-        """Crops of images that are rescaled already, in one step instead of one by one."""
-        assert self._rescaled is not None
-        images = self._rescaled.array.numpy()
-        shape = (images.shape[2], images.shape[3])
-        top, left = np.transpose([drawn.place(shape, self.crop) for drawn in batch])
-        windows = sliding_window_view(images, (self.crop, self.crop), axis=(2, 3))
-        crops = windows[[drawn.index for drawn in batch], :, top, left]
-        flip = [drawn.flip for drawn in batch]
-        crops[flip] = crops[flip][..., ::-1]
-        return torch.from_numpy(crops)
+    def __init__(
+        self, images: Images, smin: int, smax: int, crop: int, mirror: bool, rescaling: Rescaling
+    ) -> None:
+        """See `TrainingCrops`."""
+        self.images, self.smin, self.smax, self.crop = images, smin, smax, crop
+        self.mirror, self.rescaling = mirror, rescaling
+
+    def __call__(self, batch: tuple[NDArray[np.int64], NDArray[np.float64]]) -> Tensor:
+        """Crops, uint8 (B, C, crop, crop), of the images (B,) by what was drawn for each, (B, 4).
+
+        Raises:
+            RunError: an image cannot be decoded.
+        """
+        indices, uniform = batch
+        sides = self.smin + (uniform[:, 0] * (self.smax - self.smin + 1)).astype(int)
+        flips = (self.mirror & (uniform[:, 3] < 0.5)).tolist()
+        if isinstance(self.images, ArrayImages):
+            crops = self._windows(self.images, indices, sides, uniform)
+            crops[flips] = crops[flips].flip(-1)
+            return crops
+        found = []
+        for index, side, random, flip in zip(indices, sides, uniform, flips, strict=True):
+            image = self.images[int(index)]
+            shape = self.rescaling.shape(image.shape[-2], image.shape[-1], int(side))
+            top, left = self._places(random[None], shape)
+            crop = rescaled_crop(image, shape, int(top[0]), int(left[0]), self.crop)
+            found.append(crop.flip(-1) if flip else crop)
+        return collated(found)
+
+    def _places(
+        self, uniform: NDArray[np.float64], shape: tuple[int, int]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First rows and first columns (B,) of crops in images rescaled to `shape`."""
+        top, left = uniform[:, 1:3].T
+        height, width = shape
+        rows, columns = top * (height - self.crop + 1), left * (width - self.crop + 1)
+        return rows.astype(np.int64), columns.astype(np.int64)
+
+    def _windows(
+        self,
+        images: ArrayImages,
+        indices: NDArray[np.int64],
+        sides: NDArray[np.int64],
+        uniform: NDArray[np.float64],
+    ) -> Tensor:
+        """Crops of images in memory: those of one S in one step instead of one by one."""
+        found = images.array.new_empty(len(indices), images.array.shape[1], self.crop, self.crop)
+        for side in np.unique(sides).tolist():
+            rows = np.flatnonzero(sides == side)
+            if self._rescaled is None:
+                array = rescale(images.take(indices[rows]).array, side, self.rescaling)
+                chosen = np.arange(len(rows))
+            else:
+                array, chosen = self._rescaled, indices[rows]
+            top, left = self._places(uniform[rows], (array.shape[-2], array.shape[-1]))
+            windows = sliding_window_view(array.numpy(), (self.crop, self.crop), axis=(2, 3))
+            found[rows] = torch.from_numpy(windows[chosen, :, top, left])
+        return found
 
     @cached_property
-    def _rescaled(self) -> ArrayImages | None:
-        """All images at a fixed S, where they are in memory and fit there."""
-        images = self.split.images
+    def _rescaled(self) -> Tensor | None:
+        """All images in memory at a fixed S, where they fit there."""
+        images = self.images
         if not isinstance(images, ArrayImages) or self.smin != self.smax:
             return None
-        shape = images.array.shape[-2:]
-        height, width = self.rescaling.shape(shape[0], shape[1], self.smin)
-        if len(images) * self.channels * height * width > MEMORY:
+        height, width = images.array.shape[-2:]
+        shape = self.rescaling.shape(height, width, self.smin)
+        if images.array.shape[:2].numel() * shape[0] * shape[1] > MEMORY:
             return None
-        parts = torch.split(images.array, 1024)
-        return ArrayImages(torch.cat([rescale(part, self.smin, self.rescaling) for part in parts]))
-
-
-class Cut(Dataset[Tensor | str]):
-    """Makes a crop from what was drawn for it; a worker holds one of these."""
-
-    def __init__(self, images: Images, crop: int, rescaling: Rescaling = OURS) -> None:
-        self.images, self.crop, self.rescaling = images, crop, rescaling
-
-    def __getitem__(self, drawn: Crop) -> Tensor | str:
-        """The crop, or why there is none, as a worker can pass it on."""
-        try:
-            return self.make(drawn)
-        except RunError as error:
-            return str(error)
-
-    def make(self, drawn: Crop) -> Tensor:
-        """The crop, uint8 (C, crop, crop)."""
-        image = self.images[drawn.index]
-        shape = self.rescaling.shape(image.shape[-2], image.shape[-1], drawn.side)
-        top, left = drawn.place(shape, self.crop)
-        crop = rescaled_crop(image, shape, top, left, self.crop)
-        return crop.flip(-1) if drawn.flip else crop
+        return images.rescaled(self.smin, self.rescaling).array
 
 
 def normalise(

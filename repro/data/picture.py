@@ -7,13 +7,15 @@ import io
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.utils import make_grid
+from torch.nn import functional
 
 from repro.data.rescale import rescale
 from repro.data.split import Split
 from repro.protocol.rescaling import OURS, Rescaling
 
 IMAGES = 10
+GAP = 2
+"""White pixels between crops."""
 
 
 def crops_picture(
@@ -38,7 +40,9 @@ def crops_picture(
             top = int(random.integers(image.shape[1] - crop, endpoint=True))
             left = int(random.integers(image.shape[2] - crop, endpoint=True))
             crops.append(image[:, top : top + crop, left : left + crop])
-    grid = make_grid(torch.stack(crops), nrow=count, padding=2, pad_value=255)
+    edge = [functional.pad(image, (0, GAP, 0, GAP), value=255) for image in crops]
+    rows = [torch.cat(edge[at : at + count], dim=2) for at in range(0, len(edge), count)]
+    grid = functional.pad(torch.cat(rows, dim=1), (GAP, 0, GAP, 0), value=255)
     buffer = io.BytesIO()
-    Image.fromarray(grid.permute(1, 2, 0).numpy()).save(buffer, "PNG")
+    Image.fromarray(grid.expand(3, -1, -1).permute(1, 2, 0).numpy()).save(buffer, "PNG")
     return buffer.getvalue()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from repro.config.schema import Data
 from repro.data import sources
-from repro.data.kinds import InMemory
 from repro.data.split import Counts, Description
 from repro.errors import RequestError
 from repro.store import identity
@@ -43,7 +42,7 @@ class Assumed:
         sources.check_options(data)
         kind = sources.kind_of(data)
         # What is in a folder of the user's own, the folder decides.
-        published = kind.classes if isinstance(kind, InMemory) or kind.fetch is not None else None
+        published = None if kind.channels is None and kind.bring is None else kind.classes
         if published is not None and data.classes not in (None, published):
             raise sources.other_classes(data, published)
         if published is not None and self._classes not in (None, published):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from repro.data.images import ArrayImages, EnlargedImages, Images
-from repro.data.names import Names
-from repro.data.rescale import rescale
+from repro.data.images import ArrayImages, FileImages, Images
+from repro.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,8 @@ class Split:
     images: Images
     labels: NDArray[np.int64]
     ids: Sequence[str]
-    boxes: NDArray[np.int64] | None = None
-    """(N, 4): left, top, right and bottom of the object, in pixels of the image as it came; None
-    where the data set has none."""
+    status: NDArray[np.int64] | None = None
+    """(N, 2): bytes and time of modification in nanoseconds of each file; None: not in files."""
 
     def key(self, name: str) -> str:
         """Of these images in a cache: `name` says all that decides which images the ids are."""
@@ -35,28 +34,60 @@ class Split:
 
     def take(self, indices: NDArray[np.int64]) -> Split:
         """The images at `indices`."""
-        if isinstance(self.ids, Names):
-            chosen: Sequence[str] = self.ids.take(indices)
-        else:
-            chosen = tuple(self.ids[index] for index in indices)
-        boxes = None if self.boxes is None else self.boxes[indices]
-        return Split(self.images.subset(indices), self.labels[indices], chosen, boxes)
-
-    def enlarged(self, side: int) -> Split:
-        """Images of fewer pixels enlarged so that their smallest side has `side`."""
-        images: Images = EnlargedImages(self.images, side)
-        if isinstance(self.images, ArrayImages):
-            small = side > min(self.images.array.shape[-2:])
-            parts = torch.split(self.images.array, 1024) if small else [self.images.array]
-            array = torch.cat([rescale(part, side) for part in parts]) if small else parts[0]
-            images = ArrayImages(array)
-        return replace(self, images=images)
+        ids = tuple(self.ids[index] for index in indices.tolist())
+        status = None if self.status is None else self.status[indices]
+        return Split(self.images.take(indices), self.labels[indices], ids, status)
 
     def spread(self, count: int | None) -> Split:
         """At most `count` images, as evenly spread over the set as can be; None: all."""
         if count is None or count >= len(self.ids):
             return self
         return self.take(np.linspace(0, len(self.ids) - 1, count).astype(np.int64))
+
+    def held_out(self, share: float, seed: int) -> tuple[Split, Split]:
+        """The images that stay and those held out, at random, class by class, each in order.
+
+        Of every class with two images or more, `share` (rounded, at least one, never all) is held
+        out.
+        """
+        random = np.random.default_rng(seed)
+        out: list[int] = []
+        for label in np.unique(self.labels):
+            members = random.permutation(np.flatnonzero(self.labels == label))
+            count = min(max(1, round(share * len(members))), len(members) - 1)
+            out += members[:count].tolist()
+        held = np.array(sorted(out), dtype=np.int64)
+        return self.take(np.setdiff1d(np.arange(len(self.labels)), held)), self.take(held)
+
+    def held_out_twice(self, share: float, seed: int) -> tuple[Split, Split, Split]:
+        """Training, validation and test set, where the images stand alone: two shares held out."""
+        train, both = self.held_out(2 * share, seed)
+        return train, *both.held_out(0.5, seed)
+
+    def enlarged(self, side: int) -> Split:
+        """Images of fewer pixels enlarged so that their smallest side has `side`."""
+        images = self.images
+        if isinstance(images, FileImages):
+            images = images.enlarged(side)
+        elif isinstance(images, ArrayImages) and side > min(images.array.shape[-2:]):
+            images = images.rescaled(side)
+        return replace(self, images=images)
+
+    def in_memory(self) -> Split:
+        """All images decoded.
+
+        Raises:
+            RunError: one cannot be decoded, or they are not of one size.
+        """
+        sizes = np.unique(self.images.sizes(), axis=0)
+        if len(sizes) > 1:
+            (height, width), (other, wide) = sizes[0].tolist(), sizes[-1].tolist()
+            raise RunError(
+                "data.in_memory=true holds images of one size, and there are images of "
+                f"{height}x{width} and of {other}x{wide} pixels: leave it out"
+            )
+        images = (self.images[index].contiguous() for index in range(len(self.images)))
+        return replace(self, images=ArrayImages(torch.stack(list(images))))
 
 
 @dataclass(frozen=True)
@@ -80,13 +111,15 @@ class Description:
     """What is known of a data set before it is loaded."""
 
     classes: int
-    fingerprint: str
+    fingerprint: str = ""
     """Of a folder's contents; empty where the name of the data set says it all."""
     left_out: int = 0
     """Files that cannot be decoded."""
     times: str = field(default="", compare=False)
     """A hash of the times of modification of a folder's files. It is no part of what a run is; what
     was computed of the images is kept for these times only."""
+    train: int | None = field(default=None, compare=False)
+    """Training images, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -97,27 +130,49 @@ class Source:
     train: Split
     validation: Split
     test: Split
-    description: Description
-    """As it was found when it was loaded."""
     validation_is_test: bool = False
+    description: Description = Description(0)
+    """As it was found when it was loaded."""
+
+    @property
+    def parts(self) -> tuple[Split, Split, Split]:
+        """The training, the validation and the test set."""
+        return self.train, self.validation, self.test
+
+    def each(self, change: Callable[[Split], Split]) -> Source:
+        """The data set with its three sets changed in one way."""
+        train, validation = change(self.train), change(self.validation)
+        test = validation if self.validation_is_test else change(self.test)
+        return replace(self, train=train, validation=validation, test=test)
 
     def of_classes(self, count: int | None) -> Source:
         """The images of the first `count` classes; None: of all."""
         if count is None or count == len(self.classes):
             return self
-        train, validation, test = (
-            part.take(np.flatnonzero(part.labels < count))
-            for part in (self.train, self.validation, self.test)
-        )
-        if self.validation_is_test:
-            test = validation
-        fewer = replace(self.description, classes=count)
-        return Source(self.classes[:count], train, validation, test, fewer, self.validation_is_test)
+        fewer = self.each(lambda part: part.take(np.flatnonzero(part.labels < count)))
+        known = replace(self.description, classes=count)
+        return replace(fewer, classes=self.classes[:count], description=known)
 
-    def enlarged(self, side: int | None) -> Source:
-        """Its images enlarged where they are smaller than `side` pixels; None: as they are."""
-        if side is None:
+    def without(self, ids: frozenset[str]) -> Source:
+        """The images but those of these ids."""
+        if not ids:
             return self
-        train, validation = self.train.enlarged(side), self.validation.enlarged(side)
-        test = validation if self.validation_is_test else self.test.enlarged(side)
-        return replace(self, train=train, validation=validation, test=test)
+        return self.each(
+            lambda part: part.take(
+                np.array([n for n, id in enumerate(part.ids) if id not in ids], dtype=np.int64)
+            )
+        )
+
+    def test_only(self) -> Source:
+        """The test set alone."""
+        none = self.test.take(np.array([], dtype=np.int64))
+        return replace(self, train=none, validation=none, validation_is_test=False)
+
+
+def of_files(
+    root: str, names: Sequence[str], labels: Sequence[int], status: Sequence[object], channels: int
+) -> Split:
+    """Files below `root`, with what the system says of each: bytes and time of modification."""
+    images = FileImages(names, channels, f"{root}{os.sep}")
+    known = np.array(status, dtype=np.int64).reshape(-1, 2)
+    return Split(images, np.array(labels, dtype=np.int64), tuple(names), known)

@@ -3,61 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from repro.data.images import ArrayImages, Images
 from repro.data.rescale import rescale, rescaled_crop
 from repro.data.split import Split
 from repro.data.workers import loaded
-from repro.errors import RunError
 from repro.protocol.rescaling import OURS, Rescaling
 
 WASTE = 0.2
 """Largest share of a batch of several shapes that lies outside of its images."""
 
 
-class Whole(Dataset[Tensor | str]):
-    """Images rescaled to one smallest side, and perhaps cropped at their centre or mirrored."""
-
-    def __init__(
-        self, images: Images, side: int, crop: int | None, mirror: bool, rescaling: Rescaling
-    ) -> None:
-        self.images, self.side, self.crop = images, side, crop
-        self.mirror, self.rescaling = mirror, rescaling
-
-    def __getitem__(self, index: int) -> Tensor | str:
-        """uint8 (C, h, w); or why there is no image."""
-        try:
-            image = self.images[index]
-        except RunError as error:
-            return str(error)
-        image = self._whole(image) if self.crop is None else self._centre(image, self.crop)
-        return image.flip(-1) if self.mirror else image
-
-    def _whole(self, image: Tensor) -> Tensor:
-        return rescale(image, self.side, self.rescaling)
-
-    def _centre(self, image: Tensor, crop: int) -> Tensor:
-        shape = self.rescaling.shape(image.shape[-2], image.shape[-1], self.side)
-        # The centre of the 5x5 grid too (a half rounds to the even number).
-        top, left = (round((side - crop) / 2) for side in shape)
-        if self.rescaling.kernel == OURS.kernel:
-            return rescaled_crop(image, shape, top, left, crop)
-        return self._whole(image)[:, top : top + crop, left : left + crop]
-
-
-def collated(images: Sequence[Tensor | str]) -> Tensor | str:
+def collated(images: Sequence[Tensor]) -> Tensor:
     """Images (C, h, w) as one batch, zeros to the right of and below the smaller ones.
 
-    It lies in memory row by row, (N, H, W, C). A string is why there is no image; it is passed on.
+    It lies in memory row by row, (N, H, W, C).
     """
-    for image in images:
-        if isinstance(image, str):
-            return image
-    rows = [image.permute(1, 2, 0) for image in images]  # type: ignore[union-attr]
+    rows = [image.permute(1, 2, 0) for image in images]
     height, width = (max(row.shape[axis] for row in rows) for axis in (0, 1))
     batch = rows[0].new_zeros(len(rows), height, width, rows[0].shape[-1])
     for place, row in zip(batch, rows, strict=True):
@@ -65,13 +32,39 @@ def collated(images: Sequence[Tensor | str]) -> Tensor | str:
     return batch.permute(0, 3, 1, 2)
 
 
+def _rescaled(
+    images: Images,
+    side: int,
+    crop: int | None,
+    mirror: bool,
+    rescaling: Rescaling,
+    batch: Sequence[int],
+) -> Tensor:
+    """A batch rescaled to one smallest side, and perhaps cropped at the centre or mirrored."""
+    found = []
+    for index in batch:
+        image = images[index]
+        shape = rescaling.shape(image.shape[-2], image.shape[-1], side)
+        if crop is None:
+            image = rescale(image, side, rescaling)
+        else:
+            # The centre of the 5x5 grid too (a half rounds to the even number).
+            top, left = (round((length - crop) / 2) for length in shape)
+            if rescaling.kernel == OURS.kernel:
+                image = rescaled_crop(image, shape, top, left, crop)
+            else:
+                image = rescale(image, side, rescaling)[:, top : top + crop, left : left + crop]
+        found.append(image.flip(-1) if mirror else image)
+    return collated(found)
+
+
 def _batches(
-    whole: Whole, batches: list[list[int]], workers: int
+    images: Images, batches: list[list[int]], workers: int, *how: Any
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    workers = 0 if isinstance(whole.images, ArrayImages) else workers
-    made = loaded(whole, workers, batches, len(batches), collated)
-    for indices, images in zip(batches, made, strict=True):
-        yield torch.tensor(indices), images
+    workers = 0 if isinstance(images, ArrayImages) else workers
+    made = loaded(partial(_rescaled, images, *how), workers, batches, len(batches))
+    for indices, batch in zip(batches, made, strict=True):
+        yield torch.tensor(indices), batch
 
 
 def shared(shapes: Sequence[tuple[int, int]], room: int, waste: float) -> list[list[int]]:
@@ -131,9 +124,8 @@ def whole_images(
     sizes = split.images.sizes().tolist()
     shapes = [rescaling.shape(height, width, side) for height, width in sizes]
     batches = shared(shapes, room, waste)[part]
-    for indices, images in _batches(
-        Whole(split.images, side, None, mirror, rescaling), batches, workers
-    ):
+    how = (side, None, mirror, rescaling)
+    for indices, images in _batches(split.images, batches, workers, *how):
         yield indices, images, torch.tensor([shapes[index] for index in indices.tolist()])
 
 
@@ -157,4 +149,4 @@ def centre_crops(
     """
     indices = list(range(len(split.images)))
     batches = [indices[start : start + batch] for start in range(0, len(indices), batch)]
-    yield from _batches(Whole(split.images, side, crop, mirror, rescaling), batches[part], workers)
+    yield from _batches(split.images, batches[part], workers, side, crop, mirror, rescaling)

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,32 +21,40 @@ WAITS = hasattr(signal, "sigwaitinfo")
 """Whether a process can find out who sent a signal: not on macOS, nor on Windows."""
 
 
+class _Made(Dataset[Any]):
+    """Makes what is asked for; what says why there is none is passed on as it is."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self.make = make
+
+    def __getitem__(self, asked: Any) -> Any:
+        try:
+            return self.make(asked)
+        except RunError as error:
+            return error
+
+
 def loaded(
-    dataset: Dataset[Any],
-    workers: int,
-    batches: Iterable[Sequence[Any]],
-    most: int,
-    collate: Callable[[list[Any]], Any],
+    make: Callable[[Any], Any], workers: int, batches: Iterable[Any], most: int
 ) -> Iterator[Any]:
-    """What a `DataLoader` over `dataset` makes, a batch at a time.
+    """What `make` makes of each of `batches`, in order, by processes that work ahead.
 
     Args:
-        dataset: its items are what is made; a string is why one cannot be.
-        workers: processes that make them, though never more than there are batches; 0: this one
-            does.
-        batches: what each batch asks `dataset` for.
+        make: makes a batch of what it is asked for. It may raise RunError.
+        workers: processes that do so, though never more than there are batches; 0: this one does.
+        batches: what each batch asks for.
         most: how many batches there are, at most.
-        collate: makes one batch of its items. A string is why there is none.
 
     Raises:
-        RunError: an item cannot be made, or a worker was killed.
+        RunError: a batch cannot be made, or a worker was killed.
     """
     loader: DataLoader[Any] = DataLoader(
-        dataset,
+        _Made(make),
+        batch_size=None,
+        sampler=batches,
         num_workers=min(workers, most),
         worker_init_fn=_heed_parent,
-        batch_sampler=batches,  # type: ignore[arg-type]
-        collate_fn=collate,
+        collate_fn=_same,
     )
     with _undisturbed():
         items = iter(loader)
@@ -62,15 +70,13 @@ def loaded(
                 "a loader worker was killed (out of memory?); the same command goes on, and "
                 f"workers={workers // 2} takes less memory"
             ) from error
-        if isinstance(item, str):
-            raise RunError(item)
+        if isinstance(item, RunError):
+            raise item
         yield item
 
 
-def single(items: list[Any]) -> Any:
-    """The one item of a batch of one."""
-    (item,) = items
-    return item
+def _same(batch: Any) -> Any:
+    return batch
 
 
 @contextmanager

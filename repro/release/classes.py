@@ -9,7 +9,7 @@ from typing import Any
 
 from repro.config.schema import Data
 from repro.data import sources
-from repro.data.layouts import TINY_IMAGENET
+from repro.data.folders import TINY_IMAGENET
 from repro.errors import RequestError, RunError, flat
 from repro.release.trained import cache_of, data_of
 from repro.store.runs import Run
