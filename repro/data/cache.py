@@ -69,7 +69,9 @@ def recall(path: Path) -> Any:
 
 
 def _damaged(path: Path) -> None:
+    """Say so, and let go of the file, so that it is made anew."""
     tqdm.write(f"{path} is damaged: it is made anew", file=sys.stderr)
+    path.unlink(missing_ok=True)
 
 
 def _digest(fact: Any) -> str:
@@ -99,7 +101,6 @@ class CachedImages:
         flat = self._pixels[self.starts[place] : self.starts[place + 1]]
         if _checksum(height, width, flat) != kept:
             _damaged(self.path)
-            self.path.unlink(missing_ok=True)
             return self.small(place)
         return torch.tensor(flat.reshape(height, width, self.channels)).permute(2, 0, 1)
 

@@ -9,9 +9,9 @@ import torch
 from tqdm import tqdm
 
 from repro.data import sources
+from repro.data.cache import cached
 from repro.data.inputs import Inputs
 from repro.data.loader import TrainingCrops
-from repro.data.prescaled import prescaled
 from repro.data.split import Split
 from repro.data.statistics import statistics
 from repro.errors import RunError
@@ -59,7 +59,12 @@ class Setup:
         else:
             self.statistics = self.world.decided_by_first(
                 lambda: statistics(
-                    self.source.train, self.cache, self._key, self.config.progress, stop.check
+                    self.source.train,
+                    self.cache,
+                    self._key,
+                    self.config.progress,
+                    stop.check,
+                    self.config.workers,
                 )
             )
             mean, recipe = self.statistics.mean, self.config.recipe
@@ -155,7 +160,7 @@ class Setup:
             return train
         # What one process of a host makes, the others find.
         return self.world.host_first(
-            lambda: prescaled(
+            lambda: cached(
                 train,
                 side,
                 self.cache,

@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from repro.data import statistics as room
-from repro.data.colour import shifts
 from repro.data.images import ArrayImages
 from repro.data.loader import normalise
 from repro.data.split import Split
-from repro.data.statistics import Statistics, compute, statistics
+from repro.data.statistics import Statistics, compute, shifts, statistics
 from repro.run.interruption import Interrupted
 from tests.data.conftest import arrays
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from repro.data.downloads import fetched
+from repro.config.schema import Data
+from repro.data.datasets import DataSet
 from repro.errors import RunError
 from repro.run.interruption import Interrupted
 
@@ -22,7 +23,8 @@ def fetch(root: Path) -> None:
 
 def get(root: Path, how: object = fetch, said: list[str] | None = None) -> None:
     say = (said if said is not None else []).append
-    fetched("set", root, "set/raw", how, say, lambda: None)  # type: ignore[arg-type]
+    kind = DataSet(None, folder="set/raw", bring=how)  # type: ignore[arg-type]
+    kind.fetch(Data("set", 3, True, root=str(root)), say, lambda: None)
 
 
 def names(root: Path) -> set[str]:

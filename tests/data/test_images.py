@@ -12,7 +12,7 @@ import simplejpeg
 import torch
 from PIL import Image, ImageOps
 
-from repro.data.images import FileImages, decode, in_memory, upright_size
+from repro.data.images import FileImages, decode, upright_size
 from repro.data.split import Split
 from repro.errors import RunError
 from tests.data.conftest import save
@@ -175,7 +175,7 @@ def test_what_cannot_be_decoded_is_said_in_one_line_with_its_path(tmp_path: Path
 
 def test_a_subset_keeps_order(tmp_path: Path) -> None:
     paths = [save(tmp_path / f"{n}.png", 4 + n, 9, seed=n) for n in range(4)]
-    part = FileImages(paths, 3).subset(np.array([3, 1]))
+    part = FileImages(paths, 3).take(np.array([3, 1]))
     assert part.sizes().tolist() == [[7, 9], [5, 9]]
     assert [tuple(part[n].shape) for n in range(len(part))] == [(3, 7, 9), (3, 5, 9)]
 
@@ -340,6 +340,31 @@ def test_sixteen_bits_of_a_tiff_and_of_a_pgm(tmp_path: Path) -> None:
         assert np.array_equal(decode(tmp_path / name, 1)[0].numpy(), deep >> 8)
 
 
+ODD_TAGS = {
+    # A resolution of type ASCII, a rational over zero, a number too large for its type, a unit in
+    # words: tags that a camera may write and that have nothing to do with pixels.
+    "ascii": struct.pack("<HHI4s", 0x011A, 2, 4, b"72\0\0"),
+    "short too large": struct.pack("<HHII", 0x0128, 4, 1, 70_000),
+    "text as unit": struct.pack("<HHI4s", 0x0128, 2, 4, b"in\0\0"),
+    "float": struct.pack("<HHIf", 0x011A, 11, 1, float("nan")),
+    "below zero": struct.pack("<HHIi", 0x011B, 9, 1, -1),
+}
+
+
+@pytest.mark.parametrize("tag", ODD_TAGS)
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_a_tag_that_has_nothing_to_do_with_pixels_refuses_no_photograph(
+    tmp_path: Path, tag: str, ending: str
+) -> None:
+    turned = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    rows = sorted([ODD_TAGS[tag], turned])
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + b"".join(rows) + bytes(4)
+    path = tmp_path / f"image.{ending}"
+    Image.new("RGB", (30, 20), RED).save(path, exif=exif)
+    assert close(middle(path), RED, 4)
+    assert tuple(decode(path, 3).shape) == (3, 30, 20)
+
+
 def test_images_are_enlarged_alike_from_files_and_in_memory(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 20, 24, 3), dtype=np.uint8)
     paths = [tmp_path / f"{index}.png" for index in range(4)]
@@ -347,7 +372,7 @@ def test_images_are_enlarged_alike_from_files_and_in_memory(tmp_path: Path) -> N
         Image.fromarray(image).save(path)
     split = Split(FileImages(paths, 3), np.zeros(4, dtype=np.int64), [p.name for p in paths])
     lazy = split.enlarged(30)
-    held = Split(in_memory(split.images), split.labels, split.ids).enlarged(30)
+    held = split.in_memory().enlarged(30)
     assert lazy.images.sizes().tolist() == held.images.sizes().tolist() == [[30, 36]] * 4
     assert all(torch.equal(lazy.images[index], held.images[index]) for index in range(4))
     assert split.enlarged(8).images[0].shape == (3, 20, 24)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from repro.data import loader
-from repro.data.colour import shifts
 from repro.data.images import ArrayImages, FileImages
 from repro.data.loader import TrainingCrops, draws
 from repro.data.rescale import rescale
 from repro.data.split import Split
-from repro.data.statistics import compute
+from repro.data.statistics import compute, shifts
 from repro.data.whole import centre_crops, whole_images
 from repro.errors import RunError
+from repro.protocol.rescaling import OURS
 from repro.run.distributed import World
-from tests.data.conftest import arrays
+from tests.data.conftest import arrays, save
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -125,16 +124,14 @@ def test_a_crop_is_a_window_of_its_rescaled_image(mirror: bool, smin: int, smax:
 def test_every_place_and_every_scale_is_drawn_as_often() -> None:
     made = crops(arrays(4000, height=12, width=17), smin=10, smax=14, crop=10, seed=1)
     random = draws(1, 0, 4000, 1)
-    drawn = [made._drawn(n, random) for n in range(4000)]
-    sides = np.bincount([crop.side for crop in drawn])[10:]
+    sides = np.bincount(made.cut.smin + (random.uniform[:, 0] * 5).astype(int))[10:]
     assert len(sides) == 5
     assert np.abs(sides - 800).max() < 4 * 800**0.5
     # A ramp along the longer side: a crop's corner tells where it was cut.
     ramp = torch.arange(14, dtype=torch.uint8).repeat(10, 1)[None]
     for image in (ramp, ramp.mT):
-        cut = loader.Cut(ArrayImages(image[None]), 10)
-        corners = [cut.make(replace(crop, index=0, side=10))[0, 0, 0] for crop in drawn]
-        places = np.bincount(corners)
+        cut = loader.Cut(ArrayImages(image[None]), 10, 10, 10, False, OURS)
+        places = np.bincount(cut((np.zeros(4000, dtype=np.int64), random.uniform))[:, 0, 0, 0])
         assert len(places) == 5
         assert np.abs(places - 800).max() < 4 * 800**0.5
 
@@ -168,7 +165,7 @@ def test_rescaling_beforehand_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
     quick = list(crops(split, smin=20, smax=20).epoch(0))
     monkeypatch.setattr(loader, "MEMORY", 0)
     slow = crops(split, smin=20, smax=20)
-    assert slow._rescaled is None
+    assert slow.cut._rescaled is None
     assert same(quick, list(slow.epoch(0)))
 
 
@@ -232,3 +229,13 @@ def test_an_image_that_does_not_decode_is_named(photographs: Split, workers: int
     ):
         with pytest.raises(RunError, match=r"4\.png cannot be decoded"):
             list(batches)
+
+
+@pytest.mark.parametrize("smin", [16, 20])
+def test_crops_of_images_in_memory_are_those_of_their_files(tmp_path: Path, smin: int) -> None:
+    paths = [save(tmp_path / f"{n}.png", 18, 25, seed=n) for n in range(9)]
+    files = Split(FileImages(paths, 3), np.arange(9), [path.name for path in paths])
+    one, other = (
+        crops(split, smin=smin, smax=20, mirror=True) for split in (files, files.in_memory())
+    )
+    assert same(list(one.epoch(0)), list(other.epoch(0)))

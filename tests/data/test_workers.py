@@ -11,17 +11,17 @@ import time
 from pathlib import Path
 
 import pytest
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from repro.data import workers
-from repro.data.workers import loaded, single
+from repro.data.workers import loaded
 from repro.errors import RunError
 from tests.data.conftest import fill
 from tests.test_run import LIGHT, folders, run, same
 
 WORDS = ["data=imagefolder", "workers=2", "recipe.epochs=2", "recipe.batch=4", "test=[centre]"]
 WORDS += ["recipe.train_images=null", "checkpoint_seconds=0.05"]
-SIX = [[number] for number in range(6)]
+SIX = range(6)
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +60,13 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     return [int(line) for line in listed.stdout.split()]
 
 
-class Signalled(Dataset[int]):
-    """Whose second item sends the process that makes it a signal."""
+class Signalled:
+    """Whose second batch sends the process that makes it a signal."""
 
     def __init__(self, number: signal.Signals) -> None:
         self.number = number
 
-    def __len__(self) -> int:
-        return 6
-
-    def __getitem__(self, index: int) -> int:
+    def __call__(self, index: int) -> int:
         if index == 1:
             os.kill(os.getpid(), self.number)
         return index
@@ -78,7 +75,7 @@ class Signalled(Dataset[int]):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2"])
 def test_a_worker_loads_on_where_a_run_is_asked_to_stop(name: str) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    made = loaded(Signalled(signal.Signals[name]), 2, SIX, 6, single)
+    made = loaded(Signalled(signal.Signals[name]), 2, SIX, 6)
     assert list(made) == list(range(6))
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
@@ -95,7 +92,7 @@ def test_no_more_workers_than_there_are_batches(
             super().__init__(*words, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(workers, "DataLoader", Noted)
-    made = loaded(Signalled(signal.SIGINT), asked, SIX[2 : 2 + batches], batches, single)
+    made = loaded(Signalled(signal.SIGINT), asked, SIX[2 : 2 + batches], batches)
     assert len(list(made)) == min(batches, 4)
     assert seen == [started]
 
@@ -104,12 +101,12 @@ def test_a_worker_heeds_no_ctrl_c_where_senders_cannot_be_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(workers, "WAITS", False)
-    assert list(loaded(Signalled(signal.SIGINT), 2, SIX, 6, single)) == list(range(6))
+    assert list(loaded(Signalled(signal.SIGINT), 2, SIX, 6)) == list(range(6))
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_said_where_its_item_is_awaited() -> None:
-    made = loaded(Signalled(signal.SIGKILL), 2, SIX, 6, single)
+    made = loaded(Signalled(signal.SIGKILL), 2, SIX, 6)
     assert next(made) == 0
     # Where torch would raise, amid whatever this process does meanwhile.
     time.sleep(0.5)
@@ -119,8 +116,8 @@ def test_a_worker_that_is_killed_is_said_where_its_item_is_awaited() -> None:
 
 def test_a_program_that_ends_amid_loading_ends_its_workers() -> None:
     script = (
-        "from repro.data.workers import loaded, single\n"
-        "made = loaded(list(range(99)), 2, [[n] for n in range(99)], 99, single)\n"
+        "from repro.data.workers import loaded\n"
+        "made = loaded(abs, 2, range(99), 99)\n"
         "print(next(made))\n"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)

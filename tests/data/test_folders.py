@@ -1,0 +1,164 @@
+"""What is found in a folder of image files, and what of it is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+from torchvision.datasets import ImageFolder
+
+from repro.config.schema import Data
+from repro.data import sources
+from repro.data.split import Source
+from repro.errors import RequestError
+from tests.data.conftest import fill, save
+
+THREE = {"n0": 5, "n1": 5, "n2": 5}
+
+
+def data(root: Path, name: str = "imagefolder", **changes: object) -> Data:
+    return Data(name, 3, True, root=str(root), **changes)  # type: ignore[arg-type]
+
+
+def look(root: Path, **changes: object) -> Source:
+    sources._checked.cache_clear()
+    description = sources.check(data(root, **changes), root / ".cache", progress=False)  # type: ignore[arg-type]
+    source = sources.load(data(root, **changes), root / ".cache")  # type: ignore[arg-type]
+    assert source.description == description
+    return source
+
+
+def refused(root: Path, **changes: object) -> str:
+    with pytest.raises(RequestError) as caught:
+        look(root, **changes)
+    text = str(caught.value)
+    text.encode()
+    assert "\n" not in text
+    return text
+
+
+def ids(source: Source) -> set[str]:
+    return {name for part in source.parts for name in part.ids}
+
+
+@pytest.mark.parametrize("name", ["imagefolder", "imagenet"])
+def test_a_fingerprint_is_the_hash_of_all_names_and_sizes(tmp_path: Path, name: str) -> None:
+    root = fill(tmp_path, train=THREE, val=THREE)
+    save(root / "train" / "n1" / "\u00e9.png", 9, 9)
+    files = [path for part in ("train", "val") for path in (root / part).rglob("*.png")]
+    # What is validated and tested on stands there twice.
+    files += [path for path in files if name == "imagenet" and "val" in path.parts]
+    rows = sorted((path.relative_to(root).as_posix(), path.stat().st_size) for path in files)
+    expected = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    assert look(root, name=name).description.fingerprint == expected
+
+
+def test_the_images_are_those_that_torchvision_finds(tmp_path: Path) -> None:
+    root = fill(tmp_path, train=THREE, test=THREE)
+    save(root / "train" / "n1" / "more" / "deep" / "x.jpg", 9, 9)
+    save(root / "elsewhere" / "y.png", 9, 9)
+    (root / "train" / "n2" / "link").symlink_to(root / "elsewhere")
+    theirs = {os.path.relpath(path, root) for path, _ in ImageFolder(root / "train").samples}
+    found = look(root)
+    assert ids(found) - set(found.test.ids) == theirs
+    assert {"train/n1/more/deep/x.jpg", "train/n2/link/y.png"} < theirs
+    # torchvision does not know this ending.
+    save(root / "train" / "n0" / "z.JFIF", 9, 9)
+    assert ids(look(root)) - ids(found) == {"train/n0/z.JFIF"}
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_validation_images_have_a_folder_by_any_of_its_names(tmp_path: Path, name: str) -> None:
+    root = fill(tmp_path, train=THREE, test=THREE, **{name: THREE})
+    assert {id.split("/")[0] for id in look(root).validation.ids} == {name}
+    fill(root, **{"valid" if name == "val" else "val": THREE})
+    assert "keep one of them" in refused(root)
+
+
+def test_a_flat_folder_is_split_as_a_line_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "flat"
+    fill(tmp_path, flat={"a": 20, "b": 20})
+    found = look(root)
+    assert found.classes == ("a", "b")
+    assert [len(part.ids) for part in found.parts] == [32, 4, 4]
+    assert len(ids(found)) == 40
+    said = capsys.readouterr().err
+    assert said.count("has no train/") == 1
+    assert "10%" in said
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_set_that_lacks_a_class_is_refused(tmp_path: Path, part: str) -> None:
+    root = fill(tmp_path, train=THREE, **{part: {"n0": 2, "n2": 2}})
+    assert f"{part}/n1 is missing" in refused(root)
+
+
+@pytest.mark.parametrize("place", ["n1", "n1/3.png"])
+def test_a_name_that_is_not_utf8(tmp_path: Path, place: str) -> None:
+    folder = os.fsencode(fill(tmp_path, train=THREE) / "train")
+    os.rename(folder + b"/" + place.encode(), folder + b"/" + place[:-5].encode() + b"\xe91.png")
+    assert "\\xe91.png has a name that is not UTF-8" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("target", ["nowhere", "itself", "around"])
+def test_a_link_that_leads_nowhere_or_round_is_refused(tmp_path: Path, target: str) -> None:
+    root = fill(tmp_path, train=THREE)
+    link = root / "train" / "n1" / ("link" if target == "around" else "link.png")
+    place = {"nowhere": root / "no.png", "itself": link, "around": root / "train" / "n1"}
+    link.symlink_to(place[target])
+    text = refused(root)
+    assert "n1/link" in text
+    words = {"nowhere": "is missing", "itself": "symbolic links", "around": "it lies in"}
+    assert words[target] in text
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    root = fill(tmp_path, train=THREE)
+    os.mkfifo(root / "train" / "n0" / "pipe.png")
+    assert "pipe.png is neither a file nor a folder" in refused(root)
+
+
+def test_a_class_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, scandir = fill(tmp_path, train=THREE), os.scandir
+
+    def fails(path: str) -> object:
+        if Path(path).name == "n1":
+            # Root may read anything, so that permissions cannot be tried.
+            raise PermissionError(13, os.strerror(13), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", fails)
+    assert refused(root) == f"{root}/train/n1 cannot be looked at: Permission denied"
+
+
+@pytest.mark.parametrize("name", ["imagefolder", "imagenet", "tiny_imagenet", "caltech101"])
+def test_a_root_that_no_system_takes(tmp_path: Path, name: str) -> None:
+    for long in ("x" * 300, "x/" * 3000):
+        text = refused(tmp_path / long, name=name)
+        assert "cannot be looked at: File name too long" in text
+        assert len(text) < 300
+    assert refused(Path("a\0b"), name=name).startswith("data.root=")
+
+
+@pytest.mark.parametrize("name", ["cifar10", "caltech101", "tiny_imagenet"])
+def test_a_root_that_nothing_can_be_fetched_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    for root in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        assert f"{tmp_path}/file is a file" in refused(root, name=name)
+    before = sorted(tmp_path.iterdir())
+    sources.check(data(tmp_path / "new" / "er", name), tmp_path)
+    assert sorted(tmp_path.iterdir()) == before, "nothing is left by having tried"
+
+    def fails(*_: object, **__: object) -> str:
+        raise PermissionError(13, os.strerror(13))
+
+    monkeypatch.setattr("tempfile.mkdtemp", fails)
+    text = refused(tmp_path / "newer", name=name)
+    assert f"can be made in {tmp_path}: Permission denied" in text
