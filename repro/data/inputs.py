@@ -20,7 +20,7 @@ class Inputs:
 
     1. It is rescaled until its smaller side is S, which for jittered scales is drawn anew each
        time; a crop is cut out at random; half of the crops are flipped: `repro.data.loader.Cut`.
-    2. A colour is drawn, to be added to the whole crop: `repro.data.colour.shifts`.
+    2. A colour is drawn, to be added to the whole crop: `repro.data.statistics.shifts`.
     3. Here that colour is added, the training set's mean colour is subtracted, and the result is
        scaled from 0-255 to the recipe's range.
 
