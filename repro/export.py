@@ -13,8 +13,8 @@ Formats:
 
 The card (FILE.md) says what input the net wants, how the file is loaded, the data, the recipe, the
 errors with their n and interval, and where the run departs from the paper; the licence is for you
-to fill in. overwrite=true replaces files that are there. data.root=F says where the run's data lies
-here, for the names of classes if the run lacks them.
+to fill in. overwrite=true replaces files that are there; nothing is written into a run's folder.
+data.root=F says where the run's data lies here, for the names of classes if the run lacks them.
 Exit status: 0 written; 2 the request was wrong; 75 interrupted.
 """
 

@@ -6,7 +6,7 @@
     python -m repro.predict weights=VGG_ILSVRC_16_layers.caffemodel arch=D cat.jpg
     python -m repro.predict weights=torchvision:vgg16 arch=D scale=S256 test=centre cat.jpg
 
-The net is a finished run's, or one that others published (docs/weights.md), without a run.
+The net is a finished run's, or that of a file of weights (docs/weights.md), without a run.
 Images are JPEG, PNG and what else Pillow reads, of any size; they are decoded, rescaled and looked
 at as the test images are.
 
@@ -24,7 +24,8 @@ With weights=, as repro.run takes them:
     arch=A        which net the file holds; it has to be said
     scale=S       the test scales are those of this S: jitter
     size=Z        paper; values within these three go too, as in size.width=0.5
-    weights_input=I   caffe or torchvision: the input that the net wants; else what its file tells
+    weights_input=I   caffe, torchvision or such as RGB:0..1: the input that the net wants;
+                      else what its file tells
 
 Exit status: 0 shown; 2 the request was wrong or an image is damaged; 75 interrupted.
 """
@@ -129,7 +130,7 @@ def _predict(arguments: list[str]) -> int:
 
     device = pick(options["device"])
     out = heat.places(paths, Path(options["out"]), overwrite) if options["out"] else []
-    asked = (_of_run if options["run"] else _published)(options, paths, device)
+    asked = (_of_run if options["run"] else _of_weights)(options, paths, device)
     with asked.opened as trained:
         found = answers.posteriors(trained, paths, options["test"])
         show("\n".join(asked.lines))
@@ -153,7 +154,7 @@ def _of_run(options: Mapping[str, str], paths: list[Path], device: torch.device)
     return Asked((f"{run.name}, {options['test']}",), classes, opened(run, device))
 
 
-def _published(options: Mapping[str, str], paths: list[Path], device: torch.device) -> Asked:
+def _of_weights(options: Mapping[str, str], paths: list[Path], device: torch.device) -> Asked:
     """A net of a file, in the configuration that `repro.run` would test it by."""
     from repro.config.composing import one
     from repro.config.overrides import text
@@ -167,16 +168,16 @@ def _published(options: Mapping[str, str], paths: list[Path], device: torch.devi
     given = {key: value for key, value in options.items() if value}
     words = [f"{key}={given[key]}" for key in given if key.partition(".")[0] in GROUPS]
     texts = [text(key, given[key]) for key in ("weights", "weights_input") if key in given]
-    # Photographs, as the nets of docs/weights.md are made for.
+    # Photographs, as the nets of most such files are made for.
     config = one(["data=imagenet", *words, *texts])
     check_values(config)
     fix(config)
     answers.views_of(config, options["test"])
     protocols.check(config.scale, [options["test"]], config.size.crop)
     answers.check_images(paths, config.data.channels)
-    net, published, weights = read_alone(config)
+    net, file, weights = read_alone(config)
     classes, said = names_of_file(weights.classes, net.classes)
-    line = f"arch={config.arch.name}, {published.words}, {options['test']}"
+    line = f"arch={config.arch.name}, {file.words}, {options['test']}"
     return Asked((line, said), classes, opened_file(config, net, weights, device))
 
 

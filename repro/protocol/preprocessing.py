@@ -1,4 +1,4 @@
-"""Other people's ways from an image file to a net's scores, by which a published net is tested too.
+"""Other people's ways from an image file to a net's scores, by which `weights=` is tested too.
 
 The paper rescales by the smallest side and names no kernel; the authors' Caffe pools rounding up.
 Others use another kernel, round the larger side down or pool rounding down, and by that their

@@ -1,4 +1,4 @@
-"""A published net tested by other people's ways of preprocessing, on a share of the test images."""
+"""A net of a file of weights tested by other people's ways of preprocessing, on a share of the test images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a published net's run keeps of other ways of preprocessing: ranks on a share of the images.
+"""Ranks on a share of the test images by other ways of preprocessing, kept by a run of `weights=`.
 
 A file `preprocessing-N.npz` in the run's folder holds them for N test images, evenly spread over
 the set, as `repro.store.ranks` does: an array for each way and kind of view, named as
