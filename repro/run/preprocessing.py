@@ -1,4 +1,4 @@
-"""A net of a file of weights tested by other people's ways of preprocessing, on a share of the test images."""
+"""The net of a file tested by other ways of preprocessing, on a share of the test images."""
 
 from __future__ import annotations
 
