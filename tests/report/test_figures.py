@@ -38,8 +38,8 @@ def claim(name: str, **changes: Any) -> dict[str, Any]:
     row = {
         **dict.fromkeys(COLUMNS),
         **{"claim": name, "primary": True, "kind": "better", "one_seed": False, "reason": ""},
-        **{"relative": -10.0, "relative_low": -16.0, "relative_high": -4.0},
-        **{"paper_relative": -6.0, "verdict": "reproduced", "verdict_holm": "reproduced"},
+        **{"log_odds": -0.2, "log_odds_low": -0.3, "log_odds_high": -0.1},
+        **{"paper_log_odds": -0.06, "verdict": "reproduced", "verdict_holm": "reproduced"},
     }
     return row | changes
 
@@ -48,17 +48,20 @@ def test_primary_claims_stand_beside_the_papers_effects() -> None:
     margin = next(one.margin for one in claims() if one.claim == "depth-saturates")
     rows = [
         claim("depth-lowers-error", verdict_holm="not decided"),
-        claim("depth-saturates", one_seed=True, paper_relative_other=-20.0),
+        claim("depth-saturates", one_seed=True),
         claim(
-            "context-helps", relative=None, kind="counts", difference=-85, ci_low=-99, ci_high=-5
+            "context-helps", log_odds=None, kind="counts", difference=-85, ci_low=-99, ci_high=-5
         ),
         claim("several-scales-help", primary=False),
     ]
     chart = charts.primary(pd.DataFrame(rows, columns=COLUMNS))
     assert shown(chart, "beside").words.tolist() == ["not decided", "reproduced", "reproduced"]
     points = shown(chart, "mean", "one seed")[["mark", "x", "low", "high"]]
-    assert points.to_numpy().tolist() == [["mean", -10, -16, -4], ["one seed", -10, -16, -4]]
-    assert shown(chart, "paper").x.tolist() == [-6, -6, -20]
+    assert points.to_numpy().tolist() == [
+        ["mean", -0.2, -0.3, -0.1],
+        ["one seed", -0.2, -0.3, -0.1],
+    ]
+    assert shown(chart, "paper").x.tolist() == [-0.06, -0.06]
     fields = shown(chart, "field")[["low", "high"]].to_numpy().tolist()
     assert fields == [[-float("inf"), 0], [-margin, margin]]
     (words,) = shown(chart, "words").words
@@ -113,11 +116,11 @@ def test_curves_begin_where_their_parent_ends(tmp_path: Path, make_run: MakeRun)
     found = shown(chart, "line", "dashed").groupby(["facet", "group", "mark"]).x.min()
     assert found.to_dict() == {
         ("A", "S=256", "line"): 1,
-        ("D", "S=256", "line"): 3,
-        ("D", "S=384", "line"): 5,
-        ("D", "S=256, trained on", "dashed"): 5,
-        ("D", "S=[256; 512]", "line"): 7,
-    }, "each stage has two epochs"
+        ("D", "S=256", "line"): 9,
+        ("D", "S=384", "line"): 17,
+        ("D", "S=256, trained on", "dashed"): 17,
+        ("D", "S=[256; 512]", "line"): 25,
+    }, "each stage has eight epochs"
     assert chart is not None
     assert "so it begins at 0" not in chart.caption
 
