@@ -1,0 +1,77 @@
+"""Tables for the pages, from the committed reports: `make pages` puts them between cog's marks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from repro.report.answer import change, verdict
+from repro.report.claims import claims as registered
+
+REPORTS = Path(__file__).parents[1] / "reports"
+NOT_RUN = "not run"
+STARTS = [one.claim for one in registered() if one.family == "init" and one.primary]
+
+
+def verdicts(**reports: str) -> None:
+    """The primary claims against reports, by the heads of their columns: a verdict a cell."""
+    columns = {head: _judged(report) for head, report in reports.items()}
+    rows = []
+    for claim in (one for one in registered() if one.primary):
+        cells = {head: _mark(judged, claim.claim) for head, judged in columns.items()}
+        rows.append({"claim": claim.text} | cells)
+    _print(pd.DataFrame(rows).rename(columns=lambda head: head.replace("_", " ")))
+
+
+def claims(report: str, *names: str) -> None:
+    """Claims in one report: the effect in percent of the right side's error, n, the verdict."""
+    texts = {one.claim: one.text for one in registered()}
+    judged, rows = _judged(report), []
+    for name in names:
+        for row in judged[judged.claim == name].to_dict("records"):
+            words = verdict(row) + (f": {row['reason']}" if isinstance(row["reason"], str) else "")
+            rows.append([texts[name], change(row), row["n_seeds"], words])
+    _print(pd.DataFrame(rows, columns=["claim", "here", "seeds", "verdict"]))
+
+
+def errors(report: str, **where: str) -> None:
+    """The top-1 errors (%) of a report's nets: mean, standard deviation and n of seeds.
+
+    Args:
+        report: its folder in reports/.
+        where: columns of results.csv with the values that count, as in `arch="A,B"`.
+    """
+    found = pd.read_csv(REPORTS / report / "results.csv", dtype={"Q": str, "paper": str, "seed": str})
+    found = found[found.metric == "top1_error"]
+    for column, values in where.items():
+        found = found[found[column].isin(values.split(","))]
+    keys = ["arch", "scale", "init", "finetune"]
+    table = found.groupby(keys).value.agg(["mean", "std", "count"]).reset_index()
+    spread = table["std"].map(lambda sd: "-" if pd.isna(sd) else f"{sd:.1f}")
+    shown = table[keys].assign(**{"error (%)": table["mean"].map("{:.1f}".format)})
+    _print(shown.assign(sd=spread, seeds=table["count"]))
+
+
+def rows(table: str, columns: str, **where: str) -> None:
+    """The rows of a committed table, as far as `where` says, in the columns named."""
+    found = pd.read_csv(REPORTS / table, dtype=str, keep_default_na=False)
+    for column, value in where.items():
+        found = found[found[column] == value]
+    _print(found[columns.split()])
+
+
+def _judged(report: str) -> pd.DataFrame:
+    found = pd.read_csv(REPORTS / report / "claims.csv")
+    # A report of several settings answers by the one that most of its claims are of.
+    setting = found.groupby("recipe").claim.count().idxmax()
+    return found[found.recipe == setting]
+
+
+def _mark(judged: pd.DataFrame, claim: str) -> str:
+    rows = judged[judged.claim == claim].to_dict("records")
+    return verdict(rows[0]) if rows else NOT_RUN
+
+
+def _print(table: pd.DataFrame) -> None:
+    print(f"\n{table.to_markdown(index=False, disable_numparse=True)}\n")
