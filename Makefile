@@ -5,7 +5,7 @@ VENV := $(or $(VIRTUAL_ENV),.venv)
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke test test-slow golden check clean
+.PHONY: help demo smoke test test-slow pages golden check clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: $(VENV)/.vgg-dev  ## install the rest and run the tests
 test-slow: $(VENV)/.vgg-dev  ## the tests that take minutes
 	$(RUN) -m pytest -m slow --numprocesses auto --maxprocesses 4 --dist loadfile
 
+pages: $(VENV)/.vgg-dev  ## fill the tables of the pages from the committed reports
+	$(RUN) -m cogapp -r -P -I scripts README.md docs/*.md experiments/*.md
+
 golden: $(VENV)/.vgg-dev  ## render the golden store of the tests anew, to be reviewed and committed
 	cd tests/golden && $(abspath $(RUN)) -m repro.report out=report
 
@@ -32,6 +35,7 @@ check: $(VENV)/.vgg-dev  ## format, lint and types
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+	$(RUN) -m cogapp --check -P -I scripts README.md docs/*.md experiments/*.md
 
 clean:  ## remove .venv, .smoke and caches; runs and reports stay
 	rm -rf .venv .smoke .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,6 +8,7 @@ import pandas as pd
 
 from repro.report.answer import change, verdict
 from repro.report.claims import claims as registered
+from repro.report.page import markdown_table
 
 REPORTS = Path(__file__).parents[1] / "reports"
 NOT_RUN = "not run"
@@ -74,4 +75,4 @@ def _mark(judged: pd.DataFrame, claim: str) -> str:
 
 
 def _print(table: pd.DataFrame) -> None:
-    print(f"\n{table.to_markdown(index=False, disable_numparse=True)}\n")
+    print(f"\n{markdown_table(table)}")
