@@ -29,7 +29,7 @@ pages: $(VENV)/.vgg-dev  ## fill the tables of the pages from the committed repo
 	$(RUN) -m cogapp -r -P -I scripts README.md docs/*.md experiments/*.md
 
 golden: $(VENV)/.vgg-dev  ## render the golden store of the tests anew, to be reviewed and committed
-	cd tests/golden && $(abspath $(RUN)) -m repro.report out=report
+	$(RUN) -m tests.golden_store
 
 check: $(VENV)/.vgg-dev  ## format, lint and types
 	$(RUN) -m ruff format --check .

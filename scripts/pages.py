@@ -43,7 +43,9 @@ def errors(report: str, **where: str) -> None:
         report: its folder in reports/.
         where: columns of results.csv with the values that count, as in `arch="A,B"`.
     """
-    found = pd.read_csv(REPORTS / report / "results.csv", dtype={"Q": str, "paper": str, "seed": str})
+    found = pd.read_csv(
+        REPORTS / report / "results.csv", dtype={"Q": str, "paper": str, "seed": str}
+    )
     found = found[found.metric == "top1_error"]
     for column, values in where.items():
         found = found[found[column].isin(values.split(","))]

@@ -1,4 +1,4 @@
-"""The pages for people: their tables are those of the committed reports, their links lead somewhere."""
+"""The pages for people: their tables are those of the committed reports, their links lead on."""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ from repro.config.schema import Data
 from repro.data import sources
 from repro.data.rescale import rescale
 from repro.errors import RequestError
+from tests.golden_store import GOLDEN, golden_runs
 
 ROOT = Path(__file__).parents[1]
-GOLDEN = ROOT / "tests" / "golden"
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_what_is_not_there_is_a_line(folder: Path) -> None:
 
 
 def test_results_are_those_of_the_report(tmp_path: Path) -> None:
-    repro.results(GOLDEN / "runs").to_csv(tmp_path / "results.csv", index=False)
+    repro.results(golden_runs()).to_csv(tmp_path / "results.csv", index=False)
     made, golden = tmp_path / "results.csv", GOLDEN / "report" / "results.csv"
     pd.testing.assert_frame_equal(pd.read_csv(made), pd.read_csv(golden))
 

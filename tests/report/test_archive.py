@@ -23,8 +23,8 @@ from repro.run.request import resolve
 from repro.store import runs as store
 from repro.store import views
 from repro.store.archive import ARCHIVE, opened
+from tests.golden_store import golden_runs, texts
 from tests.report.conftest import MakeRun
-from tests.report.test_golden import GOLDEN, texts
 
 FUSED = "A-S256+B-S256"
 
@@ -33,7 +33,7 @@ FUSED = "A-S256+B-S256"
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the golden store, with what it is made from."""
     out = tmp_path_factory.mktemp("archive") / "report"
-    write([GOLDEN / "runs"], out, [FUSED], archive=True)
+    write([golden_runs()], out, [FUSED], archive=True)
     return out
 
 
@@ -45,7 +45,7 @@ def test_the_report_follows_from_what_it_keeps(kept: Path, tmp_path: Path) -> No
     write([elsewhere], tmp_path / "again", [FUSED])
     assert texts(tmp_path / "again") == texts(elsewhere)
     # The views give the same numbers, so nothing was lost on the way.
-    write([GOLDEN / "runs"], tmp_path / "views", [FUSED])
+    write([golden_runs()], tmp_path / "views", [FUSED])
     for name in ("results.csv", "claims.csv"):
         assert (tmp_path / "views" / name).read_bytes() == (kept / name).read_bytes()
 
@@ -64,7 +64,7 @@ def test_errors_follow_from_ranks_alone(kept: Path) -> None:
 
 
 def test_ranks_are_those_of_the_stored_posteriors(kept: Path) -> None:
-    for run in [one for one in store.finished(GOLDEN / "runs") if one.config.scale.name == "S256"]:
+    for run in [one for one in store.finished(golden_runs()) if one.config.scale.name == "S256"]:
         with np.load(run.folder / "views" / "centre-Q256.npz") as view:
             order = np.argsort(view["ids"])
             posteriors, labels = view["posteriors"][order], view["labels"][order]
@@ -79,7 +79,7 @@ def test_what_is_kept_is_not_lost(kept: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="archive=true keeps them"):
         write([mine], mine)
     half = tmp_path / "half"
-    for folder in sorted((GOLDEN / "runs").glob("A-*")):
+    for folder in sorted(golden_runs().glob("A-*")):
         shutil.copytree(folder, half / folder.name)
     with pytest.raises(RequestError, match=r"mine keeps B-\S+, which runs= does not name: add"):
         write([half], mine, archive=True)
@@ -90,12 +90,12 @@ def test_what_is_kept_is_not_lost(kept: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_that_stands_in_several_stores_counts_once(kept: Path, tmp_path: Path) -> None:
-    copied = shutil.copytree(GOLDEN / "runs", tmp_path / "copied")
+    copied = shutil.copytree(golden_runs(), tmp_path / "copied")
     first, second, *_ = sorted(path for path in copied.iterdir() if path.name.startswith("B-"))
     for folder in (first, second):
         (folder / "result.json").unlink()
     unfinished = first.rename(copied / first.name.replace("B-", "E-", 1))
-    write([kept, GOLDEN / "runs", copied, copied], tmp_path / "report", [FUSED])
+    write([kept, golden_runs(), copied, copied], tmp_path / "report", [FUSED])
     for name in ("results.csv", "claims.csv"):
         assert (tmp_path / "report" / name).read_bytes() == (kept / name).read_bytes()
     # What no store has finished is said once; what another one has finished is not said.
@@ -141,7 +141,7 @@ def test_the_commands_that_made_it_make_the_same_runs(kept: Path) -> None:
         assert words[:4] == ["python", "-m", "repro.run", "-m"]
         for request in compose(read(words[3:]), resolve):
             names |= {member.name for member in request.lineage()}
-    assert names == {run.name for run in store.finished(GOLDEN / "runs")}
+    assert names == {run.name for run in store.finished(golden_runs())}
 
 
 def test_commands_say_how_each_net_starts(tmp_path: Path, make_run: MakeRun) -> None:

@@ -10,20 +10,14 @@ from pathlib import Path
 import pytest
 
 from repro.report.write import write
-
-GOLDEN = Path(__file__).parents[1] / "golden"
-TEXTS = ("comparison.md", "results.csv", "claims.csv")
-
-
-def texts(report: Path) -> dict[str, str]:
-    return {name: (report / name).read_text() for name in TEXTS}
+from tests.golden_store import GOLDEN, golden_runs, texts
 
 
 def test_the_store_renders_to_the_committed_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Commands in the report name the store where it is not `runs`.
-    monkeypatch.chdir(GOLDEN)
+    monkeypatch.chdir(golden_runs().parent)
     write([Path("runs")], tmp_path / "report")
     here, committed = texts(tmp_path / "report"), texts(GOLDEN / "report")
     for name, text in committed.items():

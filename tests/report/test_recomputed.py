@@ -16,8 +16,9 @@ import yaml
 from numpy.typing import NDArray
 from scipy import stats
 
+from tests.golden_store import GOLDEN, golden_runs
+
 ROOT = Path(__file__).parents[2]
-GOLDEN = ROOT / "tests" / "golden"
 KINDS = {
     "single_scale": ["dense"],
     "multi_scale": ["dense"],
@@ -46,7 +47,7 @@ def posteriors(net: str, test: str, seed: int) -> tuple[Any, Any] | None:
     total, labels, count = None, None, 0
     for member in net.split("+"):
         (folder,) = [
-            *(GOLDEN / "runs").glob(f"{member}-eighth-*-glorot-s{seed}-*"),
+            *golden_runs().glob(f"{member}-eighth-*-glorot-s{seed}-*"),
             None,
         ][:1]
         scale = member.rsplit("-", 1)[1]

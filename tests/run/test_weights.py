@@ -26,6 +26,7 @@ from repro.report.write import write
 from repro.run import job
 from repro.run.interruption import Interrupted, Stop
 from repro.weights.read import read
+from tests.golden_store import golden_runs
 from tests.release.conftest import Command, photograph, way_in
 from tests.run.test_distributed import torchrun
 from tests.weights import conftest as files
@@ -235,7 +236,7 @@ def test_the_report_has_a_section_of_its_own(
     files.write_caffe(theirs, caffe)
     store = tmp_path / "runs"
     assert command(words(photos, caffe, store, "test=[single_scale]")) == 0
-    golden = Path(__file__).parents[1] / "golden" / "runs"
+    golden = golden_runs()
     write([golden], tmp_path / "alone")
     write([golden, tested.parent, store], tmp_path / "both")
     alone, both = (pd.read_csv(tmp_path / n / "results.csv", dtype=str) for n in ("alone", "both"))

@@ -20,6 +20,7 @@ from repro.store.runs import read_config, read_result
 from repro.weights import convention
 from repro.weights.convention import METADATA, Convention
 from repro.weights.read import read
+from tests.golden_store import golden_runs
 from tests.weights import conftest as files
 
 
@@ -166,7 +167,7 @@ def test_safetensors_say_their_input_and_classes_or_it_is_asked_for(tmp_path: Pa
 
 
 def test_weights_in_a_runs_folder_want_that_runs_input(tmp_path: Path) -> None:
-    folder = next(Path("tests/golden/runs").glob("*/result.json")).parent
+    folder = next(golden_runs().glob("*/result.json")).parent
     config, _ = read_config(folder)
     result = read_result(folder)
     assert result is not None
