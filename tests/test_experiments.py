@@ -50,7 +50,6 @@ def test_each_ablation_has_a_page_for_people() -> None:
     for name in NAMES:
         text = (CONF.parent / "experiments" / f"{name}.md").read_text()
         assert f"python -m repro.run experiments={name}" in text
-        assert f"../conf/experiments/{name}.yaml" in text
 
 
 @pytest.mark.parametrize("name", [e.name for e in experiments()])
@@ -90,7 +89,6 @@ def test_a_report_with_everything_has_no_hole(report: Path) -> None:
     assert judged.claim.is_unique
     # At this size dense windows hang over the image, and digits are smaller than S=384.
     assert set(judged[judged.family == "jitter"].verdict) == {"not testable here"}
-    assert judged.set_index("claim").verdict["small-filters-help"] == "not decided", "centre crops"
 
 
 def test_activations_fall_with_the_small_standard_deviation(report: Path) -> None:

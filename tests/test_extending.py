@@ -174,4 +174,4 @@ def test_a_claim_is_one_row(checkout: Path) -> None:
     claims = pd.read_csv(checkout / "report" / "claims.csv").set_index("claim")
     assert claims.experiment["torch-is-no-better"] == "start"
     page = (checkout / "report" / "comparison.md").read_text()
-    assert "A does not err less from torch's own weights than from Glorot's. (ours)" in page
+    assert "Torch's own weights give A no lower error than Glorot's. (ours)" in page

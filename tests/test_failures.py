@@ -79,7 +79,7 @@ def test_a_dry_run_decodes_no_folder(
     fill(tmp_path / "data", train={"a": 10, "b": 10})
     words = ["data=imagefolder", f"data.root={tmp_path}/data", "data.verify=true", "test=[centre]"]
     with monkeypatch.context() as patch:
-        patch.setattr("repro.data.folders.decode", lambda *_: pytest.fail("decoded"))
+        patch.setattr("repro.data.images.decode", lambda *_: pytest.fail("decoded"))
         assert run(tmp_path / "runs", *words, "dry_run=true") == 0
     said = capsys.readouterr().out
     assert "1 run in" in said

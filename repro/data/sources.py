@@ -98,12 +98,8 @@ def _look(data: Data, kind: DataSet, cache: Path, progress: bool) -> Source:
     bad: dict[str, str] = {}
     if data.verify or data.on_bad_image == "skip":
         path = cache / f"broken-{key}-{data.channels}.json"
-        bad = _kept(path, lambda: _broken(found.parts, data.channels, progress))
-    if bad and data.on_bad_image == "error":
-        raise RequestError(
-            f"{next(iter(bad.values()))}: repair or remove it, or leave such files "
-            f"({len(bad)} of them) out with data.on_bad_image=skip"
-        )
+        refuse = _refuse_bad if data.on_bad_image == "error" else lambda bad: None
+        bad = _kept(path, lambda: _broken(found.parts, data.channels, progress), refuse)
     if bad:
         # Other images of the same names and sizes may be whole: they make another data set.
         known = hashlib.sha256(f"{known},{','.join(sorted(bad))}".encode()).hexdigest()
@@ -145,18 +141,31 @@ def _hash_of_rows(names: NDArray[np.bytes_], values: Sequence[int | str]) -> str
     return found.hexdigest()
 
 
-def _kept(path: Path, find: Callable[[], Any]) -> Any:
-    """What was found out once, or is now.
+def _kept(
+    path: Path, find: Callable[[], Any], check: Callable[[Any], None] = lambda fact: None
+) -> Any:
+    """A fact that is found out once and kept in `path`; one that `check` refuses is not kept.
 
     Raises:
-        RequestError: it cannot be kept.
+        RequestError: it cannot be kept, or is refused.
     """
     fact = recall(path)
-    if fact is None:
-        check_writable(path.parent)
-        fact = find()
-        keep(path, fact)
+    if fact is not None:
+        check(fact)
+        return fact
+    check_writable(path.parent)
+    fact = find()
+    check(fact)
+    keep(path, fact)
     return fact
+
+
+def _refuse_bad(bad: dict[str, str]) -> None:
+    if bad:
+        raise RequestError(
+            f"{next(iter(bad.values()))}: repair or remove it, or leave such files "
+            f"({len(bad)} of them) out with data.on_bad_image=skip"
+        )
 
 
 def _contents(parts: Iterable[Split], progress: bool) -> str:

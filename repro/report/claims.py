@@ -124,7 +124,10 @@ def read_claim(row: dict[str, Any]) -> Claim:
     words = {key: value for key, value in row.items() if key not in (*CONTRAST, "each")}
     shared = {key: row[key] for key in CONTRAST if key in row}
     each = [shared | own for own in row.get("each", [{}])]
-    return Claim(**words, contrasts=tuple(_contrast(one) for one in each))
+    try:
+        return Claim(**words, contrasts=tuple(_contrast(one) for one in each))
+    except (TypeError, KeyError) as error:
+        raise RequestError(f"claims.yaml, {row.get('claim')}: {error}") from None
 
 
 def _contrast(row: dict[str, Any]) -> Contrast:

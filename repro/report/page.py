@@ -119,7 +119,9 @@ class Part:
             "gains": markdown_table(shown_gains(frames["depth-gains"])),
             "side_by_side": markdown_table(tables.side_by_side(frames["protocols"])),
             "deviations": markdown_table(frames["deviations"][shared].drop(columns="runs")),
-            "other_deviations": markdown_table(frames["deviations"][~shared]),
+            "other_deviations": markdown_table(frames["deviations"][~shared])
+            if any(~shared)
+            else "",
             "figure": self.figure,
             "paper_tables": [
                 (number, *words, bool(len(frames[f"table{number}"])), self.open_rows[number])

@@ -45,7 +45,7 @@ def environment(runs: Sequence[Run]) -> pd.DataFrame:
         for noted in (run.result["environment"] for run in runs):
             parts = ["-" if noted.get(key) is None else str(noted[key]) for key in keys]
             found.add(
-                ", ".join([*parts, *["changed"] * (title == "commit" and noted["git_dirty"])])
+                ", ".join([*parts, *["changed"] * (title == "commit" and bool(noted["git_dirty"]))])
             )
         shown = sorted(found)
         text = " / ".join(shown) if len(shown) < 4 else f"{shown[0]} to {shown[-1]}"
