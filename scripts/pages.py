@@ -56,9 +56,10 @@ def errors(report: str, **where: str) -> None:
     _print(shown.assign(sd=spread, seeds=table["count"]))
 
 
-def rows(table: str, columns: str, **where: str) -> None:
-    """The rows of a committed table, as far as `where` says, in the columns named."""
+def rows(table: str, columns: str, last: str | None = None, **where: str) -> None:
+    """The rows of a committed table as far as `where` says, or the last ones by a column."""
     found = pd.read_csv(REPORTS / table, dtype=str, keep_default_na=False)
+    found = found if last is None else found.drop_duplicates(last, keep="last")
     for column, value in where.items():
         found = found[found[column] == value]
     _print(found[columns.split()])
