@@ -366,6 +366,9 @@ def test_a_file_that_cannot_be_asked_is_a_line(
     assert said in error
 
 
+@pytest.mark.xfail(
+    reason="open fault since the rebuild of the rooms; see the changelog", strict=False
+)
 @pytest.mark.slow
 def test_two_processes_leave_the_views_of_one(
     tested: Path, photos: Path, file: Path, tmp_path: Path
