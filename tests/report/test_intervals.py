@@ -216,7 +216,8 @@ def test_the_configurations_interval_covers_what_it_says(
             means = gaps[random.integers(seeds, size=(400, seeds))].mean(axis=(1, 2))
             means += random.normal(0, gaps.mean(axis=0).std() / math.sqrt(images), 400)
             bootstrap += np.quantile(means, 0.025) <= 0 <= np.quantile(means, 0.975)
-    assert 0.93 <= joined / trials <= 1
+    # With few images the floor under the seeds' noise is cautious: it covers more than 98%.
+    assert 0.93 <= joined / trials <= (0.98 if images > 1000 else 1)
     assert float(np.mean(shorter)) < 0.99
     assert max(shorter) <= 1
     if with_bootstrap:

@@ -29,9 +29,6 @@ sys.exit(status)
 """
 
 
-@pytest.mark.xfail(
-    reason="open fault since the rebuild of the rooms; see the changelog", strict=False
-)
 @pytest.mark.slow
 @pytest.mark.skipif(not STATUS.is_file(), reason="Linux says what a process held at most")
 def test_d_at_full_size_takes_the_memory_that_is_stated(tmp_path: Path) -> None:
