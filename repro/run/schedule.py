@@ -1,8 +1,9 @@
 """How weights follow their gradients (Section 3.1): the learning rate and the optimisers.
 
 The rate by `plateau` is the paper's: divided by ten when the validation error stops improving,
-three times; the next plateau, or the last epoch, ends the training. `linear` falls to zero over the
-epochs, `constant` stays. Any of them may rise linearly through the first iterations.
+three times; the next plateau, or the last epoch, ends the training. `steps` divides it at fixed
+shares of the training, so that all nets are trained for as long and end at a low rate. `linear`
+falls to zero over the epochs, `constant` stays. Any may rise linearly through the first iterations.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from torch import optim
 
 from repro.config.schema import Recipe
 
-SCHEDULES = ("plateau", "linear", "constant")
+SCHEDULES = ("plateau", "steps", "linear", "constant")
+STEPS = (2 / 3, 5 / 6)
+"""Shares of the iterations after which `steps` divides the rate by ten."""
 OPTIMISERS: dict[str, Callable[[Any, Recipe], optim.Optimizer]] = {
     "sgd": lambda weights, recipe: optim.SGD(
         weights, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
@@ -49,6 +52,8 @@ class Schedule:
         rise = min(1.0, (iteration + 1) / warmup) if warmup else 1.0
         if self.recipe.schedule == "linear":
             return self.rate * min(rise, 1 - iteration / self.iterations)
+        if self.recipe.schedule == "steps":
+            return self.rate * rise * 0.1 ** sum(iteration >= at * self.iterations for at in STEPS)
         return self.rate * rise * 0.1**self.dropped
 
     def epoch_ended(self, validation_error: float) -> None:

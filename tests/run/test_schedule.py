@@ -64,3 +64,9 @@ def test_warm_up_and_linear_fall() -> None:
     assert [linear.at(i) for i in (50, 99)] == pytest.approx([0.5, 0.01])
     constant = schedule("constant", 1.0, 100)
     assert {constant.at(i) for i in range(100)} == {1.0}
+
+
+def test_steps_divide_the_rate_at_two_thirds_and_five_sixths() -> None:
+    steps = schedule("steps", 1.0, 60, warmup=10)
+    rates = [steps.at(i) for i in (4, 9, 39, 40, 49, 50, 59)]
+    assert rates == pytest.approx([0.5, 1, 1, 0.1, 0.1, 0.01, 0.01])
