@@ -22,28 +22,15 @@ TRAINING_WEEKS = (2, 3)
 
 
 @lru_cache
-def table(number: int) -> pd.DataFrame:
-    """A table of the paper.
-
-    Raises:
-        FileNotFoundError: that table is not among the data.
-    """
-    return pd.read_csv(Path(__file__).with_name(f"table{number}.csv"), dtype={"Q": str})
+def _file(name: str) -> tuple[dict[str, Any], ...]:
+    found = pd.read_csv(Path(__file__).with_name(f"{name}.csv"), dtype={"Q": str})
+    plain = found.astype(object).where(found.notna(), None)
+    return tuple(dict(zip(plain.columns, row, strict=True)) for row in plain.to_numpy())
 
 
 def rows(number: int) -> list[dict[str, Any]]:
     """The rows of a table of the paper, in its order; a number that it does not give is None."""
-    return _plain(table(number))
-
-
-def _plain(found: pd.DataFrame) -> list[dict[str, Any]]:
-    plain = found.astype(object).where(found.notna(), None)
-    return [dict(zip(plain.columns, row, strict=True)) for row in plain.itertuples(index=False)]
-
-
-@lru_cache
-def _replications() -> pd.DataFrame:
-    return pd.read_csv(Path(__file__).with_name("replications.csv"))
+    return [dict(row) for row in _file(f"table{number}")]
 
 
 def replications() -> list[dict[str, Any]]:
@@ -53,7 +40,7 @@ def replications() -> list[dict[str, Any]]:
     it is; `source` names the page. Errors are in percent; where a page gives an accuracy, 100 less
     that.
     """
-    return _plain(_replications())
+    return [dict(row) for row in _file("replications")]
 
 
 @lru_cache
@@ -74,7 +61,6 @@ def is_table1(arch: Arch) -> bool:
     )
 
 
-@lru_cache
 def nets() -> tuple[str, ...]:
     """The paper's nets, by their names in `conf/arch/`: Table 1's, then those of its text only."""
     return tuple(row["net"] for row in rows(2))
@@ -85,38 +71,27 @@ def is_papers(arch: Arch) -> bool:
     return is_table1(arch) or arch.name in set(nets()) - table1().keys()
 
 
-@lru_cache
 def scales() -> set[str]:
     """The paper's training scales, by their names in `conf/scale/` (Table 3)."""
     return {row["scale"] for row in rows(3)}
+
+
+def cells(number: int) -> list[dict[str, Any]]:
+    """The rows of Table 3, 4, 5 or 6, each with its protocol and its net's label."""
+    every = rows(number)
+    labels = [row.get("members") or f"{row['net']}-{row['scale']}" for row in every]
+    return [{"label": label} | row for label, row in zip(labels, every, strict=True)]
 
 
 @lru_cache(maxsize=1024)
 def error_of(protocol: str, net: str, metric: str) -> float | None:
     """The published error of a net or an ensemble (Tables 3 to 6), or None where there is none.
 
-    Args:
-        protocol: how it was tested, as in `repro.protocol.protocols.PROTOCOLS`.
-        net: as in `D-jitter`; the nets of an ensemble joined by `+`, in any order.
-        metric: `top1_error` or `top5_error`.
+    `protocol` is a key of `repro.protocol.protocols.PROTOCOLS`, `metric` is `top1_error` or
+    `top5_error`; `net` is as in `D-jitter`, the nets of an ensemble joined by `+`, in any order.
     """
-    for number in (3, 4, 5, 6):
-        for row in cells(number):
-            same = set(row["label"].split("+")) == set(net.split("+"))
-            if same and row["protocol"] == protocol:
-                return float(row[metric])
+    for row in (row for number in (3, 4, 5, 6) for row in cells(number)):
+        same = set(row["label"].split("+")) == set(net.split("+"))
+        if same and row["protocol"] == protocol:
+            return float(row[metric])
     return None
-
-
-@lru_cache
-def _cells(number: int) -> tuple[dict[str, Any], ...]:
-    found = []
-    for row in rows(number):
-        label = row["members"] if number == 6 else f"{row['net']}-{row['scale']}"
-        found.append({"label": label} | row)
-    return tuple(found)
-
-
-def cells(number: int) -> list[dict[str, Any]]:
-    """The rows of Table 3, 4, 5 or 6, each with its protocol and its net's label."""
-    return [dict(row) for row in _cells(number)]

@@ -16,7 +16,6 @@ from repro.report.settings import Setting, setting
 from repro.store import identity, ranks, views
 from repro.store import runs as store
 from repro.store.archive import ARCHIVE, opened
-from repro.store.expected import Expected
 from repro.store.runs import CONFIG, LOG, RESULT, Run
 
 RUNS = "runs"
@@ -60,8 +59,7 @@ def admitted(stores: Sequence[Path]) -> list[Run]:
     """
     runs: dict[str, Run] = {}
     for folder in stores:
-        found = store.finished(folder)
-        if not found:
+        if not (found := store.finished(folder)):
             raise RequestError(f"runs={folder} holds no finished run: {ADVICE}")
         runs = {run.name: run for run in found} | runs
     identity.tell_apart([run.config for run in runs.values()])
@@ -89,29 +87,25 @@ def _describable(run: Run) -> bool:
 
 def _agreeing(runs: Sequence[Run]) -> list[Run]:
     """Those that were tested on the same images and classes as most runs of their setting."""
-    counts: dict[Setting, Counter[Expected]] = {}
-    lists: dict[Setting, Counter[str]] = {}
+    groups: dict[Setting, list[Run]] = {}
     for run in runs:
-        counts.setdefault(setting(run.config), Counter())[_counted(run)] += 1
-        if run.tested.listed is not None:
-            lists.setdefault(setting(run.config), Counter())[run.tested.listed] += 1
-    found = []
-    for run in runs:
-        (most, _), *_ = counts[setting(run.config)].most_common(1)
-        listed = run.tested.listed
-        if _counted(run) != most:
-            why = f"tested on {run.tested}, and most runs of its setting on {most}"
-        elif listed and listed != lists[setting(run.config)].most_common(1)[0][0]:
-            why = "tested on other images than most runs of its setting"
-        else:
-            found.append(run)
-            continue
-        print(f"left out: {run.folder / RESULT}: {why}", file=sys.stderr)
-    return found
-
-
-def _counted(run: Run) -> Expected:
-    return Expected(run.tested.images, run.tested.classes)
+        groups.setdefault(setting(run.config), []).append(run)
+    agreed = set[str]()
+    for own in groups.values():
+        counts = Counter((run.tested.images, run.tested.classes) for run in own)
+        # Older runs do not say which images these were.
+        lists = Counter(run.tested.listed for run in own if run.tested.listed is not None)
+        count, listed = (most.most_common(1)[0][0] if most else None for most in (counts, lists))
+        for run in own:
+            if (run.tested.images, run.tested.classes) != count:
+                why = f"tested on {run.tested}, unlike most runs of its setting"
+            elif run.tested.listed not in (None, listed):
+                why = "tested on other images than most runs of its setting"
+            else:
+                agreed.add(run.name)
+                continue
+            print(f"left out: {run.folder / RESULT}: {why}", file=sys.stderr)
+    return [run for run in runs if run.name in agreed]
 
 
 def _damaged(runs: Sequence[Run], stores: Sequence[Path]) -> Iterator[str]:

@@ -20,45 +20,35 @@ from repro.report.intervals import Interval, holm
 from repro.report.net import named
 from repro.report.settings import Comparison
 from repro.report.sides import Contrast, Pair, Side
-from repro.report.verdicts import (
-    CONTRADICTED,
-    ONE_SEED,
-    REPRODUCED,
-    UNDECIDED,
-    UNTESTABLE,
-    Answer,
-    Rule,
-)
-
-__all__ = ["COLUMNS", "CONTRADICTED", "REPRODUCED", "UNDECIDED", "UNTESTABLE", "Claim"]
-__all__ += ["claims", "judge"]
+from repro.report.verdicts import UNDECIDED, UNTESTABLE, Answer, Rule
 
 COLUMNS = [
     *("claim", "section", "kind", "margin", "left", "right", "metric", "paper_difference"),
     *("difference", "ci_low", "ci_high", "n_images", "n_seeds", "verdict", "verdict_holm"),
     # What stands above is enough to read a verdict; what follows is for those who check it.
-    *("log_odds", "log_odds_low", "log_odds_high", "class_low", "class_high", "interval_of"),
-    *("paper_log_odds", "holds_paper", "p", "seeds"),
-    *("primary", "family", "about", "nets_low", "nets_high", "verdict_nets"),
+    *("log_odds", "log_odds_low", "log_odds_high", "class_low", "class_high", "paper_log_odds"),
+    *("p", "seeds", "primary", "family", "about", "nets_low", "nets_high", "verdict_nets"),
     *("configuration_low", "configuration_high", "verdict_configuration"),
     *("relative", "relative_low", "relative_high", "paper_relative", "paper_relative_other"),
-    *("pooled", "one_seed", "paper_shows", "images_for_power", "seeds_for_power", "reason"),
+    *("pooled", "one_seed", "paper_shows", "reason"),
     *("seen_before", "experiment", "ours", "premise", "note"),
     *("data", "size", "recipe", "init", "precision"),
 ]
-WHOLE = ("n_images", "n_seeds", "images_for_power", "seeds_for_power")
 SAID = [
     *("claim", "section", "kind", "margin", "seeds", "primary", "family", "about", "paper_shows"),
     *("paper_relative_other", "seen_before", "experiment", "ours", "premise", "note"),
 ]
 """The columns that stand in the claim itself."""
 CONTRAST = ("pairs", "tests", "q", "above", "complete", "paper_difference", "paper_right")
-"""What a claim says of one comparison that it makes."""
+"""The keys of one comparison that a claim makes."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence that the paper concludes, as a test: a row of `repro/paper/claims.yaml`."""
+    """A sentence that the paper concludes, as a test: a row of `repro/paper/claims.yaml`.
+
+    The head of that file says what its keys mean.
+    """
 
     claim: str
     text: str
@@ -69,22 +59,15 @@ class Claim:
     contrasts: tuple[Contrast, ...]
     """The comparisons that it makes; several must all hold."""
     seeds: int
-    """So many count, the first ones; with fewer it is not decided."""
     margin: float = 0.0
-    """In log-odds of the error; of a cost in percent of the right side's."""
     primary: bool = False
     ours: bool = False
-    """The paper makes no such comparison."""
     premise: bool = False
-    """The paper says so and measures nothing of it."""
     paper_shows: str = ""
-    """Whether the paper's own numbers show it: `yes`, `tie`, `no`; empty where it has none."""
     paper_relative_other: float | None = None
     """The paper's relative difference, in percent, where its words can be read another way."""
     seen_before: str = ""
-    """What of this had been measured when the claim was written."""
     note: str = ""
-    """What a reader of its verdict must know."""
 
     @property
     def about(self) -> str:
@@ -110,84 +93,67 @@ def claims() -> tuple[Claim, ...]:
 
 
 def read_claim(row: dict[str, Any]) -> Claim:
-    """A claim by its row.
-
-    Raises:
-        RequestError: its kind or its experiment is none that there is.
-    """
+    """A claim by its row; raises RequestError where it names what there is not."""
+    where = f"claims.yaml, {row.get('claim')}:"
     for key, known in (("kind", FINDERS), ("experiment", names("experiments"))):
         if (word := row.get(key)) not in known:
-            raise RequestError(
-                f"claims.yaml, {row.get('claim')}: {key}={word} is not known: choose from "
-                f"{', '.join(known)}"
-            )
+            choose = ", ".join(known)
+            raise RequestError(f"{where} {key}={word} is not known: choose from {choose}")
     words = {key: value for key, value in row.items() if key not in (*CONTRAST, "each")}
     shared = {key: row[key] for key in CONTRAST if key in row}
-    each = [shared | own for own in row.get("each", [{}])]
     try:
-        return Claim(**words, contrasts=tuple(_contrast(one) for one in each))
+        each = tuple(_contrast(shared | own) for own in row.get("each", [{}]))
+        return Claim(**words, contrasts=each)
     except (TypeError, KeyError) as error:
-        raise RequestError(f"claims.yaml, {row.get('claim')}: {error}") from None
+        raise RequestError(f"{where} {error}") from None
 
 
 def _contrast(row: dict[str, Any]) -> Contrast:
-    tests = row.get("tests", "")
+    tests, scales = row.get("tests", ""), row.get("q", [[], []])
     tests = [tests, tests] if isinstance(tests, str) else tests
-    scales: list[list[int]] = row.get("q", [[], []])
     above = tuple(row.get("above", ()))
     pairs = []
     for nets in row["pairs"]:
         both = zip([nets, nets] if isinstance(nets, str) else nets, tests, scales, strict=True)
         pairs.append(Pair(*(Side(named(net), test, tuple(q), above) for net, test, q in both)))
-    rest = {key: row[key] for key in CONTRAST[4:] if key in row}
-    return Contrast(tuple(pairs), **rest)
+    return Contrast(tuple(pairs), **{key: row[key] for key in CONTRAST[4:] if key in row})
 
 
 def judge(comparison: Comparison, asked: Sequence[Claim] | None = None) -> pd.DataFrame:
     """The table `claims.csv` of one setting: a row for each claim with both sides measured.
 
-    Args:
-        comparison: the runs of a setting.
-        asked: the claims; None: all that are registered.
+    The claims are those that are registered, unless others are asked for.
     """
-    asked = claims() if asked is None else asked
-    found = [row for claim in asked if (row := _judge(claim, comparison)) is not None]
+    found = [_judge(claim, comparison) for claim in (claims() if asked is None else asked)]
+    rows = [row for row in found if row is not None]
     # Many tests are those that open the report, and of them those that something could decide.
-    tested = [row for row in found if row["primary"] and row["p"] is not None]
+    tested = [row for row in rows if row["primary"] and row["p"] is not None]
     for row, holds in zip(tested, holm([row["p"] for row in tested]), strict=True):
         if not holds and row["verdict"] != UNDECIDED:
             row["verdict_holm"] = UNDECIDED
             row["reason"] = f"{row['verdict']} by itself (p = {row['p']:.3f}), not with Holm's rule"
     # Whole numbers of which some are missing stay whole.
-    return pd.DataFrame(found, columns=COLUMNS).astype(dict.fromkeys(WHOLE, "Int64"))
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"n_images": "Int64", "n_seeds": "Int64"})
 
 
 def _judge(claim: Claim, comparison: Comparison) -> dict[str, Any] | None:
-    finder = FINDERS[claim.kind]
-    found = [finder(one, claim.rule, comparison, claim.seeds) for one in claim.contrasts]
-    there = [one for one in found if one is not None]
-    if len(there) < len(found):
-        return None
-    finding = least_favourable(there, claim.about)
+    finder, found = FINDERS[claim.kind], []
+    for contrast in claim.contrasts:
+        if (one := finder(contrast, claim.rule, comparison, claim.seeds)) is None:
+            return None
+        found.append(one)
+    finding = least_favourable(found, claim.about)
     verdict, p, reason = _judged(claim, finding)
+    left, right = finding.sides
     return {
         **{key: getattr(claim, key) for key in SAID},
-        "left": finding.left,
-        "right": finding.right,
-        "metric": finding.metric,
-        "n_images": finding.images,
-        "n_seeds": finding.seeds,
-        "verdict": verdict,
-        "verdict_holm": verdict,
-        "p": p,
+        **{"left": left, "right": right, "metric": finding.metric},
+        **{"n_images": finding.images, "n_seeds": finding.seeds},
+        **{"verdict": verdict, "verdict_holm": verdict, "p": p, "reason": reason},
         "verdict_nets": _word(finding, finding.nets),
         "verdict_configuration": _word(finding, finding.configuration),
-        "pooled": finding.pooled,
-        "one_seed": finding.seeds == 1,
-        "reason": reason,
-        "interval_of": _interval_of(claim, finding, comparison),
+        **{"pooled": finding.pooled, "one_seed": finding.seeds == 1},
         **_numbers(claim, finding),
-        **_power(claim, finding),
         "init": comparison.usual.name,
         **dataclasses.asdict(comparison.setting),
     }
@@ -195,13 +161,13 @@ def _judge(claim: Claim, comparison: Comparison) -> dict[str, Any] | None:
 
 def _judged(claim: Claim, finding: Finding) -> tuple[str, float | None, str]:
     """Verdict, its level where there is a test, and why there is none."""
+    answer = finding.answer(claim.about)
     if finding.obstacle:
         return UNTESTABLE, None, finding.obstacle
     if finding.seeds < claim.seeds:
         return UNDECIDED, None, f"{finding.seeds} of {claim.seeds} seeds"
-    answer = finding.answer(claim.about)
     if answer is None:
-        return UNDECIDED, None, ONE_SEED
+        return UNDECIDED, None, "one seed says nothing about the configuration"
     return answer.verdict, answer.p, ""
 
 
@@ -211,53 +177,28 @@ def _word(finding: Finding, answer: Answer | None) -> str:
     return UNTESTABLE if finding.obstacle else answer.verdict
 
 
-def _interval_of(claim: Claim, finding: Finding, comparison: Comparison) -> str:
-    """What the interval is of: all that is not named is a sample of nothing."""
-    if finding.images is None:
-        return "these runs"
-    trained = (
-        "other seeds" if finding.answer(claim.about) is finding.configuration else "these nets"
-    )
-    return f"{trained}, these {comparison.classes} classes"
-
-
-def _numbers(claim: Claim, finding: Finding) -> dict[str, Any]:
+def _numbers(claim: Claim, finding: Finding) -> dict[str, float | None]:
     """The effect in points, in log-odds and in percent, its intervals, and the paper's."""
-    shown = finding.answer(claim.about) or finding.nets
-    odds, points = (shown.odds, shown.points) if shown else (None, None)
+    nets, configuration, contrast = finding.nets, finding.configuration, finding.contrast
+    shown = finding.answer(claim.about) or nets
+    points = shown.points if shown else None
     share = 100 / finding.value if finding.value else None
-    relative = Interval(share * points.low, share * points.high) if share and points else None
-    paper = finding.contrast.paper_log_odds if finding.contrast else None
+    intervals = {
+        "ci": points,
+        "log_odds": shown.odds if shown else None,
+        "class": shown.by_class if shown else None,
+        "nets": nets.points if nets else None,
+        "configuration": configuration.points if configuration else None,
+        "relative": Interval(share * points.low, share * points.high) if share and points else None,
+    }
     found = {
-        "paper_difference": finding.contrast.paper_difference if finding.contrast else None,
+        "paper_difference": contrast.paper_difference,
         "difference": finding.difference,
-        "log_odds": finding.odds.centre if finding.odds else None,
-        "paper_log_odds": paper,
+        "log_odds": finding.log_odds,
+        "paper_log_odds": contrast.paper_log_odds,
         "relative": share and share * finding.difference,
-        "paper_relative": finding.contrast.paper_relative if finding.contrast else None,
-        **_ends("ci", points),
-        **_ends("log_odds", odds),
-        **_ends("class", shown.by_class if shown else None),
-        **_ends("nets", finding.nets.points if finding.nets else None),
-        **_ends("configuration", finding.configuration.points if finding.configuration else None),
-        **_ends("relative", relative),
+        "paper_relative": contrast.paper_relative,
+        **{f"{name}_low": one.low if one else None for name, one in intervals.items()},
+        **{f"{name}_high": one.high if one else None for name, one in intervals.items()},
     }
-    rounded = {key: None if value is None else round(value, 4) for key, value in found.items()}
-    return rounded | {"holds_paper": None if paper is None or odds is None else odds.holds(paper)}
-
-
-def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
-    if interval is None:
-        return {f"{name}_low": None, f"{name}_high": None}
-    return {f"{name}_low": interval.low, f"{name}_high": interval.high}
-
-
-def _power(claim: Claim, finding: Finding) -> dict[str, int | None]:
-    """What would show the paper's effect here, where something can be shown."""
-    paper = finding.contrast.paper_log_odds if finding.contrast else None
-    if claim.kind != "better" or finding.obstacle or not paper or finding.odds is None:
-        return {"images_for_power": None, "seeds_for_power": None}
-    return {
-        "images_for_power": finding.odds.images_for(paper),
-        "seeds_for_power": finding.odds.seeds_for(paper),
-    }
+    return {key: None if value is None else round(value, 4) for key, value in found.items()}

@@ -11,9 +11,10 @@ import numpy as np
 from repro.protocol.protocols import views
 from repro.report.intervals import ALPHA, Effect, Interval, effect
 from repro.report.measured import seconds
+from repro.report.net import Nets
 from repro.report.obstacles import obstacle
 from repro.report.settings import Comparison
-from repro.report.sides import Contrast, Pair, pool, pooled_words, side_words
+from repro.report.sides import Contrast, Pair, pool, side_words
 from repro.report.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Answer, Rule, decide
 from repro.store.runs import Run
 
@@ -22,8 +23,9 @@ from repro.store.runs import Run
 class Finding:
     """One comparison as measured; differences in points, or in percent where `metric` says so."""
 
-    left: str
-    right: str
+    contrast: Contrast
+    pairs: Sequence[Pair]
+    """Those that were measured."""
     metric: str
     difference: float
     value: float | None
@@ -34,18 +36,17 @@ class Finding:
     configuration: Answer | None
     pooled: str
     obstacle: str = ""
-    contrast: Contrast | None = None
-    """For the paper's own numbers."""
-    odds: Effect | None = None
-    """In log-odds; what the power of a test follows from."""
+    log_odds: float | None = None
+    """The effect."""
 
     def answer(self, about: str) -> Answer | None:
         """The answer to one of the two questions, `nets` or `configuration`."""
         return self.nets if about == "nets" else self.configuration
 
-
-Finder = Callable[[Contrast, Rule, Comparison, int], Finding | None]
-"""Takes so many seeds at most, the first ones."""
+    @property
+    def sides(self) -> tuple[str, str]:
+        """The words for the left and the right side."""
+        return side_words(p.left for p in self.pairs), side_words(p.right for p in self.pairs)
 
 
 def of_errors(contrast: Contrast, rule: Rule, comparison: Comparison, most: int) -> Finding | None:
@@ -56,54 +57,45 @@ def of_errors(contrast: Contrast, rule: Rule, comparison: Comparison, most: int)
     rise = bool(contrast.pairs[0].left.above)
     points = effect(pooled.terms, odds=False)
     odds = effect(pooled.terms, odds=True, classes=comparison.test_classes)
-
-    def answer(configuration: bool) -> Answer:
-        def level(edge: float) -> float:
-            return odds.p_value(edge, configuration=configuration)
-
-        own = odds.interval(configuration=configuration)
-        known = odds.over_classes is not None
-        return Answer(
-            points.interval(configuration=configuration),
-            *decide(own, odds.centre, rule.edges, level),
-            odds=own,
-            by_class=odds.interval(configuration=configuration, by_class=True) if known else None,
-        )
-
     return Finding(
-        left=side_words(pair.left for pair in pooled.pairs),
-        right=side_words(pair.right for pair in pooled.pairs),
+        contrast,
+        pooled.pairs,
         metric="top1_error_rise" if rise else "top1_error",
         difference=points.middle,
         value=None if rise else pooled.right,
         images=points.images,
         seeds=points.seeds,
-        nets=answer(False),
-        configuration=answer(True) if points.seeds > 1 else None,
+        nets=_of_effect(points, odds, rule, False),
+        configuration=_of_effect(points, odds, rule, True) if points.seeds > 1 else None,
         pooled=pooled.words,
         obstacle=obstacle(pooled.pairs, comparison, pooled.seeds),
-        contrast=contrast,
-        odds=odds,
+        log_odds=odds.centre,
     )
 
 
+def _of_effect(points: Effect, odds: Effect, rule: Rule, configuration: bool) -> Answer:
+    own, classes = odds.interval(configuration=configuration), None
+    if odds.over_classes is not None:
+        classes = odds.interval(configuration=configuration, by_class=True)
+    verdict = decide(
+        own, odds.centre, rule.edges, lambda edge: odds.p_value(edge, configuration=configuration)
+    )
+    return Answer(points.interval(configuration=configuration), *verdict, own, classes)
+
+
 def least_favourable(found: Sequence[Finding], about: str) -> Finding:
-    """Of several comparisons that must all hold, the one that speaks most against the claim.
+    """Of comparisons that must all hold, the one that speaks most against a claim about this.
 
     This is an intersection-union test: "better than each of these" holds at 5% where each single
     comparison does, so its level is the largest of theirs, with no correction. For the other
     question, which has its own least favourable comparison, interval and verdict are of that one.
-
-    Args:
-        found: the comparisons, one or more.
-        about: the question that the claim is about.
     """
 
     def worst(question: str) -> Finding | None:
-        answers = [(one.answer(question), one) for one in found]
-        if not all(answer for answer, _ in answers):
+        by_against = [(one.against, n) for n, f in enumerate(found) if (one := f.answer(question))]
+        if len(by_against) < len(found):
             return None
-        return max(answers, key=lambda one: one[0].against if one[0] else 0.0)[1]
+        return found[max(by_against, key=lambda one: one[0])[1]]
 
     if len(found) == 1:
         return found[0]
@@ -119,11 +111,6 @@ def least_favourable(found: Sequence[Finding], about: str) -> Finding:
     )
 
 
-def learns(run: Run) -> bool:
-    """Whether a run's validation error ended clearly below chance, as its result says."""
-    return bool(run.result["outcome"] == "trained")
-
-
 def of_counts(contrast: Contrast, rule: Rule, comparison: Comparison, most: int) -> Finding | None:
     """The finding of a claim about learning: the difference of two shares of runs that learn.
 
@@ -135,29 +122,32 @@ def of_counts(contrast: Contrast, rule: Rule, comparison: Comparison, most: int)
     ]
     if not there:
         return None
-    nets = [dict.fromkeys(pair.sides[place].net for pair in there) for place in (0, 1)]
-    every = [[_first(comparison.runs_of(net), most) for net in side] for side in nets]
-    sides = [[run for runs in side for run in runs] for side in every]
-    left, right = [(sum(map(learns, runs)), len(runs)) for runs in sides]
-    missing = [pair for pair in contrast.pairs if pair not in there]
-    words = [pooled_words(contrast, there, missing)] if len(contrast.pairs) > 1 else []
+    ended = [
+        [
+            [run.result["outcome"] == "trained" for run in _first(comparison, net, most)]
+            for net in dict.fromkeys(pair.sides[place].net for pair in there)
+        ]
+        for place in (0, 1)
+    ]
+    left, right = ((sum(map(sum, side)), sum(map(len, side))) for side in ended)
+    words = contrast.words(there, [pair for pair in contrast.pairs if pair not in there])
     words.append(f"{left[0]} of {left[1]} against {right[0]} of {right[1]} runs learn")
     return Finding(
-        left=side_words(pair.left for pair in there),
-        right=side_words(pair.right for pair in there),
+        contrast,
+        there,
         metric="share_learning",
         difference=100 * (left[0] / left[1] - right[0] / right[1]),
         value=None,
         images=None,
-        seeds=min(len(runs) for side in every for runs in side),
+        seeds=min(len(runs) for side in ended for runs in side),
         nets=None,
         configuration=_of_shares(left, right),
         pooled="; ".join(words),
     )
 
 
-def _first(runs: Sequence[Run], most: int) -> list[Run]:
-    return sorted(runs, key=lambda run: run.config.seed)[:most]
+def _first(comparison: Comparison, nets: Nets, most: int) -> list[Run]:
+    return sorted(comparison.runs_of(nets), key=lambda run: run.config.seed)[:most]
 
 
 def _of_shares(left: tuple[int, int], right: tuple[int, int]) -> Answer:
@@ -206,12 +196,11 @@ def of_seconds(contrast: Contrast, rule: Rule, comparison: Comparison, most: int
     if len(units) < 2:
         return None
     pairs = list(dict.fromkeys(pair for pair, _ in used))
-    missing = [pair for pair in contrast.pairs if pair not in pairs]
-    words = [pooled_words(contrast, pairs, missing)] if len(contrast.pairs) > 1 else []
+    words = contrast.words(pairs, [pair for pair in contrast.pairs if pair not in pairs])
     words.append(f"{len(used)} runs" if len(used) > 1 else f"{len(units)} views of one run")
     return Finding(
-        left=side_words(pair.left for pair in pairs),
-        right=side_words(pair.right for pair in pairs),
+        contrast,
+        pairs,
         metric="seconds_per_image",
         difference=100 * math.expm1(float(np.mean(units))),
         value=100.0,
@@ -256,10 +245,8 @@ def _of_ratios(units: Sequence[float], rule: Rule) -> Answer:
     return Answer(interval, *decide(interval, 100 * math.expm1(mean), rule.edges, level))
 
 
-FINDERS: dict[str, Finder] = {
-    "better": of_errors,
-    "no_improvement": of_errors,
-    "equal_within": of_errors,
-    "counts": of_counts,
-    "cheaper": of_seconds,
+FINDERS: dict[str, Callable[[Contrast, Rule, Comparison, int], Finding | None]] = {
+    **dict.fromkeys(("better", "no_improvement", "equal_within"), of_errors),
+    **{"counts": of_counts, "cheaper": of_seconds},
 }
+"""By the kind of claim. Each takes so many seeds at most, the first ones."""

@@ -1,4 +1,4 @@
-"""What a difference between two sides is worth: its intervals, its power, many tests at once.
+"""What a difference between two sides is worth: its intervals, and many tests at once.
 
 An effect is a weighted sum over test errors: in points, or in log-odds, log(e / (1 - e)), whose
 margins carry over between tasks. All nets see the same images, so it has a gap for each seed and
@@ -31,7 +31,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALPHA = 0.05
-POWER = 0.8
 Floats = NDArray[np.float64]
 Term = tuple[float, NDArray[np.bool_]]
 """A weight, and the errors (seeds, images) of one net tested in one way."""
@@ -43,10 +42,6 @@ class Interval:
 
     low: float
     high: float
-
-    def holds(self, value: float) -> bool:
-        """Whether a value lies within."""
-        return self.low <= value <= self.high
 
 
 @dataclass(frozen=True)
@@ -65,8 +60,6 @@ class Effect:
     """Standard error over classes; None where they are not known."""
     over_seeds: float | None
     """Standard error over seeds, with its floor; None for one seed."""
-    one_pair: float
-    """Standard error over test images of a single seed, on the average of the seeds."""
     images: int
     classes: int
     seeds: int
@@ -76,19 +69,18 @@ class Effect:
     def half(self, alpha: float, *, configuration: bool, by_class: bool = False) -> float:
         """Half-width of the interval at level 1 - `alpha`, before its ends are cut off.
 
-        Raises:
-            ValueError: asked about the configuration with one seed, or by unknown classes.
+        Raises ValueError where the classes are not known, or for the configuration with one seed.
         """
         # Loaded where it is needed: it takes longer than the rest of a small report.
         from scipy.special import ndtri, stdtrit
 
-        if by_class:
-            if self.over_classes is None:
-                raise ValueError("the classes of the test images are not known")
-            images = -float(stdtrit(self.classes - 1, alpha / 2)) * self.over_classes
-        else:
+        if not by_class:
             alone = self.images_alone if configuration else self.over_images
             images = -float(ndtri(alpha / 2)) * alone
+        elif self.over_classes is None:
+            raise ValueError("the classes of the test images are not known")
+        else:
+            images = -float(stdtrit(self.classes - 1, alpha / 2)) * self.over_classes
         if not configuration:
             return images
         if self.over_seeds is None:
@@ -105,57 +97,14 @@ class Effect:
         """The level at which the interval just reaches `edge`: small where it is far."""
         from scipy.optimize import brentq
 
-        distance = abs(self.centre - edge)
+        distance, smallest = abs(self.centre - edge), 1e-12
 
         def missing(alpha: float) -> float:
             return self.half(alpha, configuration=configuration) - distance
 
-        smallest = 1e-12
         if missing(smallest) <= 0:
             return smallest
         return float(brentq(missing, smallest, 1.0)) if distance else 1.0
-
-    def images_for(self, effect: float) -> int | None:
-        """Test images that show an effect between two given nets with 80% power."""
-        from scipy.special import ndtri
-
-        quantiles = float(ndtri(1 - ALPHA / 2) + ndtri(POWER))
-        return math.ceil(self.images * (quantiles * self.one_pair / effect) ** 2)
-
-    def seeds_for(self, effect: float) -> int | None:
-        """Seeds that show an effect between configurations with 80% power on these images.
-
-        None where the images alone hide it, or nothing is known of the seeds.
-        """
-        from scipy.special import ndtri
-
-        quantiles = float(ndtri(1 - ALPHA / 2) + ndtri(POWER))
-        left = effect**2 - (quantiles * self.images_alone) ** 2
-        if left <= 0 or self.over_seeds is None:
-            return None
-        return seeds_for(math.sqrt(left), self.over_seeds * math.sqrt(self.seeds))
-
-
-def seeds_for(effect: float, spread: float) -> int | None:
-    """Seeds with which a two-sided t test at 5% shows an effect with 80% power.
-
-    Args:
-        effect: the mean difference.
-        spread: standard deviation of the seeds' differences.
-
-    Returns:
-        None where ten thousand are too few.
-    """
-    from scipy.stats import nct, t
-
-    if spread == 0:
-        return 2
-    for seeds in range(2, 10_000):
-        # Beyond this the distribution is all above its quantile, and no number.
-        away = min(effect / spread * math.sqrt(seeds), 30.0)
-        if nct.sf(t.ppf(1 - ALPHA / 2, seeds - 1), seeds - 1, away) >= POWER:
-            return seeds
-    return None
 
 
 def log_odds(error: float) -> float:
@@ -166,12 +115,10 @@ def log_odds(error: float) -> float:
 def effect(
     pairs: Sequence[Sequence[Term]], *, odds: bool, classes: NDArray[np.int64] | None = None
 ) -> Effect:
-    """The effect that is averaged over pairs.
+    """The effect that is averaged over pairs, in log-odds or in points.
 
-    Args:
-        pairs: of each the terms that are added; weights above zero are the left side's.
-        odds: in log-odds, else in points.
-        classes: (images,) the class of each; None: not known.
+    Each pair is the terms that are added, weights above zero the left side's; `classes` (images,)
+    is the class of each image, None where it is not known.
     """
     each, middles, centres, ends = zip(*(_gaps(terms, odds) for terms in pairs), strict=True)
     most = sum(weight for weight, _ in pairs[0] if weight > 0)
@@ -186,11 +133,7 @@ def effect(
 
 
 def difference(gaps: Floats) -> Effect:
-    """The difference of two errors in points.
-
-    Args:
-        gaps: (seeds, images), left minus right of each image's error (0 to 1).
-    """
+    """The difference of two errors in points, by the gaps (seeds, images) of errors from 0 to 1."""
     middle = 100 * float(gaps.mean())
     centre = middle * gaps.shape[1] / (gaps.shape[1] + 2)
     more = np.array([100.0, -100.0])
@@ -212,12 +155,14 @@ def _effect(
     variance = _of_mean(gaps.mean(axis=0), more)
     alone, over_seeds = variance, None
     if seeds > 1:
-        rest = _residual(gaps)
+        # The mean square of what neither a seed nor an image explains.
+        rest = gaps - gaps.mean(axis=1, keepdims=True) - gaps.mean(axis=0) + gaps.mean()
+        square = float((rest**2).sum() / ((seeds - 1) * max(1, images - 1)))
         # Not below what nets that err on the same images have, else no length would be left.
-        alone = max(_of_mean(np.zeros(images), more), variance - rest / (seeds * images))
+        alone = max(_of_mean(np.zeros(images), more), variance - square / (seeds * images))
         own = float(gaps.mean(axis=1).var(ddof=1))
         pooled = float(by_pair.mean(axis=2).var(axis=1, ddof=1).mean()) / len(by_pair)
-        over_seeds = math.sqrt(max(own, pooled, rest / images) / seeds)
+        over_seeds = math.sqrt(max(own, pooled, square / images) / seeds)
     return Effect(
         middle=middle,
         centre=centre,
@@ -225,7 +170,6 @@ def _effect(
         images_alone=math.sqrt(alone),
         over_classes=None if classes is None else _over_classes(gaps.mean(axis=0), classes),
         over_seeds=over_seeds,
-        one_pair=math.sqrt(float(np.mean([_of_mean(one, more) for one in gaps]))),
         images=images,
         classes=0 if classes is None else len(np.unique(classes)),
         seeds=seeds,
@@ -238,8 +182,7 @@ def _gaps(terms: Sequence[Term], odds: bool) -> tuple[Floats, float, float, Floa
     gaps: Floats = np.zeros(terms[0][1].shape)
     middle, centre, more = 0.0, 0.0, np.zeros(2)
     for weight, wrong in terms:
-        images = wrong.shape[1]
-        error = float(wrong.mean())
+        images, error = wrong.shape[1], float(wrong.mean())
         adjusted = (error * images + 1) / (images + 2)
         slope = 1 / (adjusted * (1 - adjusted)) if odds else 100.0
         gaps += weight * slope * wrong
@@ -261,13 +204,6 @@ def _over_classes(gaps: Floats, classes: NDArray[np.int64]) -> float | None:
     if len(sums) < 2:
         return None
     return math.sqrt(len(sums) / (len(sums) - 1) * float((sums**2).sum())) / len(gaps)
-
-
-def _residual(gaps: Floats) -> float:
-    """The mean square of what neither a seed nor an image explains, of two seeds or more."""
-    seeds, images = gaps.shape
-    rest = gaps - gaps.mean(axis=1, keepdims=True) - gaps.mean(axis=0) + gaps.mean()
-    return float((rest**2).sum() / ((seeds - 1) * max(1, images - 1)))
 
 
 def holm(p_values: Sequence[float]) -> list[bool]:

@@ -19,13 +19,13 @@ from repro.errors import RequestError, one_line
 from repro.paper import numbers
 from repro.protocol.protocols import PROTOCOLS, View, readings, views, views_at
 from repro.report.net import Net, Nets, label
+from repro.store import runs as store
 from repro.store import views as stored
 from repro.store.expected import ListedImages
 from repro.store.identity import base
 from repro.store.ranks import Kept, Ranks, read
 from repro.store.ranks import images as read_images
 from repro.store.runs import Run
-from repro.store.runs import read_log as read_run_log
 from repro.store.views import Posteriors
 
 COLUMNS = [
@@ -41,12 +41,10 @@ class Measured:
 
     runs: tuple[Run, ...]
     net: Nets
-    """The net, or the members of a fusion."""
     protocol: str
     qs: tuple[tuple[int, ...], ...]
     """The test scales of each run, in paper pixels."""
     ranks: Ranks
-    """Of what posteriors say about each test image, all that errors follow from."""
 
     @property
     def run(self) -> Run:
@@ -60,8 +58,8 @@ class Measured:
 
     @property
     def q(self) -> str:
-        """The test scales in paper pixels, as in `224,256,288`."""
-        return q_words(self.qs)
+        """The test scales in paper pixels, as in `224,256,288`; of several nets joined by `+`."""
+        return "+".join(",".join(map(str, own)) for own in self.qs)
 
     @property
     def images(self) -> int:
@@ -84,13 +82,10 @@ class Measured:
 
     def published(self, metric: str) -> float | None:
         """The paper's value of this cell; top-5 only where there are as many classes."""
-        if metric == "top5_error" and self.ranks.classes != numbers.CLASSES:
-            return None
-        if not all(numbers.is_table1(run.config.arch) for run in self.runs):
-            return None
-        if not PROTOCOLS[self.protocol].one_number:
-            return None
-        return numbers.error_of(self.protocol, label(self.net), metric)
+        comparable = metric == "top1_error" or self.ranks.classes == numbers.CLASSES
+        if comparable and all(numbers.is_table1(run.config.arch) for run in self.runs):
+            return numbers.error_of(self.protocol, label(self.net), metric)
+        return None
 
 
 def usual_init(runs: Sequence[Run]) -> Init:
@@ -109,23 +104,18 @@ def usual_init(runs: Sequence[Run]) -> Init:
     return next(run.config.init for run in counted if run.config.init.name == usual)
 
 
-def measure(runs: Sequence[Run], usual: Init | None = None) -> list[Measured]:
+def measure(runs: Sequence[Run], usual: Init) -> list[Measured]:
     """Every number that the stored views of the runs of a setting, or their ranks, suffice for.
 
-    Args:
-        runs: of one setting.
-        usual: the setting's initialisation; None: that of most of these runs.
-
-    What contradicts itself is left out with a line on standard error.
+    `usual` is the setting's initialisation. What contradicts itself is left out with a line on
+    standard error.
     """
-    usual = usual or usual_init(runs)
     found = []
     for run in runs:
-        net = Net.of(run.config, usual)
         for protocol in PROTOCOLS:
             for qs in readings(protocol, run.config.scale):
-                ranks = _ranks((run,), protocol, (qs,))
-                if ranks is not None:
+                if (ranks := _ranks((run,), protocol, (qs,))) is not None:
+                    net = Net.of(run.config, usual)
                     found.append(Measured((run,), net, protocol, (qs,), ranks))
     return found
 
@@ -133,34 +123,28 @@ def measure(runs: Sequence[Run], usual: Init | None = None) -> list[Measured]:
 def fuse(measured: Sequence[Measured], nets: tuple[Net, ...], protocol: str) -> list[Measured]:
     """The mean posteriors of several nets of one setting, for every seed that all of them have.
 
-    Args:
-        measured: nets of one setting.
-        nets: which.
-        protocol: how each is tested, at the test scales of its own S.
+    Each is tested by the protocol at the test scales of its own S.
     """
-    seeds = sorted({one.seed for one in measured})
     fusions = []
-    for seed in seeds:
+    for seed in sorted({one.seed for one in measured}):
         found = {one.net: one for one in measured if (one.protocol, one.seed) == (protocol, seed)}
         if all(net in found for net in nets):
-            chosen = [found[net] for net in nets]
-            runs = tuple(one.run for one in chosen)
-            qs = tuple(one.qs[0] for one in chosen)
-            ranks = _ranks(runs, protocol, qs)
-            if ranks is not None:
+            runs = tuple(found[net].run for net in nets)
+            qs = tuple(found[net].qs[0] for net in nets)
+            if (ranks := _ranks(runs, protocol, qs)) is not None:
                 fusions.append(Measured(runs, nets, protocol, qs, ranks))
     return fusions
 
 
-def _ranks(runs: Sequence[Run], protocol: str, qs: Sequence[tuple[int, ...]]) -> Ranks | None:
+def _ranks(runs: tuple[Run, ...], protocol: str, qs: tuple[tuple[int, ...], ...]) -> Ranks | None:
     """By the mean posteriors of runs; where views are absent, the ranks that were kept of it."""
     try:
         # Of an ensemble's posteriors one net's are in memory at a time.
         parts = (_posteriors(run, protocol, q) for run, q in zip(runs, qs, strict=True))
         return Ranks.of(next(parts) if len(runs) == 1 else stored.mean(parts))
     except stored.Absent:
-        every = (kept(runs, store) for store in dict.fromkeys(run.folder.parent for run in runs))
-        key = f"{protocol}@{q_words(qs)}"
+        every = (kept(runs, folder) for folder in dict.fromkeys(run.folder.parent for run in runs))
+        key = f"{protocol}@{'+'.join(','.join(map(str, own)) for own in qs)}"
         return next((one.ranks.get(key) for one in every if one is not None), None)
     except (RequestError, ValueError) as error:
         names = " + ".join(run.name for run in runs)
@@ -176,27 +160,25 @@ def _posteriors(run: Run, protocol: str, qs: tuple[int, ...]) -> Posteriors:
     return found
 
 
-def kept(runs: Sequence[Run], store: Path) -> Kept | None:
+def kept(runs: Sequence[Run], folder: Path) -> Kept | None:
     """What a folder of runs keeps of a run or an ensemble; None also where that is damaged."""
-    try:
-        return read(store, [run.identity for run in runs], runs[0].tested)
-    except RequestError:
-        # It was said when the runs were admitted.
-        return None
+    # Of a damaged file it was said when the runs were admitted.
+    with suppress(RequestError):
+        return read(folder, [run.identity for run in runs], runs[0].tested)
+    return None
+
+
+def views_of(run: Run) -> list[View]:
+    """Every view that some protocol takes of a run's net, each once."""
+    config = run.config
+    every = (views(protocol, config.scale, config.data.mirror) for protocol in PROTOCOLS)
+    return list(dict.fromkeys(view for some in every for view in some))
 
 
 def listed_images(run: Run) -> ListedImages | None:
-    """The test images of a run, from one of its views or from what a report keeps of it.
-
-    None: neither is there, whole.
-    """
-    every = (
-        view
-        for protocol in PROTOCOLS
-        for view in views(protocol, run.config.scale, run.config.data.mirror)
-    )
-    for view in dict.fromkeys(every):
-        with suppress(stored.Absent, RequestError):
+    """The test images of a run, by one of its views or by its ranks; None: neither is whole."""
+    for view in views_of(run):
+        with suppress(RequestError):
             if (found := stored.read(run.folder, view, run.tested)) is not None:
                 return ListedImages.of(found.ids, found.labels)
     own = kept([run], run.folder.parent)
@@ -207,17 +189,15 @@ def listed_images(run: Run) -> ListedImages | None:
 
 def read_log(run: Run) -> pd.DataFrame | None:
     """A run's log, a row an epoch, or None where no epoch was finished or it is damaged."""
-    wanted = {"epoch", "train_error", "validation_error"}
     try:
-        content = read_run_log(run)
-        if content is None:
-            return None
-        log = pd.read_csv(io.BytesIO(content)).apply(pd.to_numeric)
-        counted = wanted <= set(log.columns) and log.epoch.tolist() == [*range(1, len(log) + 1)]
-    except (OSError, ValueError, TypeError):
+        content = store.read_log(run)
+        log = pd.read_csv(io.BytesIO(content or b"")).apply(pd.to_numeric)
+        whole = log.epoch.tolist() == [*range(1, len(log) + 1)]
+        whole &= {"train_error", "validation_error"} <= set(log.columns)
+        whole &= not np.isinf(log.to_numpy(float)).any()
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
-    finite = not log.isin([float("inf"), float("-inf")]).to_numpy().any()
-    return log if len(log) and counted and finite else None
+    return log if len(log) and whole else None
 
 
 def seconds(run: Run, view: View) -> float | None:
@@ -228,26 +208,20 @@ def seconds(run: Run, view: View) -> float | None:
     return found
 
 
-def q_words(qs: Sequence[tuple[int, ...]]) -> str:
-    """Test scales in paper pixels, as in `224,256,288`; those of several nets joined by `+`."""
-    return "+".join(",".join(map(str, own)) for own in qs)
-
-
 def results(measured: Sequence[Measured]) -> pd.DataFrame:
     """The tidy table `results.csv`: a row for each number."""
     rows = []
     for one in measured:
-        config = one.run.config
-        fused = "fusion:" if len(one.runs) > 1 else ""
+        config, fused = one.run.config, "fusion:" if len(one.runs) > 1 else ""
+        inits = dict.fromkeys(run.config.init.name for run in one.runs)
         for metric in TOP:
-            value = one.error(metric)
-            if value is None:
+            if (value := one.error(metric)) is None:
                 continue
             paper = one.published(metric)
             row = [config.data.name, config.size.name]
             row += [one.joined(lambda r: r.config.arch.name)]
-            row += [one.joined(lambda r: r.config.scale.name)]
-            row += [config.recipe.name, _same_or_joined(one, lambda r: r.config.init.name)]
+            row += [one.joined(lambda r: r.config.scale.name), config.recipe.name]
+            row += [*inits] if len(inits) == 1 else [one.joined(lambda r: r.config.init.name)]
             row += [one.joined(lambda r: r.config.finetune), config.precision]
             row += [str(config.seed), fused + one.protocol, one.q, metric, f"{value:.4f}"]
             row += ["" if paper is None else f"{paper:.1f}", one.joined(lambda r: r.identity)]
@@ -255,14 +229,9 @@ def results(measured: Sequence[Measured]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS).sort_values(COLUMNS).reset_index(drop=True)
 
 
-def _same_or_joined(one: Measured, word: Callable[[Run], str]) -> str:
-    words = {word(run) for run in one.runs}
-    return words.pop() if len(words) == 1 else one.joined(word)
-
-
 @dataclass(frozen=True)
 class Spread:
-    """An error over the seeds that there are, in percent."""
+    """An error over the seeds that there are, in percent, with the ends of its 95% interval."""
 
     mean: float
     low: float
@@ -270,12 +239,6 @@ class Spread:
     sd: float | None
     """Standard deviation over seeds; None for one seed."""
     seeds: int
-    images: int
-
-    def __str__(self) -> str:
-        if self.sd is None:
-            return f"{self.mean:.1f} [{self.low:.1f}; {self.high:.1f}]"
-        return f"{self.mean:.1f} ± {self.sd:.1f} (n={self.seeds})"
 
 
 def spread(cells: Sequence[Measured]) -> Spread:
@@ -283,17 +246,13 @@ def spread(cells: Sequence[Measured]) -> Spread:
 
     With one seed the interval is Wilson's over test images, for this net; with several it is
     Student's over seeds, for the configuration.
-
-    Raises:
-        ValueError: no cells.
     """
     from scipy.special import stdtrit
 
-    errors = np.array([100 * cell.wrong.mean() for cell in cells])
-    images = cells[0].images
     if len(cells) == 1:
         low, error, high = stored.interval(cells[0].wrong)
-        return Spread(error, low, high, None, 1, images)
+        return Spread(error, low, high, None, 1)
+    errors = np.array([100 * cell.wrong.mean() for cell in cells])
     mean, sd = float(errors.mean()), float(errors.std(ddof=1))
     half = float(stdtrit(len(cells) - 1, 0.975)) * sd / len(cells) ** 0.5
-    return Spread(mean, max(0.0, mean - half), min(100.0, mean + half), sd, len(cells), images)
+    return Spread(mean, max(0.0, mean - half), min(100.0, mean + half), sd, len(cells))

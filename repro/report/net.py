@@ -27,37 +27,22 @@ class Net:
 
     @classmethod
     def of(cls, config: Config, usual: Init) -> Net:
-        """The net of a configuration in a setting.
-
-        Args:
-            config: of a run.
-            usual: the setting's initialisation. The net that the others of a setting start from
-                is named plainly: it has no other way to start itself.
-        """
+        """The net of a configuration in a setting of that usual initialisation."""
         net = cls(config.arch.name, config.scale.name, config.finetune, config.init.name)
         return net.plain(usual, config.recipe.init)
 
     @classmethod
     def named(cls, name: str) -> Net:
-        """The net of the file `conf/net/NAME.yaml`.
-
-        Raises:
-            RequestError: there is no such file, or it cannot be read.
-        """
+        """The net of the file `conf/net/NAME.yaml`; raises RequestError where there is none."""
         file, usual = choices.read("net", name), choices.config().chosen
         arch, scale = (str(file.chosen.get(key) or usual[key]) for key in ("arch", "scale"))
         init = file.chosen.get("init") or OWN
         return cls(arch, scale, file.values.get("finetune", "all"), None if init == OWN else init)
 
     def plain(self, usual: Init, own: str) -> Net:
-        """The net without its initialisation where the setting has no other for it.
-
-        Args:
-            usual: the setting's initialisation.
-            own: the recipe's.
-        """
-        starts_others = usual.copy_from == base(self.arch)
-        expected = (usual.name, own) if starts_others else (usual.name,)
+        """The net without its initialisation where that is the setting's (`own`: the recipe's)."""
+        # The net that the others start from has no other way to start itself.
+        expected = {usual.name} | ({own} if usual.copy_from == base(self.arch) else set())
         return Net(self.arch, self.scale, self.finetune) if self.init in expected else self
 
     def __str__(self) -> str:
@@ -92,15 +77,9 @@ def known() -> Mapping[str, Net]:
 def named(words: str, others: Iterable[Net] = ()) -> Nets:
     """The net or the ensemble that some words name, as in `D-jitter+E-jitter`.
 
-    Args:
-        words: names of files of `conf/net/`, or of other nets, joined by `+`.
-        others: nets that may be named beside those of `conf/net/`.
-
-    Raises:
-        RequestError: one of them is not known.
+    Each is a file of `conf/net/` or one of the other nets; raises RequestError where it is none.
     """
-    nets = {**known(), **{str(net): net for net in others}}
-    parts = words.split("+")
+    nets, parts = {**known(), **{str(net): net for net in others}}, words.split("+")
     found = _parted(parts, nets)
     if found is None:
         unknown = next((part for part in parts if part not in nets), words)
@@ -115,13 +94,3 @@ def _parted(parts: list[str], nets: Mapping[str, Net]) -> tuple[Net, ...] | None
         if net is not None and (rest := _parted(parts[end:], nets)) is not None:
             return net, *rest
     return None if parts else ()
-
-
-@lru_cache
-def ensemble(words: str) -> tuple[Net, ...]:
-    """The nets of `conf/net/` that some words name, one or several joined by `+`.
-
-    Raises:
-        RequestError: one of them is not known.
-    """
-    return members(named(words))

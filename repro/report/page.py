@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown.extensions.toc import slugify
 
-from repro.report import answer, built, preprocessing, provenance, published_nets, tables
+from repro.report import answer, built, provenance, published_nets, tables
 from repro.report.charts import errors, figures_of, primary
 from repro.report.claims import claims, judge
 from repro.report.deviations import departures, not_covered, open_choices
@@ -20,7 +20,6 @@ from repro.report.experiments import table as experiment_table
 from repro.report.figure import Chart
 from repro.report.learning import Picture, learning_curves, training_crops
 from repro.report.published_nets import Family
-from repro.report.replications import depth_gains, replications, shown_gains
 from repro.report.settings import Comparison
 from repro.report.titles import setting_title, worded
 from repro.store.identity import base
@@ -80,8 +79,8 @@ class Part:
             "table2": built.counted(runs),
             "table7": tables.others(comparison),
             "stacks": built.stacks(),
-            "depth-gains": depth_gains(),
-            "replications": replications(),
+            "depth-gains": tables.depth_gains(),
+            "replications": tables.replications(),
             "nets": tables.nets(comparison),
             "protocols": tables.protocols(comparison),
             **{f"experiment-{one.name}": frame for one, frame, _ in self.sections},
@@ -116,7 +115,7 @@ class Part:
             "tables": {
                 name: markdown_table(tables.readable(frame)) for name, frame in frames.items()
             },
-            "gains": markdown_table(shown_gains(frames["depth-gains"])),
+            "gains": markdown_table(tables.shown_gains(frames["depth-gains"])),
             "side_by_side": markdown_table(tables.side_by_side(frames["protocols"])),
             "deviations": markdown_table(frames["deviations"][shared].drop(columns="runs")),
             "other_deviations": markdown_table(frames["deviations"][~shared])
@@ -233,9 +232,11 @@ def _published(families: Sequence[Family]) -> dict[str, Any]:
         "table": markdown_table(tables.readable(published_nets.table(families))),
         "theirs": markdown_table(tables.readable(published_nets.theirs(families))),
         "commands": [line for family in families for line in family.made()],
-        "ways": preprocessing.sentences(ways),
-        "ways_table": markdown_table(tables.readable(preprocessing.table(ways))) if ways else "",
-        "ways_figure": figure_markdown(preprocessing.figure(ways)),
+        "ways": published_nets.ways_words(ways),
+        "ways_table": markdown_table(tables.readable(published_nets.ways_table(ways)))
+        if ways
+        else "",
+        "ways_figure": figure_markdown(published_nets.ways_figure(ways)),
     }
 
 

@@ -10,21 +10,29 @@ from repro.report.settings import Comparison
 from repro.report.titles import span, worded
 from repro.store.runs import Run
 
+TITLES = {
+    **{"epochs": "epochs", "training error (%)": "train_error"},
+    **{"validation error (%)": "validation_error", "time (s)": "seconds"},
+    "images/s": "images_per_second",
+}
+MACHINE = {
+    "machine": ("machine", "cpu", "device"),
+    "cores, threads, workers": ("cores", "threads", "workers"),
+    "Python, torch, torchvision, numpy": ("python", "torch", "torchvision", "numpy"),
+    "commit": ("git_commit",),
+    "finished": ("finished",),
+}
+
 
 def runs_table(runs: Sequence[Run]) -> pd.DataFrame:
     """A row for each run: how it ended, how long it took.
 
     The training error is that of the last epoch's crops, as they were met, with dropout.
     """
-    keys = {
-        **{"epochs": "epochs", "training error (%)": "train_error"},
-        **{"validation error (%)": "validation_error", "time (s)": "seconds"},
-        "images/s": "images_per_second",
-    }
     rows = []
     for run in runs:
         # Older runs do not have the training error in their result.
-        numbers = {title: run.result.get(key) for title, key in keys.items()}
+        numbers = {title: run.result.get(key) for title, key in TITLES.items()}
         shown = {k: round(v, 1) if isinstance(v, float) else v for k, v in numbers.items()}
         rows.append({"run": run.name, "outcome": run.result["outcome"], **shown})
     return pd.DataFrame(rows)
@@ -32,21 +40,14 @@ def runs_table(runs: Sequence[Run]) -> pd.DataFrame:
 
 def environment(runs: Sequence[Run]) -> pd.DataFrame:
     """Machine, versions and commit of the runs; where they differ, all that occurred."""
-    words = {
-        "machine": ("machine", "cpu", "device"),
-        "cores, threads, workers": ("cores", "threads", "workers"),
-        "Python, torch, torchvision, numpy": ("python", "torch", "torchvision", "numpy"),
-        "commit": ("git_commit",),
-        "finished": ("finished",),
-    }
     rows = []
-    for title, keys in words.items():
+    noted = [run.result["environment"] for run in runs]
+    for title, keys in MACHINE.items():
         found = set()
-        for noted in (run.result["environment"] for run in runs):
-            parts = ["-" if noted.get(key) is None else str(noted[key]) for key in keys]
-            found.add(
-                ", ".join([*parts, *["changed"] * (title == "commit" and bool(noted["git_dirty"]))])
-            )
+        for one in noted:
+            parts = ["-" if one.get(key) is None else str(one[key]) for key in keys]
+            parts += ["changed"] * (title == "commit" and bool(one["git_dirty"]))
+            found.add(", ".join(parts))
         shown = sorted(found)
         text = " / ".join(shown) if len(shown) < 4 else f"{shown[0]} to {shown[-1]}"
         rows.append({"what": title, "value": text})
@@ -55,14 +56,13 @@ def environment(runs: Sequence[Run]) -> pd.DataFrame:
 
 def what_ran(comparison: Comparison) -> str:
     """One sentence on the runs of a setting."""
-    runs, config = comparison.runs, comparison.config
-    counts = runs[0].result["data"]
-    seeds = sorted({run.config.seed for run in runs})
+    runs, config, nets = comparison.runs, comparison.config, len(comparison.nets)
+    counts, seeds = runs[0].result["data"], sorted({run.config.seed for run in runs})
     left_out = counts.get("left_out", 0)
     lost = f" {left_out} image files could not be decoded and were left out." if left_out else ""
     return (
-        f"{len(runs)} run{'s'[: len(runs) > 1]} of {len(comparison.nets)} "
-        f"net{'s'[: len(comparison.nets) > 1]}, seed{'s'[: len(seeds) > 1]} {span(seeds)}, on "
+        f"{len(runs)} run{'s'[: len(runs) > 1]} of {nets} net{'s'[: nets > 1]}, "
+        f"seed{'s'[: len(seeds) > 1]} {span(seeds)}, on "
         f"{worded(config.data.name)}: {counts['train']:,} training, {counts['validation']:,} "
         f"validation and {counts['test']:,} test images of {counts['classes']} classes.{lost} "
         f"Size {worded(config.size.name)} (crop {config.size.crop} pixels, {config.size.poolings} "

@@ -6,8 +6,6 @@ stand in no table or figure of nets that were trained here.
 
 from __future__ import annotations
 
-import shlex
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,17 +13,21 @@ from typing import Any
 import pandas as pd
 
 from repro.paper import numbers
-from repro.protocol.protocols import PROTOCOLS, readings
+from repro.protocol.preprocessing import VARIED, WAYS, key, view, wanted
+from repro.protocol.protocols import KINDS, PROTOCOLS
+from repro.report import tables
+from repro.report.figure import COLOURS, Chart, caption, marks
+from repro.report.intervals import difference
 from repro.report.measured import Measured, fuse, measure
-from repro.report.net import Net, ensemble, members
-from repro.report.preprocessing import KEYS, Tried, tried
-from repro.report.replications import replications
-from repro.report.settings import Setting, command, setting, word
-from repro.report.tables import error, in_order
+from repro.report.net import Net, members, named
+from repro.report.settings import recorded, setting
 from repro.report.titles import arch_title, scale_title
 from repro.store import varied
-from repro.store.identity import base, changes
+from repro.store.identity import base
+from repro.store.ranks import Kept
 from repro.store.runs import Run
+
+KEYS = [key(way, kind) for way, kind in wanted()]
 
 
 @dataclass
@@ -39,74 +41,58 @@ class Family:
     def __post_init__(self) -> None:
         # Each net is named plainly: how the others start is no matter.
         self.measured = [one for run in self.runs for one in measure([run], run.config.init)]
-        wanted = ((row["members"], row["protocol"]) for row in numbers.rows(6))
         self.fused = [
             one
-            for nets, protocol in dict.fromkeys(wanted)
-            for one in fuse(self.measured, ensemble(nets), protocol)
+            for row in numbers.rows(6)
+            for one in fuse(self.measured, members(named(row["members"])), row["protocol"])
         ]
 
     def made(self) -> list[str]:
-        """The command lines that test these nets again."""
-        return [_command(run, self.measured) for run in self.runs]
+        """The command lines that tested these nets."""
+        return recorded(self.runs)
 
 
 def families(runs: Sequence[Run]) -> list[Family]:
     """Published nets by their data, their origin and the input that they want."""
-    groups: dict[tuple[Setting, str, str, int], list[Run]] = {}
-    for run in sorted(runs, key=lambda run: in_order(run.config.arch.name)):
+    groups: dict[Any, list[Run]] = {}
+    seen: dict[Any, int] = {}
+    for run in sorted(runs, key=lambda run: tables.in_order(run.config.arch.name)):
         found = run.published or {}
-        key = (setting(run.config), str(found.get("format")), str(found.get("input")))
-        net = Net.of(run.config, run.config.init)
+        origin = (setting(run.config), str(found.get("format")), str(found.get("input")))
         # Of two files of one net each has its own family.
-        place = 0
-        while any(Net.of(r.config, r.config.init) == net for r in groups.get((*key, place), ())):
-            place += 1
-        groups.setdefault((*key, place), []).append(run)
-    return [Family(own) for _, own in sorted(groups.items(), key=lambda item: item[0])]
+        same = (origin, Net.of(run.config, run.config.init))
+        seen[same] = place = seen.get(same, -1) + 1
+        groups.setdefault((*origin, place), []).append(run)
+    return [Family(groups[origin]) for origin in sorted(groups)]
 
 
 def table(families: Sequence[Family]) -> pd.DataFrame:
     """Every number of the published nets beside the paper's of the same cell, a row each."""
-    return pd.DataFrame(
-        [
-            _row(one)
-            for family in families
-            for one in (*family.measured, *family.fused)
-            if PROTOCOLS[one.protocol].one_number
-        ]
-    )
-
-
-def _row(one: Measured) -> dict[str, Any]:
-    nets = members(one.net)
-    top5 = one.error("top5_error")
-    return {
-        "data": one.run.config.data.name,
-        "net": " + ".join(map(arch_title, nets)),
-        "weights": one.joined(_file),
-        "S": " + ".join(dict.fromkeys(scale_title(net.scale) for net in nets)),
-        "test": PROTOCOLS[one.protocol].title,
-        "Q": one.q,
-        **error([one]),
-        "paper": one.published("top1_error"),
-        "top5": None if top5 is None else round(top5, 4),
-        "top5_paper": one.published("top5_error"),
-    }
-
-
-def by_other_ways(families: Sequence[Family]) -> list[Tried]:
-    """The nets that were also tested by other people's ways of preprocessing."""
-    runs = [run for family in families for run in family.runs]
-    return tried(
-        [(run, f"{run.config.arch.name} {run.config.scale.name}, {_file(run)}") for run in runs]
-    )
+    rows = []
+    every = (one for family in families for one in (*family.measured, *family.fused))
+    for one in (one for one in every if PROTOCOLS[one.protocol].one_number):
+        nets, top5 = members(one.net), one.error("top5_error")
+        rows.append(
+            {
+                "data": one.run.config.data.name,
+                "net": " + ".join(map(arch_title, nets)),
+                "weights": one.joined(_file),
+                "S": " + ".join(dict.fromkeys(scale_title(net.scale) for net in nets)),
+                "test": PROTOCOLS[one.protocol].title,
+                "Q": one.q,
+                **tables.error([one]),
+                "paper": one.published("top1_error"),
+                "top5": None if top5 is None else round(top5, 4),
+                "top5_paper": one.published("top5_error"),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def theirs(families: Sequence[Family]) -> pd.DataFrame:
     """What others measured of such nets."""
     nets = {base(run.config.arch.name) for family in families for run in family.runs}
-    frame = replications()
+    frame = tables.replications()
     return frame[frame.net.isin(nets)]
 
 
@@ -115,23 +101,81 @@ def _file(run: Run) -> str:
     return f"{found.get('format')} {str(found.get('sha256'))[:8]}"
 
 
-def _command(run: Run, measured: Sequence[Measured]) -> str:
-    config = run.config
-    words = [f"arch={base(config.arch.name)}", f"scale={base(config.scale.name)}"]
-    for group in ("arch", "scale"):
-        words += [word(f"{group}.{key}", value) for key, value in changes(config, group).items()]
-    words.append(word("weights", config.weights))
-    if config.weights_input is not None:
-        words.append(f"weights_input={config.weights_input}")
-    if (ways := varied.most(run.folder, KEYS)) is not None:
-        words.append(f"preprocessing_images={ways[0]}")
-    numbers = Counter(one.protocol for one in measured if one.run is run)
-    # Those of many numbers share views with others.
-    tests = [name for name, n in numbers.items() if n == len(readings(name, config.scale))]
-    return shlex.join(_sized(shlex.split(command(run, words, tests)), run))
+@dataclass(frozen=True)
+class Tried:
+    """One net by other people's ways of preprocessing."""
+
+    run: Run
+    images: int
+    kept: Kept
+
+    @property
+    def title(self) -> str:
+        """What tables call the net, with its file."""
+        config = self.run.config
+        return f"{config.arch.name} {config.scale.name}, {_file(self.run)}"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each kind of view and way: its error, and its difference from ours."""
+        found = []
+        for kind in VARIED:
+            ours, *_ = every = [self.kept.ranks[key(way, kind)].wrong(1) for way in WAYS]
+            for way, wrong in zip(WAYS, every, strict=True):
+                row = {
+                    "data": self.run.config.data.name,
+                    "net": self.title,
+                    "view": f"{KINDS[kind].words}, Q={view(kind, self.run.config.scale).q}",
+                    "images": self.images,
+                    **way.words,
+                    "error": round(100 * float(wrong.mean()), 2),
+                }
+                if way is not WAYS[0]:
+                    gaps = wrong.astype(float) - ours.astype(float)
+                    ends = difference(gaps[None]).interval(configuration=False)
+                    row["minus_ours"] = round(100 * float(gaps.mean()), 2)
+                    row |= {"low": round(ends.low, 2), "high": round(ends.high, 2)}
+                    row["right_by_one_only"] = round(100 * float((wrong != ours).mean()), 2)
+                found.append(row)
+        return found
 
 
-def _sized(words: list[str], run: Run) -> list[str]:
-    """With the size said: a published net's default is another."""
-    name = f"size={base(run.config.size.name)}"
-    return words if name in words else [*words, name]
+def by_other_ways(families: Sequence[Family]) -> list[Tried]:
+    """The nets that were also tested by other people's ways, by most images that all are of."""
+    runs = [run for family in families for run in family.runs]
+    most = ((run, varied.most(run.folder, KEYS)) for run in runs)
+    return [Tried(run, *known) for run, known in most if known is not None]
+
+
+def ways_table(nets: Sequence[Tried]) -> pd.DataFrame:
+    """A row for each net, kind of view and way."""
+    return pd.DataFrame([row for net in nets for row in net.rows()])
+
+
+def ways_words(nets: Sequence[Tried]) -> list[str]:
+    """A line for each net: between which errors the ways put it."""
+    lines = []
+    for net in nets:
+        errors = pd.DataFrame(net.rows()).groupby("view", sort=False).error
+        spans = [f"{found.min():.2f} to {found.max():.2f}% ({kind})" for kind, found in errors]
+        lines.append(f"{net.title}: {' and '.join(spans)}, on {net.images:,} images")
+    return lines
+
+
+def ways_figure(nets: Sequence[Tried]) -> Chart | None:
+    """The difference that each way makes, for each net; None: nothing was tried."""
+    if not nets:
+        return None
+    rows = [
+        {
+            **{"facet": row["view"].partition(",")[0], "group": net.title, "mark": "point"},
+            **{"y": WAYS[place % len(WAYS)].title, "x": row["minus_ours"]},
+            **{"low": row["low"], "high": row["high"]},
+        }
+        for net in nets[: len(COLOURS)]
+        for place, row in enumerate(net.rows())
+        if "minus_ours" in row
+    ]
+    counts = " and ".join(f"{count:,}" for count in sorted({net.images for net in nets}))
+    words = caption("preprocessing", counts=counts)
+    x = "top-1 error minus ours (points)"
+    return Chart("preprocessing", words, marks(rows), x, centre=0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,8 +36,9 @@ class Side:
         return words + (f" above @{','.join(map(str, self.above))}" if self.above else "")
 
     def terms(self, comparison: Comparison) -> Terms:
-        """What is added up for the side: a term a test scale."""
+        """The terms that add up to the side: one for each test scale."""
         if not self.q:
+            # An ensemble of a claim need not be among those that the report shows.
             if isinstance(self.net, tuple):
                 cells = comparison.fusion(self.net, self.test)
             else:
@@ -59,9 +60,8 @@ class Pair:
     right: Side
 
     def __str__(self) -> str:
-        if self.left.net == self.right.net:
-            return label(self.left.net)
-        return f"{label(self.left.net)} - {label(self.right.net)}"
+        nets = dict.fromkeys(label(side.net) for side in self.sides)
+        return " - ".join(nets)
 
     @property
     def sides(self) -> tuple[Side, Side]:
@@ -69,7 +69,7 @@ class Pair:
         return self.left, self.right
 
     def terms(self, comparison: Comparison) -> Terms:
-        """What is added up for left minus right."""
+        """The terms that add up to left minus right."""
         right = [(-weight, by_seed) for weight, by_seed in self.right.terms(comparison)]
         return [*self.left.terms(comparison), *right]
 
@@ -98,15 +98,16 @@ class Contrast:
 
     def _published(self, place: int) -> list[float]:
         """The paper's errors of one side, a pair each; empty where its tables lack one."""
+        if self.paper_right is not None:
+            return [self.paper_right + (0.0 if place else self.paper_difference or 0.0)]
         sides = [pair.sides[place] for pair in self.pairs]
         found = [numbers.error_of(one.test, label(one.net), "top1_error") for one in sides]
-        known = [error for error in found if error is not None]
-        return known if len(known) == len(found) else []
+        return [] if None in found else [error for error in found if error is not None]
 
     @property
     def paper_relative(self) -> float | None:
         """The paper's difference in percent of its right side's error."""
-        rights = [self.paper_right] if self.paper_right is not None else self._published(1)
+        rights = self._published(1)
         if self.paper_difference is None or not rights:
             return None
         return 100 * self.paper_difference / (sum(rights) / len(rights))
@@ -114,25 +115,26 @@ class Contrast:
     @property
     def paper_log_odds(self) -> float | None:
         """The paper's difference in log-odds of the error, on the average of the pairs."""
-        if self.paper_difference is None:
+        both = self._published(0), self._published(1)
+        if self.paper_difference is None or not all(both):
             return None
-        lefts, rights = self._published(0), self._published(1)
-        if self.paper_right is not None:
-            lefts, rights = [self.paper_right + self.paper_difference], [self.paper_right]
-        if not lefts or not rights:
-            return None
-        both = [np.mean([log_odds(one / 100) for one in side]) for side in (lefts, rights)]
-        return float(both[0] - both[1])
+        left, right = (np.mean([log_odds(one / 100) for one in side]) for side in both)
+        return float(left - right)
+
+    def words(self, used: Iterable[Pair], missing: Iterable[Pair]) -> list[str]:
+        """Which of several pairs stand behind a number, and which were not run."""
+        there, absent = (", ".join(map(str, pairs)) for pairs in (used, missing))
+        words = [there] + [f"not run: {absent}"] * bool(absent)
+        return words if len(self.pairs) > 1 else []
 
 
 def side_words(sides: Iterable[Side]) -> str:
     """The words for one side of several pairs, as in `B-S256,D-S256/single_scale`."""
-    nets: dict[str, list[str]] = {}
+    nets: dict[str, dict[str, None]] = {}
     for side in sides:
-        nets.setdefault(side.testing, []).append(label(side.net))
+        nets.setdefault(side.testing, {})[label(side.net)] = None
     return ", ".join(
-        "/".join(word for word in (",".join(dict.fromkeys(group)), testing) if word)
-        for testing, group in nets.items()
+        "/".join(filter(None, (",".join(group), testing))) for testing, group in nets.items()
     )
 
 
@@ -145,7 +147,7 @@ class Pooled:
     """Of each pair."""
     right: float
     """The right side's mean error in percent."""
-    seeds: tuple[int, ...]
+    seeds: list[int]
     words: str
     """Which pairs and seeds stand behind it and which do not; empty: all there are."""
 
@@ -153,84 +155,44 @@ class Pooled:
 def pool(contrast: Contrast, comparison: Comparison, most: int) -> Pooled | None:
     """The measured pairs of a contrast, or None where too little was measured.
 
-    Seeds are those that all measured pairs have. Where there is none, the seed that most pairs
-    have decides which pairs stay (of several such seeds, the lowest).
-
-    Args:
-        contrast: the comparison that a claim makes.
-        comparison: the runs of a setting.
-        most: so many seeds count, the first ones.
+    Seeds are those that all measured pairs have, the first so many (`most`) of them.
     """
     found: dict[Pair, tuple[Pair, Terms, set[int]]] = {}
     for wanted in contrast.pairs:
         for pair in _ways(wanted, comparison):
             terms = pair.terms(comparison)
-            if seeds := set.intersection(*(set(by_seed) for _, by_seed in terms)):
+            if seeds := set.intersection(*(set(own) for _, own in terms)):
                 found[wanted] = pair, terms, seeds
                 break
+    shared = set.intersection(*(seeds for _, _, seeds in found.values())) if found else set()
     missing = [pair for pair in contrast.pairs if pair not in found]
-    if not found or (contrast.complete and missing):
+    if not shared or (contrast.complete and missing):
         return None
-    every = [seeds for _, _, seeds in found.values()]
-    shared, apart = set.intersection(*every), list[Pair]()
-    if not shared:
-        if contrast.complete:
-            return None
-        lowest = max(sorted(set.union(*every)), key=lambda seed: sum(seed in own for own in every))
-        apart = [pair for pair, _, seeds in found.values() if lowest not in seeds]
-        found = {wanted: one for wanted, one in found.items() if lowest in one[2]}
-        shared = set.intersection(*(seeds for _, _, seeds in found.values()))
     used = sorted(shared)[:most]
-    pairs = tuple(pair for pair, _, _ in found.values())
     tables = [
         [(weight, np.array([by_seed[seed] for seed in used])) for weight, by_seed in terms]
         for _, terms, _ in found.values()
     ]
     rights = [-weight * table.mean() for terms in tables for weight, table in terms if weight < 0]
-    words = [pooled_words(contrast, pairs, missing, apart)]
-    words += [f"the first {most} of {len(shared)} seeds"] if len(shared) > most else []
-    return Pooled(
-        pairs=pairs,
-        terms=tables,
-        right=100 * float(np.sum(rights)) / len(pairs),
-        seeds=tuple(used),
-        words="; ".join(filter(None, words)),
-    )
+    pairs = tuple(pair for pair, _, _ in found.values())
+    words = contrast.words(pairs, missing)
+    words += [f"the first {most} of {len(shared)} seeds"] * (len(shared) > most)
+    right = 100 * float(np.sum(rights)) / len(pairs)
+    return Pooled(pairs, tables, right, used, "; ".join(words))
 
 
-def _ways(pair: Pair, comparison: Comparison) -> tuple[Pair, ...]:
+def _ways(pair: Pair, comparison: Comparison) -> list[Pair]:
     """A pair as a setting's nets start, or, where one of its nets cannot, both by the recipe's own.
 
     So B, whose first layers may come from a trained A, is never compared with a net that has no
     layer to take them.
     """
     if comparison.usual.copy_from is None or pair.left.net == pair.right.net:
-        return (pair,)
+        return [pair]
     own = comparison.config.recipe.init
-    return pair, Pair(*(replace(side, net=_started(side.net, own)) for side in pair.sides))
-
-
-def _started(nets: Nets, init: str) -> Nets:
-    found = tuple(replace(net, init=init) for net in members(nets))
-    return found if isinstance(nets, tuple) else found[0]
-
-
-def pooled_words(
-    contrast: Contrast, used: Sequence[Pair], missing: Sequence[Pair], apart: Sequence[Pair] = ()
-) -> str:
-    """The pairs behind a number, as in `C-jitter - C-S256; not run: E-jitter - E-S256`.
-
-    Empty for a contrast of one pair.
-
-    Args:
-        contrast: the comparison that a claim makes.
-        used: its pairs that were measured.
-        missing: those that were not.
-        apart: those that were, and have no seed in common with the ones used.
-    """
-    if len(contrast.pairs) < 2:
-        return ""
-    words = [", ".join(map(str, used))]
-    words += [f"not run: {', '.join(map(str, missing))}"] if missing else []
-    words += [f"no seed in common: {', '.join(map(str, apart))}"] if apart else []
-    return "; ".join(words)
+    started = [tuple(replace(net, init=own) for net in members(side.net)) for side in pair.sides]
+    sides = [
+        replace(side, net=nets if isinstance(side.net, tuple) else nets[0])
+        for side, nets in zip(pair.sides, started, strict=True)
+    ]
+    return [pair, Pair(*sides)]

@@ -11,7 +11,6 @@ from repro.report.intervals import Interval
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
 UNDECIDED, UNTESTABLE = "not decided", "not testable here"
 VERDICTS = (REPRODUCED, CONTRADICTED, UNDECIDED, UNTESTABLE)
-ONE_SEED = "one seed says nothing about the configuration"
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,9 @@ class Rule:
     @property
     def edges(self) -> tuple[float, float]:
         """The two effects between which the claim holds."""
-        return {
-            "better": (-math.inf, -self.margin),
-            "cheaper": (-math.inf, -self.margin),
-            "no_improvement": (-self.margin, math.inf),
-            "equal_within": (-self.margin, self.margin),
-        }[self.kind]
+        better = (-math.inf, -self.margin)
+        known = {"better": better, "cheaper": better, "no_improvement": (-self.margin, math.inf)}
+        return known.get(self.kind, (-self.margin, self.margin))
 
 
 @dataclass(frozen=True)
@@ -52,21 +48,12 @@ class Answer:
 
 
 def decide(
-    interval: Interval,
-    centre: float,
-    edges: tuple[float, float],
-    level: Callable[[float], float],
+    interval: Interval, centre: float, edges: tuple[float, float], level: Callable[[float], float]
 ) -> tuple[str, float, float]:
-    """The verdict of an interval: the claim holds where all of it lies between the edges.
+    """The verdict of a 95% interval, its level, and how much speaks against (see `Answer`).
 
-    Args:
-        interval: at 95%.
-        centre: where the interval has its centre.
-        edges: between which effects the claim holds; one may be infinite.
-        level: the two-sided level at which the interval just reaches an edge.
-
-    Returns:
-        The verdict, its level, and how much speaks against the claim (see `Answer`).
+    The claim holds where all of the interval lies between the edges, of which one may be infinite.
+    `level` is the two-sided level at which the interval, around its centre, just reaches an edge.
     """
     above, below = edges
     levels = {edge: level(edge) for edge in edges if math.isfinite(edge)}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from repro.errors import RequestError, RunError
-from repro.report import preprocessing, published_nets, tables
+from repro.report import published_nets, tables
 from repro.report.admitted import RUNS, admitted, folder_of_runs, shortened
 from repro.report.answer import answer
 from repro.report.archive import keep
@@ -218,9 +218,9 @@ def _write_all(
     ways = published_nets.by_other_ways(others)
     frames = {f"{part.prefix}{name}": one for part in parts for name, one in part.frames.items()}
     frames |= {"published-nets": published_nets.table(others)}
-    frames |= {"preprocessing": preprocessing.table(ways)}
+    frames |= {"preprocessing": published_nets.ways_table(ways)}
     figures = {f"{part.prefix}{one.name}.png": one.png() for part in parts for one in part.figures}
-    if (figure := preprocessing.figure(ways)) is not None:
+    if (figure := published_nets.ways_figure(ways)) is not None:
         figures[f"{figure.name}.png"] = figure.png()
     for name, frame in frames.items():
         if len(frame):

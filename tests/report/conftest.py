@@ -117,7 +117,8 @@ def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
         # `wrong_of`: for single views, by name, another number of errors than `wrong`.
         # `seconds_of`: what single views took, by name; else that is not known.
         store = tmp_path / "runs"
-        request = resolve(compose(*overrides, f"runs={store}"))
+        words = (*overrides, f"runs={store}")
+        request = resolve(compose(*words), command=words)
         with hold(store, request.name, lambda _: None) as folder:
             request.folder.mkdir()
             folder.write_config(request.config, request.record)

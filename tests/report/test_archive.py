@@ -17,7 +17,6 @@ import pytest
 from repro.config.command import compose
 from repro.config.options import read
 from repro.errors import RequestError
-from repro.report.settings import by_setting
 from repro.report.write import write
 from repro.run.request import resolve
 from repro.store import runs as store
@@ -134,40 +133,10 @@ def test_damaged_ranks_are_said_and_left_out(
     assert len(numbers) < len((kept / "results.csv").read_text().splitlines())
 
 
-def test_the_commands_that_made_it_make_the_same_runs(kept: Path) -> None:
-    names = set()
-    for line in (opened(kept / ARCHIVE) / "commands.txt").read_text().splitlines():
-        words = shlex.split(line)
-        assert words[:4] == ["python", "-m", "repro.run", "-m"]
-        for request in compose(read(words[3:]), resolve):
-            names |= {member.name for member in request.lineage()}
-    assert names == {run.name for run in store.finished(golden_runs())}
-
-
-def test_commands_say_how_each_net_starts(tmp_path: Path, make_run: MakeRun) -> None:
-    for words in (
-        ["arch=A"],
-        ["arch=B", "init=from_A"],
-        ["arch=C", "init=from_A"],
-        ["net=E-S256-normal"],
-    ):
-        for seed in (0, 1):
-            make_run(*words, f"seed={seed}")
-    (comparison,) = by_setting(store.finished(tmp_path / "runs"))
-    said = [line.partition("repro.run ")[2] for line in comparison.made()]
-    assert [line.partition(" 'test=")[0] for line in said] == [
-        "-m net=A-S256 seed=0,1",
-        "-m net=B-S256,C-S256 seed=0,1 init=from_A",
-        "-m net=E-S256 seed=0,1 init=normal",
-    ]
-
-
-def test_commands_fix_the_order_in_which_numbers_are_added(
-    tmp_path: Path, make_run: MakeRun
-) -> None:
-    make_run("arch=A", "threads=1", "micro_batch=8")
-    make_run("arch=B")
-    (comparison,) = by_setting(store.finished(tmp_path / "runs"))
-    one, other = comparison.made()
-    assert one.endswith(" threads=1 micro_batch=8")
-    assert "threads" not in other
+def test_the_commands_of_the_runs_are_kept(tmp_path: Path, make_run: MakeRun) -> None:
+    names = {make_run("arch=A", "seed=0"), make_run("arch=B", "seed=1", "threads=1")}
+    write([tmp_path / "runs"], tmp_path / "first", archive=True)
+    write([tmp_path / "first"], tmp_path / "again", archive=True)
+    lines = (opened(tmp_path / "again" / ARCHIVE) / "commands.txt").read_text().splitlines()
+    asked = [compose(read(shlex.split(line)[3:]), resolve) for line in lines]
+    assert {request.name for requests in asked for request in requests} == names

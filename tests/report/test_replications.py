@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from repro.report.replications import depth_gains, replications, shown_gains
+from repro.report.tables import depth_gains, replications, shown_gains
 
 
 def test_steps_in_depth_by_hand() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +14,9 @@ import pytest
 from repro.errors import RequestError
 from repro.report.admitted import admitted
 from repro.report.measured import COLUMNS
-from repro.report.settings import by_setting
 from repro.report.write import write
 from repro.store import views
-from repro.store.runs import finished
 from repro.store.views import Posteriors
-from tests.conftest import Compose
 from tests.report.conftest import MakeRun, posteriors
 
 KEY = [column for column in COLUMNS if column not in ("value", "paper", "run")]
@@ -94,29 +90,6 @@ def test_latex_comes_on_request_with_the_same_words(tmp_path: Path, make_run: Ma
     assert "15.0 [10.7; 20.6]" in text
     assert r"\toprule" in text
     assert r"my\_pets" in (tmp_path / "out" / "tables" / "deviations.tex").read_text()
-
-
-def test_a_command_says_none_and_commas_as_hydra_takes_them(
-    tmp_path: Path, make_run: MakeRun, compose: Compose
-) -> None:
-    make_run("arch=A", "scale.parent=null", "data.root='/a,b'")
-    (line,) = by_setting(finished(tmp_path / "runs"))[0].made()
-    again = compose(*shlex.split(line)[3:])
-    assert again.data.root == "/a,b"
-    assert again.scale.parent is None
-
-
-@pytest.mark.parametrize(
-    "words", [("scale=S384",), ("arch=blog-vgg11",), ("scale=S384", "finetune=fc")]
-)
-def test_nets_without_a_file_are_made_by_their_parts(
-    tmp_path: Path, make_run: MakeRun, compose: Compose, words: tuple[str, ...]
-) -> None:
-    make_run(*words)
-    (run,) = finished(tmp_path / "runs")
-    (line,) = by_setting([run])[0].made()
-    own, again = run.config, compose(*shlex.split(line)[3:])
-    assert (again.arch, again.scale, again.finetune) == (own.arch, own.scale, own.finetune)
 
 
 def test_what_two_stores_call_by_one_name_is_told_apart(tmp_path: Path, make_run: MakeRun) -> None:
