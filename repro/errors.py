@@ -1,19 +1,17 @@
 """The two ways in which work ends early for a reason that the user can act on.
 
-Both carry one line that says what, where, and what would be right. A `RequestError` is found
-before any work starts and ends the program with status 2. A `RunError` ends one run of a sweep,
-which is recorded as failed while the others go on (status 1), and any other command (status 2).
+Both carry one line that says what, where, and what would be right.
 """
 
 from __future__ import annotations
 
 
 class RequestError(Exception):
-    """What was asked for cannot be done as written."""
+    """What was asked for cannot be done as written; found before any work, status 2."""
 
 
 class RunError(Exception):
-    """A run that had started cannot go on."""
+    """A run that had started cannot go on: it failed, and the others of its sweep go on."""
 
 
 def one_line(error: BaseException) -> str:

@@ -23,8 +23,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from repro.config.way_in import way_in
-from repro.config.words import read, show, truth
+from repro.config.way_in import read, show, truth, way_in
 from repro.release.command import required
 
 DEFAULTS = {"run": "", "format": "", "out": "", "overwrite": "false", "data.root": ""}

@@ -23,15 +23,13 @@ Exit status: 0 planned; 2 the request was wrong; 75 interrupted.
 
 from __future__ import annotations
 
-import math
 import sys
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.config.schema import MANY
-from repro.config.way_in import way_in
-from repro.config.words import show, whole
+from repro.config.way_in import show, way_in, whole
 from repro.errors import RequestError, RunError
 from repro.store.files import unwritable_file, write_whole
 
@@ -40,8 +38,6 @@ if TYPE_CHECKING:
     from repro.data.sizes import Assumed
     from repro.run.request import Request
 
-LONGEST = 200
-"""Characters of a value that are said of one that cannot be."""
 OWN = ("tflops", "images", "classes", "out")
 
 
@@ -57,135 +53,87 @@ def plan(arguments: list[str]) -> int:
         RequestError: the request was wrong.
         RunError: not even one image fits into memory.
     """
-    own = {key: value.strip() for key, _, value in (word.partition("=") for word in arguments)}
-    own = {key: own[key] for key in OWN if key in own}
-    known = Known(own)
-    if "out" in own:
-        check_out(own["out"])
+    given = {key: value.strip() for key, _, value in (word.partition("=") for word in arguments)}
+    own = {key: given[key] for key in OWN if key in given}
+    flops = [1e12 * n for n in _numbers(own, "tflops", float, (1, 2), "6 or tflops=300,40")]
+    images = _numbers(own, "images", int, (3,), "9000,500,500 (TRAINING,VALIDATION,TEST)")
+    classes = whole("classes", own["classes"], 10**6, least=2) if "classes" in own else None
+    out = own.get("out")
+    if out is not None:
+        reason = unwritable_file(Path(out)) if out.endswith(".csv") else "it is no .csv"
+        if reason:
+            raise RequestError(f"out={out[:200]} cannot be written, as out=plan.csv can: {reason}")
     from repro.config.command import compose
-    from repro.config.composing import shown
-    from repro.config.options import read
+    from repro.data.sizes import Assumed
+    from repro.data.split import Counts
     from repro.run.forecast import Rate, forecast, page
     from repro.run.request import base_data, members
+    from repro.store.runs import started
 
-    given = read([word for word in arguments if word.partition("=")[0] not in own])
-    if given.cfg is not None:
-        show(shown(given))
-        return 0
-    requests = members(compose(replace(given, multirun=True), known.check))
-    flops = [1e12 * number for number in known.tflops]
+    stores: dict[str, Assumed] = {}
+
+    def known(config: Config) -> Assumed:
+        """What is taken for the data of a configuration, by the user's words or a store."""
+        if config.runs not in stores:
+            counts = Counts(*map(int, images)) if images else None
+            stores[config.runs] = Assumed(counts, classes, started(Path(config.runs)))
+        return stores[config.runs]
+
+    words = [word for word in arguments if word.partition("=")[0] not in own]
+    requests = members(compose(words, _check(known, len(flops))))
     rate = Rate(flops[0], flops[-1], "as tflops= says") if flops else None
-    rows = forecast(requests, lambda one: known.of(one).images(base_data(one.data)), rate)
+    rows = forecast(requests, lambda one: known(one).images(base_data(one.data)), rate)
     said = page(rows)
-    if "out" in own:
+    if out is not None:
         try:
-            write_whole(Path(own["out"]), rows.to_csv(index=False).encode())
+            write_whole(Path(out), rows.to_csv(index=False).encode())
         except RunError as error:
-            raise RequestError(f"out={own['out']}: {error}") from None
-        said += f"\nwritten to {own['out']}"
+            raise RequestError(f"out={out}: {error}") from None
+        said += f"\nwritten to {out}"
     show(said)
     return 0
 
 
-class Known:
-    """What is known of data and devices without a look at them: by the user, or by a store."""
+def _check(known: Callable[[Config], Assumed], rates: int) -> Callable[[Config], Request]:
+    """What checks that a configuration can be done as written, and here where it is timed."""
+    from repro.run.device import pick
+    from repro.run.request import resolve
 
-    def __init__(self, own: dict[str, str]) -> None:
-        """
-        Args:
-            own: this command's own words.
+    resolved: dict[str, Request] = {}
 
-        Raises:
-            RequestError: one of them cannot be read.
-        """
-        self.tflops = tflops(own["tflops"]) if "tflops" in own else ()
-        self.images = images(own["images"]) if "images" in own else None
-        self.classes = (
-            whole("classes", own["classes"], 10**6, least=2) if "classes" in own else None
-        )
-        self._known: dict[str, Request] = {}
-        self._stores: dict[str, Assumed] = {}
-
-    def of(self, config: Config) -> Assumed:
-        """What is taken for the data of a configuration."""
-        from repro.data.sizes import Assumed
-        from repro.data.split import Counts
-        from repro.store.runs import started
-
-        if config.runs not in self._stores:
-            counts = Counts(*self.images) if self.images else None
-            earlier = started(Path(config.runs))
-            self._stores[config.runs] = Assumed(counts, self.classes, earlier)
-        return self._stores[config.runs]
-
-    def check(self, config: Config) -> Request:
-        """A configuration as a request.
-
-        Raises:
-            RequestError: it cannot be done as written, or not here, where it is to be timed.
-        """
-        from repro.run.device import pick
-        from repro.run.request import resolve
-
+    def check(config: Config) -> Request:
         if config.weights is not None:
             raise RequestError(f"weights={config.weights}: such a net is not trained: leave it out")
-        request = resolve(config, self.of(config).describe, self._known)
+        request = resolve(config, known(config).describe, resolved)
         for member in request.lineage():
             member.check_folder()
-        if not self.tflops:
+        if rates == 0:
             pick(config.device)
-        elif len(self.tflops) == 1 and config.precision == "bf16":
+        elif rates == 1 and config.precision == "bf16":
             raise RequestError(
                 "tflops: precision=bf16 trains in bf16 and tests in float32: "
                 "give both, as in tflops=300,40"
             )
         return request
 
-
-def check_out(out: str) -> None:
-    """Refuse a file that cannot be written.
-
-    Raises:
-        RequestError: with the reason.
-    """
-    reason = unwritable_file(Path(out)) if out.endswith(".csv") else "it is no .csv"
-    if reason:
-        raise RequestError(
-            f"out={out[:LONGEST]} cannot be written: {reason}; expected a file, as in out=plan.csv"
-        )
+    return check
 
 
-def tflops(value: str) -> tuple[float, ...]:
-    """Operations a second of training, or of training and of testing, in 10^12.
-
-    Raises:
-        RequestError: it is neither.
-    """
+def _numbers(
+    own: dict[str, str], key: str, kind: type[int | float], counts: tuple[int, ...], example: str
+) -> tuple[float, ...]:
+    """The numbers of a word KEY=N,N; none where it was not given."""
+    if key not in own:
+        return ()
     try:
-        numbers = tuple(map(float, value.split(",")))
+        found = tuple(map(kind, own[key].split(",")))
     except ValueError:
-        numbers = ()
-    if len(numbers) not in (1, 2) or not all(0 < number < math.inf for number in numbers):
+        found = ()
+    if len(found) not in counts or not all(0 < number <= MANY for number in found):
         raise RequestError(
-            f"tflops={value[:LONGEST]}: expected a number above zero, or one for training and one "
-            "for testing, as in tflops=6 or tflops=300,40"
+            f"{key}={own[key][:200]}: expected numbers above zero, as {key}={example}"
         )
-    return numbers
-
-
-def images(value: str) -> tuple[int, int, int]:
-    """Numbers of training, validation and test images.
-
-    Raises:
-        RequestError: these are not three whole numbers.
-    """
-    try:
-        train, validation, test = (whole("images", part.strip(), MANY) for part in value.split(","))
-    except (RequestError, ValueError):
-        raise RequestError(
-            f"images={value[:LONGEST]}: expected TRAINING,VALIDATION,TEST, as in images=9000,50,50"
-        ) from None
-    return train, validation, test
+    return found
 
 
 if __name__ == "__main__":

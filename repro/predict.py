@@ -39,8 +39,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repro.config.way_in import way_in
-from repro.config.words import read, show, truth, whole
+from repro.config.way_in import read, show, truth, way_in, whole
 from repro.errors import RequestError
 from repro.release.command import MOST, required
 
@@ -156,8 +155,7 @@ def _of_run(options: Mapping[str, str], paths: list[Path], device: torch.device)
 
 def _of_weights(options: Mapping[str, str], paths: list[Path], device: torch.device) -> Asked:
     """A net of a file, in the configuration that `repro.run` would test it by."""
-    from repro.config.composing import one
-    from repro.config.overrides import text
+    from repro.config.composing import one, text
     from repro.config.schema import check_values
     from repro.protocol import protocols
     from repro.release import answers

@@ -23,8 +23,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from repro.config.way_in import way_in
-from repro.config.words import read, show, whole
+from repro.config.way_in import read, show, way_in, whole
 from repro.errors import RunError
 from repro.release.command import MOST, required
 

@@ -41,8 +41,7 @@ from typing import Any
 
 import pandas as pd
 
-from repro.config.way_in import way_in
-from repro.config.words import read, show, whole
+from repro.config.way_in import read, show, way_in, whole
 from repro.errors import RequestError, RunError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,15 +19,14 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.io import ImageReadMode, decode_image, read_file
 from torchvision.transforms import v2
 
-from repro.config.composing import Sweep
-from repro.config.options import read as read_options
-from repro.config.schema import EAGER, Config, typed
+from repro.config.composing import one
+from repro.config.schema import EAGER, Config
 from repro.data.images import ArrayImages, FileImages
 from repro.data.inputs import Inputs
 from repro.data.loader import TrainingCrops
 from repro.data.rescale import rescale
 from repro.data.split import Split
-from repro.errors import RequestError, RunError
+from repro.errors import RunError
 from repro.model import reading
 from repro.model.init import initialise
 from repro.model.vgg import VGG
@@ -60,10 +59,7 @@ class Task:
     def __init__(self, own: dict[str, str], words: list[str]) -> None:
         """Read a command's own words and those of a run; the later of two words wins."""
         gpu = ON_GPU if any(word.startswith("device=cuda") for word in words) else []
-        (job,) = Sweep(read_options([*ON_CPU, *gpu, *words, *LONG])).jobs()
-        if isinstance(job, RequestError):
-            raise job
-        self.config: Config = typed(job.config)
+        self.config: Config = one([*ON_CPU, *gpu, *words, *LONG])
         self.device, self.images = pick(self.config.device), int(own["images"])
         self.photos, self.in_files = Path(own["photos"]), self.config.size.name == "paper"
 

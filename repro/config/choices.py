@@ -6,38 +6,83 @@ with the files of its group that it builds on, which is faster and needs no Hydr
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from repro.config import files
-from repro.errors import RequestError
+import yaml
+
+from repro.errors import RequestError, one_line
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # The wheel carries conf/ inside the package; a checkout has it at its root.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
+LARGEST = 1_000_000
+"""Bytes of a file of settings."""
+STORED: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Reads what PyYAML wrote; in C, where libyaml is there."""
 
-ITSELF = "_self_"
+
+class Loader(STORED):  # type: ignore[misc]
+    """Reads what people write: 1e-3 is a number, as it is for Hydra, and a date is text."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+        first: [(tag, found) for tag, found in kinds if not tag.endswith(":timestamp")]
+        for first, kinds in STORED.yaml_implicit_resolvers.items()
+    }
+
+
+FLOAT = re.compile(r"[-+]?\d[\d_]*(\.[\d_]*)?[eE][-+]?\d+$")
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789"))
+
+
+def read_file(path: Path, kind: Any = Loader) -> tuple[str, dict[str, Any]]:
+    """The text of a file of settings, and its keys and values, as plain data.
+
+    Args:
+        path: the file.
+        kind: the class that tells a value's type: `Loader` or `STORED`.
+
+    Raises:
+        RequestError: it cannot be read, or is none.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST + 1).decode()
+        if len(text) > LARGEST:
+            raise ValueError(f"it has more than {LARGEST:,} bytes")
+        # With a few of them a small file becomes an endless tree.
+        if "*" in text and any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text, kind)):
+            raise ValueError("it has an alias (*NAME): write its value out")
+        tree = yaml.load(text, kind) or {}
+        if not isinstance(tree, dict):
+            raise ValueError("expected lines of KEY: VALUE")
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RequestError(f"{path} cannot be read as settings: {one_line(error)}") from None
+    return text, tree
 
 
 @dataclass(frozen=True)
 class Choice:
     """The content of `conf/GROUP/NAME.yaml`, with that of the files that it builds on."""
 
-    comment: str
-    """What the file says that it is."""
+    comments: tuple[str, ...]
     values: dict[str, Any]
     chosen: dict[str, str | None]
     """By group the choices that it makes, or changes, in other groups."""
 
     @property
+    def comment(self) -> str:
+        """What the file says that it is."""
+        return next((line for line in self.comments if not line.startswith("@package")), "")
+
+    @property
     def swept(self) -> dict[str, list[str]]:
         """By key, the values that an experiment varies, as words."""
         params = self.values.get("hydra", {}).get("sweeper", {}).get("params", {})
-        return {
-            key: [word.strip() for word in str(words).split(",")] for key, words in params.items()
-        }
+        return {key: [word.strip() for word in str(w).split(",")] for key, w in params.items()}
 
 
 def groups() -> tuple[str, ...]:
@@ -48,11 +93,6 @@ def groups() -> tuple[str, ...]:
 def names(group: str) -> tuple[str, ...]:
     """The choices of a group."""
     return tuple(sorted(file.stem for file in (CONF / group).glob("*.yaml")))
-
-
-def unknown_choice(group: str, name: object) -> RequestError:
-    """The refusal of a choice that there is not, with those that there are."""
-    return RequestError(f"{group}={name} is not known: choose from {', '.join(names(group))}")
 
 
 def choice(group: str, name: str) -> dict[str, Any]:
@@ -72,8 +112,8 @@ def read(group: str, name: str) -> Choice:
     """
     # Listed instead of looked for: `../arch/A` would be a file too.
     if name not in names(group):
-        raise unknown_choice(group, name)
-    return _read(CONF / group / f"{name}.yaml")
+        raise RequestError(f"{group}={name} is not known: choose from {', '.join(names(group))}")
+    return _read(CONF / group / f"{name}.yaml", group)
 
 
 @lru_cache
@@ -82,66 +122,63 @@ def config() -> Choice:
     return _read(CONF / "config.yaml")
 
 
-def scalar_lines() -> list[str]:
-    """The lines of `config.yaml` with the scalars and what is said of them."""
-    lines = files.text(CONF / "config.yaml").splitlines()
-    starts = [line.partition(":")[0] for line in lines]
-    return lines[starts.index("seed") : starts.index("hydra")]
-
-
-def first_comment(group: str, name: str) -> str:
-    """The first line of comment of a file that is not Hydra's."""
-    return _first(files.text(CONF / group / f"{name}.yaml"))
-
-
 def note(group: str, name: str, key: str) -> str:
     """The text of a comment `# KEY: ...` of a file; empty where it has no such comment."""
-    text = files.text(CONF / group / f"{name}.yaml")
-    found = (line.partition(":") for line in _comments(text))
+    found = (line.partition(":") for line in read(group, name).comments)
     return next((said.strip() for word, _, said in found if word == key), "")
 
 
-def _first(text: str) -> str:
-    return next((line for line in _comments(text) if not line.startswith("@package")), "")
-
-
-def _comments(text: str) -> list[str]:
-    return [line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#")]
-
-
-def _read(file: Path, above: tuple[Path, ...] = ()) -> Choice:
-    text, tree = files.read(file)
+def _read(file: Path, group: str | None = None) -> Choice:
+    text, tree = read_file(file)
     values: dict[str, Any] = {}
     chosen: dict[str, str | None] = {}
     defaults = tree.pop("defaults", None) or []
-    if not isinstance(defaults, list):
-        raise RequestError(f"{file}: its defaults are no list, as in defaults: [quick, {ITSELF}]")
-    if ITSELF not in defaults:
-        # What a file says itself holds against what it builds on.
-        defaults = [*defaults, ITSELF]
-    for entry in defaults:
-        if entry == ITSELF:
-            values = _merged(values, tree)
+    # What a file says itself holds against what it builds on.
+    for entry in defaults if "_self_" in defaults else [*defaults, "_self_"]:
+        if entry == "_self_":
+            values = values | tree
         elif isinstance(entry, dict):
             for key, name in entry.items():
-                group = key.removeprefix("override ").partition("@")[0].strip("/ ")
-                chosen[group] = None if name is None else str(name)
-        elif file.parent != CONF:
-            base = file.with_name(f"{entry}.yaml")
-            if base in above or base == file:
-                raise RequestError(f"{file} builds on itself: see its list of defaults")
-            if entry not in names(file.parent.name):
-                raise RequestError(f"{file} builds on {entry}, which is not there")
-            found = _read(base, (*above, file))
-            values, chosen = _merged(values, found.values), chosen | found.chosen
-    return Choice(_first(text), values, chosen)
+                other = key.removeprefix("override ").partition("@")[0].strip("/ ")
+                chosen[other] = None if name is None else str(name)
+        elif group is not None:
+            found = read(group, entry)
+            values, chosen = values | found.values, chosen | found.chosen
+    lines = (line for line in text.splitlines() if line.startswith("#"))
+    return Choice(tuple(line.removeprefix("#").strip() for line in lines), values, chosen)
 
 
-def _merged(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(values)
-    for key, value in others.items():
-        before = merged.get(key)
-        if isinstance(before, dict) and isinstance(value, dict):
-            value = _merged(before, value)
-        merged[key] = value
-    return merged
+def help_text(introduction: str, protocols: list[str]) -> str:
+    """The help: what the command does, every group with its choices, every scalar.
+
+    Args:
+        introduction: what the command does.
+        protocols: a line for each choice of `test`.
+    """
+    parts = [introduction.strip(), "", "Groups, as GROUP=CHOICE (* the default):"]
+    usual = {key: name for key, name in config().chosen.items() if not key.startswith("hydra/")}
+    for group, default in (usual | {"hydra/launcher": "basic"}).items():
+        width = max(map(len, names(group)))
+        parts += ["", f"  {group}"]
+        for name in names(group):
+            mark = "*" if name == default else " "
+            parts.append(f"  {mark} {name:<{width}}  {read(group, name).comment}")
+    lines = read_file(CONF / "config.yaml")[0].splitlines()
+    starts = [line.partition(":")[0] for line in lines]
+    scalars = lines[starts.index("seed") : starts.index("hydra")]
+    parts += ["", "Scalars, as KEY=VALUE:", "", *(f"    {line}".rstrip() for line in scalars)]
+    parts += ["Protocols, as test=[NAME,NAME]:", "", *(f"    {line}" for line in protocols), ""]
+    return "\n".join([*parts, OPTIONS])
+
+
+OPTIONS = """\
+Any value of a group can be changed too, as in recipe.epochs=12 or size.width=0.5.
+With -m a comma makes a sweep: seed=0,1,2.
+
+Options:
+
+    -m, --multirun      a sweep: a run for each combination of the values given
+    --cfg job           print the configuration and stop (Hydra's own: hydra; both: all)
+    --config-dir DIR    a folder of your own files, laid out as conf/
+
+Then: python -m repro.report"""

@@ -7,20 +7,17 @@ of them is read from the store, whoever worked and wherever.
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.config import launchers
-from repro.config.composing import Job, Sweep, shown
-from repro.config.options import Options, read
+from repro.config.composing import Job, Sweep
 from repro.config.schema import Config, typed
-from repro.config.way_in import guarded
-from repro.config.words import show
+from repro.config.way_in import guarded, show
 from repro.errors import RequestError, RunError
 from repro.run.interruption import STATUS, Interrupted, Stop, interruptible
 from repro.store.files import check_writable
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
 
 Check = Callable[[Config, tuple[str, ...]], "Request"]
 """Takes a configuration and the words that it was composed of."""
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def command(arguments: list[str]) -> int:
@@ -54,18 +50,18 @@ def command(arguments: list[str]) -> int:
 def _status(arguments: list[str]) -> int:
     try:
         with interruptible():
-            return guarded(lambda: _command(read(arguments)))
+            return guarded(lambda: _command(arguments))
     except KeyboardInterrupt:
         # No run was under way: one that is takes the signal itself and saves what it has.
         return STATUS
 
 
-def _command(options: Options) -> int:
-    if options.cfg is not None:
-        show(shown(options))
+def _command(arguments: list[str]) -> int:
+    sweep = Sweep(arguments)
+    if sweep.cfg is not None:
+        show(sweep.shown())
         return 0
     try:
-        sweep = Sweep(options)
         launchers.check(sweep)
         wanted = resolved(sweep, _checked())
         requests = [request for request, _ in wanted]
@@ -78,19 +74,19 @@ def _command(options: Options) -> int:
             _make_stores({request.config.runs for request in requests})
             _finish(sweep, wanted)
     except (Interrupted, KeyboardInterrupt):
-        print(f"interrupted; {_goes_on(options)}", file=sys.stderr)
+        print(f"interrupted; {_goes_on(arguments)}", file=sys.stderr)
         raise
-    _show(requests if launchers.out_of_sight(sweep.launcher) else finished)
-    return _outcome(requests, options)
+    return _outcome(requests, finished, sweep)
 
 
-def compose(options: Options, check: Callable[[Config], Request]) -> list[Request]:
-    """What a command line asks for, each run of it composed and checked once.
+def compose(arguments: Sequence[str], check: Callable[[Config], Request]) -> list[Request]:
+    """The runs that a command line asks for as a sweep, each composed and checked once.
 
     Raises:
         RequestError: what is wrong with any of them, a line each.
     """
-    return [request for request, _ in resolved(Sweep(options), lambda config, _: check(config))]
+    found = resolved(Sweep(arguments, multirun=True), lambda config, _: check(config))
+    return [request for request, _ in found]
 
 
 def resolved(sweep: Sweep, check: Check) -> list[tuple[Request, Job]]:
@@ -101,10 +97,9 @@ def resolved(sweep: Sweep, check: Check) -> list[tuple[Request, Job]]:
     """
     found: dict[object, tuple[Request, Job]] = {}
     errors: dict[str, None] = {}
-    for job in sweep.jobs():
+    for words in sweep.jobs:
         try:
-            if isinstance(job, RequestError):
-                raise job
+            job = sweep.job(words)
             request = check(typed(job.config), job.words)
             found.setdefault((request.folder, request.views), (request, job))
         except (RequestError, RunError) as error:
@@ -153,39 +148,34 @@ def _finish(sweep: Sweep, wanted: list[tuple[Request, Job]]) -> None:
             # One that was finished may have been damaged since.
             job.perform(request, Stop())
         return
-    todo = [job for request, job in wanted if not request.finished()]
     try:
-        launchers.launch(sweep, todo)
+        launchers.launch(sweep, [job for request, job in wanted if not request.finished()])
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            # Of the launcher's own files; a run says so by itself.
-            print(f"the sweep cannot be written down: {error.strerror}", file=sys.stderr)
-            return
-        print(launchers.ended(sweep.launcher, error), file=sys.stderr)
-        print(f"what is finished stays; {_goes_on(sweep.options)}", file=sys.stderr)
+        # As when the system killed one of its processes, or its files find no room.
+        said = f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"
+        print(
+            f"hydra/launcher={sweep.launcher} ended before its time, and the sweep with it: {said}",
+            file=sys.stderr,
+        )
 
 
-def _goes_on(options: Options) -> str:
+def _goes_on(arguments: Sequence[str]) -> str:
     """What to say where a command did not finish all that it asks for."""
-    words = ["python", "-m", "repro.run", *options.arguments]
+    words = ["python", "-m", "repro.run", *arguments]
     # torchrun's own words are not known here.
     again = "" if "LOCAL_RANK" in os.environ else f": {shlex.join(words)}"
     return f"the same command goes on{again}"
 
 
-def _show(requests: list[Request]) -> None:
-    """The results of runs that were finished before, or by processes that print elsewhere."""
-    from repro.run.summary import summary
-
-    for request in requests:
-        if request.finished():
-            print(summary(request))
-
-
-def _outcome(requests: list[Request], options: Options) -> int:
+def _outcome(requests: list[Request], before: list[Request], sweep: Sweep) -> int:
     """Say what became of the request, from the store; the exit status."""
+    from repro.run.summary import summary
     from repro.store.runs import why_unfinished
 
+    # The others were shown as they finished.
+    for request in requests if launchers.out_of_sight(sweep.launcher) else before:
+        if request.finished():
+            print(summary(request))
     failed = [request for request in requests if not request.finished()]
     for request in failed:
         reasons = (why_unfinished(member.folder) for member in request.lineage())
@@ -193,7 +183,7 @@ def _outcome(requests: list[Request], options: Options) -> int:
         print(f"failed: {request.name}: {reason}", file=sys.stderr)
     done = f"{len(requests) - len(failed)} of {len(requests)} runs finished"
     if failed:
-        print(f"{done}; {_goes_on(options)}", file=sys.stderr)
+        print(f"{done}; {_goes_on(sweep.arguments)}", file=sys.stderr)
         return 1
     stores = _stores(requests)
     words = [] if stores == "runs" else [f"runs={stores}"]

@@ -6,33 +6,43 @@ of it with these values put in, as Hydra puts them in, which takes a twentieth o
 
 from __future__ import annotations
 
-import copy
+import argparse
+import functools
+import itertools
+import math
+import re
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, NoReturn, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.types import Override, Quote, QuotedString
-from hydra.core.plugins import Plugins
-from hydra.errors import MissingConfigException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
+from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from repro.config import overrides
-from repro.config.choices import CONF
-from repro.config.options import Options
-from repro.config.own import OwnFiles
+from repro.config.choices import CONF, groups, names, read_file
 from repro.config.schema import Config, typed
 from repro.errors import RequestError, flat
 
-JOB = "run"
-"""Hydra's name for the program."""
+MOST_RUNS = 10_000
+"""The largest sweep."""
+WORD = re.compile(r"\+{0,2}[\w./@-]+=")
+GRAMMAR = set(",()[]{}'\"\\")
+"""Characters that mean something within a value; all else is text, in whatever script."""
+SETTABLE = ("hydra/launcher", "hydra.launcher.", "hydra.mode", "hydra.run.dir", "hydra.sweep.")
+"""Beginnings of those of Hydra's own settings that have an effect here."""
+OF_WEIGHTS = (("size=paper", "size"), ("scale=jitter", "scale", "net"))
+"""What a command with `weights=` means where it has none of these keys: the size and the test
+scales of the authors' own nets."""
 
 # A preset has its plugin's name, so that Hydra completes it by the plugin's schema: as is meant.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
@@ -51,117 +61,206 @@ class Job:
 class Sweep:
     """All runs that a command asks for; of one run too."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, arguments: Sequence[str], multirun: bool = False) -> None:
         """
         Args:
-            options: of the command.
+            arguments: the command line.
+            multirun: it is a sweep, though it may not say so.
 
         Raises:
             RequestError: what is wrong with it.
         """
-        self.options = options
-        given = overrides.parse(options.words)
-        given = [*overrides.of_weights(given), *given]
-        task = [one for one in given if not one.is_hydra_override()]
-        self._hydra = [str(one.input_line) for one in given if one.is_hydra_override()]
-        if options.config_dir is not None:
-            folder = f"{OwnFiles.scheme()}://{options.config_dir.absolute()}"
-            folder = QuotedString(folder, Quote.single).with_quotes()
-            self._hydra.append(f"hydra.searchpath=[{folder}]")
-        self._bases: dict[tuple[str, ...], tuple[DictConfig, DictConfig]] = {}
-        self._jobs = overrides.product(task, self._choices)
-        base, config = self._job(self._jobs[0])
-        self.config = cast(DictConfig, OmegaConf.merge(base, config))
-        """The first run's, with the node `hydra`, whose launcher works for all."""
-        if options.multirun or base.hydra.mode == RunMode.MULTIRUN:
-            swept = base.hydra.sweeper.params or {}
-            words = [f"{key}={values}" for key, values in swept.items()]
-            if any(word.lstrip("+~").startswith("hydra") for word in words):
+        given = _options(arguments)
+        self.arguments, self.cfg, self._own = arguments, given.cfg, given.config_dir
+        words = [_parsed(word) for word in given.words]
+        words = [*_of_weights(words), *words]
+        task = [one for one in words if not one.is_hydra_override()]
+        self._hydra = [str(one.input_line) for one in words if one.is_hydra_override()]
+        if self._own is not None:
+            check_folder(self._own)
+            self._hydra.append(f"hydra.searchpath=[{_quoted(f'file://{self._own.absolute()}')}]")
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self.jobs = self._product(task)
+        """The words of each run."""
+        config = self.job(self.jobs[0]).config
+        base = next(iter(self._bases.values()))
+        if given.multirun or multirun or base.hydra.mode == RunMode.MULTIRUN:
+            swept = [f"{key}={values}" for key, values in (base.hydra.sweeper.params or {}).items()]
+            if any("hydra" in word.partition("=")[0] for word in swept):
                 raise RequestError("hydra.sweeper.params: Hydra's own settings are not swept")
-            self._jobs = overrides.product([*overrides.parse(words), *task], self._choices)
+            self.jobs = self._product([*map(_parsed, swept), *task])
         elif several := [one.input_line for one in task if one.is_sweep_override()]:
-            hint = "add -m for a sweep" if options.cfg is None else "--cfg prints one"
-            raise RequestError(f"{several[0]} are several values: {hint}")
+            raise RequestError(f"{several[0]} are several values: add -m for a sweep")
+        hydras = _masked(base, lambda key: key == "hydra")
+        self.config = cast(DictConfig, OmegaConf.merge(hydras, config))
+        """The first run's, with the node `hydra`, whose launcher works for all."""
 
     @property
     def launcher(self) -> str:
         """The name of the launcher: `basic`, Hydra's own, or one of `conf/hydra/launcher`."""
         return str(self.config.hydra.runtime.choices["hydra/launcher"])
 
-    @property
-    def loader(self) -> ConfigLoader:
-        """The loader that composes a job in a launcher's process."""
-        with _hydra() as loader:
-            return loader
+    def shown(self) -> str:
+        """What `--cfg` prints of the first run's configuration, as YAML."""
+        config = self.config
+        if self.cfg != "all":
+            config = _masked(config, lambda key: (key == "hydra") == (self.cfg == "hydra"))
+        return OmegaConf.to_yaml(config).rstrip()
 
-    def jobs(self) -> Iterator[Job | RequestError]:
-        """Each run, composed now, or what is wrong with it."""
-        for job in self._jobs:
-            try:
-                yield Job(tuple(str(one.input_line) for one in job), self._job(job)[1])
-            except RequestError as error:
-                yield error
+    def job(self, words: Sequence[Override]) -> Job:
+        """One run, composed now.
 
-    def _job(self, job: Sequence[Override]) -> tuple[DictConfig, DictConfig]:
-        """What Hydra composed for the choices of a job; the job's configuration."""
+        Raises:
+            RequestError: what is wrong with it.
+        """
         # With a + the order of words counts: such a job is Hydra's alone.
-        plain = not any(one.is_add() or one.is_force_add() for one in job)
-        values = [one for one in job if plain and not overrides.is_choice(one)]
-        words = tuple(str(one.input_line) for one in job if one not in values)
-        if words not in self._bases:
-            whole = composed([*words, *self._hydra])
-            self._bases[words] = whole, _without_hydra(whole)
-        whole, task = self._bases[words]
-        task = copy.deepcopy(task)
+        plain = not any(one.is_add() or one.is_force_add() for one in words)
+        values = [one for one in words if plain and not _is_choice(one)]
+        choices = tuple(str(one.input_line) for one in words if one not in values)
+        if choices not in self._bases:
+            self._bases[choices] = composed([*choices, *self._hydra])
+        task = _masked(self._bases[choices], lambda key: key != "hydra")
         for one in values:
             try:
                 OmegaConf.update(task, one.key_or_group, one.value(), merge=True)
             except OmegaConfBaseException as error:
                 raise RequestError(f"{one.input_line}: {_first_line(error)}") from None
-        return whole, task
+        return Job(tuple(str(one.input_line) for one in words), task)
 
-    def _choices(self, group: str) -> list[str]:
-        with _hydra() as loader:
-            return loader.get_group_options(group, overrides=list(self._hydra))
+    def _product(self, words: Iterable[Override]) -> list[tuple[Override, ...]]:
+        """Each value of each word with each of the others', as Hydra's own sweeper has them."""
+        # Of two words for one key the later one holds.
+        values = {one.get_key_element(): self._values(one) for one in words}
+        if not 0 < math.prod(map(len, values.values())) <= MOST_RUNS:
+            said = " ".join(str(one.input_line) for one in words if one.is_sweep_override())
+            raise RequestError(f"{said}: expected at least one run and at most {MOST_RUNS:,}")
+        return list(itertools.product(*(list(map(_parsed, each)) for each in values.values())))
+
+    def _values(self, one: Override) -> list[str]:
+        """The words of a sweep, one for each value."""
+        if not one.is_sweep_override():
+            return [str(one.input_line)]
+        group, value = one.key_or_group, one.value()
+        try:
+            if isinstance(value, Glob):
+                own = (self._own / group).glob("*.yaml") if self._own else ()
+                found: Iterable[str] = value.filter([*names(group), *(file.stem for file in own)])
+            else:
+                found = itertools.islice(one.sweep_string_iterator(), MOST_RUNS + 1)
+            return [f"{one.get_key_element()}={value}" for value in found]
+        except ValueError as error:
+            raise RequestError(f"{one.input_line}: {error}") from None
 
 
-def one(words: Sequence[str]) -> Config:
-    """The configuration of one run, as `repro.run` takes the same words.
+def _masked(config: DictConfig, keep: Callable[[str], bool]) -> DictConfig:
+    return OmegaConf.masked_copy(config, [key for key in map(str, config) if keep(key)])
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message}; --help says what there is")
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-cd", "--config-dir", type=Path)
+    parser.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
+    given = parser.parse_intermixed_args(list(arguments))
+    if given.cfg is not None and given.multirun:
+        raise RequestError("--cfg prints the configuration of one run: leave out -m")
+    return given
+
+
+@functools.cache
+def _parsed(word: str) -> Override:
+    """A word, read by Hydra's grammar, that Hydra acts upon as is meant.
 
     Raises:
-        RequestError: it cannot be composed, or the words are of several runs.
+        RequestError: what is wrong with it.
     """
-    (job, *more) = Sweep(Options(tuple(words))).jobs()
-    if isinstance(job, RequestError):
-        raise job
-    if more:
-        raise RequestError(f"{' '.join(words)} are several runs: expected one")
-    return typed(job.config)
+    key, _, value = word.partition("=")
+    if not WORD.match(word) or value.startswith("~"):
+        raise RequestError(
+            f"{word[:99]}: expected KEY=VALUE, as in arch=D or recipe.clip=null (none); the shell "
+            f'leaves a ~ after = as it is: runs="$HOME"/runs'
+        )
+    parser = OverridesParser.create()
+    try:
+        one = parser.parse_override(word)
+    except (HydraException, ValueError) as error:
+        if isinstance(error, ValueError) or GRAMMAR & set(value):
+            said = (
+                f"""{word[:99]} cannot be read; plain text is quoted twice, as in "{key}='...'\""""
+            )
+            raise RequestError(said) from None
+        # Of letters that the grammar does not know, as in a path.
+        one = parser.parse_override(text(key, value))
+    swept = one.is_sweep_override()
+    if "hydra" in key and (swept or not key.startswith(SETTABLE)):
+        raise RequestError(
+            f"{word}: of Hydra's own settings a command has hydra/launcher, hydra.launcher.KEY, "
+            "hydra.mode, hydra.run.dir and hydra.sweep.dir, for the whole command (docs/hydra.md)"
+        )
+    if swept and (key == "experiments" or not one.is_discrete_sweep()):
+        raise RequestError(f"{word}: expected values to run in turn (of experiments, one)")
+    none = one.value() is None and key in ("net", "experiments")
+    if _is_choice(one) and not (swept or none or isinstance(one.value(), str)):
+        raise RequestError(f"{word}: choose one from {', '.join(names(one.key_or_group))}")
+    return one
 
 
-def shown(options: Options) -> str:
-    """The text that `--cfg` prints: the configuration of one run, as YAML.
+def _of_weights(words: Sequence[Override]) -> list[Override]:
+    """The words that a command with `weights=` means besides its own."""
+    named = {one.key_or_group: one for one in words}
+    if "weights" not in named or named["weights"].value() is None:
+        return []
+    return [_parsed(w) for w, *keys in OF_WEIGHTS if not named.keys() & {*keys, "experiments"}]
+
+
+def _is_choice(one: Override) -> bool:
+    return (CONF / one.key_or_group).is_dir()
+
+
+def text(key: str, value: str) -> str:
+    """The word KEY=VALUE whose value is taken as it is, whatever characters it has."""
+    return f"{key}={_quoted(value)}"
+
+
+def _quoted(value: str) -> str:
+    return QuotedString(value, Quote.single).with_quotes()
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder of one's own files that is not laid out as `conf/`, or that says more.
+
+    Anyone may have written them. So all are plain data, and by one rule say nothing of Hydra's own
+    settings, which Hydra calls and sets, but what an experiment sweeps.
 
     Raises:
-        RequestError: it cannot be composed, or has no such part.
+        RequestError: with the file, and what it may not say.
     """
-    config = Sweep(options).config
-    part: Any = config
-    if options.cfg == "job":
-        part = _without_hydra(config)
-    elif options.cfg == "hydra":
-        part = OmegaConf.masked_copy(config, ["hydra"])
-    title = ""
-    if options.package not in (None, "_global_"):
-        title, found = f"# @package {options.package}\n", None
-        with suppress(OmegaConfBaseException):
-            found = OmegaConf.select(part, str(options.package))
-        if found is None:
-            raise RequestError(f"--package {options.package}: there is no such part")
-        part = found
-    if not OmegaConf.is_config(part):
-        return str(part)
-    return title + OmegaConf.to_yaml(part, resolve=options.resolve).rstrip()
+    if not folder.is_dir():
+        raise RequestError(f"--config-dir {folder}: there is no such folder")
+    for place in folder.iterdir():
+        # A folder `runs` would make a choice of the word `runs=`.
+        if place.is_dir() and place.name[0] != "." and place.name not in groups():
+            raise RequestError(f"{place}: expected folders {', '.join(groups())} in --config-dir")
+    for path in sorted(folder.rglob("*.yaml")):
+        content, tree = read_file(path)
+        hydra = tree.get("hydra", {})
+        sweeper = hydra.get("sweeper", {"params": {}}) if isinstance(hydra, dict) else None
+        swept = isinstance(sweeper, dict) and sweeper.keys() == {"params"}
+        package = set(re.findall(r"@\s*package\s+(\S+)", content)) - {"_global_", "_group_"}
+        chosen = "hydra" in str(tree.get("defaults"))
+        if not swept or not hydra.keys() <= {"mode", "sweeper"} or chosen or package:
+            raise RequestError(
+                f"{path}: of Hydra's own settings a file has hydra.mode and hydra.sweeper.params, "
+                "and of packages _global_; give the others on the command line"
+            )
+        if "${" in content:
+            raise RequestError(f"{path}: expected plain text, without ${{")
 
 
 def register() -> None:
@@ -170,10 +269,10 @@ def register() -> None:
 
 
 @contextmanager
-def _hydra() -> Iterator[ConfigLoader]:
+def hydra() -> Iterator[ConfigLoader]:
+    """Hydra, set up to compose from `conf/`."""
     register()
-    with initialize_config_dir(str(CONF), JOB, version_base="1.3"):
-        Plugins.instance().register(OwnFiles)
+    with initialize_config_dir(str(CONF), "run", version_base="1.3"):
         yield GlobalHydra.instance().config_loader()
 
 
@@ -184,32 +283,34 @@ def composed(words: Sequence[str]) -> DictConfig:
         RequestError: what is wrong with the words, or with a file.
     """
     try:
-        with _hydra():
+        with hydra():
             return compose("config", list(words), return_hydra_config=True)
-    except RequestError:
-        raise
     except Exception as error:
         # A file may be wrong in any way, and Hydra's code is no reader of hostile ones.
-        raise RequestError(_said(error, words)) from error
+        raise RequestError(_said(error)) from error
 
 
-def _without_hydra(config: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+def one(words: Sequence[str]) -> Config:
+    """The configuration of one run, as `repro.run` takes the same words.
+
+    Raises:
+        RequestError: it cannot be composed.
+    """
+    sweep = Sweep(words)
+    return typed(sweep.job(sweep.jobs[0]).config)
 
 
-def _said(error: BaseException, words: Sequence[str]) -> str:
+def _said(error: BaseException) -> str:
     """What is wrong, in one line, by what Hydra raised while composing."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        said = f"{group}={name} is not known: choose from {', '.join(error.options)}"
-        return said if any(f"{group}=" in word for word in words) else f"in a file, {said}"
+        return f"{group}={name} is not known: choose from {', '.join(error.options)}"
     if isinstance(error, RecursionError):
         return "files of settings build on each other, or one on itself: see their defaults"
-    below = error.__cause__ or error.__context__
+    below: Any = error.__cause__ or error.__context__
     if not isinstance(below, OmegaConfBaseException):
         return f"the settings cannot be composed: {_first_line(error)}"
-    key = f"{below.full_key}: " if below.full_key else ""
-    return f"{_first_line(error)}: {key}{_first_line(below)}"
+    return f"{_first_line(error)}: {below.full_key or ''}: {_first_line(below)}"
 
 
 def _first_line(error: BaseException) -> str:

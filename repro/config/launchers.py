@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import re
 import shutil
 import signal
 import sys
@@ -26,14 +25,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 
-from repro.config.composing import Job, Sweep
+from repro.config.composing import Job, Sweep, hydra
 from repro.config.schema import typed
 from repro.errors import RequestError
 from repro.run.interruption import AHEAD, STATUS, URGENT, Interrupted, Stop
 
 BASIC = "basic"
 SLURM = "submitit_slurm"
-MOST_JOBS = 1024
 
 _home = False
 """Whether this is the process that was given the command, and not one of a launcher's."""
@@ -41,43 +39,25 @@ _stop: Stop | None = None
 
 
 def check(sweep: Sweep) -> None:
-    """Refuse a launcher that cannot be used, not here, or not as it is set.
+    """Refuse a launcher that cannot be used, or not here.
 
     Raises:
         RequestError: with what would make it work.
     """
-    name, values = sweep.launcher, sweep.config.hydra.launcher
+    name, extra = sweep.launcher, sweep.launcher.partition("_")[0]
     if name == BASIC:
         return
-    extra = name.partition("_")[0]
+    needs = ""
     if not _installed(f"hydra_plugins.hydra_{extra}_launcher"):
-        raise RequestError(
-            f"hydra/launcher={name} needs a plugin: pip install 'vgg-repro[{extra}]'"
-        )
-    if "LOCAL_RANK" in os.environ:
-        raise RequestError(
-            f"torchrun trains one net in several processes, hydra/launcher={name} several nets: "
-            "take one of them"
-        )
-    if name == SLURM and shutil.which("sbatch") is None:
-        raise RequestError(
-            f"hydra/launcher={name} needs sbatch: start it where Slurm's commands are"
-        )
-    if extra == "joblib":
-        _check_joblib(values)
-
-
-def _check_joblib(values: Any) -> None:
-    jobs, batch, folder = values.n_jobs, str(values.batch_size), values.temp_folder
-    key, expected = "hydra.launcher", ""
-    if not 0 < abs(jobs) <= MOST_JOBS:
-        key, expected = f"{key}.n_jobs={jobs}", f"runs at once, up to {MOST_JOBS}, or -1: all cores"
-    elif batch != "auto" and not (batch.isdecimal() and int(batch)):
-        key, expected = f"{key}.batch_size={batch}", "a whole number above zero, or auto"
-    elif folder is not None and not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
-        key, expected = f"{key}.temp_folder={folder}", "a folder that is there to be written to"
-    if expected:
-        raise RequestError(f"{key}: expected {expected}")
+        needs = f"a plugin: pip install 'vgg-repro[{extra}]'"
+    elif "LOCAL_RANK" in os.environ:
+        needs = "processes of its own, without torchrun, whose processes train one net together"
+    elif name == SLURM and shutil.which("sbatch") is None:
+        needs = "sbatch: start it where Slurm's commands are"
+    elif extra == "joblib" and not sweep.config.hydra.launcher.n_jobs:
+        needs = "hydra.launcher.n_jobs above zero (runs at once), or -1: all cores"
+    if needs:
+        raise RequestError(f"hydra/launcher={name} needs {needs}")
 
 
 def _installed(module: str) -> bool:
@@ -101,15 +81,15 @@ NO_CALLBACKS = SimpleNamespace(on_job_start=_nothing, on_job_end=_nothing)
 
 def launch(sweep: Sweep, jobs: Sequence[Job]) -> None:
     """Have the sweep's launcher do its jobs, each of which a process of it composes once more."""
-    hydra = sweep.config.hydra
-    asked = any("hydra.launcher.gpus_per_node=" in word for word in hydra.overrides.hydra)
+    settings = sweep.config.hydra
+    asked = any("hydra.launcher.gpus_per_node=" in word for word in settings.overrides.hydra)
     if sweep.launcher == SLURM and sweep.config.device == "cpu" and not asked:
         # A cluster without GPUs refuses a job that asks for any.
-        hydra.launcher.gpus_per_node = None
+        settings.launcher.gpus_per_node = None
+    with hydra() as loader:
+        context = HydraContext(loader, cast(Any, NO_CALLBACKS))
     # Hydra has no other door to a launcher than the one that its sweepers take.
-    launcher = Plugins.instance().instantiate_launcher(
-        HydraContext(sweep.loader, cast(Any, NO_CALLBACKS)), job, sweep.config
-    )
+    launcher = Plugins.instance().instantiate_launcher(context, job, sweep.config)
     with _started(sweep.launcher):
         for done in launcher.launch([job.words for job in jobs], initial_job_idx=0):
             # Raises what the job raised.
@@ -149,11 +129,10 @@ def _queue_again(stop: Stop) -> None:
     Raises:
         SystemExit: status 75, or submitit's own.
     """
-    if "SLURM_JOB_ID" in os.environ and signal.SIGTERM in stop.signals:
+    while "SLURM_JOB_ID" in os.environ and signal.SIGTERM in stop.signals:
         # Slurm is about to kill it. A job that ends by itself before would count as completed; one
         # that is killed is queued again where it was preempted, and not where it was cancelled.
-        while True:
-            time.sleep(60)
+        time.sleep(60)
     handler = signal.getsignal(signal.SIGUSR2)
     if callable(handler):
         # Submitit's: it has the job queued again.
@@ -206,12 +185,3 @@ def _started(launcher: str) -> Iterator[None]:
             signal.signal(number, handler)
         if asked.is_set():
             raise Interrupted
-
-
-def ended(launcher: str, error: Exception) -> str:
-    """The line for a launcher that gave up, as when the system killed one of its processes."""
-    first = re.split(r"\.\s|\n", str(error).strip(), maxsplit=1)[0]
-    return (
-        f"hydra/launcher={launcher} ended before its time, and the sweep with it: "
-        f"{type(error).__name__}: {first}"
-    )

@@ -14,7 +14,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from repro.errors import RequestError
+from repro.errors import RequestError, flat
 
 EAGER = "none"
 """The value of `compile` that compiles nothing."""
@@ -263,7 +263,7 @@ TAKEN: dict[type, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
     int: ((int, str), "a whole number"),
     float: ((float, int, str), "a number"),
-    str: ((str, int, float, bool), "text without ${"),
+    str: ((str, int, float, bool), "plain text, without ${"),
 }
 """By type of a key: the types of the values that it takes, and words for them."""
 
@@ -285,23 +285,6 @@ def typed(tree: Any) -> Config:
         tree = OmegaConf.to_container(tree, resolve=True)
     config: Config = _section(Config, tree, "")
     return config
-
-
-def check_word(key: str, value: Any) -> None:
-    """Refuse KEY=VALUE of a command where the key is none, or is of another type.
-
-    Raises:
-        RequestError: with the key, and the known ones or the type.
-    """
-    kind: Any = Config
-    for name in key.split("."):
-        known: dict[str, Any] = _hints(kind) if hasattr(kind, "__dataclass_fields__") else {}
-        if name not in known:
-            raise RequestError(f"{key} is not known: choose from {', '.join(known) or 'others'}")
-        kind = known[name]
-    # One with an interpolation is what it stands for.
-    if "${" not in str(value):
-        _value(kind, value, key)
 
 
 def _section(kind: Any, tree: Any, path: str) -> Any:
@@ -336,8 +319,8 @@ def _value(kind: Any, value: Any, key: str) -> Any:
         return [_value(get_args(kind)[0], one, key) for one in value]
     taken, words = TAKEN[kind]
     try:
-        if type(value) in taken and "${" not in str(value):
+        if type(value) in taken and "${" not in str(value) and str(value).isprintable():
             return kind(value)
     except ValueError:
         pass
-    raise RequestError(f"{key}={value}: expected {words}")
+    raise RequestError(f"{key}={flat(str(value))[:200]}: expected {words}")

@@ -1,14 +1,15 @@
-"""What the ways in share: help, and an exit status for whatever happens. It imports no Hydra."""
+"""What the ways in share: help, words KEY=VALUE, and an exit status for whatever happens.
+
+It imports no Hydra.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from repro.config.options import FULL_ERROR
-from repro.config.words import show
 from repro.errors import RequestError, RunError
 from repro.run.interruption import STATUS, Interrupted, interruptible
 
@@ -34,11 +35,6 @@ def way_in(
     return status_of(lambda: work(arguments), interrupted)
 
 
-def refused(error: PermissionError) -> str:
-    """The line for what this user may not look into or write to."""
-    return f"{error.filename}: {error.strerror}; let this user read and write there"
-
-
 def status_of(work: Callable[[], int], interrupted: str) -> int:
     """The exit status of `work`, for whatever ends it."""
     try:
@@ -57,7 +53,66 @@ def guarded(work: Callable[[], int]) -> int:
     try:
         return work()
     except (RequestError, PermissionError) as error:
-        if os.environ.get(FULL_ERROR) == "1":
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
             traceback.print_exc()
-        print(refused(error) if isinstance(error, PermissionError) else error, file=sys.stderr)
+        said = str(error)
+        if isinstance(error, PermissionError):
+            said = f"{error.filename}: {error.strerror}; let this user read and write there"
+        print(said, file=sys.stderr)
         return 2
+
+
+def read(arguments: list[str], defaults: Mapping[str, str]) -> dict[str, str]:
+    """The options of a command line, the defaults where it names none.
+
+    Raises:
+        RequestError: a word that is no KEY=VALUE, an unknown key, or an empty value.
+    """
+    options = dict(defaults)
+    for word in arguments:
+        key, _, value = word.partition("=")
+        if key not in options or not value.strip():
+            known = ", ".join(f"{name}=" for name in options)
+            raise RequestError(f"{word}: expected KEY=VALUE with one of {known}")
+        options[key] = value
+    return options
+
+
+def truth(key: str, value: str) -> bool:
+    """An option that is true or false.
+
+    Raises:
+        RequestError: it is neither.
+    """
+    if value not in ("true", "false"):
+        raise RequestError(f"{key}={value}: expected true or false")
+    return value == "true"
+
+
+def whole(key: str, value: str, most: int, least: int = 1) -> int:
+    """An option that is a whole number.
+
+    Raises:
+        RequestError: it is none, or it is out of its bounds.
+    """
+    # Python reads no number of thousands of digits.
+    number = int(value) if value.isdecimal() and len(value) < 20 else -1
+    if not least <= number <= most:
+        raise RequestError(f"{key}={value[:40]}: expected a whole number from {least} to {most}")
+    return number
+
+
+def show(text: str) -> None:
+    """Print text; who reads it may stop early, as `head` does.
+
+    Raises:
+        SystemExit: it cannot be printed, as on a full disk; status 2, after a line that says so.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # Else the interpreter tries again as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"standard output cannot be written to: {error.strerror}", file=sys.stderr)
+            sys.exit(2)

@@ -20,8 +20,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from repro.config.way_in import way_in
-from repro.config.words import read, show, truth
+from repro.config.way_in import read, show, truth, way_in
 
 DEFAULTS = {
     "runs": "runs",

@@ -22,11 +22,11 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:]
     if {"-h", "--help"} & set(arguments):
-        from repro.config.help import text
-        from repro.config.words import show
+        from repro.config.choices import help_text
+        from repro.config.way_in import show
         from repro.protocol.protocols import described
 
-        show(text(str(__doc__), described()))
+        show(help_text(str(__doc__), described()))
         sys.exit(0)
     if "--version" in arguments:
         from repro import __version__

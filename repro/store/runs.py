@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repro.config.files import STORED, read
+from repro.config.choices import STORED, read_file
 from repro.config.schema import Config, typed
 from repro.errors import RequestError, RunError, flat, one_line
 from repro.store import identity as identities
@@ -78,7 +78,7 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
     """
     path = folder / CONFIG
     try:
-        _, tree = read(path, STORED)
+        _, tree = read_file(path, STORED)
         record = tree.pop(RECORD)
         config = typed(tree)
         check_config(config)

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repro.config import composing, overrides
+from repro.config import composing
 from repro.config.command import command, compose
-from repro.config.composing import Job, Sweep, one, shown
-from repro.config.options import Options, read
+from repro.config.composing import Job, Sweep, one, text
 from repro.config.schema import typed
 from repro.errors import RequestError
 from repro.run.request import Request, members, resolve
@@ -25,9 +24,9 @@ from tests.test_run import LIGHT, run
 KEYS = {
     "seed": ["1", "0,1", "range(0,4)", "range(3,0,-1)", "sort(3,1,2)"],
     "runs": ["a,b,c", "'x,y'", "/d/a"],
-    "weights": ["null", "null,a"],
+    "weights": ["null"],
     "test": ["[centre]", "[centre],[single_scale,multi_scale]"],
-    "arch": ["A", "B,C", "glob(D*)"],
+    "arch": ["A", "B,C"],
 }
 WORDS = st.lists(
     st.sampled_from(sorted(KEYS)).flatmap(
@@ -37,12 +36,18 @@ WORDS = st.lists(
 
 
 @given(WORDS)
+@settings(max_examples=10)
 def test_the_jobs_are_those_of_hydras_sweeper(pairs: list[tuple[str, str]]) -> None:
-    words = [f"{key}={value}" for key, value in pairs if not value.startswith("glob")]
+    words = [f"{key}={value}" for key, value in pairs]
     parsed = OverridesParser.create().parse_overrides(words)
     (theirs,) = BasicSweeper.split_arguments(parsed, None)
-    ours = overrides.product(overrides.parse(words), lambda group: [])
+    ours = Sweep(["-m", *words]).jobs
     assert [[override.input_line for override in job] for job in ours] == theirs
+
+
+def composed(*arguments: str) -> list[Job]:
+    sweep = Sweep(arguments)
+    return [sweep.job(words) for words in sweep.jobs]
 
 
 def test_a_job_is_what_hydra_composes_of_its_words() -> None:
@@ -57,20 +62,13 @@ def test_a_job_is_what_hydra_composes_of_its_words() -> None:
 @pytest.mark.parametrize(
     ("given", "value"),
     [
-        ("runs=/d/with space", "/d/with space"),
-        ("runs=/d/ключ", "/d/ключ"),
-        ("runs=/d/a&b;c=d#e!^é", "/d/a&b;c=d#e!^é"),
+        ("runs=/d/ключ & é", "/d/ключ & é"),
         ("runs='/d/a (1), b'", "/d/a (1), b"),
-        (overrides.text("runs", "/d/it's, (b) \\"), "/d/it's, (b) \\"),
+        (text("runs", "/d/it's, (b) \\"), "/d/it's, (b) \\"),
     ],
 )
 def test_a_path_is_taken_as_it_is_written(given: str, value: str) -> None:
     assert one([given]).runs == value
-
-
-def composed(*arguments: str) -> list[Job]:
-    jobs = list(Sweep(read(list(arguments))).jobs())
-    return [job for job in jobs if isinstance(job, Job)]
 
 
 def test_words_hold_against_what_an_experiment_varies() -> None:
@@ -79,13 +77,6 @@ def test_words_hold_against_what_an_experiment_varies() -> None:
         *(("B", 3), ("B", 4), ("C", 3), ("C", 4))
     ]
     assert [job.config.arch.name for job in composed("experiments=lrn")] == ["A", "A-LRN"]
-
-
-def test_a_glob_finds_ones_own_files_too(tmp_path: Path) -> None:
-    (tmp_path / "size").mkdir()
-    (tmp_path / "size" / "tiny2.yaml").write_text("defaults: [tiny, _self_]\nwidth: 0.02\n")
-    jobs = composed("--config-dir", str(tmp_path), "-m", "size=glob(tiny*)")
-    assert [job.config.size.width for job in jobs] == [0.0625, 0.02]
 
 
 def test_hydra_composes_each_set_of_choices_once(
@@ -98,51 +89,48 @@ def test_hydra_composes_each_set_of_choices_once(
         return original(*how, **more)
 
     monkeypatch.setattr(composing, "compose", counted)
-    words = ["-m", "arch=A,B", "seed=range(0,50)", "dry_run=true", "test=[centre]"]
+    words = ["-m", "arch=A,B", "seed=range(0,20)", "dry_run=true", "test=[centre]"]
     assert run(tmp_path, *words) == 0
-    assert "100 runs in" in capsys.readouterr().out
+    assert "40 runs in" in capsys.readouterr().out
     assert len(times) == 2
 
 
 def test_a_run_keeps_the_words_that_make_it_and_its_parents() -> None:
     words = ["net=D-jitter-fc,E-S256-from_A", "recipe=smoke", "scale.lr_factor=1", "size=tiny"]
-    requests = compose(read(["-m", *words]), lambda config: resolve(config))
-    assert requests[0].command is None, "asked for by no words"
+    assert compose(words, resolve)[0].command is None, "asked for by no words"
     for job in composed("-m", *words):
         (request,) = members([resolve(typed(job.config), command=job.words)])[-1:]
         assert request.record["command"] == list(job.words)
         for member in request.lineage():
             assert member.command is not None
-            assert identity(member.command) == (member.identity, member.views), member.name
+            again: Request = resolve(one(member.command))
+            assert (again.identity, again.views) == (member.identity, member.views), member.name
 
 
-def identity(words: tuple[str, ...]) -> tuple[object, object]:
-    request: Request = resolve(one(words))
-    return request.identity, request.views
-
-
-def test_a_recipe_of_ones_own_runs_and_is_planned(
+def test_files_of_ones_own_run_and_are_planned(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "recipe").mkdir()
-    (tmp_path / "recipe" / "mine.yaml").write_text(
+    own = tmp_path / "own"
+    for name in ("recipe/mine", "size/tiny2"):
+        (own / name).parent.mkdir(parents=True)
+    (own / "recipe" / "mine.yaml").write_text(
         "# Mine\ndefaults: [smoke, _self_]\n\nname: mine\nmomentum: 0.8\n"
     )
-    words = ["--config-dir", str(tmp_path), *LIGHT, "recipe=mine", "test=[centre]"]
+    (own / "size" / "tiny2.yaml").write_text("defaults: [tiny, _self_]\nwidth: 0.02\n")
+    jobs = composed("--config-dir", str(own), "-m", "size=glob(tiny*)")
+    assert [job.config.size.width for job in jobs] == [0.0625, 0.02]
+    words = ["--config-dir", str(own), *LIGHT, "recipe=mine", "test=[centre]"]
     words.append(f"runs={tmp_path / 'runs'}")
     assert plan([*words, "tflops=1"]) == 0
-    assert command(words) == 0
     assert command([*words, "dry_run=true"]) == 0
-    assert "finished" in capsys.readouterr().out
+    assert "1 run in" in capsys.readouterr().out
 
 
-def test_a_configuration_is_shown_in_part() -> None:
-    assert shown(read(["--cfg", "job", "--package", "seed", "seed=7"])) == "7"
-    assert shown(read(["--cfg", "job", "--package", "scale"])).startswith("# @package scale\nname:")
-    assert "init: ${recipe.init}" not in shown(read(["--cfg", "job", "--resolve"]))
-    assert shown(read(["--cfg", "hydra"])).startswith("hydra:")
-    for package in ("x", "../x"):
-        with pytest.raises(RequestError, match="--package"):
-            shown(read(["--cfg", "job", "--package", package]))
+def test_a_configuration_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    for part, start in (("job", "arch:"), ("hydra", "hydra:"), ("all", "hydra:")):
+        assert command(["--cfg", part, "seed=7"]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith(start)
+        assert ("seed: 7" in said) == (part != "hydra")
     with pytest.raises(RequestError, match="several values"):
-        Sweep(Options(("seed=0,1",)))
+        Sweep(["seed=0,1"])

@@ -22,7 +22,6 @@ from omegaconf import DictConfig
 from repro.config import launchers
 from repro.config.choices import CONF
 from repro.config.composing import Sweep
-from repro.config.options import read
 from repro.errors import RequestError
 from repro.run.device import reserved
 from repro.run.interruption import Interrupted, Stop
@@ -200,7 +199,7 @@ def test_a_launcher_that_cannot_be_used_is_refused_before_any_work(
 
 def refused(folder: Path, *words: str) -> str:
     with pytest.raises(RequestError) as error:
-        launchers.check(Sweep(read([*LIGHT, f"runs={folder / 'runs'}", *words])))
+        launchers.check(Sweep([*LIGHT, f"runs={folder / 'runs'}", *words]))
     return str(error.value)
 
 
@@ -215,7 +214,7 @@ def test_slurm_is_asked_for_a_gpu_unless_the_device_is_a_cpu(
         return SimpleNamespace(launch=lambda jobs, initial_job_idx: [])
 
     monkeypatch.setattr(Plugins.instance(), "instantiate_launcher", instantiated)
-    sweep = Sweep(read(["-m", "seed=0,1", "hydra/launcher=submitit_slurm", *words]))
+    sweep = Sweep(["-m", "seed=0,1", "hydra/launcher=submitit_slurm", *words])
     launchers.launch(sweep, [])
     assert found == [asked]
 

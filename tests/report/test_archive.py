@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 
 from repro.config.command import compose
-from repro.config.options import read
 from repro.errors import RequestError
 from repro.report.write import write
 from repro.run.request import resolve
@@ -138,5 +137,5 @@ def test_the_commands_of_the_runs_are_kept(tmp_path: Path, make_run: MakeRun) ->
     write([tmp_path / "runs"], tmp_path / "first", archive=True)
     write([tmp_path / "first"], tmp_path / "again", archive=True)
     lines = (opened(tmp_path / "again" / ARCHIVE) / "commands.txt").read_text().splitlines()
-    asked = [compose(read(shlex.split(line)[3:]), resolve) for line in lines]
+    asked = [compose(shlex.split(line)[3:], resolve) for line in lines]
     assert {request.name for requests in asked for request in requests} == names

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from repro.config.words import show
+from repro.config.way_in import show
 from repro.errors import RequestError
 from repro.report import __main__ as report
 from repro.report import write as writing
