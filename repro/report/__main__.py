@@ -22,13 +22,8 @@ from pathlib import Path
 
 from repro.config.way_in import read, show, truth, way_in
 
-DEFAULTS = {
-    "runs": "runs",
-    "out": "reports/latest",
-    "fuse": "",
-    "archive": "false",
-    "latex": "false",
-}
+DEFAULTS = {"runs": "runs", "out": "reports/latest", "fuse": ""}
+SWITCHES = {"archive": "false", "latex": "false"}
 
 
 def main() -> None:
@@ -37,13 +32,13 @@ def main() -> None:
 
 
 def _report(arguments: list[str]) -> int:
-    options = read(arguments, DEFAULTS)
-    archive, latex = (truth(key, options[key]) for key in ("archive", "latex"))
+    options = read(arguments, DEFAULTS | SWITCHES)
+    switches = {key: truth(key, options[key]) for key in SWITCHES}
     from repro.report.write import write
 
-    fuse = [members for members in options["fuse"].split(",") if members]
     stores = [Path(folder) for folder in options["runs"].split(",")]
-    show(write(stores, Path(options["out"]), fuse, archive, latex))
+    fuse = [members for members in options["fuse"].split(",") if members]
+    show(write(stores, Path(options["out"]), fuse, **switches))
     return 0
 
 

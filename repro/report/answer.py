@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from repro.report.claims import Claim, claims
+from repro.report.claims import claims
 from repro.report.experiments import commands_of, experiments
 from repro.report.settings import Comparison
 from repro.report.tables import missing
 from repro.report.verdicts import CONTRADICTED, REPRODUCED, VERDICTS
 
-DECIDED = (REPRODUCED, CONTRADICTED)
 OPEN = "not run"
 ONE_SEED = "one seed: it holds for these nets, and says nothing about other seeds"
+SHOWS = {"tie": " (a tie)", "no": " (its numbers disagree)"}
+"""What the paper's own numbers say of a claim, where they do not show it."""
 
 
 def primary(judged: pd.DataFrame) -> pd.DataFrame:
@@ -31,14 +32,14 @@ def verdict(row: Mapping[Hashable, Any]) -> str:
 
 def decided(judged: pd.DataFrame) -> int:
     """How many primary claims are decided, either way."""
-    return sum(verdict(row) in DECIDED for row in primary(judged).to_dict("records"))
+    found = map(verdict, primary(judged).to_dict("records"))
+    return sum(one in (REPRODUCED, CONTRADICTED) for one in found)
 
 
-def counted(judged: pd.DataFrame) -> str:
-    """How many claims have each verdict, as in `3 reproduced, 2 not decided`."""
+def counted(judged: pd.DataFrame) -> list[str]:
+    """How many claims have each verdict, as in `3 reproduced`."""
     counts = Counter(map(verdict, judged.to_dict("records")))
-    known = [*VERDICTS, *(counts.keys() - set(VERDICTS))]
-    return ", ".join(f"{counts[one]} {one}" for one in known if counts[one])
+    return [f"{counts[one]} {one}" for one in VERDICTS if counts[one]]
 
 
 def answer(judged: pd.DataFrame, comparison: Comparison) -> str:
@@ -46,58 +47,47 @@ def answer(judged: pd.DataFrame, comparison: Comparison) -> str:
     if not comparison.has_papers_nets:
         return "None of the paper's nets was run here, so none of its claims is judged."
     every, found = sum(claim.primary for claim in claims()), primary(judged)
-    open_ = every - len(found)
-    words = [*filter(None, [counted(found)]), *([f"{open_} {OPEN}"] if open_ else [])]
+    words = counted(found) + [f"{every - len(found)} {OPEN}"] * (every > len(found))
     return f"Of {every} primary claims: {', '.join(words)}."
 
 
 def grid(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The primary claims against the settings: a verdict in each cell.
-
-    Args:
-        judged: the claims of each setting, by its name for readers.
-    """
+    """The primary claims against settings, by their names for readers: a verdict in each cell."""
     rows = []
     for claim in (one for one in claims() if one.primary):
-        row = {"claim": claim.text}
-        for setting, frame in judged.items():
-            found = frame[frame.claim == claim.claim].to_dict("records")
-            row[setting] = verdict(found[0]) if found else OPEN
-        rows.append(row)
+        found = {head: frame[frame.claim == claim.claim] for head, frame in judged.items()}
+        cells = {
+            head: verdict(own.to_dict("records")[0]) if len(own) else OPEN
+            for head, own in found.items()
+        }
+        rows.append({"claim": claim.text} | cells)
     return pd.DataFrame(rows)
 
 
 def table(judged: pd.DataFrame) -> pd.DataFrame:
     """Claims for readers: what the paper's numbers say and ours, the interval, n, the verdict."""
     known = {claim.claim: claim for claim in claims()}
-    rows = [
-        {
-            "claim": sentence(known[row["claim"]]),
-            "section": row["section"],
-            "the paper": _paper(row, known[row["claim"]]),
-            "here": change(row),
-            "seeds": str(row["n_seeds"]),
-            "images": "-"
-            if missing(row["n_images"]) or row["n_images"] is pd.NA
-            else (f"{int(row['n_images']):,}"),
-            "verdict": verdict(row),
-            "note": "; ".join(caveats(row)) or "-",
-        }
-        for row in judged.to_dict("records")
-    ]
+    rows = []
+    for row in judged.to_dict("records"):
+        claim = known[row["claim"]]
+        theirs = [row["paper_relative"], row["paper_relative_other"]]
+        paper = " or ".join(f"{value:+.1f}%" for value in theirs if not missing(value)) or "-"
+        notes = [row["reason"], f"measured: {row['pooled']}" if row["pooled"] else "", row["note"]]
+        if row["one_seed"] and "one seed" not in str(row["reason"]):
+            notes.insert(2, ONE_SEED)
+        rows.append(
+            {
+                "claim": claim.text + (" (ours)" if claim.ours else ""),
+                "section": row["section"],
+                "the paper": paper + SHOWS.get(claim.paper_shows, ""),
+                "here": change(row),
+                "seeds": str(row["n_seeds"]),
+                "images": "-" if pd.isna(row["n_images"]) else f"{int(row['n_images']):,}",
+                "verdict": verdict(row),
+                "note": "; ".join(str(note) for note in notes if not missing(note)),
+            }
+        )
     return pd.DataFrame(rows)
-
-
-def caveats(row: Mapping[Hashable, Any]) -> list[str]:
-    """Why there is no test, and what to know of one that there is."""
-    found = [] if missing(row["reason"]) else [str(row["reason"])]
-    if not missing(row["pooled"]):
-        found.append(f"measured: {row['pooled']}")
-    if row["one_seed"] and ONE_SEED.split(":")[0] not in "; ".join(found):
-        found.append(ONE_SEED)
-    if not missing(row["note"]):
-        found.append(str(row["note"]))
-    return found
 
 
 def change(row: Mapping[Hashable, Any]) -> str:
@@ -109,32 +99,12 @@ def change(row: Mapping[Hashable, Any]) -> str:
     return f"{middle:+.1f}{unit} [{low:+.1f}; {high:+.1f}]"
 
 
-def _paper(row: Mapping[Hashable, Any], claim: Claim) -> str:
-    values = (row["paper_relative"], row["paper_relative_other"])
-    known = [f"{float(value):+.1f}%" for value in values if not missing(value)]
-    shows = {"yes": "", "tie": " (a tie)", "no": " (its numbers disagree)"}
-    return (" or ".join(known) or "-") + shows.get(claim.paper_shows, "")
-
-
-def sentence(claim: Claim) -> str:
-    """What a claim says, and whether the paper says it."""
-    return f"{claim.text} (ours)" if claim.ours else claim.text
-
-
 def not_judged(judged: pd.DataFrame, comparison: Comparison) -> list[tuple[str, str]]:
-    """The experiments with primary claims that have a side which nobody has run.
-
-    Returns:
-        For each what its claims say, and the commands that run it.
-    """
-    known = set(judged.claim)
+    """By experiment, the primary claims with a side that nobody has run, and what runs it."""
+    absent = [one for one in claims() if one.primary and one.claim not in set(judged.claim)]
     found = []
     for experiment in experiments():
-        absent: Sequence[str] = [
-            claim.text
-            for claim in claims()
-            if claim.primary and claim.experiment == experiment.name and claim.claim not in known
-        ]
-        if absent:
-            found.append((" ".join(absent), "; ".join(commands_of(experiment, comparison))))
+        texts = [one.text for one in absent if one.experiment == experiment.name]
+        if texts:
+            found.append((" ".join(texts), "; ".join(commands_of(experiment, comparison))))
     return found

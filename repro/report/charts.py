@@ -2,115 +2,78 @@
 
 from __future__ import annotations
 
+import io
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from textwrap import wrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from repro.errors import RequestError
 from repro.paper import numbers
-from repro.protocol.protocols import PROTOCOLS, TABLE3, summarised
-from repro.report.built import TABLE1, at_full_size, noted_activations
+from repro.protocol.protocols import PROTOCOLS, summarised
+from repro.protocol.scales import PICTURED
+from repro.report.answer import primary, verdict
 from repro.report.claims import claims
-from repro.report.experiments import Experiment, compared_nets, measured_nets
+from repro.report.experiments import Experiment, compared_nets, nets_of
 from repro.report.figure import Chart, caption, marks
-from repro.report.intervals import difference
-from repro.report.learning import blog
-from repro.report.measured import Measured, spread
-from repro.report.net import Net, Nets, label
+from repro.report.measured import Measured, read_log, spread
+from repro.report.net import Nets, label
 from repro.report.settings import Comparison
-from repro.report.tables import ordered
+from repro.report.tables import in_order, ordered
 from repro.report.titles import s_words, seeds_words, title, worded
 from repro.report.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTABLE
+from repro.store.identity import base
+from repro.store.runs import CROPS
 
 COLOURS = {
     **{REPRODUCED: "#00795A", CONTRADICTED: "#C04E00", UNDECIDED: "#0072B2"},
-    **{UNTESTABLE: "#6b747c", "the paper": "#000000"},
+    **{UNTESTABLE: "#6b747c", "the paper": "#000000", "training crops": "#6b747c"},
 }
 NEIGHBOURS = 32
 """Test scales that a line joins are at most so far apart, in paper pixels."""
 Rows = list[dict[str, Any]]
 
 
-def primary(judged: pd.DataFrame) -> Chart | None:
+@dataclass(frozen=True)
+class Picture:
+    """A figure that is an image already."""
+
+    name: str
+    caption: str
+    content: bytes
+
+    def png(self) -> bytes:
+        """The figure as a file."""
+        return self.content
+
+
+def primary_claims(judged: pd.DataFrame) -> Chart | None:
     """The primary claims in log-odds of the error, with their intervals and the paper's effects."""
-    sentences = {claim.claim: claim for claim in claims()}
+    known = {claim.claim: claim for claim in claims()}
     rows: Rows = []
-    for row in judged[judged.primary.astype(bool)].to_dict("records"):
-        claim = sentences[row["claim"]]
-        verdict = row["verdict_holm"] or row["verdict"]
-        here = {"y": "\n".join(wrap(claim.text, 46)), "group": verdict}
-        rows.append(here | {"mark": "beside", "words": verdict})
+    for row in primary(judged).to_dict("records"):
+        claim, said = known[row["claim"]], verdict(row)
+        here = {"y": fill(claim.text, 46), "group": said}
+        rows.append(here | {"mark": "beside", "words": said})
         if pd.isna(row["log_odds"]):
-            rows.append(here | {"mark": "words", "words": _no_effect(row)})
+            ends = f"[{row['ci_low']:+.0f}; {row['ci_high']:+.0f}]"
+            words = f"{row['metric']}: {row['difference']:+.0f} points {ends}".replace("_", " ")
+            rows.append(here | {"mark": "words", "words": words})
             continue
         low, high = claim.rule.edges
         rows.append(here | {"mark": "field", "low": low, "high": high})
-        ends = {"low": row["log_odds_low"], "high": row["log_odds_high"]}
+        interval = {"low": row["log_odds_low"], "high": row["log_odds_high"]}
         kind = "one seed" if row["one_seed"] else "mean"
-        rows.append(here | {"mark": kind, "x": row["log_odds"]} | ends)
+        rows.append(here | {"mark": kind, "x": row["log_odds"]} | interval)
         if not pd.isna(row["paper_log_odds"]):
-            theirs = {"group": "the paper", "mark": "paper", "x": row["paper_log_odds"]}
-            rows.append(here | theirs)
+            rows.append(here | {"group": "the paper", "mark": "paper", "x": row["paper_log_odds"]})
     if not rows:
         return None
-    single = bool(judged.one_seed.astype(bool).any())
-    words = caption("primary-claims", one_seed=single and caption("primary-claims-one-seed"))
     x = "log-odds of the error, less that of what it is compared with"
+    words = caption("primary-claims")
     return Chart("primary-claims", words, marks(rows), x, centre=0.0, colours=COLOURS)
-
-
-def _no_effect(row: dict[Any, Any]) -> str:
-    if row["kind"] == "counts" and not pd.isna(row["difference"]):
-        ends = f"{row['ci_low']:+.0f}; {row['ci_high']:+.0f}"
-        return f"share of seeds that learn: {row['difference']:+.0f} points [{ends}]"
-    return "no difference of errors"
-
-
-def depth(_: Experiment, comparison: Comparison) -> Chart | None:
-    """Top-1 error of the nets of Table 1 at S=256 and one test scale, in percent of A's."""
-    base, *deeper = (Net(name, "S256") for name in TABLE1)
-    rows: Rows = []
-    seeds: dict[str, list[int]] = {}
-    for net in deeper:
-        y = f"{net.arch}, {at_full_size(net.arch).weight_layers} layers"
-        found = _relative(comparison, net, base)
-        if found:
-            seeds[net.arch] = [one["line"] for one in found if one["mark"] != "mean"]
-            rows += [{"y": y, "group": "here", **one, "line": ""} for one in found]
-            theirs = [numbers.error_of(TABLE3, str(one), "top1_error") for one in (net, base)]
-            if theirs[0] is not None and theirs[1] is not None:
-                change = 100 * (theirs[0] / theirs[1] - 1)
-                rows.append({"y": y, "group": "the paper", "mark": "paper", "x": change})
-    if not rows:
-        return None
-    words = caption("error-against-depth", base=base.arch, seeds=seeds_words(seeds))
-    x = f"top-1 error relative to {base.arch}'s (%)"
-    colours = {"the paper": COLOURS["the paper"]}
-    return Chart("error-against-depth", words, marks(rows), x, centre=0.0, colours=colours)
-
-
-def _relative(comparison: Comparison, net: Net, base: Net) -> Rows:
-    """The error less that of another net in percent of that, paired by seed and image."""
-    one, other = ({c.seed: c.wrong for c in comparison.cells(n, TABLE3)} for n in (net, base))
-    seeds = sorted(one.keys() & other.keys())
-    whole = 100 * float(np.mean([other[seed].mean() for seed in seeds])) if seeds else 0.0
-    if not whole:
-        return []
-    gaps = np.array([one[s].astype(np.float64) - other[s].astype(np.float64) for s in seeds])
-    gap = difference(gaps)
-    ends = gap.interval(configuration=len(seeds) > 1)
-    middle, low, high = (100 * value / whole for value in (gap.middle, ends.low, ends.high))
-    rows: Rows = [{"mark": "mean", "x": middle, "low": low, "high": high}]
-    if len(seeds) == 1:
-        return [rows[0] | {"mark": "one seed", "line": seeds[0]}]
-    each = zip(seeds, gaps, strict=True)
-    return rows + [
-        {"mark": "seed", "x": 1e4 * float(one.mean()) / whole, "line": seed} for seed, one in each
-    ]
 
 
 def errors(comparison: Comparison) -> Chart | None:
@@ -134,62 +97,60 @@ def _compared(
     theirs: Rows = []
     seeds: dict[str, list[int]] = {}
     for net, test in itertools.product(nets, tests):
-        cells = comparison.cells(net, test)
-        if not cells:
+        if not (cells := comparison.cells(net, test)):
             continue
-        y = "\n".join(wrap(title(net), 34))
-        seeds[y.replace("\n", " ")] = sorted(one.seed for one in cells)
-        here = {"y": y, "group": PROTOCOLS[test].legend}
+        seeds[title(net)] = sorted(one.seed for one in cells)
+        here = {"y": fill(title(net), 34), "group": PROTOCOLS[test].legend}
         rows += _points(cells, "x", here | {"facet": f"here: {worded(comparison.setting.data)}"})
         paper = numbers.error_of(test, label(net), "top1_error")
         if paper is not None:
-            facet = "the paper: ImageNet"
-            theirs.append(here | {"facet": facet, "mark": "paper", "x": paper})
+            theirs.append(here | {"facet": "the paper: ImageNet", "mark": "paper", "x": paper})
     if sum(row["mark"] != "seed" for row in rows) < 2:
         return None
-    beside = theirs if len(theirs) > 1 else []
-    images = max(one.images for one in (*comparison.measured, *comparison.fused))
-    panels = beside and caption("compared-panels")
-    words = caption(
-        "compared",
-        question=question.rstrip("."),
-        images=images,
-        seeds=seeds_words(seeds),
-        panels=panels,
-    )
-    return Chart(name, words, marks(rows + beside), "top-1 error (%)")
+    gaps = {
+        "question": question.rstrip("."),
+        "images": max(one.images for one in (*comparison.measured, *comparison.fused)),
+        "seeds": seeds_words(seeds),
+    }
+    frame = marks(rows + theirs if len(theirs) > 1 else rows)
+    return Chart(name, caption("compared", **gaps), frame, "top-1 error (%)")
 
 
 def _points(cells: Sequence[Measured], along: str, where: dict[str, Any]) -> Rows:
-    """An error as marks: the mean with its interval, and each of several seeds."""
+    """An error as marks: each of several seeds, then the mean with its interval."""
     found = spread(cells)
-    ends = {"low": found.low, "high": found.high}
+    own = where | {"low": found.low, "high": found.high, along: found.mean}
     if found.seeds == 1:
-        return [where | ends | {"mark": "one seed", along: found.mean}]
+        return [own | {"mark": "one seed"}]
     each = [where | {"mark": "seed", along: 100 * float(one.wrong.mean())} for one in cells]
-    return [*each, where | ends | {"mark": "mean", along: found.mean}]
+    return [*each, own | {"mark": "mean"}]
 
 
 def curves(experiment: Experiment, comparison: Comparison) -> Chart | None:
-    """Error against Q for the nets of an experiment, at whatever Q they were tested (Section 4.2).
+    """Error against Q for the nets of an experiment, of the seeds that have every Q (Section 4.2).
 
-    A panel for each configuration and way of testing, a curve for each S. A line joins neighbouring
-    Q of the same seeds only.
+    A panel for each configuration and way of testing, a curve for each S.
     """
     rows: Rows = []
     each = [name for name, one in PROTOCOLS.items() if not one.one_number]
-    nets = measured_nets(experiment, comparison)
-    places = {scale: place for place, scale in enumerate(dict.fromkeys(n.scale for n in nets))}
+    nets = nets_of(experiment, comparison)
+    scales = list(dict.fromkeys(net.scale for net in nets))
     for net, test in itertools.product(nets, each):
         at: dict[int, list[Measured]] = {}
         for one in comparison.cells(net, test):
             at.setdefault(one.qs[0][0], []).append(one)
-        where = {
-            "facet": f"{worded(net.arch)}, {PROTOCOLS[test].method}",
-            "group": f"trained at {s_words(net.scale)}",
-        }
-        if len(at) > 1:
-            rows += _curve(at, where, 3 * (places[net.scale] - (len(places) - 1) / 2))
+        common = [{one.seed for one in own} for own in at.values()]
+        seeds = set.intersection(*common) if len(at) > 1 else set[int]()
+        facet = f"{worded(net.arch)}, {PROTOCOLS[test].method}"
+        where = {"facet": facet, "group": f"trained at {s_words(net.scale)}"}
+        # Points of one Q stand side by side.
+        aside = 3 * (scales.index(net.scale) - (len(scales) - 1) / 2)
+        line, before = 0, 0
+        for q in sorted(at) if seeds else ():
+            line, before = line + (q - before > NEIGHBOURS), q
+            point = _points([one for one in at[q] if one.seed in seeds], "y", where)[-1]
+            point |= {"x": q + aside, "line": str(line)}
+            rows += [point | {"mark": "line" if len(seeds) > 1 else "dashed"}, point]
     if not rows:
         return None
     words = caption("curves", question=experiment.question.rstrip("."), apart=NEIGHBOURS)
@@ -197,61 +158,55 @@ def curves(experiment: Experiment, comparison: Comparison) -> Chart | None:
     return Chart(name, words, marks(rows), x, y="top-1 error (%)", log=True)
 
 
-def _curve(at: dict[int, list[Measured]], where: dict[str, Any], aside: float) -> Rows:
-    """The seeds of all Q on one line; where a Q has more seeds, their mean beside it."""
-    seeds = {q: {one.seed for one in cells} for q, cells in at.items()}
-    common = set.intersection(*seeds.values())
+def learning_curves(comparison: Comparison) -> Chart | None:
+    """Validation error by epoch, a panel for each configuration, and that on training crops."""
     rows: Rows = []
-    for every in (True, False):
-        line, before, chosen = 0, None, set[int]()
-        for q in sorted(q for q in at if (common if every else seeds[q] != common)):
-            own = common if every else seeds[q]
-            line += before is not None and (q - before > NEIGHBOURS or own != chosen)
-            before, chosen = q, own
-            cells = [one for one in at[q] if one.seed in own]
-            (point,) = [one for one in _points(cells, "y", where) if one["mark"] != "seed"]
-            point |= {"x": q + aside, "line": f"{every} {line}"}
-            kind = "line" if point["mark"] == "mean" else "dashed"
-            rows += [point | {"mark": kind}, point]
-    return rows
-
-
-def activations(experiment: Experiment, comparison: Comparison) -> Chart | None:
-    """The size of activations after each layer before training, a line an initialisation."""
-    rows: dict[tuple[str, str], Rows] = {}
-    for net in measured_nets(experiment, comparison):
-        tables = map(noted_activations, comparison.nets[comparison.plain(net)])
-        table = next((one for one in tables if one is not None), None)
-        init = comparison.nets[comparison.plain(net)][0].config.init.name
-        for width, part in () if table is None else table.groupby("net", sort=False):
-            where = {"facet": f"{worded(net.arch)}, {width}", "group": worded(init), "mark": "line"}
-            points = enumerate(part.rms.tolist(), 1)
-            found = [where | {"x": layer, "y": rms} for layer, rms in points]
-            rows.setdefault((where["facet"], init), found)
+    validation = comparison.runs[0].result["data"]["validation"]
+    for net in sorted(comparison.nets, key=lambda net: (in_order(net.arch), net)):
+        logs = [log for run in comparison.nets[net] if (log := read_log(run)) is not None]
+        if net.init or net.finetune != "all" or max(map(len, logs), default=0) < 2:
+            continue
+        # Half an image: a logarithmic axis has no zero.
+        every = pd.concat(logs).clip(lower=50 / validation).groupby("epoch")
+        where = {"facet": worded(net.arch), "line": net.scale}
+        own = where | {"group": s_words(net.scale)}
+        for epoch, row in every.validation_error.agg(["mean", "min", "max"]).iterrows():
+            rows.append(own | {"mark": "line", "x": epoch, "y": row["mean"]})
+            rows.append(own | {"mark": "band", "x": epoch, "low": row["min"], "high": row["max"]})
+        training = where | {"group": "training crops", "mark": "dotted"}
+        rows += [training | {"x": epoch, "y": y} for epoch, y in every.train_error.mean().items()]
     if not rows:
         return None
-    shown = {facet: sorted(init for f, init in rows if f == facet) for facet, _ in rows}
-    named = (f"{facet}: {', '.join(map(worded, inits))}" for facet, inits in shown.items())
-    words = caption("activations", shown="; ".join(named))
-    frame = marks([row for found in rows.values() for row in found])
-    return Chart("activations", words, frame, "weight layer", y="RMS", log=True)
+    dropped = ", with dropout" if comparison.config.recipe.dropout else ""
+    words = caption("learning-curves", validation=validation, dropout=dropped)
+    name, frame = "learning-curves", marks(rows)
+    return Chart(name, words, frame, "epoch", "error (%)", log=True, colours=COLOURS)
+
+
+def training_crops(comparison: Comparison) -> Picture | None:
+    """Crops of the same images at several S, a row each, as a run left them."""
+    from PIL import Image
+
+    for run in comparison.runs:
+        file = io.BytesIO()
+        try:
+            with Image.open(run.folder / CROPS) as image:
+                image.convert("RGB").save(file, "PNG")
+        except Exception:
+            # As with views, there are many ways to be damaged, or to be too large.
+            continue
+        ranges = [f"S={low}" if low == high else f"S in [{low}; {high}]" for low, high in PICTURED]
+        data = worded(base(comparison.config.data.name))
+        gaps = {"crop": comparison.config.size.crop, "data": data, "scales": ", ".join(ranges)}
+        return Picture("training-crops", caption("training-crops", **gaps), file.getvalue())
+    return None
 
 
 def figures_of(experiment: Experiment, comparison: Comparison) -> list[Chart]:
-    """The figures of an experiment; none where nothing of it was measured.
-
-    Raises:
-        RequestError: it asks for a figure that there is not.
-    """
-    known: dict[str, Callable[[Experiment, Comparison], Chart | None]] = {
-        **{"compared": compared, "curves": curves, "activations": activations, "blog": blog},
-        "error-against-depth": depth,
+    """The figures of an experiment; none where nothing of it was measured."""
+    known: dict[str, Callable[[], Chart | None]] = {
+        "compared": lambda: compared(experiment, comparison),
+        "curves": lambda: curves(experiment, comparison),
+        "learning-curves": lambda: learning_curves(comparison),
     }
-    wanted: Iterable[str] = experiment.figures or ("curves" if experiment.curve else "compared",)
-    for name in wanted:
-        if name not in known:
-            raise RequestError(
-                f"conf/experiments/{experiment.name}.yaml asks for the figure {name}: expected "
-                f"some of {', '.join(known)}"
-            )
-    return [chart for name in wanted if (chart := known[name](experiment, comparison)) is not None]
+    return [chart for name in experiment.figures if (chart := known[name]()) is not None]

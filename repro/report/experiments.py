@@ -6,7 +6,6 @@ import itertools
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import pandas as pd
 import yaml
@@ -20,14 +19,13 @@ from repro.report.net import OWN, Net, Nets
 from repro.report.settings import Comparison
 from repro.store.identity import base
 
-NOTE = "report"
+NOTE, APART = "report", "none"
 """The comment of a file that says how the report shows the experiment, as in
-`# report: {place: 60, tests: [each_scale]}`. Its keys are the last fields of `Experiment`."""
-APART = "none"
-"""What this comment says of a sweep that is no comparison of its own."""
-KINDS: dict[str, Any] = {
-    **{"place": (int, float), "tests": list, "figures": list, "ensembles": bool}
-}
+`# report: {place: 60, tests: [each_scale]}`: the last fields of `Experiment`; or that it does not.
+"""
+FIGURES = ("compared", "curves", "learning-curves")
+"""What an experiment may ask for: its nets by its protocols as rows, or as curves over the test
+scale, or the errors by epoch."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +38,12 @@ class Experiment:
     nets: tuple[Net, ...]
     tests: tuple[str, ...]
     """The protocols that its table shows: those of the file unless the comment says others."""
+    figures: tuple[str, ...]
+    """Of `FIGURES`: one of the first two, by its protocols, unless the comment says others."""
     place: float = math.inf
     """Sections of the report stand in this order; those that say none stand last, by name."""
-    figures: tuple[str, ...] = ()
-    """Names of `repro.report.charts.OF_EXPERIMENT`; empty: its nets by its protocols as rows, or
-    as curves over the test scale."""
     ensembles: bool = False
     """The ensembles of Table 6 stand below its nets."""
-
-    @property
-    def curve(self) -> bool:
-        """Whether a protocol of the experiment gives a number for each of many test scales."""
-        return any(not PROTOCOLS[test].one_number for test in self.tests)
 
 
 @lru_cache
@@ -61,36 +53,26 @@ def experiments() -> tuple[Experiment, ...]:
     Raises:
         RequestError: the comment of a file is not as `Experiment` says.
     """
-    found = (_read(name) for name in choices.names("experiments"))
-    return tuple(sorted(filter(None, found), key=lambda one: (one.place, one.name)))
+    notes = {name: choices.note("experiments", name, NOTE) for name in choices.names("experiments")}
+    found = [_read(name, note) for name, note in notes.items() if note != APART]
+    return tuple(sorted(found, key=lambda one: (one.place, one.name)))
 
 
-def _read(name: str) -> Experiment | None:
-    note = choices.note("experiments", name, NOTE)
-    if note == APART:
-        return None
-    file, said = choices.read("experiments", name), _said(name, note)
-    tests = said.pop("tests", None) or file.values.get("test", [TABLE3])
-    lists = {key: tuple(value) for key, value in said.items() if isinstance(value, list)}
-    return Experiment(name, file.comment, tuple(_nets(file)), tuple(tests), **(said | lists))
-
-
-def _said(name: str, note: str) -> dict[str, Any]:
-    """What the comment of an experiment says, its keys and their types checked."""
-    where = f"conf/experiments/{name}.yaml, # {NOTE}:"
+def _read(name: str, note: str) -> Experiment:
+    file = choices.read("experiments", name)
     try:
         said = yaml.safe_load(note or "{}")
-    except yaml.YAMLError as error:
-        raise RequestError(f"{where} {one_line(error)}") from None
-    if not isinstance(said, dict) or not said.keys() <= KINDS.keys():
-        raise RequestError(f"{where} {said}: expected {APART}, or some of {', '.join(KINDS)}")
-    for key, value in said.items():
-        if not isinstance(value, KINDS[key]):
-            raise RequestError(f"{where} {key} cannot be {value}")
-    for test in said.get("tests", []):
-        if test not in PROTOCOLS:
-            raise RequestError(f"{where} {test} is none of {', '.join(PROTOCOLS)}")
-    return said
+        tests = said.pop("tests", file.values.get("test", [TABLE3]))
+        several = not all(PROTOCOLS[test].one_number for test in tests)
+        figures = said.pop("figures", [FIGURES[several]])
+        if not set(figures) <= set(FIGURES):
+            raise ValueError(f"figures are {', '.join(FIGURES)}")
+        place = float(said.pop("place", math.inf))
+        nets = tuple(_nets(file))
+        return Experiment(name, file.comment, nets, tuple(tests), tuple(figures), place, **said)
+    except (yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError) as error:
+        where = f"conf/experiments/{name}.yaml, # {NOTE}: {note}"
+        raise RequestError(f"{where} cannot be: {one_line(error)}") from None
 
 
 def _nets(file: choices.Choice) -> list[Net]:
@@ -127,12 +109,6 @@ def nets_of(experiment: Experiment, comparison: Comparison) -> tuple[Net, ...]:
     return tuple(Net(net.arch, net.scale, net.finetune, net.init or own) for net in nets)
 
 
-def measured_nets(experiment: Experiment, comparison: Comparison) -> list[Net]:
-    """The nets of an experiment that were run in a setting."""
-    nets = nets_of(experiment, comparison)
-    return [net for net in nets if comparison.plain(net) in comparison.nets]
-
-
 def compared_nets(experiment: Experiment, comparison: Comparison) -> list[Nets]:
     """The nets of an experiment and, where it is about ensembles, those of its setting."""
     fused = comparison.fused if experiment.ensembles else []
@@ -140,20 +116,10 @@ def compared_nets(experiment: Experiment, comparison: Comparison) -> list[Nets]:
 
 
 def is_shown(experiment: Experiment, comparison: Comparison, judged: pd.DataFrame) -> bool:
-    """Whether the report has a section about an experiment.
-
-    It does where a claim of the experiment was judged, or where most of its nets were measured.
-
-    Args:
-        experiment: the experiment.
-        comparison: the runs of a setting.
-        judged: the claims of that setting, as in `claims.csv`.
-    """
-    if experiment.name in set(judged.experiment):
-        return True
-    nets = measured_nets(experiment, comparison)
-    tested = any(comparison.cells(net, test) for net in nets for test in experiment.tests)
-    return tested and 2 * len(nets) > len(experiment.nets)
+    """Whether a claim of an experiment was judged, or most of its nets tested."""
+    nets = nets_of(experiment, comparison)
+    tested = [n for n in nets if any(comparison.cells(n, test) for test in experiment.tests)]
+    return experiment.name in set(judged.experiment) or 2 * len(tested) > len(nets)
 
 
 def table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
@@ -161,8 +127,7 @@ def table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
     rows = []
     for nets, test in itertools.product(compared_nets(experiment, comparison), experiment.tests):
         cells = comparison.cells(nets, test)
-        if isinstance(nets, tuple) and not cells:
-            continue  # Table 6 says which ensembles are open.
-        each = [None] if PROTOCOLS[test].one_number else sorted({one.q for one in cells})
-        rows += [tables.row(comparison, nets, test, q) for q in each]
+        if cells or not isinstance(nets, tuple):  # Table 6 says which ensembles are open.
+            each = [None] if PROTOCOLS[test].one_number else sorted({one.q for one in cells})
+            rows += [tables.row(comparison, nets, test, q) for q in each]
     return pd.DataFrame(rows)

@@ -31,8 +31,6 @@ COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
     *("#999933", "#882255", "#6b747c", "#44AA99", "#AA4466"),
 )
-OPTIONAL = ("one_seed", "panels", "orphans")
-"""Gaps of captions that a sentence may fill."""
 GREY, SHADE, HOLDS = "#6b747c", "#f1f3f5", "#cfe8df"
 WIDTH, DPI = 8.0, 160
 LANE, LINE, GAP = 0.17, 0.15, 0.12
@@ -57,8 +55,9 @@ LEGEND = {
     "one seed": "one seed, interval over images",
     "seed": "a seed",
     "paper": "the paper",
-    "field": "where the claim holds",
 }
+FIELD = "where the claim holds"
+TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, *range(15, 40, 5), *range(40, 101, 10))
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,6 @@ class Chart:
     """The title of the upright axis; empty: a chart of rows."""
     log: bool = False
     """The axis of values is logarithmic."""
-    free: bool = False
-    """Each panel has an axis of its own, its title says of what."""
     centre: float | None = None
     """A line is drawn at this value, and values lie on both sides of it."""
     colours: Mapping[str, str] = field(default_factory=dict)
@@ -83,23 +80,18 @@ class Chart:
     def png(self) -> bytes:
         """The figure as a file; the same frame gives the same bytes."""
         with mpl.rc_context(STYLE):
-            figure = self.figure()
             file = io.BytesIO()
-            figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+            self.figure().savefig(file, format="png", dpi=DPI, metadata={"Software": None})
         return file.getvalue()
 
     def figure(self) -> Figure:
         """The figure as Matplotlib has it."""
-        colours = self._colours()
-        facets = list(dict.fromkeys(self.marks.facet))
-        figure = _rows(self, facets, colours) if not self.y else _lines(self, facets, colours)
+        left = iter([one for one in COLOURS if one not in self.colours.values()])
+        groups = [group for group in dict.fromkeys(self.marks.group) if group]
+        colours = {one: self.colours.get(one) or next(left, GREY) for one in groups}
+        figure = (_lines if self.y else _rows)(self, list(dict.fromkeys(self.marks.facet)), colours)
         _legend(figure, self.marks, colours)
         return figure
-
-    def _colours(self) -> dict[str, str]:
-        groups = [group for group in dict.fromkeys(self.marks.group) if group]
-        left = iter([one for one in COLOURS if one not in set(self.colours.values())])
-        return {group: self.colours.get(group) or next(left, GREY) for group in groups}
 
 
 @lru_cache
@@ -111,8 +103,7 @@ def _captions() -> dict[str, str]:
 
 def caption(name: str, **words: Any) -> str:
     """A caption of `templates/captions.yaml` with its gaps filled."""
-    optional = {key: f" {word}" if word else "" for key, word in words.items() if key in OPTIONAL}
-    return _captions()[name].format(**words | optional)
+    return _captions()[name].format(**words)
 
 
 def marks(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -123,67 +114,50 @@ def marks(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def _rows(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
     """A row for each name, its groups below each other."""
-    rows = {
-        name: [g for g in dict.fromkeys(part.group) if g]
+    groups = {
+        str(name): [g for g in dict.fromkeys(part.group) if g]
         for name, part in chart.marks.groupby("y", sort=False)
     }
     heights = [
-        max(LANE * max(1, len(groups)), LINE * (1 + str(name).count("\n"))) + GAP
-        for name, groups in rows.items()
+        max(LANE * max(1, len(own)), LINE * (1 + name.count("\n"))) + GAP
+        for name, own in groups.items()
     ]
-    tops = dict(zip(rows, np.cumsum([0, *heights]), strict=False))
-    tall = dict(zip(rows, heights, strict=True))
-    figure = Figure(figsize=(WIDTH, sum(heights) + 1.1), layout="constrained")
+    ends = np.cumsum([0, *heights])
+    spans = {name: (ends[n], ends[n + 1]) for n, name in enumerate(groups)}
+    figure = Figure(figsize=(WIDTH, ends[-1] + 1.1), layout="constrained")
     panels = figure.subplots(1, len(facets), sharey=True, squeeze=False)[0]
-    _value_limits(chart, facets, list(panels))
-    for panel, facet in zip(panels, facets, strict=True):
-        panel.set(title=facet, xlabel=chart.x, ylim=(sum(heights), 0))
+    for panel, facet, limits in zip(panels, facets, _limits(chart, facets), strict=True):
+        panel.set(title=facet, xlabel=chart.x, xlim=limits, ylim=(ends[-1], 0))
         panel.grid(visible=False, axis="y")
         panel.tick_params(axis="y", length=0)
-        for number, name in enumerate(rows):
-            if number % 2 == 0:
-                panel.axhspan(tops[name], tops[name] + tall[name], color=SHADE, lw=0, zorder=0)
+        for span in list(spans.values())[::2]:
+            panel.axhspan(*span, color=SHADE, lw=0, zorder=0)
         for mark in chart.marks[chart.marks.facet == facet].to_dict("records"):
-            groups, top = rows[mark["y"]], tops[mark["y"]]
-            lane = groups.index(mark["group"]) if mark["group"] in groups else (len(groups) - 1) / 2
-            place = top + tall[mark["y"]] / 2 + LANE * (lane - (len(groups) - 1) / 2)
-            whole = (top + 0.02, top + tall[mark["y"]] - 0.02)
-            _row_mark(panel, mark, place, whole, colours.get(mark["group"], GREY))
+            own, span = groups[mark["y"]], spans[mark["y"]]
+            lane = own.index(mark["group"]) if mark["group"] in own else (len(own) - 1) / 2
+            place = sum(span) / 2 + LANE * (lane - (len(own) - 1) / 2)
+            _row_mark(panel, mark, place, span, colours.get(mark["group"], GREY))
         if chart.centre is not None:
             panel.axvline(chart.centre, color="black", lw=0.9, zorder=1)
-    middles = [tops[name] + tall[name] / 2 for name in rows]
-    panels[0].set_yticks(middles, list(rows), multialignment="left")
-    _beside(panels[-1], chart.marks, dict(zip(rows, middles, strict=True)), colours)
+    middles = [sum(span) / 2 for span in spans.values()]
+    panels[0].set_yticks(middles, list(spans), multialignment="left")
     return figure
 
 
-def _beside(
-    panel: Axes, frame: pd.DataFrame, middles: Mapping[Any, float], colours: dict[str, str]
-) -> None:
-    """Words to the right of the last panel."""
-    said = frame[frame.mark == "beside"]
-    if said.empty:
-        return
-    axis = panel.secondary_yaxis("right")
-    axis.set_yticks([middles[y] for y in said.y], list(said.words))
-    axis.tick_params(length=0)
-    axis.spines["right"].set_visible(False)
-    for label, group in zip(axis.get_yticklabels(), said.group, strict=True):
-        label.set(color=colours.get(group, GREY), weight="bold")
-
-
 def _row_mark(
-    panel: Axes, mark: dict[Any, Any], place: float, whole: tuple[float, float], colour: str
+    panel: Axes, mark: dict[Any, Any], place: float, span: tuple[float, float], colour: str
 ) -> None:
     kind, (left, right) = mark["mark"], panel.get_xlim()
+    words: dict[str, Any] = {"transform": panel.get_yaxis_transform(), "va": "center", "zorder": 6}
     if kind == "field":
         ends = max(mark["low"], left), min(mark["high"], right)
-        panel.fill_betweenx(whole, *ends, color=HOLDS, lw=0, zorder=0)
+        panel.fill_betweenx((span[0] + 0.02, span[1] - 0.02), *ends, color=HOLDS, lw=0, zorder=0)
     elif kind == "words":
-        look: dict[str, Any] = {"transform": panel.get_yaxis_transform(), "va": "center"}
-        look["bbox"] = {"fc": "white", "ec": "none", "alpha": 0.85, "pad": 1.5}
-        panel.text(0.02, place, mark["words"], color="#3c444b", zorder=6, **look)
-    elif kind in POINTS:
+        words["bbox"] = {"fc": "white", "ec": "none", "alpha": 0.85, "pad": 1.5}
+        panel.text(0.02, place, mark["words"], color="#3c444b", **words)
+    elif kind == "beside":
+        panel.text(1.01, sum(span) / 2, mark["words"], color=colour, weight="bold", **words)
+    else:
         look = {**POINTS[kind], "color": colour, "zorder": 3}
         style = look.pop("ls")
         low, high = (np.clip(mark[end], left, right) for end in ("low", "high"))
@@ -192,49 +166,33 @@ def _row_mark(
         if left <= mark["x"] <= right:
             panel.plot(mark["x"], place, **look)
         elif kind != "seed":
-            _pointer(panel, mark["x"], place, colour)
+            # An arrow at the edge, with its number, for a value outside of the axis.
+            edge, arrow, aside = (right, ">", -8) if mark["x"] > right else (left, "<", 8)
+            panel.plot(edge, place, arrow, color=colour, clip_on=False)
+            look = {"ha": "right" if aside < 0 else "left", "va": "center_baseline"}
+            offset: Any = {"xytext": (aside, 0), "textcoords": "offset points", "color": colour}
+            panel.annotate(f"{mark['x']:.0f}", (edge, place), **offset, **look)
 
 
-def _pointer(panel: Axes, value: float, place: float, colour: str) -> None:
-    """An arrow at the edge, with its number, for a value outside of the axis."""
-    left, right = panel.get_xlim()
-    above = value > right
-    panel.plot(right if above else left, place, ">" if above else "<", color=colour, clip_on=False)
-    panel.annotate(
-        f"{value:.0f}",
-        (right if above else left, place),
-        xytext=(-8 if above else 8, 0),
-        textcoords="offset points",
-        ha="right" if above else "left",
-        va="center_baseline",
-        color=colour,
-    )
-
-
-def _value_limits(chart: Chart, facets: list[str], panels: list[Axes]) -> None:
-    """Panels of different tasks have one scale in shares of their middle."""
-    ends = {}
+def _limits(chart: Chart, facets: list[str]) -> list[tuple[float, float]]:
+    """The ends of each panel's axis; panels of different tasks show one range in shares of it."""
+    ends = []
     for facet in facets:
         part = chart.marks[(chart.marks.facet == facet) & chart.marks.mark.isin(list(POINTS))]
-        values = part.x.astype(float).dropna()
+        part = part[["x", "low", "high"]].astype(float)
         # A few nets that did not learn are pointed at, so that the others can be told apart.
-        furthest = 4 * values.abs().median() if chart.centre is None else 60.0
-        near = values[values.abs() <= furthest]
-        inner = part[part.x.isin(near)]
-        reach = near.max() - near.min() or 1.0
-        low = max(inner.low.min(), near.min() - reach) if inner.low.notna().any() else near.min()
-        high = min(inner.high.max(), near.max() + reach) if inner.high.notna().any() else near.max()
-        ends[facet] = min(low, near.min()), max(high, near.max())
+        near = part[part.x.abs() <= (4 * part.x.abs().median() if chart.centre is None else 60.0)]
+        first, last = near.x.min(), near.x.max()
+        reach = last - first or 1.0
+        low = near.low.fillna(near.x).clip(lower=first - reach).min()
+        high = near.high.fillna(near.x).clip(upper=last + reach).max()
+        ends.append((min(low, first), max(high, last)))
     if chart.centre is not None:
-        for panel, (low, high) in zip(panels, ends.values(), strict=True):
-            margin = 0.06 * (max(high, chart.centre) - min(low, chart.centre))
-            panel.set_xlim(min(low, chart.centre) - margin, max(high, chart.centre) + margin)
-        return
-    middles = {facet: (low + high) / 2 for facet, (low, high) in ends.items()}
-    share = max((high - low) / (low + high) for low, high in ends.values())
-    for panel, middle in zip(panels, middles.values(), strict=True):
-        half = 1.08 * max(share, 0.02) * middle
-        panel.set_xlim(max(0.0, middle - half), middle + half)
+        ends = [(min(low, chart.centre), max(high, chart.centre)) for low, high in ends]
+        return [(low - 0.06 * (high - low), high + 0.06 * (high - low)) for low, high in ends]
+    share = 1.08 * max(0.02, *((high - low) / (low + high) for low, high in ends))
+    middles = [(low + high) / 2 for low, high in ends]
+    return [(max(0.0, middle * (1 - share)), middle * (1 + share)) for middle in middles]
 
 
 def _lines(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
@@ -242,57 +200,46 @@ def _lines(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
     columns = min(3, len(facets))
     rows = -(-len(facets) // columns)
     figure = Figure(figsize=(WIDTH, 2.4 * rows + 0.8), layout="constrained")
-    shared = not chart.free
-    grid = figure.subplots(rows, columns, sharex=True, sharey=shared, squeeze=False)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    numbers = ["x", "y", "low", "high"]
+    frame = chart.marks.astype(dict.fromkeys(numbers, float))
     for panel in grid.flat[len(facets) :]:
         panel.set_axis_off()
     for number, facet in enumerate(facets):
         panel = grid.flat[number]
-        for (group, kind, _), part in chart.marks[chart.marks.facet == facet].groupby(
-            ["group", "mark", "line"], sort=False
-        ):
-            _line_mark(panel, str(kind), part.astype({"x": float}), colours.get(str(group), GREY))
+        parts = frame[frame.facet == facet].groupby(["group", "mark", "line"], sort=False)
+        for (group, kind, _), part in parts:
+            colour = colours.get(str(group), GREY)
+            if kind in CURVES:
+                panel.plot(part.x, part.y, CURVES[str(kind)], color=colour, lw=1.3)
+            elif kind == "band":
+                panel.fill_between(part.x, part.low, part.high, color=colour, alpha=0.18, lw=0)
+            else:
+                panel.vlines(part.x, part.low, part.high, colour, lw=1, alpha=0.6)
+                panel.plot(
+                    part.x, part.y, color=colour, **POINTS[str(kind)] | {"ls": "", "ms": 3.5}
+                )
         panel.set_title(facet)
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         panel.tick_params(labelbottom=number + columns >= len(facets))
-        if not chart.free and number % columns == 0:
+        if number % columns == 0:
             panel.set_ylabel(chart.y)
     figure.supxlabel(chart.x, fontsize=STYLE["font.size"])
     if chart.log:
-        _log_axis(grid.flat[0], list(grid.flat[: len(facets)]), chart.marks)
+        shown = frame.y[frame.y > 0]
+        grid.flat[0].set_yscale("log")
+        grid.flat[0].set_ylim(0.9 * shown.min(), 1.1 * shown.max())
+        for panel in grid.flat:
+            panel.yaxis.set_major_locator(FixedLocator(_ticks(*grid.flat[0].get_ylim())))
+            panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            panel.yaxis.set_minor_formatter(NullFormatter())
     return figure
 
 
-def _line_mark(panel: Axes, kind: str, part: pd.DataFrame, colour: str) -> None:
-    if kind in CURVES:
-        panel.plot(part.x, part.y.astype(float), CURVES[kind], color=colour, lw=1.3)
-    elif kind == "band":
-        ends = part.low.astype(float), part.high.astype(float)
-        panel.fill_between(part.x, *ends, color=colour, alpha=0.18, lw=0)
-    else:
-        look = {**POINTS[kind], "ls": "", "ms": 3.5}
-        panel.vlines(
-            part.x, part.low.astype(float), part.high.astype(float), colour, lw=1, alpha=0.6
-        )
-        panel.plot(part.x, part.y.astype(float), color=colour, **look)
-
-
-def _log_axis(first: Axes, panels: list[Axes], frame: pd.DataFrame) -> None:
-    """Plain numbers on a logarithmic axis; where it spans decades, Matplotlib's own."""
-    values = frame.y.astype(float)
-    values = values[values > 0]
-    first.set_yscale("log")
-    if values.max() > 1000 * values.min():
-        return
-    first.set_ylim(0.9 * values.min(), 1.1 * values.max())
-    low, high = first.get_ylim()
-    ticks = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
-    if sum(low <= tick <= high for tick in ticks) < 3:
-        ticks = [*ticks[:7], *range(15, 40, 5), *range(40, 101, 10)]
-    for panel in panels:
-        panel.yaxis.set_major_locator(FixedLocator(ticks))
-        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        panel.yaxis.set_minor_formatter(NullFormatter())
+def _ticks(low: float, high: float) -> list[float]:
+    """Plain numbers on a logarithmic axis: over a wide range only 1, 2 and 5 times powers of 10."""
+    coarse = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if low <= tick <= high]
+    return coarse if len(coarse) > 2 else [tick for tick in TICKS if low <= tick <= high]
 
 
 def _legend(figure: Figure, frame: pd.DataFrame, colours: dict[str, str]) -> None:
@@ -305,16 +252,14 @@ def _legend(figure: Figure, frame: pd.DataFrame, colours: dict[str, str]) -> Non
         # What is written beside a row needs no entry.
         if "beside" not in kinds:
             handles[group] = Line2D([], [], color=colour, **look)
-    for kind in [kind for kind in POINTS if kind in LEGEND and kind in set(frame.mark)]:
+    for kind in [kind for kind in LEGEND if kind in set(frame.mark)]:
         # A group of its own is named by it already.
-        if LEGEND[kind] not in handles:
-            handles[LEGEND[kind]] = Line2D([], [], color=GREY, **POINTS[kind])
+        handles.setdefault(LEGEND[kind], Line2D([], [], color=GREY, **POINTS[kind]))
     if "field" in set(frame.mark):
-        handles[LEGEND["field"]] = Patch(color=HOLDS)
+        handles[FIELD] = Patch(color=HOLDS)
     for across in range(min(5, len(handles)), 0, -1):
-        found = figure.legend(
-            [*handles.values()], [*handles], loc="outside upper center", ncols=across
-        )
+        place: Any = {"loc": "outside upper center", "ncols": across}
+        found = figure.legend([*handles.values()], [*handles], **place)
         if found.get_window_extent().width <= figure.bbox.width or across == 1:
             break
         found.remove()

@@ -34,14 +34,13 @@ def worded(name: str) -> str:
 
 def scale_title(scale: str) -> str:
     """S as the paper writes it, as in `[256; 512]`; a scale of one's own by its name."""
-    first, _, changes = worded(scale).partition(", ")
-    return ", ".join(filter(None, [_scales().get(first, first), changes]))
+    return s_words(scale).removeprefix("S=")
 
 
 def s_words(scale: str) -> str:
     """As in `S=[256; 512]`; a scale of one's own by its name."""
-    known = worded(scale).partition(", ")[0] in _scales()
-    return f"S={scale_title(scale)}" if known else scale_title(scale)
+    first, *changes = worded(scale).split(", ")
+    return ", ".join([_scales().get(first, first), *changes])
 
 
 @lru_cache
@@ -49,10 +48,10 @@ def _scales() -> dict[str, str]:
     files = {name: choice("scale", name) for name in names("scale")}
     found = {}
     for name, own in files.items():
-        ends = own["smin"], own["smax"]
-        found[name] = str(ends[0]) if ends[0] == ends[1] else f"[{ends[0]}; {ends[1]}]"
-        before = files.get(str(own.get("parent")))
-        if before is not None and ends == (before["smin"], before["smax"]):
+        low, high = own["smin"], own["smax"]
+        found[name] = f"S={low}" if low == high else f"S=[{low}; {high}]"
+        before = files.get(str(own.get("parent")), {})
+        if (before.get("smin"), before.get("smax")) == (low, high):
             found[name] += ", trained on"
     return found
 
@@ -80,14 +79,12 @@ def setting_title(setting: Setting) -> str:
 
 
 def seeds_words(seeds: Mapping[str, Sequence[int]]) -> str:
-    """Which nets have which seeds, as in `Seeds 0 to 4: D; 0: E.`; the same for all: once."""
-    groups: dict[tuple[int, ...], list[str]] = {}
+    """Which nets have which seeds, as in `Seeds 0 to 4: D | 0: E.`; the same for all: once."""
+    groups: dict[str, list[str]] = {}
     for name, own in seeds.items():
-        groups.setdefault(tuple(own), []).append(name)
-    if len(groups) == 1:
-        return f"Seeds {span(next(iter(groups)))}."
-    words = (f"{span(own)}: {'; '.join(names)}" for own, names in groups.items())
-    return f"Not all have the same seeds. Seeds {' | '.join(words)}."
+        groups.setdefault(span(own), []).append(name)
+    words = (f"{own}: {'; '.join(names)}" for own, names in groups.items())
+    return f"Seeds {' | '.join(groups if len(groups) == 1 else words)}."
 
 
 def span(seeds: Sequence[int]) -> str:

@@ -12,15 +12,13 @@ from pathlib import Path
 import pandas as pd
 
 from repro.errors import RequestError, RunError
-from repro.report import published_nets, tables
+from repro.report import answer, published_nets, tables
 from repro.report.admitted import RUNS, admitted, folder_of_runs, shortened
-from repro.report.answer import answer
 from repro.report.archive import keep
-from repro.report.claims import COLUMNS as CLAIMS
-from repro.report.html import html
+from repro.report.claims import COLUMNS
 from repro.report.measured import results
 from repro.report.net import members, named
-from repro.report.page import Part, in_order, markdown
+from repro.report.page import Part, html, markdown
 from repro.report.published_nets import Family
 from repro.report.settings import Comparison, by_setting
 from repro.store import runs as store
@@ -28,20 +26,8 @@ from repro.store.archive import ARCHIVE, opened, pack
 from repro.store.identity import tell_apart
 from repro.store.runs import Run
 
-CONTENT = {
-    *(
-        "comparison.md",
-        "comparison.html",
-        "results.csv",
-        "claims.csv",
-        "tables",
-        "figures",
-        ARCHIVE,
-    ),
-    # Of reports as they were written before.
-    *("appendix.md", RUNS),
-}
-"""What a report's folder holds; one that holds more is not replaced."""
+CONTENT = {"comparison.md", "comparison.html", "results.csv", "claims.csv", "tables", "figures"}
+"""What a report's folder holds beside an archive; one that holds more is not replaced."""
 
 
 def write(
@@ -51,7 +37,7 @@ def write(
     archive: bool = False,
     latex: bool = False,
 ) -> str:
-    """Write the report of all finished runs of some stores.
+    """Write the report of all finished runs of some stores; returns what to tell the user.
 
     Args:
         stores: folders of runs, or reports that hold what was kept of runs; what stands in
@@ -61,9 +47,6 @@ def write(
         archive: also keep in the report what it is made from, as one file (see
             `repro.store.archive`), and make it from that.
         latex: also write the tables as LaTeX.
-
-    Returns:
-        What to tell the user: the summary and where the page lies.
 
     Raises:
         RequestError: no store, no finished run, or `out` is a folder with something else in it
@@ -80,38 +63,26 @@ def write(
         unfinished = [] if archive else _unfinished(stores)
         try:
             if archive:
-                comparisons, others = _archived(comparisons, others, fuse, beside)
+                keep([*comparisons, *others], beside / RUNS)
+                pack(beside / RUNS, beside / ARCHIVE)
+                shutil.rmtree(beside / RUNS)
+                # They were admitted by their views; what was just written needs no second look.
+                runs = store.finished(opened(beside / ARCHIVE))
+                tell_apart([run.config for run in runs])
+                comparisons, others = _parted(runs, fuse)
             several = len(comparisons) > 1
             parts = [Part(one, f"{one.setting.slug}-" if several else "") for one in comparisons]
-            _write_all(in_order(parts), others, unfinished, beside, latex)
+            # The setting that decides most primary claims comes first.
+            parts.sort(key=lambda part: -answer.decided(part.claims))
+            _write_all(parts, others, unfinished, beside, latex)
             _put(beside, out)
         except OSError as error:
             raise RunError(f"cannot write {out}: {error.strerror}") from error
-    return f"{_summary(in_order(parts), others)}\n\n{(out / 'comparison.html').resolve()}"
-
-
-def _archived(
-    comparisons: Sequence[Comparison], others: Sequence[Family], fuse: Sequence[str], folder: Path
-) -> tuple[list[Comparison], list[Family]]:
-    """Keep what a report is made from, and take the runs from there."""
-    keep([*comparisons, *others], folder / RUNS)
-    pack(folder / RUNS, folder / ARCHIVE)
-    shutil.rmtree(folder / RUNS)
-    # They were admitted by their views; what was just written needs no second look.
-    runs = store.finished(opened(folder / ARCHIVE))
-    tell_apart([run.config for run in runs])
-    return _parted(runs, fuse)
-
-
-def _summary(parts: Sequence[Part], others: Sequence[Family]) -> str:
-    words = [
-        f"{part.title}\n{tables.summary(part.comparison)}\n{answer(part.claims, part.comparison)}"
-        for part in parts
-    ]
+    words = [f"{part.title}\n{tables.summary(part.comparison)}\n{part.answer}" for part in parts]
     if others:
         shown = tables.readable(published_nets.table(others))
         words.append(f"published nets\n{shown.to_string(index=False)}")
-    return "\n\n".join(words)
+    return "\n\n".join([*words, str(out / "comparison.html")])
 
 
 def _parted(runs: Sequence[Run], fuse: Sequence[str]) -> tuple[list[Comparison], list[Family]]:
@@ -124,9 +95,7 @@ def _parted(runs: Sequence[Run], fuse: Sequence[str]) -> tuple[list[Comparison],
 def _unfinished(stores: Sequence[Path]) -> list[tuple[str, str]]:
     """The runs that no store has finished, each once."""
     done = set[str]().union(*map(store.names, stores))
-    rows = {
-        name: reason for folder in reversed(stores) for name, reason in store.unfinished(folder)
-    }
+    rows = dict(row for folder in reversed(stores) for row in store.unfinished(folder))
     return sorted((name, reason) for name, reason in rows.items() if name not in done)
 
 
@@ -140,9 +109,7 @@ def _beside(out: Path) -> Iterator[Path]:
             around = [folder for folder in out.parents if not folder.exists()]
             beside.mkdir(parents=True)
         except OSError as error:
-            raise RequestError(
-                f"out={shortened(out)} cannot be written to: {error.strerror}; name another folder"
-            ) from None
+            raise _unusable(out, f"cannot be written to: {error.strerror}") from None
         yield beside
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -152,60 +119,46 @@ def _beside(out: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
+def _unusable(out: Path, why: str) -> RequestError:
+    return RequestError(f"out={shortened(out)} {why}; name another folder")
+
+
 def _check_out(out: Path, archive: bool, stores: Sequence[Path]) -> None:
+    """Refuse a place that is no folder, holds what no report writes, or runs that would be lost."""
     try:
-        if out.exists() and not out.is_dir():
-            raise RequestError(f"out={out} is a file: name a folder")
-        held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+        held = {path.name for path in out.iterdir()} if out.exists() else set()
     except OSError as error:
-        raise RequestError(
-            f"out={shortened(out)} cannot be read: {error.strerror}; name another folder"
-        ) from None
-    foreign = sorted(held - CONTENT) or (sorted(held) if "comparison.md" not in held else [])
+        raise _unusable(out, f"cannot be read: {error.strerror}") from None
+    foreign = held - CONTENT - {ARCHIVE} or (held if "comparison.md" not in held else None)
     if foreign:
-        raise RequestError(
-            f"out={out} holds {foreign[0]}, which is not a report's: name another folder"
-        )
-    if not held & {ARCHIVE, RUNS}:
-        return
-    if not archive:
-        raise RequestError(
-            f"out={out} holds what was kept of runs: archive=true keeps them, or name another "
-            "folder"
-        )
-    lost = store.names(folder_of_runs(out)) - set[str]().union(*map(store.names, stores))
+        raise _unusable(out, f"holds {min(foreign)}, which is not a report's")
+    lost = store.names(folder_of_runs(out)) if ARCHIVE in held else set()
+    if archive:
+        lost = lost - set[str]().union(*map(store.names, stores))
     if lost:
-        raise RequestError(
-            f"out={out} keeps {min(lost)}, which runs= does not name: add {out} to runs=, or name "
-            "another folder"
-        )
+        why = f"keeps {min(lost)}, which would be lost: archive=true keeps what runs= names"
+        raise _unusable(out, f"{why}, so add {shortened(out)} to it")
 
 
 def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
-    known = {one.net for comparison in comparisons for one in comparison.measured}
     for words in fuse:
         try:
             nets = members(named(words, {net for one in comparisons for net in one.nets}))
         except RequestError as error:
             raise RequestError(f"fuse={words}: {error}") from None
-        if len(set(nets)) < max(2, len(nets)):
-            raise RequestError(f"fuse={words}: expected two nets or more, each once, as NET+NET")
-        for net in nets:
-            if not any(one.plain(net) in known for one in comparisons):
-                names = ", ".join(sorted(map(str, known)))
-                raise RequestError(f"fuse={words}: there is no tested net {net}, but {names}")
         fused = [one for comparison in comparisons for one in comparison.fused]
-        if not any({*map(str, members(one.net))} == {*map(str, nets)} for one in fused):
+        there = any(set(map(str, members(one.net))) == set(map(str, nets)) for one in fused)
+        if not there or len(set(nets)) < max(2, len(nets)):
             raise RequestError(
-                f"fuse={words}: these have no setting (data, size, recipe), no seed or no protocol "
-                "in common"
+                f"fuse={words}: expected several tested nets, each once, that have a setting "
+                "(data, size, recipe), a seed and a protocol in common, as NET+NET"
             )
 
 
 def _write_all(
     parts: Sequence[Part],
     others: Sequence[Family],
-    unfinished: list[tuple[str, str]],
+    unfinished: Sequence[tuple[str, str]],
     folder: Path,
     latex: bool,
 ) -> None:
@@ -213,33 +166,31 @@ def _write_all(
     numbers = [row for one in every for row in (*one.measured, *one.fused)]
     results(numbers).to_csv(folder / "results.csv", index=False)
     judged = [part.claims for part in parts if len(part.claims)]
-    claims = pd.concat(judged) if judged else pd.DataFrame(columns=CLAIMS)
+    claims = pd.concat(judged) if judged else pd.DataFrame(columns=COLUMNS)
     claims.to_csv(folder / "claims.csv", index=False)
     ways = published_nets.by_other_ways(others)
-    frames = {f"{part.prefix}{name}": one for part in parts for name, one in part.frames.items()}
+    frames = {f"{part.prefix}{name}": one for part in parts for name, one in part.tables.items()}
     frames |= {"published-nets": published_nets.table(others)}
     frames |= {"preprocessing": published_nets.ways_table(ways)}
-    figures = {f"{part.prefix}{one.name}.png": one.png() for part in parts for one in part.figures}
-    if (figure := published_nets.ways_figure(ways)) is not None:
-        figures[f"{figure.name}.png"] = figure.png()
+    (folder / "tables").mkdir()
     for name, frame in frames.items():
         if len(frame):
-            _write_table(frame, folder / "tables" / name, latex)
+            frame.to_csv(folder / "tables" / f"{name}.csv", index=False)
+        if len(frame) and latex:
+            style = tables.readable(frame).style.hide(axis="index").format(escape="latex")
+            style = style.format_index(escape="latex", axis="columns")
+            text = style.to_latex(hrules=True)
+            (folder / "tables" / f"{name}.tex").write_text(text, encoding="utf-8")
+    drawn = [(part.prefix, one) for part in parts for one in part.figures.values()]
+    figures = {f"{prefix}{one.name}.png": one.png() for prefix, one in drawn}
+    if (figure := published_nets.ways_figure(ways)) is not None:
+        figures[f"{figure.name}.png"] = figure.png()
+    (folder / "figures").mkdir()
     for name, content in figures.items():
-        (folder / "figures").mkdir(exist_ok=True)
         (folder / "figures" / name).write_bytes(content)
     page = markdown(parts, others, unfinished)
     (folder / "comparison.md").write_text(page, encoding="utf-8")
     (folder / "comparison.html").write_text(html(page, figures), encoding="utf-8")
-
-
-def _write_table(frame: pd.DataFrame, base: Path, latex: bool) -> None:
-    base.parent.mkdir(exist_ok=True)
-    frame.to_csv(f"{base}.csv", index=False)
-    if latex:
-        style = tables.readable(frame).style.hide(axis="index").format(escape="latex")
-        style = style.format_index(escape="latex", axis="columns")
-        Path(f"{base}.tex").write_text(style.to_latex(hrules=True), encoding="utf-8")
 
 
 def _put(beside: Path, out: Path) -> None:

@@ -14,8 +14,7 @@ import pytest
 import yaml
 
 from repro.config.schema import typed
-from repro.report.html import LINK
-from repro.report.page import plain
+from repro.report.page import LINK, plain
 from repro.report.write import write
 from repro.store import identity
 from tests.report.conftest import MakeRun
