@@ -142,7 +142,7 @@ def _data(run: Run) -> Part:
         "cache": data.cache_side is not None,
         "grey": data.channels == 1,
         "mirror": not data.mirror,
-        "centre": data.mirror,
+        "centre_crops": data.mirror,
         "mean": colours and mean_of < counts["train"],
     }
     return holds, {"data": worded(data.name), "largest": largest, "mean_of": mean_of}
