@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from repro.config.choices import PACKAGE
-from repro.model.work import OF_KIND
+from repro.model.cost import OF_KIND
 from repro.paper import numbers
 from repro.protocol.protocols import KINDS, PROTOCOLS
 from repro.report.claims import claims

@@ -1,82 +1,200 @@
-"""What a net costs and sees, counted layer by layer from the layer list: nothing is allocated."""
+"""What a net costs, sees and holds, from the layer list: nothing is allocated, torch is not needed.
+
+The paper's arguments about dense evaluation and about borders are arguments about geometry. At a
+smaller crop the same net meets another geometry; these numbers say how different it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from repro.model.layers import LRN, Conv, Layer, Linear, Net, Pool, output_side, sides
+from repro.config.schema import Recipe
+from repro.model.layers import LRN, Conv, Layer, Linear, Net, Pool, fan_in, output_side, sides
+from repro.protocol.protocols import GRID, View
+from repro.protocol.scales import pixels
+
+LRN_WINDOW = 5
+"""Neighbouring channels that local response normalisation sums over, AlexNet's n."""
+PASSES = 3
+"""Forward passes that a training step costs: its own, the gradients of the activations and those
+of the weights, each as many multiply-adds."""
+ACTIVATION_BYTES = {"float32": 4, "tf32": 4, "bf16": 2, "float64": 8}
+PLACE_BYTES = 8
+"""Of the place of a pooling's maximum."""
 
 
 def parameters(layer: Layer) -> int:
     """Trainable numbers of one layer, biases and batch normalisation included."""
     if isinstance(layer, Conv):
-        weights = layer.kernel**2 * (layer.in_channels // layer.groups) * layer.out_channels
-        normalisation = 2 * layer.out_channels if layer.batch_norm else 0
-        return weights + (layer.out_channels if layer.bias else 0) + normalisation
-    if isinstance(layer, Linear):
-        return (layer.in_channels * layer.side**2 + 1) * layer.out_features
-    return 0
+        return layer.out_channels * (fan_in(layer) + layer.bias + 2 * layer.batch_norm)
+    return layer.out_features * (fan_in(layer) + 1) if isinstance(layer, Linear) else 0
 
 
 def multiply_adds(layer: Layer, side: int) -> int:
     """Multiply-add operations of one layer on an input map of `side` (weights only)."""
-    out = output_side(layer, side)
-    if isinstance(layer, Conv):
-        taps = layer.kernel**2 * (layer.in_channels // layer.groups)
-        return taps * layer.out_channels * out**2
-    if isinstance(layer, Linear):
-        return layer.in_channels * layer.side**2 * layer.out_features * out**2
-    return 0
-
-
-def activations(layer: Layer, side: int) -> int:
-    """Numbers that one layer puts out for an input map of `side`."""
-    out = output_side(layer, side)
-    if isinstance(layer, Conv):
-        return layer.out_channels * out**2
-    return layer.out_features * out**2 if isinstance(layer, Linear) else 0
+    if not isinstance(layer, Conv | Linear):
+        return 0
+    outputs = layer.out_channels if isinstance(layer, Conv) else layer.out_features
+    return fan_in(layer) * outputs * output_side(layer, side) ** 2
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Totals of one net on one image."""
+    """Totals of one net on one image; two floating point operations for each multiply-add."""
 
     parameters: int
     multiply_adds: int
-    activations: int
 
     @property
     def flops(self) -> int:
-        """Floating point operations of one forward pass: two for each multiply-add."""
+        """Floating point operations of one forward pass."""
         return 2 * self.multiply_adds
 
 
 def cost(net: Net, side: int | None = None) -> Cost:
-    """Parameters, multiply-adds and activations of a net on one square image.
+    """Parameters and multiply-adds of a net on a square image of `side`; None: of its crop."""
+    every = sides(net.layers, side or net.crop)
+    work = sum(multiply_adds(layer, before) for layer, before, _ in every)
+    return Cost(sum(map(parameters, net.layers)), work)
 
-    Args:
-        net: the layers.
-        side: of the image in pixels, where it is not the crop: dense evaluation (Section 3.2).
-    """
-    every = list(sides(net.layers, side or net.crop))
-    return Cost(
-        parameters=sum(parameters(layer) for layer in net.layers),
-        multiply_adds=sum(multiply_adds(layer, before) for layer, before, _ in every),
-        activations=sum(activations(layer, before) for layer, before, _ in every),
+
+def training_flops(net: Net, finetune: str = "all") -> int:
+    """Operations of a training step, for one image; `fc`: the convolutions only pass forward."""
+    every = sides(net.layers, net.crop)
+    trained = Conv | Linear if finetune == "all" else Linear
+    gradients = sum(
+        multiply_adds(layer, side) for layer, side, _ in every if isinstance(layer, trained)
     )
+    return cost(net).flops + (PASSES - 1) * 2 * gradients
+
+
+def view_flops(net: Net, view: View) -> int:
+    """Operations of one view of one test image (Section 3.2), a square of side Q.
+
+    A photograph is longer than that square by the ratio of its sides, and so is what it costs.
+    """
+    return OF_KIND[view.kind](net, pixels(view.q, net.crop))
+
+
+OF_KIND: dict[str, Callable[[Net, int], int]] = {
+    "dense": lambda net, side: cost(net, side).flops,
+    "grid": lambda net, side: GRID**2 * cost(net).flops,
+    "centre": lambda net, side: cost(net).flops,
+    "windows": lambda net, side: score_map_side(net, side) ** 2 * cost(net).flops,
+}
+"""Operations for one image of `side` pixels, by the kind of view (`repro.protocol.protocols`)."""
 
 
 def receptive_field(layers: Iterable[Layer]) -> tuple[int, int]:
-    """Side of what one cell of the last map sees, and the step between neighbours, in pixels.
-
-    Fully connected layers are left out: they see whatever the crop is.
-    """
+    """Side of what one cell before the FC layers sees, and the step between cells, in pixels."""
     field, step = 1, 1
     for layer in layers:
         if isinstance(layer, Conv | Pool):
             field += (layer.kernel - 1) * step
             step *= layer.stride
-        elif not isinstance(layer, LRN):
-            break
     return field, step
+
+
+def map_side(net: Net, side: int) -> int:
+    """Side of the last feature map, in cells, for an image side in pixels."""
+    *_, (_, _, last) = sides(net.features, side)
+    return last
+
+
+def score_map_side(net: Net, side: int) -> int:
+    """Side of the class score map of dense evaluation, in cells (Section 3.2)."""
+    return map_side(net, side) - map_side(net, net.crop) + 1
+
+
+def block_sides(net: Net) -> dict[int, int]:
+    """Side of the maps that each block works on, in cells: of what its last convolution gives."""
+    every = sides(net.features, net.crop)
+    return {layer.block: side for layer, _, side in every if isinstance(layer, Conv)}
+
+
+def lrn_channels(net: Net) -> int | None:
+    """Fewest channels that a local response normalisation works on; None: the net has none."""
+    return min((layer.channels for layer in net.layers if isinstance(layer, LRN)), default=None)
+
+
+def overhang(net: Net, side: int) -> int:
+    """Pixels by which the last window of the score map hangs over an image of `side`."""
+    _, step = receptive_field(net.layers)
+    return max(0, (score_map_side(net, side) - 1) * step + net.crop - side)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that training holds at once: an estimate, without what libraries use to compute."""
+
+    weights: int
+    """With bf16 the copies that are computed with too."""
+    gradients: int
+    optimiser: int
+    """Momentum, or Adam's two moments."""
+    activations: int
+    """Kept for the backward pass of one batch, the input included."""
+
+    @property
+    def state(self) -> int:
+        """All that does not depend on the batch."""
+        return self.weights + self.gradients + self.optimiser
+
+
+def training_memory(
+    net: Net, recipe: Recipe, precision: str, finetune: str = "all", micro_batch: int | None = None
+) -> Memory:
+    """What training a net by a recipe holds in memory.
+
+    `finetune=fc`: only the FC layers have gradients. `micro_batch`: images that are computed at
+    once; None: the batch.
+    """
+    number = 8 if precision == "float64" else 4
+    copies = 2 if precision == "bf16" else 0
+    every = cost(net).parameters
+    trained = every if finetune == "all" else sum(map(parameters, net.linears))
+    moments = 2 if recipe.optimiser == "adam" else int(recipe.momentum > 0)
+    images = min(recipe.batch, micro_batch or recipe.batch)
+    return Memory(
+        weights=every * (number + copies),
+        gradients=trained * number,
+        optimiser=trained * number * moments,
+        activations=images * _kept(net, ACTIVATION_BYTES[precision], finetune),
+    )
+
+
+def _kept(net: Net, number: int, finetune: str) -> int:
+    """Bytes kept for the backward pass of one image, `number` bytes to an activation.
+
+    The input of the first layer with gradients; what each convolution puts out, rectified in place
+    (with batch normalisation also what went into that); of each pooling also the places of the
+    maxima; of a hidden FC layer what it puts out, the dropout's mask and their product.
+    """
+    channels, total = net.channels, 0
+    first = net.layers[0] if finetune == "all" else net.linears[0]
+    for layer, before, after in sides(net.layers, net.crop):
+        total += number * channels * before**2 * (layer is first)
+        channels = layer.out_channels if isinstance(layer, Conv) else channels
+        if finetune != "all" and not isinstance(layer, Linear):
+            continue
+        match layer:
+            case Conv():
+                total += number * channels * after**2 * (1 + layer.batch_norm)
+            case LRN():
+                # The squares are padded by two channels on either side before they are summed.
+                total += number * (4 * channels + 4) * after**2
+            case Pool():
+                total += (number + PLACE_BYTES) * channels * after**2
+            case Linear():
+                total += number * layer.out_features * (3 if layer.hidden else 1)
+    return total
+
+
+def largest_map(net: Net) -> int:
+    """How many numbers the largest map of one image of the crop's size has."""
+    channels, largest = net.channels, net.channels * net.crop**2
+    for layer, _, side in sides(net.features, net.crop):
+        channels = layer.out_channels if isinstance(layer, Conv) else channels
+        largest = max(largest, channels * side**2)
+    return largest

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from repro.model.layers import Conv, Net, Pool, output_side
+from repro.model.layers import LRN, Conv, Net, Pool, output_side
 from repro.model.vgg import VGG
 
 
@@ -30,12 +30,10 @@ class Dense(nn.Module):
         return self._classified(self.net.features(images))
 
     def scores(self, images: Tensor, shapes: Tensor | None = None) -> Tensor:
-        """The class score map averaged over space: (N, classes).
+        """The class score map averaged over space, (N, classes).
 
-        Args:
-            images: (N, channels, H, W).
-            shapes: (N, 2), height and width of each image where they differ, for a net that
-                `mixes_shapes`; what lies outside may be set to zero. None: all fill H and W.
+        `shapes`, (N, 2), are the height and width of each image where they differ, for a net that
+        `mixes_shapes`; what lies outside may be set to zero. None: all fill H and W.
         """
         if shapes is not None:
             # Part of a batch may fill less than the batch did.
@@ -44,21 +42,17 @@ class Dense(nn.Module):
         if shapes is None or bool((shapes == shapes[0]).all()):
             cells: Tensor = self(images)
             return cells.mean(dim=(2, 3))
-        extents = extents_after(self.net.spec, shapes)
-        maps = self._classified(self._features(images, extents))
-        count = extents[-1].prod(dim=1, keepdim=True).to(maps.device)
-        return blank(maps, extents[-1]).sum(dim=(2, 3)) / count
-
-    def _features(self, maps: Tensor, extents: list[Tensor]) -> Tensor:
-        blank(maps, extents[0])
-        after = zip(self.net.spec.layers, extents[1:], strict=True)
-        # Local response normalisation keeps zeros as they are.
-        sized = (extent for layer, extent in after if isinstance(layer, Conv | Pool))
+        maps, extents = blank(images, shapes), shapes
+        after = iter(_extents(self.net.spec, shapes))
         for part in self.net.features:
             maps = part(maps)
+            # A convolution ends with its rectification, and normalisation keeps zeros as they are.
             if isinstance(part, nn.ReLU | nn.MaxPool2d):
-                blank(maps, next(sized))
-        return maps
+                extents = next(after)
+                blank(maps, extents)
+        *_, extents = after
+        maps = blank(self._classified(maps), extents)
+        return maps.sum(dim=(2, 3)) / extents.prod(dim=1, keepdim=True).to(maps.device)
 
     def _classified(self, maps: Tensor) -> Tensor:
         linears = iter(self.net.spec.linears)
@@ -77,13 +71,14 @@ def mixes_shapes(net: Net) -> bool:
     return next(isinstance(layer, Conv) for layer in net.layers if isinstance(layer, Conv | Pool))
 
 
-def extents_after(net: Net, shapes: Tensor) -> list[Tensor]:
-    """Heights and widths of the images, (N, 2), then those of their maps after each layer."""
+def _extents(net: Net, shapes: Tensor) -> list[Tensor]:
+    """Heights and widths, (N, 2), of the images' maps after each layer but normalisation."""
     sides, places = torch.unique(shapes, return_inverse=True)
-    found = [sides.tolist()]
-    for layer in net.layers:
-        found.append([output_side(layer, side) for side in found[-1]])
-    return [torch.tensor(sides)[places] for sides in found]
+    found, now = [], sides.tolist()
+    for layer in (one for one in net.layers if not isinstance(one, LRN)):
+        now = [output_side(layer, side) for side in now]
+        found.append(torch.tensor(now)[places])
+    return found
 
 
 def blank(maps: Tensor, extents: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ over the fan-in here, so that each layer multiplies activations by what it does 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor, nn
@@ -17,10 +18,7 @@ from repro.errors import RequestError
 from repro.model import layers as spec
 from repro.model.vgg import VGG
 
-Fill = Callable[[Tensor, float, Generator], object]
-"""Fills a weight; the second argument is the root of full fan-in over its own."""
-
-FILLS: dict[str, Fill] = {
+FILLS: dict[str, Callable[[Tensor, float, Generator], object]] = {
     "normal": lambda w, gain, g: nn.init.normal_(w, 0, 0.01 * gain, generator=g),
     "normal_literal": lambda w, gain, g: nn.init.normal_(w, 0, 0.1 * gain, generator=g),
     "glorot": lambda w, gain, g: nn.init.xavier_uniform_(w, generator=g),
@@ -28,17 +26,14 @@ FILLS: dict[str, Fill] = {
     "torch": lambda w, gain, g: nn.init.kaiming_uniform_(w, a=5**0.5, generator=g),
     "he": lambda w, gain, g: nn.init.kaiming_normal_(w, nonlinearity="relu", generator=g),
 }
+"""Each fills a weight; the second argument is the root of full fan-in over its own."""
 
 
 def initialise(net: VGG, between: str, full: spec.Net, seed: int) -> None:
-    """Fill every weight of `net` in place.
+    """Fill every weight of `net` in place by the distribution `between`, a key of `FILLS`.
 
-    Args:
-        net: the net to start.
-        between: a key of `FILLS`.
-        full: the same configuration at the paper's size, whose fan-ins the normal distributions
-            are made for; `net.spec` itself: no fan-in is other than it was.
-        seed: of everything random.
+    `full` is the same configuration at the paper's size, whose fan-ins the normal distributions
+    are made for; `net.spec` itself: no fan-in is other than it was.
     """
     generator = torch.Generator().manual_seed(seed)
     layers: list[nn.Conv2d | nn.Linear] = [*net.convs, *net.linears]
@@ -58,15 +53,17 @@ def copied(net: spec.Net, parent: spec.Net) -> list[tuple[str, int, int]]:
     Raises:
         RequestError: the FC layers have other shapes.
     """
-    places = {(conv.block, conv.place): index for index, conv in enumerate(net.convs)}
-    pairs = []
-    for index, conv in enumerate(parent.convs[:4]):
-        own = places.get((conv.block, conv.place))
-        if own is not None and _shape(net.convs[own]) == _shape(conv):
-            pairs.append(("convs", own, index))
-    if [_fc_shape(fc) for fc in net.linears] != [_fc_shape(fc) for fc in parent.linears]:
+    places = {_shape(conv): index for index, conv in enumerate(net.convs)}
+    firsts = enumerate(map(_shape, parent.convs[:4]))
+    pairs = [("convs", places[shape], index) for index, shape in firsts if shape in places]
+    if net.linears != parent.linears:
         raise RequestError(f"{net.name} cannot take the FC layers of {parent.name}: other shapes")
     return pairs + [("linears", index, index) for index in range(len(net.linears))]
+
+
+def _shape(conv: spec.Conv) -> spec.Conv:
+    """The block, the place and the shape of a convolution, without what else it says."""
+    return replace(conv, stride=1, padding=0, bias=True, batch_norm=False)
 
 
 def copy_layers(net: VGG, parent: VGG) -> None:
@@ -77,11 +74,3 @@ def copy_layers(net: VGG, parent: VGG) -> None:
             target.weight.copy_(source.weight)
             if target.bias is not None and source.bias is not None:
                 target.bias.copy_(source.bias)
-
-
-def _shape(conv: spec.Conv) -> tuple[int, ...]:
-    return conv.kernel, conv.in_channels, conv.out_channels, conv.groups
-
-
-def _fc_shape(linear: spec.Linear) -> tuple[int, ...]:
-    return linear.in_channels, linear.side, linear.out_features

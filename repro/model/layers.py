@@ -1,12 +1,7 @@
-"""The layers of a net with their sizes, in order.
-
-Everything that builds, counts or measures a net starts from this list; `repro.model.reading` makes
-it of a configuration's words.
-"""
+"""The layers of a net with their sizes, in order, as `repro.model.reading` makes them of words."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -38,13 +33,12 @@ class LRN:
 
 @dataclass(frozen=True)
 class Pool:
-    """Max-pooling."""
+    """Max-pooling. It rounds the side up, as the authors' Caffe does; torchvision's rounds down."""
 
     kernel: int
     stride: int
     block: int
     ceil: bool = True
-    """Whether it rounds the side up, as the authors' Caffe does; torchvision's rounds down."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +96,17 @@ def output_side(layer: Layer, side: int) -> int:
 
     Where a pooling rounds up, a last window that would start outside the map is left out (Caffe).
     """
-    if isinstance(layer, Conv):
-        return max(0, (side + 2 * layer.padding - layer.kernel) // layer.stride + 1)
-    if isinstance(layer, Pool):
-        out = (math.ceil if layer.ceil else math.floor)((side - layer.kernel) / layer.stride) + 1
-        if (out - 1) * layer.stride >= side:
-            out -= 1
-        return max(0, out)
-    if isinstance(layer, Linear):
-        return max(0, side - layer.side + 1)
-    return side
+    match layer:
+        case Conv():
+            return max(0, (side + 2 * layer.padding - layer.kernel) // layer.stride + 1)
+        case Pool():
+            surplus = layer.stride - 1 if layer.ceil else 0
+            out = (side - layer.kernel + surplus) // layer.stride + 1
+            return max(0, out - ((out - 1) * layer.stride >= side))
+        case Linear():
+            return max(0, side - layer.side + 1)
+        case LRN():
+            return side
 
 
 def sides(layers: Iterable[Layer], side: int) -> Iterator[tuple[Layer, int, int]]:

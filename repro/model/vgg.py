@@ -7,15 +7,19 @@ those of torchvision's vgg11, vgg13, vgg16 and vgg19, so that either loads the o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.nn import functional
 
+from repro.errors import RunError
 from repro.model import layers as spec
-from repro.model.dropout import Dropout
-from repro.model.geometry import LRN_WINDOW
-from repro.model.normalisation import BatchNorm, LocalResponseNorm
+from repro.model.cost import LRN_WINDOW
+from repro.store.runs import WEIGHTS, read_weights, without_weights
 
 
 class VGG(nn.Module):
@@ -75,3 +79,143 @@ def fully_connected(layer: spec.Linear, dropout: float) -> Iterator[nn.Module]:
     if layer.hidden:
         yield nn.ReLU(inplace=True)
         yield Dropout(dropout)
+
+
+# Dropout and normalisation give the same however a batch is split, and each time again. torch's own
+# layers are used as they are wherever they do: by one process, and on a CPU.
+
+
+class Dropout(nn.Dropout):
+    """Drops activations (Section 3.1) of some rows of a batch by the mask of the whole batch."""
+
+    rows = slice(None)
+    total = 0
+    """The rows of the batch that come in, and how many it has; 0: all come in."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, ...) to the same shape: a row is dropped by torch's generator, `total` and its place.
+
+        So processes that share a batch drop what a single one would.
+        """
+        if not self.training or self.total in (0, len(input)):
+            return super().forward(input)
+        ones = torch.ones(self.total, *input.shape[1:], dtype=input.dtype, device=input.device)
+        return input * functional.dropout(ones, self.p)[self.rows]
+
+
+def share(net: nn.Module, rows: slice, total: int) -> None:
+    """Tell every dropout of `net` that `rows` of a batch of `total` images come in next."""
+    for part in net.modules():
+        if isinstance(part, Dropout):
+            part.rows, part.total = rows, total
+
+
+def seed(device: torch.device, value: int) -> None:
+    """Seed what masks are drawn from: of torch's generators the CPU's and the device's.
+
+    torch.manual_seed looks for every device there may be, which takes a share of a small step.
+    """
+    torch.default_generator.manual_seed(value)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(value)
+    elif device.type == "mps":
+        torch.mps.manual_seed(value)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation by the whole batch, whichever processes share it."""
+
+    total: Callable[[Tensor], Tensor] | None = None
+    """Sums a tensor over the processes, gradients included. None: this process has the batch."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape, where B, the number of this process's images, may be 0.
+
+        (torch's SyncBatchNorm is for CUDA devices only.)
+        """
+        if not self.training or self.total is None:
+            return super().forward(input)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        values = input.to(self.weight.dtype)
+        own = values.new_full((1,), values.numel() // values.shape[1])
+        sums = self.total(torch.cat([values.sum(dim=(0, 2, 3)), own]))
+        count, mean = sums[-1].detach(), sums[:-1] / sums[-1].detach()
+        centred = values - mean[:, None, None]
+        variance = self.total(centred.square().sum(dim=(0, 2, 3))) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
+
+
+def share_batch_norm(net: nn.Module, total: Callable[[Tensor], Tensor]) -> bool:
+    """Have every batch normalisation of `net` sum by `total`; whether there is one."""
+    layers = [part for part in net.modules() if isinstance(part, BatchNorm)]
+    for layer in layers:
+        layer.total = total
+    return bool(layers)
+
+
+class LocalResponseNorm(nn.LocalResponseNorm):
+    """Local response normalisation across channels, whose gradients are reproducible on CUDA too.
+
+    torch's layer averages by `avg_pool3d`, which on CUDA adds up its gradients in a varying order.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        return self.windowed(input) if input.is_cuda else super().forward(input)
+
+    def windowed(self, input: Tensor) -> Tensor:
+        """The same by sums of neighbouring channels, whose gradients have one order."""
+        before, channels = self.size // 2, input.shape[1]
+        after = (self.size - 1) // 2
+        squares = functional.pad(input.square(), (0, 0, 0, 0, before, after))
+        windows = [squares.narrow(1, first, channels) for first in range(self.size)]
+        mean = sum(windows[1:], windows[0]) / self.size
+        return input / (mean * self.alpha + self.k).pow(self.beta)
+
+
+def rms(net: VGG, images: Tensor) -> list[tuple[str, float]]:
+    """Root mean square of what each weight layer puts out, before its rectification.
+
+    One forward pass of `images` (N, channels, crop, crop) without dropout shows how activations
+    grow or vanish with depth (Section 3.1). Layers are called `conv1`, ..., `FC1`, ..., in order.
+    """
+    found: list[tuple[str, float]] = []
+    names: dict[nn.Module, str] = {part: f"conv{n}" for n, part in enumerate(net.convs, 1)}
+    names |= {part: f"FC{n}" for n, part in enumerate(net.linears, 1)}
+
+    def note(part: nn.Module, _: object, output: Tensor) -> None:
+        found.append((names[part], float(output.cpu().double().square().mean().sqrt())))
+
+    handles = [part.register_forward_hook(note) for part in names]
+    with torch.inference_mode():
+        net.eval()(images)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def weights(net: VGG) -> bytes:
+    """The content of a run's file of weights."""
+    return save({name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()})
+
+
+def load_weights(net: VGG, folder: Path) -> None:
+    """Load a finished run's weights into a net of the same shape; a RunError says why it cannot."""
+    content = read_weights(folder)
+    if content is None:
+        raise RunError(without_weights(folder))
+    try:
+        net.load_state_dict(load(content))
+    except (SafetensorError, RuntimeError) as error:
+        path, reason = folder / WEIGHTS, str(error).splitlines()[0]
+        raise RunError(
+            f"{path} is damaged: {reason}; remove the folder {folder} to train again"
+        ) from None

@@ -18,6 +18,8 @@ from repro.protocol.scales import single_q
 VARIED = ("centre", "dense")
 """The kinds of view that each way is tried on, at the one test scale, without mirror images."""
 
+TORCHVISION = Rescaling(kernel="bilinear_pillow", floor=True)
+
 
 @dataclass(frozen=True)
 class Way:
@@ -48,12 +50,7 @@ WAYS = (
     ),
     Way("side_down", "larger side rounded down", Rescaling(floor=True)),
     Way("pool_down", "poolings round down", pool_down=True),
-    Way(
-        "torchvision",
-        "all that torchvision does",
-        Rescaling(kernel="bilinear_pillow", floor=True),
-        pool_down=True,
-    ),
+    Way("torchvision", "all that torchvision does", TORCHVISION, pool_down=True),
 )
 """Ours, one change at a time, and all that torchvision does otherwise at once."""
 
@@ -66,17 +63,14 @@ def view(kind: str, scale: Scale) -> View:
 def key(way: Way, kind: str) -> str:
     """What a way and a kind of view are kept under, as in `bicubic_pillow/dense`.
 
-    A crop's maps have even sides, so that nothing is rounded there: two ways that differ by their
-    poolings only are one.
+    A crop's maps have even sides: two ways that differ by their poolings only are one there.
     """
-    if kind == "dense":
-        return f"{way.name}/{kind}"
-    return f"{next(one for one in WAYS if one.rescaling == way.rescaling).name}/{kind}"
+    if kind != "dense":
+        way = next(one for one in WAYS if one.rescaling == way.rescaling)
+    return f"{way.name}/{kind}"
 
 
 def wanted() -> Iterator[tuple[Way, str]]:
     """Each way with each kind of view, those that are one once."""
-    for kind in VARIED:
-        for way in WAYS:
-            if key(way, kind) == f"{way.name}/{kind}":
-                yield way, kind
+    pairs = ((way, kind) for kind in VARIED for way in WAYS)
+    yield from (pair for pair in pairs if key(*pair) == f"{pair[0].name}/{pair[1]}")

@@ -17,7 +17,7 @@ GRID = 5
 class ViewKind:
     """One way of looking at an image at a test scale (Section 3.2).
 
-    `repro.run.views` computes it, `repro.model.work` counts its operations.
+    `repro.run.views` computes it, `repro.model.cost` counts its operations.
     """
 
     words: str
@@ -40,18 +40,16 @@ the crops at the positions of the dense score map, each with zeros around it."""
 class View:
     """One net looking at the test set in one way (Section 3.2).
 
-    Its `name` is the name of the file that holds its posteriors.
+    `kind` is a key of `KINDS`, `q` the test scale in paper pixels.
     """
 
     kind: str
-    """A key of `KINDS`."""
     q: int
-    """Test scale in paper pixels."""
     mirrored: bool
 
     @property
     def name(self) -> str:
-        """As in `dense-Q256-mirrored`."""
+        """That of the file which holds its posteriors, as in `dense-Q256-mirrored`."""
         return f"{self.kind}-Q{self.q}" + ("-mirrored" if self.mirrored else "")
 
 
@@ -65,9 +63,6 @@ class Protocol:
     """A way of testing a net: the mean of the posteriors of all its views.
 
     This entry is all that a protocol needs: runs, plans and reports go by it.
-
-    Raises:
-        ValueError: a kind or a number of test scales that there is not.
     """
 
     name: str
@@ -78,17 +73,10 @@ class Protocol:
     """A key of `SCALES`."""
     section: str
     """Where the paper speaks of it."""
-    legend: str = ""
+    words: str = ""
     """What figures call it; empty: its kinds and its scales."""
     summary: int | None = None
     """Its place in the report's summary of all nets; None: it is not in it."""
-
-    def __post_init__(self) -> None:
-        known = {*KINDS, *SCALES}
-        for word in {*self.kinds, self.scales} - known:
-            raise ValueError(f"protocol {self.name}: {word} is none of {', '.join(sorted(known))}")
-        if not self.legend:
-            object.__setattr__(self, "legend", f"{self.method}, {SCALES[self.scales]}")
 
     @property
     def title(self) -> str:
@@ -101,46 +89,27 @@ class Protocol:
         return " & ".join(KINDS[kind].words for kind in self.kinds)
 
     @property
+    def legend(self) -> str:
+        """What figures call it."""
+        return self.words or f"{self.method}, {SCALES[self.scales]}"
+
+    @property
     def one_number(self) -> bool:
         """All its views have one mean; else there is a number for each test scale."""
         return self.scales != "each"
 
 
+CROPS, BORDERS = "4.3, Table 5", "3.2 and 4.3, boundary conditions"
 ENTRIES = (
-    Protocol("single_scale", ("dense",), "one", section="4.1, Table 3", summary=2),
-    Protocol("multi_scale", ("dense",), "several", section="4.2, Table 4", summary=3),
-    Protocol("multi_crop", ("grid",), "several", section="4.3, Table 5", legend="multi-crop"),
-    Protocol(
-        "multi_crop_dense",
-        ("grid", "dense"),
-        "several",
-        section="4.3, Table 5",
-        legend="multi-crop & dense",
-    ),
-    Protocol(
-        "centre",
-        ("centre",),
-        "one",
-        section="4.1, the shallow net",
-        legend="centre crop",
-        summary=1,
-    ),
-    Protocol("each_scale", ("dense",), "each", section="4.2, S against Q"),
-    Protocol("crops_each_scale", ("grid",), "each", section="4.2, S against Q"),
-    Protocol(
-        "windows",
-        ("windows",),
-        "several",
-        section="3.2 and 4.3, boundary conditions",
-        legend="zero-padded windows",
-    ),
-    Protocol(
-        "windows_dense",
-        ("windows", "dense"),
-        "several",
-        section="3.2 and 4.3, boundary conditions",
-        legend="windows & dense",
-    ),
+    Protocol("single_scale", ("dense",), "one", "4.1, Table 3", summary=2),
+    Protocol("multi_scale", ("dense",), "several", "4.2, Table 4", summary=3),
+    Protocol("multi_crop", ("grid",), "several", CROPS, "multi-crop"),
+    Protocol("multi_crop_dense", ("grid", "dense"), "several", CROPS, "multi-crop & dense"),
+    Protocol("centre", ("centre",), "one", "4.1, the shallow net", "centre crop", 1),
+    Protocol("each_scale", ("dense",), "each", "4.2, S against Q"),
+    Protocol("crops_each_scale", ("grid",), "each", "4.2, S against Q"),
+    Protocol("windows", ("windows",), "several", BORDERS, "zero-padded windows"),
+    Protocol("windows_dense", ("windows", "dense"), "several", BORDERS, "windows & dense"),
 )
 """The protocols, in the order of tables and of colours; one of your own stands at the end."""
 PROTOCOLS = {protocol.name: protocol for protocol in ENTRIES}
@@ -154,28 +123,21 @@ EACH_Q = tuple(range(224, 513, 32))
 
 def summarised() -> tuple[Protocol, ...]:
     """The protocols of the report's summary of all nets, in its order."""
-    found = [(one.summary, one) for one in ENTRIES if one.summary is not None]
-    return tuple(one for _, one in sorted(found, key=lambda pair: pair[0]))
+    return tuple(sorted((one for one in ENTRIES if one.summary), key=lambda one: one.summary or 0))
 
 
 def described() -> list[str]:
     """A line for each protocol: its name, how it looks at an image, where the paper says so."""
-    width = max(map(len, PROTOCOLS))
     return [
-        f"{one.name:<{width}}  {one.method}, {SCALES[one.scales]} (Section {one.section})"
+        f"{one.name:<16}  {one.method}, {SCALES[one.scales]} (Section {one.section})"
         for one in ENTRIES
     ]
 
 
 def readings(protocol: str, scale: Scale) -> tuple[tuple[int, ...], ...]:
-    """The numbers that a protocol gives for a net trained at a scale.
+    """For each number that a protocol gives for a net, the test scales Q that are averaged.
 
-    Args:
-        protocol: a key of `PROTOCOLS`.
-        scale: the training scale.
-
-    Returns:
-        For each number the test scales Q, in paper pixels, that are averaged.
+    Q is in paper pixels; it depends on the scale that the net was trained at.
     """
     match PROTOCOLS[protocol].scales:
         case "several":
@@ -187,51 +149,37 @@ def readings(protocol: str, scale: Scale) -> tuple[tuple[int, ...], ...]:
 
 
 def views_at(protocol: str, qs: Sequence[int], mirror: bool) -> tuple[View, ...]:
-    """The views whose mean a protocol is at some test scales.
+    """The views whose mean a protocol is at test scales `qs`, in paper pixels.
 
-    Args:
-        protocol: a key of `PROTOCOLS`.
-        qs: test scales in paper pixels.
-        mirror: whether mirror images are classified too (they are in the paper).
+    With `mirror` mirror images are classified too, as in the paper.
     """
-    orientations = (False, True) if mirror else (False,)
     return tuple(
         View(kind, q, mirrored)
         for kind in PROTOCOLS[protocol].kinds
         for q in qs
-        for mirrored in orientations
+        for mirrored in ((False, True) if mirror else (False,))
     )
 
 
 def views(protocol: str, scale: Scale, mirror: bool) -> tuple[View, ...]:
     """All views that a protocol needs for a net trained at `scale`."""
-    return tuple(
-        view for qs in readings(protocol, scale) for view in views_at(protocol, qs, mirror)
-    )
+    numbers = readings(protocol, scale)
+    return tuple(view for qs in numbers for view in views_at(protocol, qs, mirror))
 
 
 def check(scale: Scale, protocols: list[str], crop: int) -> None:
-    """Refuse scales that a crop does not fit into, and protocols that there are not.
-
-    Raises:
-        RequestError: with the key, the value in paper pixels and in pixels, and the crop.
-    """
-    if not protocols:
-        raise RequestError(f"test=[] tests nothing: choose from {', '.join(PROTOCOLS)}")
-    unknown = [name for name in protocols if name not in PROTOCOLS]
-    if unknown:
-        raise RequestError(f"test={unknown[0]} is not known: choose from {', '.join(PROTOCOLS)}")
+    """Refuse, by a RequestError, protocols that there are not and scales below the crop."""
+    if not protocols or (unknown := [name for name in protocols if name not in PROTOCOLS]):
+        name = unknown[0] if protocols else "[]"
+        raise RequestError(f"test={name} is not known: choose from {', '.join(PROTOCOLS)}")
     if scale.smin > scale.smax:
         raise RequestError(f"scale.smin={scale.smin} is above scale.smax={scale.smax}")
-    if pixels(scale.smin, crop) < crop:
-        raise RequestError(
-            f"S={scale.smin} (scale.smin) is {pixels(scale.smin, crop)} pixels at "
-            f"size.crop={crop}, below the crop: S must be at least {PAPER_CROP}"
-        )
-    for protocol in protocols:
-        smallest = min(min(qs) for qs in readings(protocol, scale))
-        if pixels(smallest, crop) < crop:
-            raise RequestError(
-                f"Q={smallest} of test={protocol} is {pixels(smallest, crop)} pixels at "
-                f"size.crop={crop}, below the crop: Q must be at least {PAPER_CROP}"
-            )
+    smallest = {"S": (scale.smin, "scale.smin")}
+    for name in protocols:
+        smallest |= {"Q": (min(min(qs) for qs in readings(name, scale)), f"test={name}")}
+        for letter, (value, key) in smallest.items():
+            if pixels(value, crop) < crop:
+                raise RequestError(
+                    f"{letter}={value} ({key}) is {pixels(value, crop)} pixels at "
+                    f"size.crop={crop}, below the crop: it must be at least {PAPER_CROP}"
+                )

@@ -17,11 +17,7 @@ own; `repro.data.rescale` computes them."""
 
 @dataclass(frozen=True)
 class Rescaling:
-    """A way of rescaling. The paper says isotropic; the rest is the suite's choice, or another's.
-
-    Raises:
-        ValueError: a kernel that there is not.
-    """
+    """A way of rescaling. The paper says isotropic; the rest is a choice, ours or another's."""
 
     square: bool = False
     """Both sides get the same length, whatever the image's shape was."""
@@ -30,21 +26,13 @@ class Rescaling:
     floor: bool = False
     """Whether the length of the larger side is rounded down, as torchvision does; else half up."""
 
-    def __post_init__(self) -> None:
-        if self.kernel not in KERNELS:
-            raise ValueError(f"kernel {self.kernel} is none of {', '.join(KERNELS)}")
-
     def shape(self, height: int, width: int, side: int) -> tuple[int, int]:
         """(height, width) of an image once its smallest side is `side` pixels."""
         if self.square:
             return side, side
-        if height <= width:
-            return side, self._other(width, height, side)
-        return self._other(height, width, side), side
-
-    def _other(self, larger: int, smaller: int, side: int) -> int:
-        exact = larger * side / smaller
-        return math.floor(exact if self.floor else exact + 0.5)
+        exact = max(height, width) * side / min(height, width)
+        other = math.floor(exact if self.floor else exact + 0.5)
+        return (side, other) if height <= width else (other, side)
 
 
 OURS = Rescaling()

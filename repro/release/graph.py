@@ -15,8 +15,7 @@ from torch.nn import functional
 
 from repro.errors import RequestError, RunError, one_line
 from repro.model.dense import Dense
-from repro.model.normalisation import LocalResponseNorm
-from repro.model.vgg import VGG
+from repro.model.vgg import VGG, LocalResponseNorm
 from repro.weights.convention import Convention
 
 OPSET = 17

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from repro.model.dropout import Dropout
-from repro.model.vgg import VGG
+from repro.model.vgg import VGG, Dropout
 
 NAMES = [f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")]
 SIDE = 7

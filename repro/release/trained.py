@@ -13,8 +13,7 @@ from repro.config.schema import Config, Data
 from repro.data.inputs import Inputs
 from repro.errors import RequestError, flat
 from repro.model import layers, reading
-from repro.model.vgg import VGG
-from repro.model.weights import load_weights
+from repro.model.vgg import VGG, load_weights
 from repro.run.device import memory_format, torch_settings
 from repro.store import identity
 from repro.store.runs import WEIGHTS, Run, read_run

@@ -11,8 +11,18 @@ import pandas as pd
 from repro.config.choices import choice
 from repro.config.schema import Arch, Config
 from repro.model import reading
-from repro.model.cost import cost, multiply_adds, parameters, receptive_field
-from repro.model.geometry import LRN_WINDOW, block_sides, geometry, lrn_channels, map_side
+from repro.model.cost import (
+    LRN_WINDOW,
+    block_sides,
+    cost,
+    lrn_channels,
+    map_side,
+    multiply_adds,
+    overhang,
+    parameters,
+    receptive_field,
+    score_map_side,
+)
 from repro.model.layers import Conv, Net
 from repro.paper import numbers
 from repro.protocol.protocols import EACH_Q
@@ -103,10 +113,10 @@ def kept(run: Run) -> pd.DataFrame:
     seen = (map_side(net, net.crop) for net in both)
     rows.append(("map that FC6 sees", *(f"{side}x{side}" for side in seen)))
     for q in KEPT_Q:
-        found = [geometry(net, pixels(q, net.crop)) for net in both]
-        scores = (f"{one.score_map_side}x{one.score_map_side}" for one in found)
+        found = [(net, pixels(q, net.crop)) for net in both]
+        scores = (f"{side}x{side}" for side in (score_map_side(*one) for one in found))
         rows.append((f"score map at Q={q}", *scores))
-        rows.append((f"overhang at Q={q} (px)", *(str(one.overhang) for one in found)))
+        rows.append((f"overhang at Q={q} (px)", *(str(overhang(*one)) for one in found)))
     uneven = [str(q) for q in EACH_Q if q * crop % PAPER_CROP]
     whole = f"all but {', '.join(uneven)}" if uneven else "all"
     rows.append(("whole pixels for S and Q of 224 to 512", whole, "all"))

@@ -16,8 +16,7 @@ import yaml
 from repro.config.choices import choice
 from repro.config.schema import PARENT, STATISTICS_IMAGES, Recipe
 from repro.model import reading
-from repro.model.cost import receptive_field
-from repro.model.geometry import LRN_WINDOW, block_sides, lrn_channels, map_side
+from repro.model.cost import LRN_WINDOW, block_sides, lrn_channels, map_side, receptive_field
 from repro.paper import numbers
 from repro.protocol.protocols import readings
 from repro.protocol.scales import PAPER_CROP, pixels

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from repro.config.schema import Config
-from repro.model.geometry import LRN_WINDOW, geometry, lrn_channels
+from repro.model.cost import LRN_WINDOW, lrn_channels, overhang
 from repro.model.reading import at_full_size
 from repro.protocol.protocols import KINDS, PROTOCOLS, readings
 from repro.protocol.scales import pixels
@@ -68,8 +68,8 @@ def _overhang(side: Side, config: Config, comparison: Comparison) -> Iterator[st
     here = as_run(config, comparison.classes)
     there = at_full_size(config.arch, channels=here.channels, classes=here.classes)
     for q in sorted(_scales(side, config)):
-        ours = geometry(here, pixels(q, here.crop)).overhang
-        theirs = geometry(there, q).overhang
+        ours = overhang(here, pixels(q, here.crop))
+        theirs = overhang(there, q)
         if ours * there.crop > theirs * here.crop:
             yield (
                 f"{config.arch.name} at Q={q}: the last window hangs over the image by {ours} "

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from repro.config.schema import EAGER, Config
 from repro.errors import RequestError
-from repro.model.dropout import Dropout
+from repro.model.vgg import Dropout
 from repro.run.distributed import ALONE, World
 from repro.store.leases import first_free
 

@@ -12,8 +12,7 @@ import pandas as pd
 
 from repro.config.schema import Config
 from repro.data.split import Counts
-from repro.model import memory, work
-from repro.model.cost import cost
+from repro.model.cost import cost, training_flops, training_memory, view_flops
 from repro.paper.numbers import TRAINING_WEEKS
 from repro.run import rate
 from repro.run.device import pick
@@ -80,10 +79,10 @@ def _row(
     seen = images.validation + (images.test if config.recipe.test_each_epoch else 0)
     epochs, one = epochs_left(request), cost(net)
     views = [] if request.finished() else request.missing_views()
-    training = epochs * (train * work.training(net, config.finetune))
+    training = epochs * (train * training_flops(net, config.finetune))
     testing = epochs * seen * one.flops
-    tested = images.test * sum(work.view(net, view) for view in views)
-    held = memory.training(
+    tested = images.test * sum(view_flops(net, view) for view in views)
+    held = training_memory(
         net, config.recipe, config.precision, config.finetune, config.micro_batch
     )
     return {
@@ -127,7 +126,7 @@ def _timed(request: Request, timed: dict[Any, Rate]) -> Rate:
     if config.progress:
         print(f"timing steps of {name}", file=sys.stderr)
     found = Rate(*rate.measure(net, config, device), f"timed on steps of {name}")
-    timed[size if work.training(net) > rate.LONG * found.training else own] = found
+    timed[size if training_flops(net) > rate.LONG * found.training else own] = found
     return found
 
 

@@ -24,10 +24,8 @@ from repro.data.split import Split
 from repro.data.statistics import looked_at
 from repro.data.whole import centre_crops
 from repro.errors import RequestError, RunError
-from repro.model.activations import rms
 from repro.model.cost import cost
-from repro.model.vgg import VGG
-from repro.model.weights import load_weights, weights
+from repro.model.vgg import VGG, load_weights, rms, weights
 from repro.protocol.protocols import View
 from repro.protocol.scales import PICTURED, pixels, single_q
 from repro.run import environment

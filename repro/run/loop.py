@@ -32,9 +32,7 @@ from tqdm import tqdm
 from repro.config.schema import EAGER, Config
 from repro.data.loader import TrainingCrops
 from repro.errors import RunError
-from repro.model.dropout import seed, share
-from repro.model.normalisation import share_batch_norm
-from repro.model.vgg import VGG
+from repro.model.vgg import VGG, seed, share, share_batch_norm
 from repro.run.checkpoint import Checkpoints
 from repro.run.device import compiled, uploaded
 from repro.run.distributed import ALONE, World

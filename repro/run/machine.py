@@ -12,7 +12,7 @@ import torch
 
 from repro.config.schema import EAGER
 from repro.errors import RequestError
-from repro.model.memory import training
+from repro.model.cost import training_memory
 from repro.run.request import Request
 from repro.store.runs import RESULT
 
@@ -48,7 +48,7 @@ def check_memory(request: Request, device: torch.device, there: int | None) -> N
     """
     config = request.config
     one = dataclasses.replace(config.recipe, batch=1)
-    held = training(request.net, one, config.precision, config.finetune)
+    held = training_memory(request.net, one, config.precision, config.finetune)
     if there is None or max(held.state, held.activations) <= there:
         return
     state, activations, have = (f"{n / 1e9:,.1f} GB" for n in (held.state, held.activations, there))

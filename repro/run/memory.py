@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from repro.errors import RunError
-from repro.model.memory import largest_map
+from repro.model.cost import largest_map
 from repro.model.vgg import VGG
 
 LARGEST_MAP = 2**28

@@ -11,8 +11,7 @@ from torch import nn
 
 from repro.config.schema import Config
 from repro.errors import RunError
-from repro.model import work
-from repro.model.cost import cost
+from repro.model.cost import cost, training_flops
 from repro.model.layers import Linear, Net
 from repro.model.vgg import VGG
 from repro.run.device import compiled, memory_format, torch_settings
@@ -49,7 +48,7 @@ def measure(net: Net, config: Config, device: torch.device) -> tuple[float, floa
             module.double()
         train, images = _seconds_an_image(training_step, module, config, device)
         test, _ = _seconds_an_image(testing_step, module, config, device, images)
-    return work.training(net) / train, cost(net).flops / test
+    return training_flops(net) / train, cost(net).flops / test
 
 
 def without_hidden(net: Net) -> Net:

@@ -17,8 +17,7 @@ from repro.data.statistics import statistics
 from repro.errors import RunError
 from repro.model import layers, reading
 from repro.model.init import copy_layers, initialise
-from repro.model.vgg import VGG
-from repro.model.weights import load_weights
+from repro.model.vgg import VGG, load_weights
 from repro.protocol.rescaling import rescaling
 from repro.protocol.scales import pixels, single_q
 from repro.run.device import memory_format

@@ -15,9 +15,8 @@ from torch.nn import functional
 
 from repro.data.split import Split
 from repro.data.whole import WASTE, centre_crops, whole_images
-from repro.model.cost import receptive_field
+from repro.model.cost import receptive_field, score_map_side
 from repro.model.dense import Dense, mixes_shapes
-from repro.model.geometry import score_map_side
 from repro.model.vgg import VGG
 from repro.protocol.protocols import GRID, View
 from repro.protocol.rescaling import OURS, Rescaling

@@ -80,11 +80,6 @@ def test_not_antialiased_it_is_what_torchvision_makes_of_a_tensor(
     assert (ours.int() - theirs.int()).abs().max() <= 1
 
 
-def test_an_unknown_kernel_is_refused() -> None:
-    with pytest.raises(ValueError, match="lanczos"):
-        Rescaling(kernel="lanczos")
-
-
 def test_square_pixels_are_torchvisions() -> None:
     pixels = torch.randint(256, (3, 60, 90), dtype=torch.uint8)
     theirs = Resize((64, 64), antialias=True)(pixels)

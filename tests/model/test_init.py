@@ -9,9 +9,8 @@ from repro.config.choices import choice
 from repro.config.schema import Arch, Size
 from repro.errors import RequestError
 from repro.model import layers, reading
-from repro.model.activations import rms
 from repro.model.init import FILLS, copied, copy_layers, initialise
-from repro.model.vgg import VGG
+from repro.model.vgg import VGG, rms
 from tests.model.test_vgg import spec
 
 
@@ -87,14 +86,13 @@ def test_glorot_and_he_scale_by_the_fans() -> None:
     assert conv.weight.std().item() == pytest.approx(math.sqrt(2 / fan), rel=0.02)
 
 
-@pytest.mark.parametrize("name", FILLS)
-def test_the_seed_decides(name: str) -> None:
+def test_the_seed_decides() -> None:
     first, again, other = (VGG(spec("A", 1 / 16, 32), 0.5) for _ in range(3))
-    initialise(first, name, first.spec, seed=1)
-    initialise(again, name, again.spec, seed=1)
-    initialise(other, name, other.spec, seed=2)
-    assert torch.equal(first.convs[3].weight, again.convs[3].weight)
-    assert not torch.equal(first.convs[3].weight, other.convs[3].weight)
+    for name in FILLS:
+        for net, seed in ((first, 1), (again, 1), (other, 2)):
+            initialise(net, name, net.spec, seed)
+        assert torch.equal(first.convs[3].weight, again.convs[3].weight)
+        assert not torch.equal(first.convs[3].weight, other.convs[3].weight)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,20 @@
+"""The net and its layers against torchvision, torch and formulas written out."""
+
 from __future__ import annotations
+
+from itertools import pairwise
 
 import pytest
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from repro.config.choices import choice
 from repro.config.schema import Arch
 from repro.model import layers, reading
-from repro.model.cost import cost
-from repro.model.vgg import VGG
+from repro.model.init import initialise
+from repro.model.vgg import VGG, BatchNorm, Dropout, LocalResponseNorm, rms, share, share_batch_norm
 
 THEIRS = {
     "A": "vgg11",
@@ -17,12 +22,8 @@ THEIRS = {
     "D": "vgg16",
     "E": "vgg19",
     "A-BN": "vgg11_bn",
-    "B-BN": "vgg13_bn",
     "D-BN": "vgg16_bn",
-    "E-BN": "vgg19_bn",
 }
-ARCHES = [*THEIRS, "A-LRN", "C", "B-5x5", "alexnet"]
-ARCHES += ["blog-vgg11", "blog-vgg13", "blog-vgg16", "blog-vgg19"]
 
 
 def spec(name: str, width: float, crop: int, channels: int = 3, classes: int = 10) -> layers.Net:
@@ -47,14 +48,6 @@ def test_scores_equal_torchvisions(name: str) -> None:
     assert (scores - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
-@pytest.mark.parametrize("name", ARCHES)
-def test_counted_parameters_are_those_of_the_net(name: str) -> None:
-    for size in (spec(name, 1, 224, classes=1000), spec(name, 1 / 8, 64, channels=1)):
-        with torch.device("meta"):
-            net = VGG(size, 0.5)
-        assert sum(weight.numel() for weight in net.parameters()) == cost(size).parameters
-
-
 def test_lrn_is_alexnets_formula() -> None:
     part = next(m for m in VGG(spec("A-LRN", 1, 32), 0).features if "Response" in str(m))
     x = 20 * torch.rand(2, 9, 4, 4, dtype=torch.float64)
@@ -63,11 +56,6 @@ def test_lrn_is_alexnets_formula() -> None:
         near = x[:, max(0, channel - 2) : channel + 3]
         expected[:, channel] = x[:, channel] / (2 + 1e-4 * (near**2).sum(dim=1)) ** 0.75
     assert torch.allclose(part(x), expected, rtol=1e-6)
-
-
-def test_pooling_rounds_up() -> None:
-    features = VGG(spec("A", 1 / 16, 32), 0).features
-    assert features(torch.zeros(1, 3, 33, 65)).shape[2:] == (2, 3)
 
 
 def test_the_blogs_own_eleven_has_one_convolution_a_block_and_no_bias() -> None:
@@ -83,12 +71,91 @@ def test_rounding_down_maps_are_torchvisions_on_any_image(name: str) -> None:
     net = spec(name, 1 / 16, 224)
     ours, down = VGG(net, 0), VGG(layers.rounding_down(net), 0)
     down.load_state_dict(ours.state_dict())
-    theirs = nn.Sequential(*ours.features)
-    for place, part in enumerate(theirs):
-        if isinstance(part, nn.MaxPool2d):
-            theirs[place] = nn.MaxPool2d(2, 2)
+    pools = (nn.MaxPool2d(2, 2) if isinstance(p, nn.MaxPool2d) else p for p in ours.features)
+    theirs = nn.Sequential(*pools)
     with torch.inference_mode():
         odd, even = torch.rand(1, 3, 255, 301), torch.rand(1, 3, 224, 256)
         assert torch.equal(down.features(odd), theirs(odd))
         assert ours.features(odd).shape[-2:] == (8, 10) != down.features(odd).shape[-2:]
         assert torch.equal(down.features(even), ours.features(even))
+
+
+@pytest.mark.parametrize("cuts", [(0, 7), (0, 3, 7), (0, 0, 5, 7)])
+def test_parts_of_a_batch_are_dropped_as_the_whole(cuts: tuple[int, ...]) -> None:
+    for kind in (torch.float32, torch.float64, torch.bfloat16):
+        values = torch.randn(7, 640, dtype=kind)
+        plain, own = (nn.Sequential(d, nn.ReLU(), d) for d in (nn.Dropout(0.3), Dropout(0.3)))
+        torch.manual_seed(5)
+        whole, parts = plain(values), []
+        for first, end in pairwise(cuts):
+            share(own, slice(first, end), 7)
+            torch.manual_seed(5)
+            parts.append(own(values[first:end]))
+        assert torch.equal(torch.cat(parts), whole)
+        assert torch.equal(own.eval()(values), values.relu())
+
+
+def outcome(layer: nn.Module, images: Tensor) -> list[Tensor]:
+    """What a layer puts out, the gradients that it passes on, and its state after the step."""
+    given = images.clone().requires_grad_()
+    out = layer(given)
+    (out * torch.linspace(-1, 1, out.numel()).to(out).view(out.shape)).sum().backward()
+    gradients = [one.grad for one in (given, *layer.parameters()) if one.grad is not None]
+    return [out.detach(), *gradients, *layer.buffers()]
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 3
+
+
+@pytest.mark.parametrize("size", [4, 5])
+@pytest.mark.parametrize("channels", [1, 4, 9])
+def test_sums_of_neighbouring_channels_are_local_response_normalisation(
+    size: int, channels: int
+) -> None:
+    own = LocalResponseNorm(size, alpha=5e-1, beta=0.75, k=2.0)
+    expected = outcome(nn.LocalResponseNorm(size, 5e-1, 0.75, 2.0), noise(2, channels, 3, 4))
+    own.forward = own.windowed  # type: ignore[method-assign]
+    for one, other in zip(outcome(own, noise(2, channels, 3, 4)), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_shared_batch_normalisation_of_one_process_is_torchs() -> None:
+    own, peer, images = BatchNorm(3).double(), nn.BatchNorm2d(3).double(), noise(4, 3, 2, 5)
+    assert share_batch_norm(nn.Sequential(own), lambda tensor: tensor)
+    assert not share_batch_norm(nn.Sequential(peer), lambda tensor: tensor)
+    for layer in (own, peer):
+        nn.init.constant_(layer.weight, 1.5)
+        nn.init.constant_(layer.bias, -0.5)
+    for _ in range(2):
+        for one, other in zip(outcome(own, images), outcome(peer, images), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(own.eval()(images), peer.eval()(images))
+    half = (1000 + images).to(torch.bfloat16)
+    single = own.float().train()(half)
+    assert single.dtype == torch.bfloat16, "computed in single precision"
+    torch.testing.assert_close(single, peer.float().train()(half), rtol=1e-2, atol=1e-2)
+
+
+def test_rms_before_each_rectification_by_hand() -> None:
+    net = VGG(spec("A", 1 / 16, 32, classes=3), 0.5)
+    initialise(net, "he", net.spec, seed=0)
+    images = torch.randn(2, 3, 32, 32)
+    found = dict(rms(net, images))
+    assert list(found) == [*(f"conv{n}" for n in range(1, 9)), "FC1", "FC2", "FC3"]
+    with torch.no_grad():
+        first = functional.conv2d(images, net.convs[0].weight, net.convs[0].bias, padding=1)
+        scores = net.eval()(images)
+    assert found["conv1"] == pytest.approx(float(first.square().mean().sqrt()), rel=1e-5)
+    assert found["FC3"] == pytest.approx(float(scores.square().mean().sqrt()), rel=1e-5)
+    assert not net.convs[0]._forward_hooks, "the net is left as it was"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "expected"), [("normal_literal", 1.8e7), ("normal", 2.3e-9)])
+def test_the_full_width_net_as_measured_elsewhere(name: str, expected: float) -> None:
+    """RMS after E's sixteenth convolution for input in 0-1, known from another measurement."""
+    net = VGG(spec("E", 1, 224), 0.5)
+    initialise(net, name, net.spec, seed=0)
+    found = dict(rms(net, torch.rand(1, 3, 224, 224)))
+    assert expected / 3 < found["conv16"] < expected * 3

@@ -1,37 +1,62 @@
+"""Protocols and scales, as the paper and its tables have them."""
+
 from __future__ import annotations
 
 import pytest
 
+from repro.config.schema import Scale
+from repro.errors import RequestError
 from repro.paper import numbers
-from repro.protocol.protocols import PROTOCOLS, Protocol, described, summarised
+from repro.protocol.protocols import EACH_Q, PROTOCOLS, check, described, summarised, views
+from repro.protocol.scales import pixels
+
+FIXED = Scale("S256", 256, 256)
+JITTER = Scale("jitter", 256, 512)
 
 
-def test_figures_tell_protocols_apart() -> None:
+def test_tables_and_figures_tell_protocols_apart_by_the_papers_words() -> None:
     assert len({one.legend for one in PROTOCOLS.values()}) == len(PROTOCOLS)
-    named = {name: one.legend for name, one in PROTOCOLS.items()}
-    assert named["single_scale"] == "dense, one Q"
-    assert named["crops_each_scale"] == "multi-crop, each Q"
-
-
-def test_methods_are_those_of_table_5() -> None:
-    methods = [PROTOCOLS[row["protocol"]].method for row in numbers.rows(5)]
-    assert set(methods) == {"dense", "multi-crop", "multi-crop & dense"}
-
-
-def test_the_summary_goes_from_few_views_to_many() -> None:
+    assert PROTOCOLS["single_scale"].legend == "dense, one Q"
+    methods = {PROTOCOLS[row["protocol"]].method for row in numbers.rows(5)}
+    assert methods == {"dense", "multi-crop", "multi-crop & dense"}
     assert [one.name for one in summarised()] == ["centre", "single_scale", "multi_scale"]
-
-
-def test_each_protocol_is_described_in_a_line() -> None:
     assert [line.split()[0] for line in described()] == list(PROTOCOLS)
+    for number in (3, 4, 5, 6):
+        assert {cell["protocol"] for cell in numbers.cells(number)} <= PROTOCOLS.keys()
 
 
-@pytest.mark.parametrize("number", [3, 4, 5, 6])
-def test_the_papers_cells_name_protocols(number: int) -> None:
-    assert {cell["protocol"] for cell in numbers.cells(number)} <= PROTOCOLS.keys()
+def test_pixels_are_rounded_half_up() -> None:
+    # 256 * 64 / 224 = 73.14, 384 -> 109.71, 288 -> 82.29, 512 -> 146.29; 3.5 and 5.5 go up.
+    assert [pixels(s, 64) for s in (224, 256, 288, 384, 512)] == [64, 73, 82, 110, 146]
+    assert [pixels(s, 112) for s in (7, 11)] == [4, 6]
 
 
-@pytest.mark.parametrize(("kinds", "scales"), [(("dnese",), "one"), (("dense",), "all")])
-def test_an_entry_with_a_wrong_word_is_refused(kinds: tuple[str, ...], scales: str) -> None:
-    with pytest.raises(ValueError, match=r"protocol mine: (dnese|all) is none of .*dense"):
-        Protocol("mine", kinds, scales, section="4.1")
+@pytest.mark.parametrize("crop", [112, 56, 28, 14])
+def test_every_s_and_q_of_the_paper_divides_exactly(crop: int) -> None:
+    assert [pixels(q, crop) * 224 for q in EACH_Q] == [q * crop for q in EACH_Q]
+
+
+def test_protocols_use_the_papers_scales() -> None:
+    found = [
+        [view.q for view in views(name, scale, False)]
+        for scale in (FIXED, JITTER)
+        for name in ("single_scale", "multi_scale")
+    ]
+    assert found == [[256], [224, 256, 288], [384], [256, 384, 512]]
+    names = [view.name for view in views("single_scale", FIXED, True)]
+    assert names == ["dense-Q256", "dense-Q256-mirrored"]
+
+
+@pytest.mark.parametrize(
+    ("scale", "names", "message"),
+    [
+        (Scale("s", 200, 256), ["centre"], r"S=200 .* below the crop"),
+        (Scale("s", 240, 240), ["multi_scale"], r"Q=208 .test=multi_scale"),
+        (Scale("s", 300, 256), ["centre"], "above scale.smax"),
+        (FIXED, [], "test="),
+        (FIXED, ["dense"], "test=dense is not known: choose from single_scale"),
+    ],
+)
+def test_what_does_not_fit_is_refused(scale: Scale, names: list[str], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        check(scale, names, 64)

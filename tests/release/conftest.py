@@ -14,8 +14,7 @@ from torch import nn
 
 from repro.config.command import command
 from repro.model.init import initialise
-from repro.model.vgg import VGG
-from repro.model.weights import weights
+from repro.model.vgg import VGG, weights
 from repro.run.request import resolve
 from repro.store.folder import hold
 from tests.conftest import composed

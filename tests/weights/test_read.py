@@ -14,8 +14,7 @@ from torch import nn
 
 from repro.errors import RequestError
 from repro.model.reading import at_size
-from repro.model.vgg import VGG
-from repro.model.weights import weights
+from repro.model.vgg import VGG, weights
 from repro.store.runs import read_config, read_result
 from repro.weights import convention
 from repro.weights.convention import METADATA, Convention
