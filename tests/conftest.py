@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import cache
 
 import pytest
 from hypothesis import settings
 
 from repro import plan as planning
-from repro.config.choices import CONF
-from repro.config.composing import register
-from repro.config.schema import Config, typed
+from repro.config.composing import one
+from repro.config.schema import Config
 from repro.config.way_in import status_of
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -25,26 +25,19 @@ settings.register_profile("repro", deadline=None)
 settings.load_profile("repro")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-
 Compose = Callable[..., Config]
+_composed = cache(one)
 
 
-@contextmanager
-def composed() -> Iterator[Compose]:
-    """Compose a configuration from overrides, as in `compose("arch=D", "size=tiny")`."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-
-    register()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        yield lambda *overrides: typed(hydra_compose("config", overrides=list(overrides)))
+def composed(*words: str) -> Config:
+    """The configuration of some words, as in `composed("arch=D", "size=tiny")`."""
+    return copy.deepcopy(_composed(words))
 
 
 @pytest.fixture
-def compose() -> Iterator[Compose]:
+def compose() -> Compose:
     """`composed`, for a test."""
-    with composed() as made:
-        yield made
+    return composed
 
 
 def plan(words: list[str]) -> int:

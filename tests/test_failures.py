@@ -99,9 +99,7 @@ def test_an_interrupted_command_says_what_goes_on(
     with pytest.raises(Interrupted):
         run(tmp_path, "-m", "arch=A,B", "test=[centre]")
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith(
-        "interrupted; the same command goes on: python -m repro.run -m size=tiny "
-    )
+    assert last.startswith("interrupted; the same command goes on: python -m repro.run size=tiny ")
     assert last.endswith(" arch=A,B 'test=[centre]'")
 
 

@@ -255,7 +255,7 @@ def test_a_failure_is_recorded_and_ends_only_its_own_run(
     assert run(tmp_path, "-m", "arch=A,A-LRN", "test=[centre]") == 1
     text = capsys.readouterr().err
     assert "photo.jpg cannot be decoded: it ends early" in text
-    again = "python -m repro.run -m size=tiny .* arch=A,A-LRN 'test=\\[centre\\]'"
+    again = "python -m repro.run size=tiny .* -m arch=A,A-LRN 'test=\\[centre\\]'"
     assert re.search(f"1 of 2 runs finished; the same command goes on: {again}\n", text)
     assert "Traceback" not in text
     found = folders(tmp_path)

@@ -263,15 +263,11 @@ def check_folder(folder: Path) -> None:
             raise RequestError(f"{path}: expected plain text, without ${{")
 
 
-def register() -> None:
-    """Make the schema known to Hydra as the node `schema`, the first of config.yaml's defaults."""
-    ConfigStore.instance().store(name="schema", node=Config)
-
-
 @contextmanager
 def hydra() -> Iterator[ConfigLoader]:
     """Hydra, set up to compose from `conf/`."""
-    register()
+    # The first of config.yaml's defaults.
+    ConfigStore.instance().store(name="schema", node=Config)
     with initialize_config_dir(str(CONF), "run", version_base="1.3"):
         yield GlobalHydra.instance().config_loader()
 

@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro.config import composing
+from repro.config.choices import CONF
 from repro.config.command import command, compose
 from repro.config.composing import Job, Sweep, one, text
 from repro.config.schema import typed
 from repro.errors import RequestError
 from repro.run.request import Request, members, resolve
-from tests.conftest import composed as hydras
 from tests.conftest import plan
 from tests.test_run import LIGHT, run
 
@@ -54,9 +56,9 @@ def test_a_job_is_what_hydra_composes_of_its_words() -> None:
     words = "net=E-S256-normal,D-jitter-fc recipe=smoke recipe.init=he,normal size.width=1 seed=0,1"
     jobs = composed("-m", *words.split(), "data.root=/d/a b", "recipe.clip=2.0", "test=[centre]")
     assert len(jobs) == 8
-    with hydras() as compose_alone:
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         for job in jobs:
-            assert typed(job.config) == compose_alone(*job.words)
+            assert typed(job.config) == typed(hydra_compose("config", list(job.words)))
 
 
 @pytest.mark.parametrize(

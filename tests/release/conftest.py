@@ -67,8 +67,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Made:
     def make(*words: str) -> Path:
         store = tmp_path_factory.mktemp("made")
         data = ["size=eighth", "data=imagefolder", f"data.root={photographs}", f"runs={store}"]
-        with composed() as compose:
-            request = resolve(compose(*data, *words))
+        request = resolve(composed(*data, *words))
         net = VGG(request.net, 0.5)
         initialise(net, "he", request.net, seed=1)
         perturb(net)

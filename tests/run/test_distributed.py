@@ -44,9 +44,8 @@ def test_each_row_of_a_batch_belongs_to_one_process(total: int, size: int) -> No
 
 
 def trial(path: Path, precision: str, *words: str, batch_norm: bool = False) -> Trial:
-    with composed() as compose:
-        words = (f"precision={precision}", *UNEVEN, *words)
-        made = Trial(compose, path, *words, batch_norm=batch_norm)
+    words = (f"precision={precision}", *UNEVEN, *words)
+    made = Trial(composed, path, *words, batch_norm=batch_norm)
     if precision == "float32":
         made.net.float()
     return made
