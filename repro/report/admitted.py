@@ -12,14 +12,13 @@ from repro.errors import RequestError, one_line
 from repro.protocol import protocols
 from repro.report.deviations import deviations
 from repro.report.measured import read_log
-from repro.report.settings import Setting, setting
+from repro.report.settings import setting
 from repro.store import identity, ranks, views
 from repro.store import runs as store
 from repro.store.archive import ARCHIVE, opened
 from repro.store.runs import CONFIG, LOG, RESULT, Run
 
 RUNS = "runs"
-"""In a report: what was kept of the runs that it is made from."""
 ADVICE = "make runs first, as in: python -m repro.run -m arch=A,B,C,D,E"
 LONGEST_PATH = 80
 
@@ -30,19 +29,16 @@ def folder_of_runs(folder: Path) -> Path:
     Raises:
         RequestError: there is none, or it cannot be read.
     """
-    inside = folder / RUNS
+    why = "is missing"
     try:
         if (folder / ARCHIVE).is_file():
             return opened(folder / ARCHIVE)
-        found = inside if (folder / "comparison.md").is_file() and inside.is_dir() else folder
-        if not found.is_dir():
-            raise RequestError(f"runs={shortened(folder)} is missing: {ADVICE}")
-        next(found.iterdir(), None)
+        if folder.is_dir():
+            next(folder.iterdir(), None)
+            return folder
     except OSError as error:
-        raise RequestError(
-            f"runs={shortened(folder)} cannot be read: {error.strerror}; name a folder of runs"
-        ) from None
-    return found
+        why = f"cannot be read ({error.strerror})"
+    raise RequestError(f"runs={shortened(folder)} {why}: {ADVICE}")
 
 
 def shortened(path: Path) -> str:
@@ -63,13 +59,30 @@ def admitted(stores: Sequence[Path]) -> list[Run]:
             raise RequestError(f"runs={folder} holds no finished run: {ADVICE}")
         runs = {run.name: run for run in found} | runs
     identity.tell_apart([run.config for run in runs.values()])
-    there = _agreeing([run for _, run in sorted(runs.items()) if _describable(run)])
+    whole = [run for _, run in sorted(runs.items()) if _describable(run)]
+    # Older runs do not say which images these were: they agree with all.
+    counts = Counter((setting(run.config), _counted(run)) for run in whole)
+    lists = Counter((setting(r.config), r.tested.listed) for r in whole if r.tested.listed)
+    most = {shared: counted for (shared, counted), _ in reversed(counts.most_common())}
+    listed = {shared: digest for (shared, digest), _ in reversed(lists.most_common())}
+    there = []
+    for run in whole:
+        shared, tested = setting(run.config), run.tested
+        if _counted(run) == most[shared] and tested.listed in (None, listed.get(shared)):
+            there.append(run)
+        else:
+            why = f"tested on {tested}, and most runs of its setting on other images"
+            print(f"left out: {run.folder / RESULT}: {why}", file=sys.stderr)
     if not there:
         folders = ",".join(map(str, stores))
         raise RequestError(f"runs={folders} holds no finished run that is whole: {ADVICE}")
     for line in _damaged(there, stores):
         print(f"left out: {line}", file=sys.stderr)
     return there
+
+
+def _counted(run: Run) -> tuple[int, int]:
+    return run.tested.images, run.tested.classes
 
 
 def _describable(run: Run) -> bool:
@@ -83,29 +96,6 @@ def _describable(run: Run) -> bool:
         print(f"left out: {run.folder / CONFIG}: {one_line(error)}", file=sys.stderr)
         return False
     return True
-
-
-def _agreeing(runs: Sequence[Run]) -> list[Run]:
-    """Those that were tested on the same images and classes as most runs of their setting."""
-    groups: dict[Setting, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(setting(run.config), []).append(run)
-    agreed = set[str]()
-    for own in groups.values():
-        counts = Counter((run.tested.images, run.tested.classes) for run in own)
-        # Older runs do not say which images these were.
-        lists = Counter(run.tested.listed for run in own if run.tested.listed is not None)
-        count, listed = (most.most_common(1)[0][0] if most else None for most in (counts, lists))
-        for run in own:
-            if (run.tested.images, run.tested.classes) != count:
-                why = f"tested on {run.tested}, unlike most runs of its setting"
-            elif run.tested.listed not in (None, listed):
-                why = "tested on other images than most runs of its setting"
-            else:
-                agreed.add(run.name)
-                continue
-            print(f"left out: {run.folder / RESULT}: {why}", file=sys.stderr)
-    return [run for run in runs if run.name in agreed]
 
 
 def _damaged(runs: Sequence[Run], stores: Sequence[Path]) -> Iterator[str]:

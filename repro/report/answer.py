@@ -10,9 +10,9 @@ import pandas as pd
 
 from repro.report.claims import claims
 from repro.report.experiments import commands_of, experiments
+from repro.report.intervals import CONTRADICTED, REPRODUCED, VERDICTS
 from repro.report.settings import Comparison
 from repro.report.tables import missing
-from repro.report.verdicts import CONTRADICTED, REPRODUCED, VERDICTS
 
 OPEN = "not run"
 ONE_SEED = "one seed: it holds for these nets, and says nothing about other seeds"

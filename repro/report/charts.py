@@ -18,12 +18,12 @@ from repro.report.answer import primary, verdict
 from repro.report.claims import claims
 from repro.report.experiments import Experiment, compared_nets, nets_of
 from repro.report.figure import Chart, caption, marks
+from repro.report.intervals import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTABLE
 from repro.report.measured import Measured, read_log, spread
 from repro.report.net import Nets, label
 from repro.report.settings import Comparison
 from repro.report.tables import in_order, ordered
 from repro.report.titles import s_words, seeds_words, title, worded
-from repro.report.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTABLE
 from repro.store.identity import base
 from repro.store.runs import CROPS
 
@@ -62,7 +62,7 @@ def primary_claims(judged: pd.DataFrame) -> Chart | None:
             words = f"{row['metric']}: {row['difference']:+.0f} points {ends}".replace("_", " ")
             rows.append(here | {"mark": "words", "words": words})
             continue
-        low, high = claim.rule.edges
+        low, high = claim.edges
         rows.append(here | {"mark": "field", "low": low, "high": high})
         interval = {"low": row["log_odds_low"], "high": row["log_odds_high"]}
         kind = "one seed" if row["one_seed"] else "mean"

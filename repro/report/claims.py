@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,11 +17,10 @@ from repro.config.choices import names
 from repro.errors import RequestError
 from repro.paper import numbers
 from repro.report.findings import FINDERS, Finding, least_favourable
-from repro.report.intervals import Interval, holm
+from repro.report.intervals import UNDECIDED, UNTESTABLE, Edges, Interval, holm
 from repro.report.net import named
 from repro.report.settings import Comparison
-from repro.report.sides import Contrast, Pair, Side
-from repro.report.verdicts import UNDECIDED, UNTESTABLE, Answer, Rule
+from repro.report.sides import Contrast, Side, side_words
 
 COLUMNS = [
     *("claim", "section", "kind", "margin", "left", "right", "metric", "paper_difference"),
@@ -76,13 +76,15 @@ class Claim:
         `nets`: it compares tests, ensembles or costs of nets that are given. `configuration`: all
         other claims, where another training would give other nets.
         """
-        given = all(one.same_nets or one.fused for one in self.contrasts)
+        given = all(one.given for one in self.contrasts)
         return "nets" if given or self.kind == "cheaper" else "configuration"
 
     @property
-    def rule(self) -> Rule:
-        """When the claim holds, by its kind and its margin."""
-        return Rule(self.kind, self.margin)
+    def edges(self) -> Edges:
+        """The two effects between which the claim holds, in log-odds or in percent of a cost."""
+        low, high = -self.margin, self.margin
+        kinds = {"no_improvement": (low, math.inf), "equal_within": (low, high)}
+        return kinds.get(self.kind, (-math.inf, low))
 
 
 @lru_cache
@@ -115,7 +117,8 @@ def _contrast(row: dict[str, Any]) -> Contrast:
     pairs = []
     for nets in row["pairs"]:
         both = zip([nets, nets] if isinstance(nets, str) else nets, tests, scales, strict=True)
-        pairs.append(Pair(*(Side(named(net), test, tuple(q), above) for net, test, q in both)))
+        left, right = (Side(named(net), test, tuple(q), above) for net, test, q in both)
+        pairs.append((left, right))
     return Contrast(tuple(pairs), **{key: row[key] for key in CONTRAST[4:] if key in row})
 
 
@@ -137,29 +140,32 @@ def judge(comparison: Comparison, asked: Sequence[Claim] | None = None) -> pd.Da
 
 
 def _judge(claim: Claim, comparison: Comparison) -> dict[str, Any] | None:
-    finder, found = FINDERS[claim.kind], []
+    found: list[Finding] = []
     for contrast in claim.contrasts:
-        if (one := finder(contrast, claim.rule, comparison, claim.seeds)) is None:
+        one = FINDERS[claim.kind](contrast, claim.edges, comparison, claim.seeds)
+        if one is None:
             return None
         found.append(one)
     finding = least_favourable(found, claim.about)
-    verdict, p, reason = _judged(claim, finding)
-    left, right = finding.sides
+    verdict, p, reason = _verdict(claim, finding)
+    left, right = (side_words(pair[n] for pair in finding.pairs) for n in (0, 1))
+    verdicts = {}
+    for about in ("nets", "configuration"):
+        word = "" if (answer := finding.answer(about)) is None else answer.verdict
+        verdicts[f"verdict_{about}"] = UNTESTABLE if word and finding.obstacle else word
     return {
         **{key: getattr(claim, key) for key in SAID},
         **{"left": left, "right": right, "metric": finding.metric},
         **{"n_images": finding.images, "n_seeds": finding.seeds},
-        **{"verdict": verdict, "verdict_holm": verdict, "p": p, "reason": reason},
-        "verdict_nets": _word(finding, finding.nets),
-        "verdict_configuration": _word(finding, finding.configuration),
-        **{"pooled": finding.pooled, "one_seed": finding.seeds == 1},
+        **{"verdict": verdict, "verdict_holm": verdict, "p": p, "reason": reason, **verdicts},
+        **{"pooled": "; ".join(finding.words), "one_seed": finding.seeds == 1},
         **_numbers(claim, finding),
         "init": comparison.usual.name,
         **dataclasses.asdict(comparison.setting),
     }
 
 
-def _judged(claim: Claim, finding: Finding) -> tuple[str, float | None, str]:
+def _verdict(claim: Claim, finding: Finding) -> tuple[str, float | None, str]:
     """Verdict, its level where there is a test, and why there is none."""
     answer = finding.answer(claim.about)
     if finding.obstacle:
@@ -171,34 +177,29 @@ def _judged(claim: Claim, finding: Finding) -> tuple[str, float | None, str]:
     return answer.verdict, answer.p, ""
 
 
-def _word(finding: Finding, answer: Answer | None) -> str:
-    if answer is None:
-        return ""
-    return UNTESTABLE if finding.obstacle else answer.verdict
-
-
 def _numbers(claim: Claim, finding: Finding) -> dict[str, float | None]:
     """The effect in points, in log-odds and in percent, its intervals, and the paper's."""
-    nets, configuration, contrast = finding.nets, finding.configuration, finding.contrast
-    shown = finding.answer(claim.about) or nets
-    points = shown.points if shown else None
+    contrast, shown = finding.contrast, finding.answer(claim.about) or finding.nets
     share = 100 / finding.value if finding.value else None
-    intervals = {
-        "ci": points,
-        "log_odds": shown.odds if shown else None,
-        "class": shown.by_class if shown else None,
-        "nets": nets.points if nets else None,
-        "configuration": configuration.points if configuration else None,
-        "relative": Interval(share * points.low, share * points.high) if share and points else None,
-    }
+    paper_relative, paper_log_odds = contrast.paper
     found = {
         "paper_difference": contrast.paper_difference,
         "difference": finding.difference,
         "log_odds": finding.log_odds,
-        "paper_log_odds": contrast.paper_log_odds,
+        "paper_log_odds": paper_log_odds,
         "relative": share and share * finding.difference,
-        "paper_relative": contrast.paper_relative,
-        **{f"{name}_low": one.low if one else None for name, one in intervals.items()},
-        **{f"{name}_high": one.high if one else None for name, one in intervals.items()},
+        "paper_relative": paper_relative,
     }
+    for about in ("nets", "configuration"):
+        if (answer := finding.answer(about)) is not None:
+            found |= _ends(about, answer.points)
+    if shown is not None:
+        found |= _ends("ci", shown.points) | _ends("log_odds", shown.odds)
+        found |= _ends("class", shown.by_class)
+        found |= _ends("relative", shown.points, share) if share else {}
     return {key: None if value is None else round(value, 4) for key, value in found.items()}
+
+
+def _ends(name: str, interval: Interval | None, times: float = 1.0) -> dict[str, float | None]:
+    ends = (None, None) if interval is None else (times * interval.low, times * interval.high)
+    return {f"{name}_low": ends[0], f"{name}_high": ends[1]}

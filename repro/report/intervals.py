@@ -1,22 +1,16 @@
-"""What a difference between two sides is worth: its intervals, and many tests at once.
+"""The worth of a difference between two sides: its intervals, its verdict, many tests at once.
 
-An effect is a weighted sum over test errors: in points, or in log-odds, log(e / (1 - e)), whose
-margins carry over between tasks. All nets see the same images, so it has a gap for each seed and
-image: the sum of weight * slope * error (0 or 1), the slope that of the log-odds at the mean error.
-Two questions have two intervals:
+An effect is a weighted sum over test errors, in points or in log-odds, log(e / (1 - e)). All nets
+see the same images, so it has a gap for each seed and image: the sum of weight * slope * error (0
+or 1), the slope that of the log-odds at the mean error. docs/statistics.md derives what follows.
 
-- *these nets*: only the test images are a sample. Bonett and Price (2012) add two images, one that
-  only the left side and one that only the right side gets wrong, in the centre and in the variance,
-  else nets that err on the same few images would differ by zero with certainty.
-- *the configuration*: what another training would give. Student's interval over the seeds' gaps,
-  joined with that of the images (the root of the sum of squares of the half-widths). The unit is
-  the lineage: a seed's nets start from one another and are compared with each other.
-
-A gap is mu + a_s + b_i + e_si: what a seed does, what an image does, and the rest. The joined
-interval takes e once: its mean square goes from the images' term. Seeds may agree by luck; so their
-variance has a floor: SE_seeds^2 = max(s^2, s_pairs^2 / K, MS_e / N) / S. s^2 is the variance of the
-S seeds' effects, s_pairs^2 that within each of the K pairs (pooled: as if pairs were independent),
-MS_e / N what N independent images alone do to a seed's effect.
+- *These nets*: only the test images are a sample. Bonett and Price (2012) add two images, one that
+  only the left side and one that only the right side gets wrong, in the centre and the variance.
+- *The configuration*: Student's interval over the seeds' gaps, joined with that of the images (the
+  root of the sum of squares of the half-widths). A gap is mu + a_s + b_i + e_si; the mean square of
+  e goes from the images' term, so that it counts once. The seeds' variance has a floor, for they
+  may agree by luck: SE^2 = max(s^2, s_pairs^2 / K, MS_e / N) / S, with s^2 over the effects of S
+  seeds, s_pairs^2 within each of K pairs, pooled, and N images.
 
 The third interval takes the classes as a sample too: t over classes in place of the images' term.
 """
@@ -24,13 +18,18 @@ The third interval takes the classes as a sample too: t over classes in place of
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 ALPHA = 0.05
+REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
+UNDECIDED, UNTESTABLE = "not decided", "not testable here"
+VERDICTS = (REPRODUCED, CONTRADICTED, UNDECIDED, UNTESTABLE)
+Edges = tuple[float, float]
+"""The two effects between which a claim holds; one may be infinite."""
 Floats = NDArray[np.float64]
 Term = tuple[float, NDArray[np.bool_]]
 """A weight, and the errors (seeds, images) of one net tested in one way."""
@@ -105,11 +104,6 @@ class Effect:
         if missing(smallest) <= 0:
             return smallest
         return float(brentq(missing, smallest, 1.0)) if distance else 1.0
-
-
-def log_odds(error: float) -> float:
-    """The log-odds of an error (above 0 and below 1)."""
-    return math.log(error / (1 - error))
 
 
 def effect(
@@ -187,7 +181,7 @@ def _gaps(terms: Sequence[Term], odds: bool) -> tuple[Floats, float, float, Floa
         slope = 1 / (adjusted * (1 - adjusted)) if odds else 100.0
         gaps += weight * slope * wrong
         middle += weight * 100 * error
-        centre += weight * (log_odds(adjusted) if odds else 100 * adjusted)
+        centre += weight * (math.log(adjusted / (1 - adjusted)) if odds else 100 * adjusted)
         more[int(weight < 0)] += weight * slope
     return gaps, middle, centre, more
 
@@ -204,6 +198,43 @@ def _over_classes(gaps: Floats, classes: NDArray[np.int64]) -> float | None:
     if len(sums) < 2:
         return None
     return math.sqrt(len(sums) / (len(sums) - 1) * float((sums**2).sum())) / len(gaps)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer to one of the two questions, of these nets or of the configuration."""
+
+    points: Interval
+    """In points, or in percent of a cost."""
+    verdict: str
+    p: float
+    """The level at which there would be another verdict than this one."""
+    against: float
+    """Of the claim's being true: small where it holds clearly, near one where it clearly fails."""
+    odds: Interval | None = None
+    by_class: Interval | None = None
+    """In log-odds, the classes being a sample too."""
+
+
+def decide(
+    interval: Interval, centre: float, edges: Edges, level: Callable[[float], float]
+) -> tuple[str, float, float]:
+    """The verdict of a 95% interval, its level, and how much speaks against (see `Answer`).
+
+    The claim holds where all of the interval lies between the edges. `level` is the two-sided level
+    at which the interval, around its centre, just reaches an edge.
+    """
+    above, below = edges
+    levels = {edge: level(edge) for edge in edges if math.isfinite(edge)}
+    beyond = {above: centre <= above, below: centre >= below}
+    against = max(1 - p / 2 if beyond[edge] else p / 2 for edge, p in levels.items())
+    if above < interval.low and interval.high < below:
+        return REPRODUCED, max(levels.values()), against
+    if interval.low > below:
+        return CONTRADICTED, levels[below], against
+    if interval.high < above:
+        return CONTRADICTED, levels[above], against
+    return UNDECIDED, max(levels.values()), against
 
 
 def holm(p_values: Sequence[float]) -> list[bool]:

@@ -79,18 +79,10 @@ def named(words: str, others: Iterable[Net] = ()) -> Nets:
 
     Each is a file of `conf/net/` or one of the other nets; raises RequestError where it is none.
     """
-    nets, parts = {**known(), **{str(net): net for net in others}}, words.split("+")
-    found = _parted(parts, nets)
-    if found is None:
-        unknown = next((part for part in parts if part not in nets), words)
-        raise RequestError(f"there is no net {unknown}, but {', '.join(sorted(nets))}")
-    return found[0] if len(found) == 1 else found
-
-
-def _parted(parts: list[str], nets: Mapping[str, Net]) -> tuple[Net, ...] | None:
-    # The longest name first: a changed one holds the same sign, as in `E+fc=0a1b2c-S256`.
-    for end in range(len(parts), 0, -1):
-        net = nets.get("+".join(parts[:end]))
-        if net is not None and (rest := _parted(parts[end:], nets)) is not None:
-            return net, *rest
-    return None if parts else ()
+    nets = {**known(), **{str(net): net for net in others}}
+    if words in nets:
+        return nets[words]
+    parts = words.split("+")
+    if unknown := [part for part in parts if part not in nets]:
+        raise RequestError(f"there is no net {unknown[0]}, but {', '.join(sorted(nets))}")
+    return tuple(nets[part] for part in parts)

@@ -38,43 +38,39 @@ def obstacle(
 
 
 def _reasons(pair: Pair, comparison: Comparison, seeds: Sequence[int] | None) -> Iterator[str]:
-    for side in pair.sides:
-        for config in _configs(side, comparison):
-            yield from _overhang(side, config, comparison)
-            yield from _weak_lrn(config, comparison)
+    for side, config in _configs(pair, comparison):
+        yield from _overhang(side, config, comparison)
+        yield from _weak_lrn(config, comparison)
     if seeds is not None:
         yield from _file_itself(pair, comparison)
         yield from _unequal_lengths(pair, comparison)
-        for net in dict.fromkeys(net for side in pair.sides for net in members(side.net)):
+        for net in dict.fromkeys(net for side in pair for net in members(side.net)):
             yield from _still_falling(net, comparison, seeds)
         yield from _harder_to_train(pair, comparison, seeds)
 
 
-def _configs(side: Side, comparison: Comparison) -> list[Config]:
-    """Of each member of a side: what is asked of them is the same for every seed."""
-    return [comparison.runs_of(net)[0].config for net in members(side.net)]
+def _configs(pair: Pair, comparison: Comparison) -> list[tuple[Side, Config]]:
+    """Each member of each side: what is asked of a configuration is the same for every seed."""
+    nets = [(side, net) for side in pair for net in members(side.net)]
+    return [(side, comparison.runs_of(net)[0].config) for side, net in nets]
 
 
-def _scales(side: Side, config: Config) -> set[int]:
+def _scales(side: Side, config: Config) -> list[int]:
     """The test scales of a member of a side, in paper pixels."""
-    every = [[*side.q, *side.above]] if side.q else readings(side.test, config.scale)
-    return {q for qs in every for q in qs}
+    every = [(*side.q, *side.above)] if side.q else readings(side.test, config.scale)
+    return sorted({q for qs in every for q in qs})
 
 
 def _overhang(side: Side, config: Config, comparison: Comparison) -> Iterator[str]:
     """The last window hangs over the image by a larger share than the paper's."""
-    if not any(KINDS[kind].on_score_map for kind in PROTOCOLS[side.test].kinds):
-        return
-    here = as_run(config, comparison.classes)
+    here, name = as_run(config, comparison.classes), config.arch.name
     there = at_full_size(config.arch, channels=here.channels, classes=here.classes)
-    for q in sorted(_scales(side, config)):
-        ours = overhang(here, pixels(q, here.crop))
-        theirs = overhang(there, q)
+    on_map = any(KINDS[kind].on_score_map for kind in PROTOCOLS[side.test].kinds)
+    for q in _scales(side, config) if on_map else ():
+        ours, theirs = overhang(here, pixels(q, here.crop)), overhang(there, q)
         if ours * there.crop > theirs * here.crop:
-            yield (
-                f"{config.arch.name} at Q={q}: the last window hangs over the image by {ours} "
-                f"of {here.crop} pixels, at the paper's size by {theirs} of {there.crop}"
-            )
+            words = f"{name} at Q={q}: the last window hangs over the image by {ours} of"
+            yield f"{words} {here.crop} pixels, at the paper's size by {theirs} of {there.crop}"
 
 
 def _weak_lrn(config: Config, comparison: Comparison) -> Iterator[str]:
@@ -86,15 +82,12 @@ def _weak_lrn(config: Config, comparison: Comparison) -> Iterator[str]:
     here, name = lrn_channels(as_run(config, comparison.classes)), config.arch.name
     if here is not None and here <= LRN_WINDOW:
         full = lrn_channels(at_full_size(config.arch, channels=3, classes=2))
-        yield (
-            f"LRN's window of {LRN_WINDOW} covers all {here} channels of {name} here, at the "
-            f"paper's size {LRN_WINDOW} of {full}"
-        )
+        words = f"LRN's window of {LRN_WINDOW} covers all {here} channels of {name} here"
+        yield f"{words}, at the paper's size {LRN_WINDOW} of {full}"
     if here is not None and config.recipe.input_range < GREY_LEVELS:
-        yield (
-            f"LRN's constants are those for input in 0-{GREY_LEVELS}, and that of {name} is in "
-            f"0-{config.recipe.input_range:g} here: it divides by nearly the same everywhere"
-        )
+        words = f"LRN's constants are those for input in 0-{GREY_LEVELS}, and that of {name} is in"
+        words += f" 0-{config.recipe.input_range:g} here"
+        yield f"{words}: it divides by nearly the same everywhere"
 
 
 def _file_itself(pair: Pair, comparison: Comparison) -> Iterator[str]:
@@ -102,15 +95,11 @@ def _file_itself(pair: Pair, comparison: Comparison) -> Iterator[str]:
 
     Resampling blurs, so the error at such a Q says nothing about the scale.
     """
-    native = comparison.runs_of(pair.left.net)[0].result["data"].get("smallest_side")
-    used = {
-        q: pixels(q, config.size.crop)
-        for side in pair.sides
-        for config in _configs(side, comparison)
-        for q in _scales(side, config)
-    }
-    if comparison.config.data.enlarge is None and len(used) > 1:
-        for q in (q for q, side in sorted(used.items()) if side == native):
+    native = comparison.runs_of(pair[0].net)[0].result["data"].get("smallest_side")
+    every = [_scales(side, config) for side, config in _configs(pair, comparison)]
+    used = sorted({q for scales in every for q in scales})
+    for q in used if comparison.config.data.enlarge is None and len(used) > 1 else ():
+        if pixels(q, comparison.crop) == native:
             yield f"at Q={q} the images are the files of {native} pixels, at other Q resampled ones"
 
 
@@ -119,39 +108,30 @@ def _unequal_lengths(pair: Pair, comparison: Comparison) -> Iterator[str]:
 
     Nets on both sides, as an ensemble's member that it is compared with, are of one length.
     """
-    left, right = (set(members(side.net)) for side in pair.sides)
-    if not left - right or not right - left:
-        return
+    left, right = (set(members(side.net)) for side in pair)
     longest = []
-    for own in (left - right, right - left):
-        lengths = {str(net): _lineage_epochs(comparison.runs_of(net)[0], comparison) for net in own}
-        if unknown := [net for net, epochs in lengths.items() if epochs is None]:
-            yield f"lengths not known: what {unknown[0]} starts from is not among the runs"
-            return
-        longest.append(max((epochs or 0, net) for net, epochs in lengths.items()))
-    (ours, one), (theirs, other) = longest
-    if ours != theirs:
-        yield f"unequal lengths: {one} {ours} epochs, {other} {theirs}"
+    for own in (left - right, right - left) if left - right and right - left else ():
+        lengths = [(_lineage_epochs(comparison.runs_of(net)[0], comparison), net) for net in own]
+        longest.append(max((epochs, str(net)) for epochs, net in lengths))
+    if unknown := [net for epochs, net in longest if epochs == math.inf]:
+        yield f"lengths not known: what {unknown[0]} starts from is not among the runs"
+    elif longest and longest[0][0] != longest[1][0]:
+        (ours, one), (theirs, other) = longest
+        yield f"unequal lengths: {one} {ours:g} epochs, {other} {theirs:g}"
 
 
-def _lineage_epochs(
-    run: Run, comparison: Comparison, below: frozenset[str] = frozenset()
-) -> int | None:
-    """The epochs that a run and those before it may have; None: one of these is not there.
+def _lineage_epochs(run: Run, comparison: Comparison, below: tuple[str, ...] = ()) -> float:
+    """The epochs that a run and those before it may have; infinite: one of these is not there.
 
     Under a rule that ends training early all have the same rule, and lengths as they need.
     """
-    longest = 0
-    for identity in run.result.get("parents", {}).values():
-        parent = comparison.by_identity.get(identity)
-        # A stored run may say that it comes before itself.
-        if parent is None or identity in below:
-            return None
-        before = _lineage_epochs(parent, comparison, below | {run.identity})
-        if before is None:
-            return None
-        longest = max(longest, before)
-    return run.config.epochs + longest
+    # A stored run may say that it comes before itself.
+    if run.identity in below:
+        return math.inf
+    parents = map(comparison.by_identity.get, run.result.get("parents", {}).values())
+    own = (*below, run.identity)
+    before = [_lineage_epochs(one, comparison, own) if one else math.inf for one in parents]
+    return run.config.epochs + max(before, default=0)
 
 
 def _train_errors(net: Net, comparison: Comparison, seeds: Sequence[int]) -> list[list[float]]:
@@ -161,43 +141,36 @@ def _train_errors(net: Net, comparison: Comparison, seeds: Sequence[int]) -> lis
     return found if len(found) == len(logs) else []
 
 
-def _last_fall(errors: Sequence[float]) -> float:
-    """By how much an error falls from the third quarter of four epochs or more to the last."""
-    half, last = len(errors) // 2, 3 * len(errors) // 4
-    return float(np.mean(errors[half:last]) - np.mean(errors[last:]))
-
-
 def _still_falling(net: Net, comparison: Comparison, seeds: Sequence[int]) -> Iterator[str]:
     """A net's training error is not flat at its end, on the mean of its seeds."""
     errors = _train_errors(net, comparison, seeds)
+    epochs = min(map(len, errors), default=0)
     if not errors:
         yield f"not trained out: no log of {net}"
-    elif (epochs := min(map(len, errors))) < 4:
+    elif epochs < 4:
         yield f"not trained out: {net} has {epochs} epochs, too few to tell"
-    elif (fall := float(np.mean(list(map(_last_fall, errors))))) > FLAT:
-        yield (
-            f"not trained out: the training error of {net} falls by {fall:.1f} points in its last "
-            f"quarter, more than {FLAT:g}"
-        )
+    else:
+        ends = [
+            (one[len(one) // 2 : 3 * len(one) // 4], one[3 * len(one) // 4 :]) for one in errors
+        ]
+        fall = float(np.mean([np.mean(third) - np.mean(last) for third, last in ends]))
+        if fall > FLAT:
+            words = f"the training error of {net} falls by {fall:.1f} points in its last quarter"
+            yield f"not trained out: {words}, more than {FLAT:g}"
 
 
 def _harder_to_train(pair: Pair, comparison: Comparison, seeds: Sequence[int]) -> Iterator[str]:
     """The deeper of two nets ends at a higher training error, by more than noise."""
-    by_depth = []
-    for side in pair.sides:
-        if isinstance(side.net, tuple):
-            return
-        (config,) = _configs(side, comparison)
-        by_depth.append((as_run(config, comparison.classes).weight_layers, side.net))
-    by_depth.sort(reverse=True)
+    nets = [side.net for side in pair if isinstance(side.net, Net)]
+    configs = [comparison.runs_of(net)[0].config for net in nets]
+    layers = [as_run(config, comparison.classes).weight_layers for config in configs]
+    by_depth = sorted(zip(layers, nets, strict=True), reverse=True)
     ends = [[one[-1] for one in _train_errors(net, comparison, seeds)] for _, net in by_depth]
-    if by_depth[0][0] == by_depth[1][0] or min(map(len, ends)) < 2:
+    if len(set(layers)) < 2 or min(map(len, ends)) < 2:
         return
     deep, shallow = map(np.mean, ends)
     error = math.sqrt(sum(np.var(one, ddof=1) / len(one) for one in ends))
     if deep - shallow > NOISE * error:
-        words = [f"{net} ({count} layers)" for count, net in by_depth]
-        yield (
-            f"not trained out: the training error of {words[0]} ends at {deep:.1f}%, that of "
-            f"{words[1]} at {shallow:.1f}%"
-        )
+        names = [f"{net} ({count} layers)" for count, net in by_depth]
+        words = f"the training error of {names[0]} ends at {deep:.1f}%, that of {names[1]}"
+        yield f"not trained out: {words} at {shallow:.1f}%"

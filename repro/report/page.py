@@ -20,15 +20,14 @@ from repro.report import (
     charts,
     deviations,
     experiments,
-    provenance,
     published_nets,
     tables,
 )
 from repro.report.claims import claims, judge
+from repro.report.intervals import VERDICTS
 from repro.report.published_nets import Family
 from repro.report.settings import Comparison
 from repro.report.titles import setting_title, worded
-from repro.report.verdicts import VERDICTS
 from repro.store.identity import base
 
 SYNTAX = re.compile(r"[\\`*<|]|&(?=#?\w+;)|(?<=\])[(\[]|(?<![^\W_])_|_(?![^\W_])")
@@ -77,8 +76,8 @@ class Part:
             **{f"experiment-{one.name}": frame for one, frame, _ in self.sections},
             "kept": built.kept(runs[0]),
             "deviations": deviations.departures(comparison),
-            "runs": provenance.runs_table(runs),
-            "environment": provenance.environment(runs),
+            "runs": tables.runs_table(runs),
+            "environment": tables.environment(runs),
         }
 
     @property
@@ -141,7 +140,7 @@ def _jinja() -> Environment:
         "slug": lambda text: slugify(text, "-"),
     }
     jinja.filters["table"] = lambda frame: markdown_table(tables.readable(frame))
-    files = (answer, built, experiments, provenance, published_nets, tables)
+    files = (answer, built, experiments, published_nets, tables)
     jinja.globals |= {file.__name__.rpartition(".")[2]: file for file in files}
     jinja.globals |= {"claims": claims()}
     return jinja

@@ -16,7 +16,6 @@ from repro.paper import numbers
 from repro.protocol.preprocessing import VARIED, WAYS, key, view, wanted
 from repro.protocol.protocols import KINDS, PROTOCOLS
 from repro.report import tables
-from repro.report.figure import COLOURS, Chart, caption, marks
 from repro.report.intervals import difference
 from repro.report.measured import Measured, fuse, measure
 from repro.report.net import Net, members, named
@@ -24,7 +23,6 @@ from repro.report.settings import recorded, setting
 from repro.report.titles import arch_title, scale_title
 from repro.store import varied
 from repro.store.identity import base
-from repro.store.ranks import Kept
 from repro.store.runs import Run
 
 KEYS = [key(way, kind) for way, kind in wanted()]
@@ -41,11 +39,8 @@ class Family:
     def __post_init__(self) -> None:
         # Each net is named plainly: how the others start is no matter.
         self.measured = [one for run in self.runs for one in measure([run], run.config.init)]
-        self.fused = [
-            one
-            for row in numbers.rows(6)
-            for one in fuse(self.measured, members(named(row["members"])), row["protocol"])
-        ]
+        cells = [(members(named(row["members"])), row["protocol"]) for row in numbers.rows(6)]
+        self.fused = [one for cell in cells for one in fuse(self.measured, *cell)]
 
     def made(self) -> list[str]:
         """The command lines that tested these nets."""
@@ -72,25 +67,20 @@ def table(families: Sequence[Family]) -> pd.DataFrame:
     every = (one for family in families for one in (*family.measured, *family.fused))
     for one in (one for one in every if PROTOCOLS[one.protocol].one_number):
         nets, top5 = members(one.net), one.error("top5_error")
-        rows.append(
-            {
-                "data": one.run.config.data.name,
-                "net": " + ".join(map(arch_title, nets)),
-                "weights": one.joined(_file),
-                "S": " + ".join(dict.fromkeys(scale_title(net.scale) for net in nets)),
-                "test": PROTOCOLS[one.protocol].title,
-                "Q": one.q,
-                **tables.error([one]),
-                "paper": one.published("top1_error"),
-                "top5": None if top5 is None else round(top5, 4),
-                "top5_paper": one.published("top5_error"),
-            }
-        )
+        row: dict[str, Any] = {
+            "data": one.run.config.data.name,
+            "net": " + ".join(map(arch_title, nets)),
+        }
+        row |= {"weights": one.joined(_file)}
+        row |= {"S": " + ".join(dict.fromkeys(scale_title(net.scale) for net in nets))}
+        row |= {"test": PROTOCOLS[one.protocol].title, "Q": one.q, **tables.error([one])}
+        row |= {"paper": one.published("top1_error"), "top5": top5 and round(top5, 4)}
+        rows.append(row | {"top5_paper": one.published("top5_error")})
     return pd.DataFrame(rows)
 
 
 def theirs(families: Sequence[Family]) -> pd.DataFrame:
-    """What others measured of such nets."""
+    """The errors that others measured of such nets."""
     nets = {base(run.config.arch.name) for family in families for run in family.runs}
     frame = tables.replications()
     return frame[frame.net.isin(nets)]
@@ -101,81 +91,30 @@ def _file(run: Run) -> str:
     return f"{found.get('format')} {str(found.get('sha256'))[:8]}"
 
 
-@dataclass(frozen=True)
-class Tried:
-    """One net by other people's ways of preprocessing."""
+def by_other_ways(families: Sequence[Family]) -> pd.DataFrame:
+    """Published nets by other people's ways of preprocessing: a row for each kind of view and way.
 
-    run: Run
-    images: int
-    kept: Kept
-
-    @property
-    def title(self) -> str:
-        """What tables call the net, with its file."""
-        config = self.run.config
-        return f"{config.arch.name} {config.scale.name}, {_file(self.run)}"
-
-    def rows(self) -> list[dict[str, Any]]:
-        """A row for each kind of view and way: its error, and its difference from ours."""
-        found = []
+    Each has its error and its difference from ours; of many images, if a net was tested on several.
+    """
+    rows = []
+    for run in (run for family in families for run in family.runs):
+        config, most = run.config, varied.most(run.folder, KEYS)
+        if most is None:
+            continue
+        images, kept = most
         for kind in VARIED:
-            ours, *_ = every = [self.kept.ranks[key(way, kind)].wrong(1) for way in WAYS]
-            for way, wrong in zip(WAYS, every, strict=True):
-                row = {
-                    "data": self.run.config.data.name,
-                    "net": self.title,
-                    "view": f"{KINDS[kind].words}, Q={view(kind, self.run.config.scale).q}",
-                    "images": self.images,
-                    **way.words,
-                    "error": round(100 * float(wrong.mean()), 2),
-                }
+            ours = kept.ranks[key(WAYS[0], kind)].wrong(1)
+            for way in WAYS:
+                wrong = kept.ranks[key(way, kind)].wrong(1)
+                gaps = wrong.astype(float) - ours
+                row: dict[str, Any] = {"data": config.data.name}
+                row |= {"net": f"{config.arch.name} {config.scale.name}, {_file(run)}"}
+                row |= {"view": f"{KINDS[kind].words}, Q={view(kind, config.scale).q}"}
+                row |= {"images": images, **way.words, "error": round(100 * wrong.mean(), 2)}
                 if way is not WAYS[0]:
-                    gaps = wrong.astype(float) - ours.astype(float)
                     ends = difference(gaps[None]).interval(configuration=False)
-                    row["minus_ours"] = round(100 * float(gaps.mean()), 2)
+                    row["minus_ours"] = round(100 * gaps.mean(), 2)
                     row |= {"low": round(ends.low, 2), "high": round(ends.high, 2)}
-                    row["right_by_one_only"] = round(100 * float((wrong != ours).mean()), 2)
-                found.append(row)
-        return found
-
-
-def by_other_ways(families: Sequence[Family]) -> list[Tried]:
-    """The nets that were also tested by other people's ways, by most images that all are of."""
-    runs = [run for family in families for run in family.runs]
-    most = ((run, varied.most(run.folder, KEYS)) for run in runs)
-    return [Tried(run, *known) for run, known in most if known is not None]
-
-
-def ways_table(nets: Sequence[Tried]) -> pd.DataFrame:
-    """A row for each net, kind of view and way."""
-    return pd.DataFrame([row for net in nets for row in net.rows()])
-
-
-def ways_words(nets: Sequence[Tried]) -> list[str]:
-    """A line for each net: between which errors the ways put it."""
-    lines = []
-    for net in nets:
-        errors = pd.DataFrame(net.rows()).groupby("view", sort=False).error
-        spans = [f"{found.min():.2f} to {found.max():.2f}% ({kind})" for kind, found in errors]
-        lines.append(f"{net.title}: {' and '.join(spans)}, on {net.images:,} images")
-    return lines
-
-
-def ways_figure(nets: Sequence[Tried]) -> Chart | None:
-    """The difference that each way makes, for each net; None: nothing was tried."""
-    if not nets:
-        return None
-    rows = [
-        {
-            **{"facet": row["view"].partition(",")[0], "group": net.title, "mark": "point"},
-            **{"y": WAYS[place % len(WAYS)].title, "x": row["minus_ours"]},
-            **{"low": row["low"], "high": row["high"]},
-        }
-        for net in nets[: len(COLOURS)]
-        for place, row in enumerate(net.rows())
-        if "minus_ours" in row
-    ]
-    counts = " and ".join(f"{count:,}" for count in sorted({net.images for net in nets}))
-    words = caption("preprocessing", counts=counts)
-    x = "top-1 error minus ours (points)"
-    return Chart("preprocessing", words, marks(rows), x, centre=0.0)
+                    row["right_by_one_only"] = round(100 * abs(gaps).mean(), 2)
+                rows.append(row)
+    return pd.DataFrame(rows)

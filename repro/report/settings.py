@@ -29,7 +29,7 @@ PLAIN = re.compile(r"[\w./+:@-]+( [\w./+:@-]+)*")
 
 @dataclass(frozen=True, order=True)
 class Setting:
-    """What all runs of one comparison share; numbers of two settings are never mixed."""
+    """The choices that all runs of one comparison share; numbers of two are never mixed."""
 
     data: str
     size: str
@@ -64,12 +64,15 @@ class Comparison:
     def __post_init__(self) -> None:
         self.config = self.runs[0].config
         """Of one of the runs: what is a setting's is the same in all."""
+        self.crop = self.config.size.crop
         self.classes = int(self.runs[0].result["data"]["classes"])
+        self.has_1000_classes = self.classes == numbers.CLASSES
+        self.has_papers_nets = any(numbers.is_table1(run.config.arch) for run in self.runs)
+        self.by_identity = {run.identity: run for run in self.runs}
         self.usual = usual_init(self.runs)
         self.measured, self.nets = measure(self.runs, self.usual), {}
         for run in self.runs:
             self.nets.setdefault(Net.of(run.config, self.usual), []).append(run)
-        self.by_identity = {run.identity: run for run in self.runs}
         wanted = [(members(named(row["members"])), row["protocol"]) for row in numbers.rows(6)]
         papers = [nets for nets, _ in wanted]
         for words in self.asked:
@@ -78,25 +81,10 @@ class Comparison:
                 # In the paper's order where the paper has it.
                 nets = next((one for one in papers if set(one) == set(nets)), nets)
                 wanted += [(nets, protocol) for protocol in ONE_NUMBER]
-        self._fusions: dict[tuple[tuple[Net, ...], str], list[Measured]] = {}
-        self.fused = [one for key in dict.fromkeys(wanted) for one in self.fusion(*key)]
-
-    def fusion(self, nets: tuple[Net, ...], protocol: str) -> list[Measured]:
-        """An ensemble tested by a protocol, for every seed that all of its members have."""
-        if (nets, protocol) not in self._fusions:
-            plain = tuple(map(self.plain, nets))
-            self._fusions[nets, protocol] = fuse(self.measured, plain, protocol)
-        return self._fusions[nets, protocol]
-
-    @property
-    def has_1000_classes(self) -> bool:
-        """As many classes as the paper: only then its top-5 errors stand beside ours."""
-        return self.classes == numbers.CLASSES
-
-    @property
-    def has_papers_nets(self) -> bool:
-        """Whether a net of the setting is a column of Table 1; else it is another experiment."""
-        return any(numbers.is_table1(run.config.arch) for run in self.runs)
+        self._by_test: dict[tuple[Nets, str], list[Measured]] = {}
+        for one in self.measured:
+            self._by_test.setdefault((one.net, one.protocol), []).append(one)
+        self.fused = [one for key in dict.fromkeys(wanted) for one in self.cells(*key)]
 
     def plain(self, net: Net) -> Net:
         """A net without the initialisation where the setting has no other for it."""
@@ -119,14 +107,9 @@ class Comparison:
         """
         plain = tuple(map(self.plain, members(nets)))
         key = (plain if isinstance(nets, tuple) else plain[0], protocol)
+        if isinstance(nets, tuple) and key not in self._by_test:
+            self._by_test[key] = fuse(self.measured, plain, protocol)
         return [one for one in self._by_test.get(key, ()) if q in (None, one.q)]
-
-    @cached_property
-    def _by_test(self) -> dict[tuple[Nets, str], list[Measured]]:
-        found: dict[tuple[Nets, str], list[Measured]] = {}
-        for one in (*self.measured, *self.fused):
-            found.setdefault((one.net, one.protocol), []).append(one)
-        return found
 
     def diverged(self, net: Net) -> bool:
         """Whether all runs of a net diverged, so that it will never have an error."""
@@ -144,11 +127,10 @@ class Comparison:
             init = base(net.init) if net.init is not None else init
             word = "" if net.init is None and init == own else f"init={init}"
             groups.setdefault(word, []).append(files[replace(net, init=None)])
-        lines = []
-        for init, of in sorted(groups.items()):
-            words = ["-m"] * (len(of) > 1) + [f"net={','.join(of)}"] + [init] * bool(init)
-            lines.append(self._command(words, tests))
-        return lines
+        return [
+            self._command(f"net={','.join(of)}", *filter(None, [init]), tests=tests)
+            for init, of in sorted(groups.items())
+        ]
 
     def experiment_commands(
         self, name: str, nets: Sequence[Net], tests: Sequence[str]
@@ -158,12 +140,12 @@ class Comparison:
         They stand one by one where the setting's nets start otherwise than by the recipe.
         """
         started = self.usual.name == self.config.recipe.init or any(net.init for net in nets)
-        return [self._command([f"experiments={name}"])] if started else self.commands(nets, tests)
+        return [self._command(f"experiments={name}")] if started else self.commands(nets, tests)
 
-    def _command(self, wanted: Sequence[str], tests: Sequence[str] = ()) -> str:
+    def _command(self, *wanted: str, tests: Sequence[str] = ()) -> str:
         """The command line that runs something in the setting and the store of these runs."""
-        defaults, config = choices.config(), self.config
-        words = ["python", "-m", "repro.run", *wanted]
+        defaults, config, store = choices.config(), self.config, self.runs[0].folder.parent
+        words = ["python", "-m", "repro.run", *["-m"] * ("," in wanted[0]), *wanted]
         for group in ("size", "data", "recipe"):
             name = base(getattr(config, group).name)
             words += [f"{group}={name}"] * (name != defaults.chosen[group])
@@ -174,11 +156,9 @@ class Comparison:
             words.append(_word("data.root", config.data.root))
         words += [f"precision={config.precision}"] * (config.precision != "float32")
         words += [f"test=[{','.join(tests)}]"] * bool(set(tests) - set(defaults.values["test"]))
-        store = self.runs[0].folder.parent
         # What a report keeps of runs is no store to train in.
-        if str(store) != "runs" and not (store / RANKS).is_dir():
-            words.append(_word("runs", str(store)))
-        return shlex.join(words)
+        kept = str(store) == "runs" or (store / RANKS).is_dir()
+        return shlex.join([*words, *([] if kept else [_word("runs", str(store))])])
 
 
 def _word(key: str, value: object) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from repro.paper import numbers
-from repro.report.intervals import Term, log_odds
+from repro.report.intervals import Term
 from repro.report.net import Nets, label, members
 from repro.report.settings import Comparison
-
-Terms = list[tuple[float, dict[int, NDArray[np.bool_]]]]
-"""Weights, and by seed the errors (images,) of a net or an ensemble tested in one way."""
 
 
 @dataclass(frozen=True)
@@ -35,43 +33,11 @@ class Side:
         words = self.test + (f"@{','.join(map(str, self.q))}" if self.q else "")
         return words + (f" above @{','.join(map(str, self.above))}" if self.above else "")
 
-    def terms(self, comparison: Comparison) -> Terms:
-        """The terms that add up to the side: one for each test scale."""
-        if not self.q:
-            # An ensemble of a claim need not be among those that the report shows.
-            if isinstance(self.net, tuple):
-                cells = comparison.fusion(self.net, self.test)
-            else:
-                cells = comparison.cells(self.net, self.test)
-            return [(1.0, {one.seed: one.wrong for one in cells})]
-        weights = [(q, 1 / len(self.q)) for q in self.q]
-        weights += [(q, -1 / len(self.above)) for q in self.above]
-        return [
-            (weight, {one.seed: one.wrong for one in comparison.cells(self.net, self.test, str(q))})
-            for q, weight in weights
-        ]
 
-
-@dataclass(frozen=True)
-class Pair:
-    """A left side and the right side that it is compared with."""
-
-    left: Side
-    right: Side
-
-    def __str__(self) -> str:
-        nets = dict.fromkeys(label(side.net) for side in self.sides)
-        return " - ".join(nets)
-
-    @property
-    def sides(self) -> tuple[Side, Side]:
-        """Left and right."""
-        return self.left, self.right
-
-    def terms(self, comparison: Comparison) -> Terms:
-        """The terms that add up to left minus right."""
-        right = [(-weight, by_seed) for weight, by_seed in self.right.terms(comparison)]
-        return [*self.left.terms(comparison), *right]
+Pair = tuple[Side, Side]
+"""A left side and the right side that it is compared with."""
+Terms = list[tuple[float, dict[int, NDArray[np.bool_]]]]
+"""Weights, and by seed the errors (images,) of a net or an ensemble tested in one way."""
 
 
 @dataclass(frozen=True)
@@ -82,49 +48,44 @@ class Contrast:
     complete: bool = False
     """Every pair is needed; else those that are not run are left out."""
     paper_difference: float | None = None
-    """Of the paper's own numbers, in points on the average of the pairs."""
     paper_right: float | None = None
     """The paper's error of the right side where its tables lack it."""
 
     @property
-    def same_nets(self) -> bool:
-        """Whether both sides have the same nets, tested in two ways."""
-        return all(pair.left.net == pair.right.net for pair in self.pairs)
+    def given(self) -> bool:
+        """Whether both sides have the same nets, tested in two ways, or an ensemble stands on one.
+
+        Then another training of these nets is no question.
+        """
+        fused = any(isinstance(side.net, tuple) for pair in self.pairs for side in pair)
+        return fused or all(left.net == right.net for left, right in self.pairs)
 
     @property
-    def fused(self) -> bool:
-        """Whether an ensemble stands on one side."""
-        return any(isinstance(side.net, tuple) for pair in self.pairs for side in pair.sides)
+    def paper(self) -> tuple[float, float]:
+        """The paper's difference in percent of its right side's error, and in log-odds.
 
-    def _published(self, place: int) -> list[float]:
-        """The paper's errors of one side, a pair each; empty where its tables lack one."""
+        Averaged over the pairs; not a number where its tables lack an error.
+        """
+        if self.paper_difference is None:
+            return math.nan, math.nan
+        errors: list[list[float | None]] = [
+            [numbers.error_of(side.test, label(side.net), "top1_error") for side in pair]
+            for pair in self.pairs
+        ]
         if self.paper_right is not None:
-            return [self.paper_right + (0.0 if place else self.paper_difference or 0.0)]
-        sides = [pair.sides[place] for pair in self.pairs]
-        found = [numbers.error_of(one.test, label(one.net), "top1_error") for one in sides]
-        return [] if None in found else [error for error in found if error is not None]
+            errors = [[self.paper_right + self.paper_difference, self.paper_right]]
+        table = np.array(errors, dtype=float)
+        left, right = np.log(table / (100 - table)).mean(axis=0)
+        return 100 * self.paper_difference / float(table[:, 1].mean()), float(left - right)
 
-    @property
-    def paper_relative(self) -> float | None:
-        """The paper's difference in percent of its right side's error."""
-        rights = self._published(1)
-        if self.paper_difference is None or not rights:
-            return None
-        return 100 * self.paper_difference / (sum(rights) / len(rights))
-
-    @property
-    def paper_log_odds(self) -> float | None:
-        """The paper's difference in log-odds of the error, on the average of the pairs."""
-        both = self._published(0), self._published(1)
-        if self.paper_difference is None or not all(both):
-            return None
-        left, right = (np.mean([log_odds(one / 100) for one in side]) for side in both)
-        return float(left - right)
-
-    def words(self, used: Iterable[Pair], missing: Iterable[Pair]) -> list[str]:
+    def words(self, used: Collection[Pair]) -> list[str]:
         """Which of several pairs stand behind a number, and which were not run."""
-        there, absent = (", ".join(map(str, pairs)) for pairs in (used, missing))
-        words = [there] + [f"not run: {absent}"] * bool(absent)
+        there: list[str] = []
+        absent: list[str] = []
+        for pair in self.pairs:
+            name = " - ".join(dict.fromkeys(label(side.net) for side in pair))
+            (there if pair in used else absent).append(name)
+        words = [", ".join(there)] + [f"not run: {', '.join(absent)}"] * bool(absent)
         return words if len(self.pairs) > 1 else []
 
 
@@ -133,22 +94,21 @@ def side_words(sides: Iterable[Side]) -> str:
     nets: dict[str, dict[str, None]] = {}
     for side in sides:
         nets.setdefault(side.testing, {})[label(side.net)] = None
-    return ", ".join(
-        "/".join(filter(None, (",".join(group), testing))) for testing, group in nets.items()
-    )
+    groups = ((",".join(group), testing) for testing, group in nets.items())
+    return ", ".join("/".join(filter(None, words)) for words in groups)
 
 
 @dataclass(frozen=True)
 class Pooled:
     """The measurements of a contrast."""
 
-    pairs: tuple[Pair, ...]
+    pairs: list[Pair]
     terms: list[list[Term]]
     """Of each pair."""
     right: float
     """The right side's mean error in percent."""
     seeds: list[int]
-    words: str
+    words: list[str]
     """Which pairs and seeds stand behind it and which do not; empty: all there are."""
 
 
@@ -160,13 +120,12 @@ def pool(contrast: Contrast, comparison: Comparison, most: int) -> Pooled | None
     found: dict[Pair, tuple[Pair, Terms, set[int]]] = {}
     for wanted in contrast.pairs:
         for pair in _ways(wanted, comparison):
-            terms = pair.terms(comparison)
+            terms = _terms(pair, comparison)
             if seeds := set.intersection(*(set(own) for _, own in terms)):
                 found[wanted] = pair, terms, seeds
                 break
     shared = set.intersection(*(seeds for _, _, seeds in found.values())) if found else set()
-    missing = [pair for pair in contrast.pairs if pair not in found]
-    if not shared or (contrast.complete and missing):
+    if not shared or (contrast.complete and len(found) < len(contrast.pairs)):
         return None
     used = sorted(shared)[:most]
     tables = [
@@ -174,11 +133,22 @@ def pool(contrast: Contrast, comparison: Comparison, most: int) -> Pooled | None
         for _, terms, _ in found.values()
     ]
     rights = [-weight * table.mean() for terms in tables for weight, table in terms if weight < 0]
-    pairs = tuple(pair for pair, _, _ in found.values())
-    words = contrast.words(pairs, missing)
+    words = contrast.words(found)
     words += [f"the first {most} of {len(shared)} seeds"] * (len(shared) > most)
-    right = 100 * float(np.sum(rights)) / len(pairs)
-    return Pooled(pairs, tables, right, used, "; ".join(words))
+    pairs = [pair for pair, _, _ in found.values()]
+    return Pooled(pairs, tables, 100 * float(np.sum(rights)) / len(pairs), used, words)
+
+
+def _terms(pair: Pair, comparison: Comparison) -> Terms:
+    """The terms that add up to left minus right: one for each side and test scale."""
+    found: Terms = []
+    for side, sign in zip(pair, (1, -1), strict=True):
+        scales: list[tuple[str | None, float]] = [(str(q), sign / len(side.q)) for q in side.q]
+        scales += [(str(q), -sign / len(side.above)) for q in side.above]
+        for q, weight in scales or [(None, float(sign))]:
+            cells = comparison.cells(side.net, side.test, q)
+            found.append((weight, {one.seed: one.wrong for one in cells}))
+    return found
 
 
 def _ways(pair: Pair, comparison: Comparison) -> list[Pair]:
@@ -187,12 +157,11 @@ def _ways(pair: Pair, comparison: Comparison) -> list[Pair]:
     So B, whose first layers may come from a trained A, is never compared with a net that has no
     layer to take them.
     """
-    if comparison.usual.copy_from is None or pair.left.net == pair.right.net:
+    if comparison.usual.copy_from is None or pair[0].net == pair[1].net:
         return [pair]
-    own = comparison.config.recipe.init
-    started = [tuple(replace(net, init=own) for net in members(side.net)) for side in pair.sides]
-    sides = [
-        replace(side, net=nets if isinstance(side.net, tuple) else nets[0])
-        for side, nets in zip(pair.sides, started, strict=True)
-    ]
-    return [pair, Pair(*sides)]
+
+    def started(side: Side) -> Side:
+        nets = tuple(replace(n, init=comparison.config.recipe.init) for n in members(side.net))
+        return replace(side, net=nets if len(nets) > 1 else nets[0])
+
+    return [pair, (started(pair[0]), started(pair[1]))]

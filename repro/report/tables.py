@@ -7,23 +7,36 @@ A frame holds numbers: an error in percent has the columns `mean`, `sd`, `n` (se
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from repro.model.cost import cost
 from repro.paper import numbers
-from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, TABLE3
+from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS
 from repro.report.built import TABLE1, as_run
 from repro.report.measured import Measured, spread
 from repro.report.net import Net, Nets, label, members, named
 from repro.report.settings import Comparison
-from repro.report.titles import arch_title, scale_title
+from repro.report.titles import arch_title, s_words, scale_title, span, worded
+from repro.store.runs import Run
 
 ERROR = ("mean", "sd", "n", "low", "high")
 STEPS = (("A", "B"), ("B", "D"), ("D", "E"))
 """Neighbours in depth among the nets that others trained, the shallower first (Section 4.1)."""
+ENDED = {
+    **{"epochs": "epochs", "training error (%)": "train_error"},
+    **{"validation error (%)": "validation_error", "time (s)": "seconds"},
+    "images/s": "images_per_second",
+}
+MACHINE = {
+    "machine": ("machine", "cpu", "device"),
+    "cores, threads, workers": ("cores", "threads", "workers"),
+    "Python, torch, torchvision, numpy": ("python", "torch", "torchvision", "numpy"),
+    "commit": ("git_commit",),
+    "finished": ("finished",),
+}
 
 
 def error(cells: Sequence[Measured]) -> dict[str, float | int | None]:
@@ -34,18 +47,9 @@ def error(cells: Sequence[Measured]) -> dict[str, float | int | None]:
     if not cells:
         return dict.fromkeys(ERROR)
     found = spread(cells)
-    sd = None if found.sd is None else round(found.sd, 4)
-    ends = (round(found.mean, 4), sd, found.seeds, round(found.low, 4), round(found.high, 4))
-    return dict(zip(ERROR, ends, strict=True))
-
-
-def _outcomes(comparison: Comparison, nets: Nets) -> str:
-    """How many runs of a net did not train, as in `1 diverged`; empty: all did."""
-    ended = Counter(str(run.result["outcome"]) for run in comparison.runs_of(nets))
-    del ended["trained"]
-    if isinstance(nets, tuple):
-        return "a member diverged" if ended["diverged"] else ""
-    return ", ".join(f"{count} {outcome}" for outcome, count in ended.items())
+    ends = {"mean": found.mean, "sd": found.sd, "low": found.low, "high": found.high}
+    rounded = {key: None if value is None else round(value, 4) for key, value in ends.items()}
+    return {key: found.seeds if key == "n" else rounded[key] for key in ERROR}
 
 
 def in_order(arch: str) -> tuple[int, str]:
@@ -58,24 +62,23 @@ def ordered(comparison: Comparison) -> list[Net]:
     return sorted(comparison.nets, key=lambda net: (in_order(net.arch), str(net)))
 
 
-def _named_columns(nets: Nets) -> dict[str, str]:
-    of = members(nets)
-    if len(of) > 1:
-        return {"net": " + ".join(map(str, of)), "S": ""}
-    return {"net": arch_title(of[0]), "S": scale_title(of[0].scale)}
+def _named(comparison: Comparison, nets: Nets, **columns: Any) -> dict[str, Any]:
+    """A row about a net: which, then columns, and what became of its runs, as in `1 diverged`."""
+    ended = Counter(str(run.result["outcome"]) for run in comparison.runs_of(nets))
+    del ended["trained"]
+    if isinstance(nets, tuple):
+        which = {"net": " + ".join(map(str, nets)), "S": ""}
+        return which | columns | {"note": "a member diverged" if ended["diverged"] else ""}
+    which = {"net": arch_title(nets), "S": scale_title(nets.scale)}
+    return which | columns | {"note": ", ".join(f"{count} {word}" for word, count in ended.items())}
 
 
 def row(comparison: Comparison, nets: Nets, test: str, q: str | None = None) -> dict[str, Any]:
     """One net by one protocol: which, its error, the paper's, and what became of its runs."""
     cells = comparison.cells(nets, test, q)
-    return {
-        **_named_columns(nets),
-        "test": PROTOCOLS[test].title,
-        "Q": cells[0].q if cells else q or "",
-        **error(cells),
-        "paper": numbers.error_of(test, label(nets), "top1_error"),
-        "note": _outcomes(comparison, nets),
-    }
+    where = {"test": PROTOCOLS[test].title, "Q": cells[0].q if cells else q or ""}
+    paper = numbers.error_of(test, label(nets), "top1_error")
+    return _named(comparison, nets, **where, **error(cells), paper=paper)
 
 
 def paper_rows(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
@@ -83,17 +86,16 @@ def paper_rows(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[
 
     The paper's rows that were run stand in its order; ensembles that were asked for follow.
     """
+    asked = {(named(cell["label"]), cell["protocol"]): cell for cell in numbers.cells(number)}
+    if number == 6:
+        asked |= {k: asked.get(k, {}) for one in comparison.fused if (k := (one.net, one.protocol))}
     rows: list[dict[str, Any]] = []
-    wanted: dict[Net, str] = {}
-    tests: dict[str, None] = {}
-    for theirs in _asked(number, comparison):
-        nets, test = theirs["nets"], theirs["protocol"]
+    missing: dict[tuple[Net, str], None] = {}
+    for (nets, test), theirs in asked.items():
         found, cells = row(comparison, nets, test), comparison.cells(nets, test)
         absent = [one for one in members(nets) if not comparison.cells(one, test)]
-        lost = any(map(comparison.diverged, absent))
-        for one in absent:
-            if not comparison.diverged(one):
-                wanted[one], tests[test] = test, None
+        lost = [one for one in absent if comparison.diverged(one)]
+        missing |= dict.fromkeys((one, test) for one in absent if one not in lost)
         if not cells and not lost:
             continue
         found["Q"] = theirs.get("Q") or found["Q"]
@@ -106,30 +108,16 @@ def paper_rows(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[
             found["top5"] = round(sum(top5) / len(top5), 4) if top5 else None
             found["top5_paper"] = theirs.get("top5_error")
         rows.append(found)
+    wanted, tests = dict.fromkeys(net for net, _ in missing), dict.fromkeys(t for _, t in missing)
     return pd.DataFrame(rows), comparison.commands(list(wanted), list(tests))
-
-
-def _asked(number: int, comparison: Comparison) -> Iterable[dict[str, Any]]:
-    cells = [theirs | {"nets": named(theirs["label"])} for theirs in numbers.cells(number)]
-    if number != 6:
-        return cells
-    paper = {(cell["protocol"], cell["nets"]): cell for cell in cells}
-    asked = [(one.protocol, one.net) for one in comparison.fused]
-    return [
-        paper.get(key, {}) | {"protocol": key[0], "nets": key[1]}
-        for key in dict.fromkeys([*paper, *asked])
-    ]
 
 
 def protocols(comparison: Comparison) -> pd.DataFrame:
     """Every net by every protocol that it was tested by and that gives one number, a row each."""
-    rows = [
-        row(comparison, net, test)
-        for net in ordered(comparison)
-        for test in ONE_NUMBER
-        if comparison.cells(net, test)
-    ]
-    return pd.DataFrame(rows)
+    every = ((net, test) for net in ordered(comparison) for test in ONE_NUMBER)
+    return pd.DataFrame(
+        [row(comparison, net, test) for net, test in every if comparison.cells(net, test)]
+    )
 
 
 def nets(comparison: Comparison) -> pd.DataFrame:
@@ -139,17 +127,13 @@ def nets(comparison: Comparison) -> pd.DataFrame:
         runs = comparison.nets[net]
         built = as_run(runs[0].config, comparison.classes)
         known = [e for run in runs if (e := run.result["validation_error"]) is not None]
-        rows.append(
-            {
-                **_named_columns(net),
-                "weight layers": built.weight_layers,
-                "parameters": cost(built).parameters,
-                "epochs": runs[0].config.epochs,
-                "validation_error": round(sum(known) / len(known), 4) if known else None,
-                "runs": len(runs),
-                "note": _outcomes(comparison, net),
-            }
-        )
+        columns = {
+            **{"weight layers": built.weight_layers, "parameters": cost(built).parameters},
+            "epochs": runs[0].config.epochs,
+            "validation_error": round(sum(known) / len(known), 4) if known else None,
+            "runs": len(runs),
+        }
+        rows.append(_named(comparison, net, **columns))
     return pd.DataFrame(rows)
 
 
@@ -157,78 +141,98 @@ def side_by_side(frame: pd.DataFrame) -> pd.DataFrame:
     """The table of `protocols` for readers: a row for each net, a column for each protocol."""
     rows = []
     for (net, scale), part in frame.groupby(["net", "S"], sort=False) if len(frame) else ():
-        words = {f"{r['test']} (%)": _error_words(r) for r in part.to_dict("records")}
-        span = " to ".join(map(str, dict.fromkeys((part.n.min(), part.n.max()))))
-        rows.append({"net": net, "S": scale, **words, "seeds": span})
-    columns = list(dict.fromkeys(name for one in rows for name in one if name != "seeds"))
-    return pd.DataFrame(rows, columns=[*columns, "seeds"]).fillna("-") if rows else frame
+        words = {f"{one['test']} (%)": _error_words(one) for one in part.to_dict("records")}
+        seeds = " to ".join(map(str, dict.fromkeys((part.n.min(), part.n.max()))))
+        rows.append({"net": net, "S": scale, **words, "seeds": seeds})
+    shown = pd.DataFrame(rows).fillna("-")
+    return shown[sorted(shown, key=lambda name: name == "seeds")]
 
 
 def others(comparison: Comparison) -> pd.DataFrame:
     """Table 7: other systems as the paper gives them, and which of them were measured here."""
     rows = []
     for theirs in numbers.rows(7):
-        own = theirs["members"] is not None
-        cells = comparison.cells(named(theirs["members"]), theirs["protocol"]) if own else []
-        rows.append(
-            {
-                "system": theirs["system"],
-                "test": PROTOCOLS[theirs["protocol"]].title if own else "published only",
-                **error(cells),
-                "paper": theirs["top1_error"],
-                "top5_paper": theirs["top5_error"],
-                "top5_paper_test": theirs["test_top5_error"],
-            }
-        )
+        own, test = theirs["members"], theirs["protocol"]
+        cells = comparison.cells(named(own), test) if own else []
+        said = PROTOCOLS[test].title if own else "published only"
+        paper = {"paper": theirs["top1_error"], "top5_paper": theirs["top5_error"]}
+        paper["top5_paper_test"] = theirs["test_top5_error"]
+        rows.append({"system": theirs["system"], "test": said, **error(cells), **paper})
     return pd.DataFrame(rows)
 
 
 def replications() -> pd.DataFrame:
     """A row for each net of others, its errors in percent, beside Table 3's at S=256."""
-    columns = ("net", "weights", "framework", "protocol", "top1_error", "top5_error")
-    rows = [
-        {
-            **{key: theirs[key] for key in columns},
-            "paper": numbers.error_of(TABLE3, f"{theirs['net']}-S256", "top1_error"),
-            "source": theirs["source"],
-        }
-        for theirs in numbers.replications()
-    ]
-    return pd.DataFrame(rows).round({"top1_error": 2, "top5_error": 2})
+    frame = pd.DataFrame(numbers.replications()).round(2)
+    papers = {row["net"]: row["top1_error"] for row in numbers.rows(3) if row["scale"] == "S256"}
+    frame.insert(len(frame.columns) - 1, "paper", frame.net.map(papers))
+    return frame
 
 
 def depth_gains() -> pd.DataFrame:
-    """By how much each step in depth lowers the top-1 error, by whose nets and in the paper.
+    """By how many points each step in depth lowers the top-1 error: by whose nets, a row each.
 
-    A row for each step that somebody's nets have both ends of: `points`, and `relative` in percent
-    of the shallower net's error; negative where the deeper net's error is higher.
+    Negative where the deeper net's error is higher.
     """
-    nets: dict[str, dict[str, float]] = {}
-    for scale, title in (("S256", "S=256"), ("jitter", "S=[256; 512]")):
-        for theirs in (one for one in numbers.rows(3) if one["scale"] == scale):
-            whose = f"the paper, Table 3, {title}, dense"
-            nets.setdefault(whose, {})[theirs["net"]] = theirs["top1_error"]
+    rows = []
+    for theirs in (one for one in numbers.rows(3) if one["scale"] in ("S256", "jitter")):
+        whose = f"the paper, Table 3, {s_words(theirs['scale'])}, dense"
+        rows.append((whose, theirs["net"], theirs["top1_error"]))
     for theirs in numbers.replications():
         net, whose = theirs["net"].removesuffix("-BN"), theirs["weights"]
         whose += "" if theirs["framework"] in whose else f", by {theirs['framework']}"
         whose += "" if net == theirs["net"] else ", with batch normalisation"
-        nets.setdefault(f"{whose}, centre crop", {})[net] = theirs["top1_error"]
+        rows.append((f"{whose}, centre crop", net, theirs["top1_error"]))
+    frame = pd.DataFrame(rows, columns=["nets", "net", "error"])
+    errors = frame.pivot(index="nets", columns="net", values="error").loc[frame.nets.unique()]
+    steps = {f"{left} to {right}": errors[left] - errors[right] for left, right in STEPS}
+    return pd.DataFrame(steps).round(2).dropna(how="all").reset_index()
+
+
+def runs_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row for each run: how it ended, how long it took.
+
+    The training error is that of the last epoch's crops, as they were met, with dropout.
+    """
     rows = []
-    for whose, errors in nets.items():
-        for left, right in STEPS:
-            if left in errors and right in errors:
-                points = errors[left] - errors[right]
-                gain = {"points": round(points, 2)}
-                gain["relative"] = round(100 * points / errors[left], 1)
-                rows.append({"nets": whose, "step": f"{left} to {right}"} | gain)
+    for run in runs:
+        found = {title: run.result.get(key) for title, key in ENDED.items()}
+        shown = {k: round(v, 1) if isinstance(v, float) else v for k, v in found.items()}
+        rows.append({"run": run.name, "outcome": run.result["outcome"], **shown})
     return pd.DataFrame(rows)
 
 
-def shown_gains(gains: pd.DataFrame) -> pd.DataFrame:
-    """The gains for readers, a column for each step, as in `0.9 (3.0%)`."""
-    words = [f"{row.points:g} ({row.relative:g}%)" for row in gains.itertuples()]
-    table = gains.assign(words=words).pivot(index="nets", columns="step", values="words")
-    return table.reindex(gains.nets.unique()).fillna("-").rename_axis(None, axis=1).reset_index()
+def environment(runs: Sequence[Run]) -> pd.DataFrame:
+    """Machine, versions and commit of the runs; where they differ, all that occurred."""
+    rows = []
+    for what, keys in MACHINE.items():
+        found = set()
+        for noted in (run.result["environment"] for run in runs):
+            parts = ["-" if noted.get(key) is None else str(noted[key]) for key in keys]
+            parts += ["changed"] * (what == "commit" and bool(noted["git_dirty"]))
+            found.add(", ".join(parts))
+        shown = sorted(found)
+        text = " / ".join(shown) if len(shown) < 4 else f"{shown[0]} to {shown[-1]}"
+        rows.append({"what": what, "value": text})
+    return pd.DataFrame(rows)
+
+
+def what_ran(comparison: Comparison) -> str:
+    """One sentence on the runs of a setting."""
+    runs, config, nets = comparison.runs, comparison.config, len(comparison.nets)
+    counts, seeds = runs[0].result["data"], sorted({run.config.seed for run in runs})
+    size, lost = config.size, ""
+    if left_out := counts.get("left_out", 0):
+        lost = f" {left_out} image files could not be decoded and were left out."
+    return (
+        f"{len(runs)} run{'s'[: len(runs) > 1]} of {nets} net{'s'[: nets > 1]}, "
+        f"seed{'s'[: len(seeds) > 1]} {span(seeds)}, on "
+        f"{worded(config.data.name)}: {counts['train']:,} training, {counts['validation']:,} "
+        f"validation and {counts['test']:,} test images of {counts['classes']} classes.{lost} "
+        f"Size {worded(size.name)} (crop {size.crop} pixels, {size.poolings} of 5 poolings, width "
+        f"{size.width:g}), recipe {worded(config.recipe.name)}, initialisation "
+        f"{worded(comparison.usual.name)} where a net's name does not say otherwise."
+    )
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
@@ -265,7 +269,7 @@ def _error_words(found: Mapping[Any, Any]) -> str:
 
 def missing(value: object) -> bool:
     """Whether a cell holds nothing."""
-    return value is pd.NA or value is None or value == "" or value != value
+    return value is None or value is pd.NA or value == "" or value != value
 
 
 def _number_words(value: object, digits: int = 1) -> str:

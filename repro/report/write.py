@@ -168,10 +168,9 @@ def _write_all(
     judged = [part.claims for part in parts if len(part.claims)]
     claims = pd.concat(judged) if judged else pd.DataFrame(columns=COLUMNS)
     claims.to_csv(folder / "claims.csv", index=False)
-    ways = published_nets.by_other_ways(others)
     frames = {f"{part.prefix}{name}": one for part in parts for name, one in part.tables.items()}
     frames |= {"published-nets": published_nets.table(others)}
-    frames |= {"preprocessing": published_nets.ways_table(ways)}
+    frames |= {"preprocessing": published_nets.by_other_ways(others)}
     (folder / "tables").mkdir()
     for name, frame in frames.items():
         if len(frame):
@@ -183,8 +182,6 @@ def _write_all(
             (folder / "tables" / f"{name}.tex").write_text(text, encoding="utf-8")
     drawn = [(part.prefix, one) for part in parts for one in part.figures.values()]
     figures = {f"{prefix}{one.name}.png": one.png() for prefix, one in drawn}
-    if (figure := published_nets.ways_figure(ways)) is not None:
-        figures[f"{figure.name}.png"] = figure.png()
     (folder / "figures").mkdir()
     for name, content in figures.items():
         (folder / "figures" / name).write_bytes(content)

@@ -21,7 +21,6 @@ from tests.report.conftest import MakeRun, judged
         ((1, 3), (3, 3), "not decided"),
         ((6, 6), (6, 6), "contradicted"),  # Clopper and Pearson: at least 54%
         ((5, 5), (0, 5), "contradicted"),
-        ((0, 1), (0, 1), "not decided"),
     ],
 )
 def test_counts_of_runs_that_learn(
@@ -35,47 +34,35 @@ def test_counts_of_runs_that_learn(
         for seed in range(of):
             outcome = "trained" if seed < count else ("did not learn", "diverged")[seed % 2]
             make_run(f"net={net}", f"seed={seed}", images=10, outcome=outcome)
-    row = judged(tmp_path, seeds=min(normal[1], others[1])).loc["start-from-glorot"]
+    row = judged(tmp_path, seeds=normal[1]).loc["start-from-glorot"]
     assert row.verdict == row.verdict_configuration == verdict
-    shares = [normal[0] / normal[1], others[0] / others[1]]
-    assert row.difference == pytest.approx(100 * (shares[0] - shares[1]), abs=1e-3)
+    p, q = normal[0] / normal[1], others[0] / others[1]
+    # Newcombe (1998, method 10) from two Wilson intervals.
+    a, b = (stats.binomtest(*one).proportion_ci(0.95, method="wilson") for one in (normal, others))
+    low = p - q - math.hypot(p - a.low, b.high - q)
+    high = p - q + math.hypot(a.high - p, q - b.low)
+    numbers = pytest.approx((100 * (p - q), 100 * low, 100 * high), abs=1e-3)
+    assert (row.difference, row.ci_low, row.ci_high) == numbers
     assert (row.metric, row.about, row.n_seeds) == ("share_learning", "configuration", normal[1])
-    assert pd.isna(row.n_images)
-    assert pd.isna(row.relative)
+    assert pd.isna(row[["n_images", "relative"]]).all()
     assert f"{normal[0]} of {normal[1]} against {others[0]} of {others[1]} runs learn" in row.pooled
-    low, high = newcombe(normal, others)
-    assert (row.ci_low, row.ci_high) == pytest.approx((100 * low, 100 * high), abs=1e-3)
-    table = [[count, of - count] for count, of in (normal, others)]
-    decided = stats.fisher_exact(table).pvalue < 0.05 or normal == (6, 6)
-    assert (verdict != "not decided") == decided
 
 
 def test_a_pair_of_which_one_cannot_start_from_a_starts_as_the_recipe_says(
     tmp_path: Path, make_run: MakeRun
 ) -> None:
     make_run("arch=A")
-    for arch, wrong in (("B", 90), ("C", 60), ("D", 40)):
-        for seed in (0, 1):
+    for seed in (0, 1):
+        for arch, wrong in (("B", 90), ("C", 60), ("D", 40)):
             make_run(f"arch={arch}", "init=from_A", f"seed={seed}", wrong=wrong)
-    for arch, wrong in (("B", 20), ("B-5x5", 30)):
-        for seed in (0, 1):
+        for arch, wrong in (("B", 20), ("B-5x5", 30)):
             make_run(f"arch={arch}", f"seed={seed}", wrong=wrong)
     found = judged(tmp_path, seeds=2)
     row = found.loc["small-filters-help"]
-    assert row.left == "B-S256-glorot/centre"
-    assert row.right == "B-5x5-S256-glorot/centre"
+    assert (row.left, row.right) == ("B-S256-glorot/centre", "B-5x5-S256-glorot/centre")
     assert row.difference == pytest.approx(100 * (20 - 30) / 200)
     # Nets that all start as the setting's do are compared as they are.
-    assert found.loc["context-helps"].left == "D-S256/single_scale"
     assert found.loc["non-linearity-helps"].difference == pytest.approx(100 * (60 - 90) / 200)
-
-
-def newcombe(left: tuple[int, int], right: tuple[int, int]) -> tuple[float, float]:
-    """His formula (1998, method 10) from two Wilson intervals."""
-    p, q = left[0] / left[1], right[0] / right[1]
-    a, b = (stats.binomtest(*one).proportion_ci(0.95, method="wilson") for one in (left, right))
-    low = p - q - math.hypot(p - a.low, b.high - q)
-    return low, p - q + math.hypot(a.high - p, q - b.low)
 
 
 def timed(ratios: Sequence[float]) -> dict[str, float]:
@@ -87,12 +74,13 @@ def timed(ratios: Sequence[float]) -> dict[str, float]:
     return found
 
 
-def test_what_testing_costs_over_runs(tmp_path: Path, make_run: MakeRun) -> None:
+def test_the_cost_of_testing_over_runs(tmp_path: Path, make_run: MakeRun) -> None:
     ratios = {0: (0.1, 0.2, 0.3), 1: (0.2, 0.2, 0.2), 2: (0.1, 0.1, 0.3)}
     for seed, of_views in ratios.items():
-        shares = {f"dense-Q{q}": 9 for q in (256, 384, 512)}
-        words = ("net=D-jitter", f"seed={seed}")
-        make_run(*words, wrong=10, wrong_of=shares, seconds_of=timed(of_views))
+        make_run("net=D-jitter", f"seed={seed}", seconds_of=timed(of_views))
+    # A run of which some views were not timed does not count.
+    some = {view: took for view, took in timed((0.9, 0.9, 0.9)).items() if "512" not in view}
+    make_run("net=E-jitter", seconds_of=some)
     row = judged(tmp_path, seeds=3).loc["dense-costs-less"]
     units = [float(np.mean(np.log(of_views))) for of_views in ratios.values()]
     ends = stats.ttest_1samp(units, 0).confidence_interval(0.95)
@@ -100,9 +88,7 @@ def test_what_testing_costs_over_runs(tmp_path: Path, make_run: MakeRun) -> None
     assert [row.difference, row.ci_low, row.ci_high] == pytest.approx(expected, abs=1e-3)
     assert [row.relative, row.relative_low, row.relative_high] == pytest.approx(expected, abs=1e-3)
     assert (row.metric, row.about, row.n_seeds) == ("seconds_per_image", "nets", 3)
-    assert (row.margin, row.verdict) == (50.0, "reproduced")
-    assert row.pooled.startswith("D-jitter; not run: C-S256, ")
-    assert row.pooled.endswith("; 3 runs")
+    assert (row.margin, row.verdict, row.left) == (50.0, "reproduced", "D-jitter/multi_scale")
 
 
 @pytest.mark.parametrize(
@@ -113,28 +99,12 @@ def test_what_testing_costs_over_runs(tmp_path: Path, make_run: MakeRun) -> None
         ((0.8, 0.9, 1.0), "contradicted"),
     ],
 )
-def test_what_testing_costs_over_the_views_of_one_run(
+def test_the_cost_of_testing_over_the_views_of_one_run(
     tmp_path: Path, make_run: MakeRun, ratios: tuple[float, ...], verdict: str
 ) -> None:
+    make_run("net=E-jitter")
+    assert "dense-costs-less" not in judged(tmp_path).index
     make_run("net=D-jitter", seconds_of=timed(ratios))
     row = judged(tmp_path).loc["dense-costs-less"]
     assert row.difference == pytest.approx(100 * (math.prod(ratios) ** (1 / 3) - 1), abs=1e-3)
     assert row.verdict == verdict
-    assert "views of one run" in row.pooled
-
-
-def test_without_seconds_there_is_no_cost(tmp_path: Path, make_run: MakeRun) -> None:
-    make_run("net=D-jitter")
-    assert "dense-costs-less" not in judged(tmp_path).index
-
-
-def test_a_run_of_which_some_views_were_not_timed_does_not_count(
-    tmp_path: Path, make_run: MakeRun
-) -> None:
-    for seed in (0, 1):
-        make_run("net=D-jitter", f"seed={seed}", seconds_of=timed((0.1, 0.2, 0.3)))
-    some = {view: took for view, took in timed((0.9, 0.9, 0.9)).items() if "512" not in view}
-    make_run("net=E-jitter", seconds_of=some)
-    row = judged(tmp_path).loc["dense-costs-less"]
-    assert row.pooled.endswith("; 2 runs")
-    assert row.left == "D-jitter/multi_scale"

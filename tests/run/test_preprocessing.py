@@ -104,12 +104,8 @@ def test_the_report_says_how_far_they_move_the_error(
     assert row.minus_ours == pytest.approx(gap, abs=0.01)
     assert row.low <= row.minus_ours <= row.high
     assert row.right_by_one_only == pytest.approx(100 * (ours != down).mean(), abs=0.01)
-    page = (tmp_path / "report/comparison.md").read_text()
-    errors = [100 * (ranks[key] >= 1).mean() for key in ranks if key.endswith("/dense")]
-    assert f"{min(errors):.2f} to {max(errors):.2f}% (dense" in page
-    assert "figures/preprocessing.png" in page
     write([tmp_path / "report"], tmp_path / "again")
-    for name in ("comparison.md", "tables/preprocessing.csv", "figures/preprocessing.png"):
+    for name in ("comparison.md", "tables/preprocessing.csv"):
         first, second = ((tmp_path / n / name).read_bytes() for n in ("report", "again"))
         assert first == second
     commands = zipfile.ZipFile(tmp_path / "report/runs.zip").read("commands.txt")
