@@ -150,7 +150,7 @@ def test_an_experiment_stands_in_its_place(checkout: Path) -> None:
     ("note", "message"),
     [
         ("{plaice: 3}", "plaice"),
-        ("{figures: [nude]}", "compared"),
+        ("{tests: [nude]}", "nude"),
     ],
 )
 def test_what_an_experiment_cannot_ask_for_is_one_line(

@@ -9,7 +9,7 @@ from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings, views
 from repro.protocol.rescaling import rescaling
 from repro.protocol.scales import pixels, single_q
 from repro.release.trained import convention
-from repro.report.deviations import deviations, open_choices
+from repro.report.deviations import deviations
 from repro.store import views as stored
 from repro.store.runs import Run
 
@@ -214,9 +214,7 @@ def _measured(run: Run) -> Iterator[tuple[str, ...]]:
 
 
 def _departs(run: Run) -> str:
-    table = _table(("section", "here", "the paper"), deviations(run))
-    chosen = "\n".join(f"- {line}" for line in open_choices(run))
-    return f"{table}\nWhat the paper leaves open:\n\n{chosen}\n"
+    return _table(("section", "here", "the paper"), deviations(run))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

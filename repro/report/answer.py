@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 
 from repro.report.claims import claims
-from repro.report.experiments import commands_of, experiments
-from repro.report.intervals import CONTRADICTED, REPRODUCED, VERDICTS
+from repro.report.intervals import VERDICTS
 from repro.report.settings import Comparison
 from repro.report.tables import missing
 
@@ -28,12 +27,6 @@ def primary(judged: pd.DataFrame) -> pd.DataFrame:
 def verdict(row: Mapping[Hashable, Any]) -> str:
     """The one verdict of a claim: of a primary one that which holds for all of them (Holm)."""
     return str(row["verdict"] if missing(row["verdict_holm"]) else row["verdict_holm"])
-
-
-def decided(judged: pd.DataFrame) -> int:
-    """How many primary claims are decided, either way."""
-    found = map(verdict, primary(judged).to_dict("records"))
-    return sum(one in (REPRODUCED, CONTRADICTED) for one in found)
 
 
 def counted(judged: pd.DataFrame) -> list[str]:
@@ -55,12 +48,11 @@ def grid(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The primary claims against settings, by their names for readers: a verdict in each cell."""
     rows = []
     for claim in (one for one in claims() if one.primary):
-        found = {head: frame[frame.claim == claim.claim] for head, frame in judged.items()}
-        cells = {
-            head: verdict(own.to_dict("records")[0]) if len(own) else OPEN
-            for head, own in found.items()
-        }
-        rows.append({"claim": claim.text} | cells)
+        row = {"claim": claim.text}
+        for head, frame in judged.items():
+            found = frame[frame.claim == claim.claim].to_dict("records")
+            row[head] = verdict(found[0]) if found else OPEN
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -97,14 +89,3 @@ def change(row: Mapping[Hashable, Any]) -> str:
         keys, unit = ("difference", "ci_low", "ci_high"), " points"
     middle, low, high = (float(row[key]) for key in keys)
     return f"{middle:+.1f}{unit} [{low:+.1f}; {high:+.1f}]"
-
-
-def not_judged(judged: pd.DataFrame, comparison: Comparison) -> list[tuple[str, str]]:
-    """By experiment, the primary claims with a side that nobody has run, and what runs it."""
-    absent = [one for one in claims() if one.primary and one.claim not in set(judged.claim)]
-    found = []
-    for experiment in experiments():
-        texts = [one.text for one in absent if one.experiment == experiment.name]
-        if texts:
-            found.append((" ".join(texts), "; ".join(commands_of(experiment, comparison))))
-    return found

@@ -10,20 +10,8 @@ import pandas as pd
 
 from repro.config.choices import choice
 from repro.config.schema import Arch, Config
-from repro.model import reading
-from repro.model.cost import (
-    LRN_WINDOW,
-    block_sides,
-    cost,
-    lrn_channels,
-    map_side,
-    multiply_adds,
-    overhang,
-    parameters,
-    receptive_field,
-    score_map_side,
-)
-from repro.model.layers import Conv, Net
+from repro.model import cost, reading
+from repro.model.layers import Net
 from repro.paper import numbers
 from repro.protocol.protocols import EACH_Q
 from repro.protocol.scales import PAPER_CROP, pixels
@@ -31,8 +19,8 @@ from repro.store.runs import Run
 
 TABLE1 = tuple(numbers.table1())
 """The names of its columns, in order."""
-EXAMPLE = "D"
-"""The net by which maps and windows are shown: the columns of Table 1 share them."""
+EXAMPLE, NORMALISED = "D", "A-LRN"
+"""The net by which maps and windows are shown, and that with local response normalisation."""
 KEPT_Q = (224, 256, 288, 384, 512)
 """Test scales at which the geometry of a size is shown, in paper pixels."""
 
@@ -71,7 +59,8 @@ def counted(runs: Sequence[Run]) -> pd.DataFrame:
     """Table 2: the parameters of each net, counted at the paper's size and at that of the runs."""
     run, rows = runs[0], []
     for paper in numbers.rows(2):
-        full, here = map(cost, _both(run, paper["net"]))
+        full = cost.cost(at_full_size(paper["net"]))
+        here = cost.cost(as_run(run.config, run.result["data"]["classes"], paper["net"]))
         rows.append(
             {
                 "net": paper["net"],
@@ -85,64 +74,45 @@ def counted(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def stacks(channels: int = 256, side: int = 56) -> pd.DataFrame:
-    """Section 2.3: stacks of 3x3 layers against one larger layer, counted from layer lists."""
-    kernels = {"two conv3": (3, 3), "one conv5": (5,), "three conv3": (3, 3, 3), "one conv7": (7,)}
-    rows = []
-    for name, own in {**kernels, "two conv3, conv1": (3, 3, 1)}.items():
-        stack = [
-            Conv(kernel, channels, channels, 1, kernel // 2, 1, False, False, 1, place)
-            for place, kernel in enumerate(own, 1)
-        ]
-        weights = sum(map(parameters, stack))
-        work = sum(multiply_adds(layer, side) for layer in stack)
-        row = [name, receptive_field(stack)[0], len(stack), weights, weights // channels**2]
-        rows.append([*row, round(2 * work / 1e9, 2)])
-    columns = ["stack", "receptive field", "rectifications", "weights", "weights / C²"]
-    return pd.DataFrame(rows, columns=[*columns, f"GFLOPs at {side}x{side}"])
+def shapes(config: Config, classes: int, arch: Arch) -> tuple[dict[str, str], dict[str, str]]:
+    """What a size may change of a configuration's geometry, in words: here, and at full size.
+
+    Table 1's nets share their maps; what a cell of them sees is shown for `EXAMPLE`.
+    """
+    images = {"channels": config.data.channels, "classes": classes}
+    here = _shape(reading.at_size(arch, config.size, **images))
+    full = _shape(reading.at_full_size(arch, **images))
+    if arch.name in TABLE1 and arch.name != EXAMPLE:
+        shared = shapes(config, classes, Arch(**choice("arch", EXAMPLE)))
+        here, full = here | shared[0], full | shared[1]
+    return here, full
+
+
+def _shape(net: Net) -> dict[str, str]:
+    words = {f"map of block {n}": f"{side}x{side}" for n, side in cost.block_sides(net).items()}
+    last = cost.map_side(net, net.crop)
+    words["map that FC6 sees"] = f"{last}x{last}"
+    for q in KEPT_Q:
+        score_map = cost.score_map_side(net, pixels(q, net.crop))
+        words[f"score map at Q={q}"] = f"{score_map}x{score_map}"
+        words[f"overhang at Q={q} (px)"] = str(cost.overhang(net, pixels(q, net.crop)))
+    uneven = ", ".join(str(q) for q in EACH_Q if q * net.crop % PAPER_CROP)
+    words["whole pixels for S and Q of 224 to 512"] = f"all but {uneven}" if uneven else "all"
+    field = cost.receptive_field(net.layers)[0]
+    share = f"{field / net.crop:.2f} ({field} of {net.crop} px)"
+    words["share of the crop that a cell before FC6 sees"] = share
+    if (channels := cost.lrn_channels(net)) is not None:
+        summed = f"{min(cost.LRN_WINDOW, channels)} of {channels}"
+        words["channels that local response normalisation sums over"] = summed
+    return words
 
 
 def kept(run: Run) -> pd.DataFrame:
-    """Which parts of the paper's geometry this size keeps, from the layer lists of both.
-
-    Table 1's nets share their maps; where a net is not named it is `EXAMPLE`.
-    """
-    crop, both = run.config.size.crop, _both(run, EXAMPLE)[::-1]
-    maps = [block_sides(net) for net in both]
-    rows = [(f"map of block {b}", *(f"{side[b]}x{side[b]}" for side in maps)) for b in maps[0]]
-    seen = (map_side(net, net.crop) for net in both)
-    rows.append(("map that FC6 sees", *(f"{side}x{side}" for side in seen)))
-    for q in KEPT_Q:
-        found = [(net, pixels(q, net.crop)) for net in both]
-        scores = (f"{side}x{side}" for side in (score_map_side(*one) for one in found))
-        rows.append((f"score map at Q={q}", *scores))
-        rows.append((f"overhang at Q={q} (px)", *(str(overhang(*one)) for one in found)))
-    uneven = [str(q) for q in EACH_Q if q * crop % PAPER_CROP]
-    whole = f"all but {', '.join(uneven)}" if uneven else "all"
-    rows.append(("whole pixels for S and Q of 224 to 512", whole, "all"))
-    for name in numbers.nets():
-        nets = _both(run, name)[::-1]
-        shares = [(receptive_field(net.layers)[0], net.crop) for net in nets]
-        words = (f"{field / side:.2f} ({field} of {side} px)" for field, side in shares)
-        rows.append((f"share of the crop that a cell before FC6 sees, {name}", *words))
-        channels = [own for net in nets if (own := lrn_channels(net)) is not None]
-        if channels:
-            windows = (f"{min(LRN_WINDOW, count)} of {count} channels" for count in channels)
-            rows.append((f"what local response normalisation sums over, {name}", *windows))
-    table = pd.DataFrame(rows, columns=["what", "here", "the paper"])
-    return table.assign(kept=["yes" if own == paper else "no" for _, own, paper in rows])
-
-
-def kept_words(table: pd.DataFrame) -> str:
-    """One sentence on what a size keeps, from the table of `kept`."""
-    found: dict[str, list[str]] = {}
-    for what in table[table.kept == "yes"].what:
-        name, _, at = str(what).partition(" at ")
-        found.setdefault(name, []).append(at)
-    words = [name + (f" at {', '.join(at)}" if any(at) else "") for name, at in found.items()]
-    return f"Of the paper's geometry this size keeps: {'; '.join(words) or 'nothing'}."
-
-
-def _both(run: Run, name: str) -> tuple[Net, Net]:
-    """A configuration at the paper's size, and at that of a run."""
-    return at_full_size(name), as_run(run.config, run.result["data"]["classes"], name)
+    """Which parts of the paper's geometry this size keeps, from the layer lists of both."""
+    arch = Arch(**choice("arch", NORMALISED))
+    here, full = shapes(run.config, run.result["data"]["classes"], arch)
+    rows = [
+        (*row, "yes" if row[1] == row[2] else "no")
+        for row in zip(here, here.values(), full.values(), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["what", "here", "the paper", "kept"])

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from textwrap import fill
 from typing import Any
 
 import pandas as pd
 
 from repro.paper import numbers
-from repro.protocol.protocols import PROTOCOLS, summarised
-from repro.protocol.scales import PICTURED
+from repro.protocol.protocols import PROTOCOLS
 from repro.report.answer import primary, verdict
 from repro.report.claims import claims
 from repro.report.experiments import Experiment, compared_nets, nets_of
@@ -22,10 +19,8 @@ from repro.report.intervals import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTAB
 from repro.report.measured import Measured, read_log, spread
 from repro.report.net import Nets, label
 from repro.report.settings import Comparison
-from repro.report.tables import in_order, ordered
-from repro.report.titles import s_words, seeds_words, title, worded
-from repro.store.identity import base
-from repro.store.runs import CROPS
+from repro.report.tables import in_order
+from repro.report.titles import s_words, title, worded
 
 COLOURS = {
     **{REPRODUCED: "#00795A", CONTRADICTED: "#C04E00", UNDECIDED: "#0072B2"},
@@ -36,19 +31,6 @@ NEIGHBOURS = 32
 Rows = list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure that is an image already."""
-
-    name: str
-    caption: str
-    content: bytes
-
-    def png(self) -> bytes:
-        """The figure as a file."""
-        return self.content
-
-
 def primary_claims(judged: pd.DataFrame) -> Chart | None:
     """The primary claims in log-odds of the error, with their intervals and the paper's effects."""
     known = {claim.claim: claim for claim in claims()}
@@ -56,12 +38,12 @@ def primary_claims(judged: pd.DataFrame) -> Chart | None:
     for row in primary(judged).to_dict("records"):
         claim, said = known[row["claim"]], verdict(row)
         here = {"y": fill(claim.text, 46), "group": said}
-        rows.append(here | {"mark": "beside", "words": said})
         if pd.isna(row["log_odds"]):
-            ends = f"[{row['ci_low']:+.0f}; {row['ci_high']:+.0f}]"
-            words = f"{row['metric']}: {row['difference']:+.0f} points {ends}".replace("_", " ")
-            rows.append(here | {"mark": "words", "words": words})
+            change = f"{row['metric']}:\n{row['difference']:+.0f} points ".replace("_", " ")
+            words = f"{said}\n{change}[{row['ci_low']:+.0f}; {row['ci_high']:+.0f}]"
+            rows.append(here | {"mark": "beside", "words": words})
             continue
+        rows.append(here | {"mark": "beside", "words": said})
         low, high = claim.edges
         rows.append(here | {"mark": "field", "low": low, "high": high})
         interval = {"low": row["log_odds_low"], "high": row["log_odds_high"]}
@@ -76,30 +58,17 @@ def primary_claims(judged: pd.DataFrame) -> Chart | None:
     return Chart("primary-claims", words, marks(rows), x, centre=0.0, colours=COLOURS)
 
 
-def errors(comparison: Comparison) -> Chart | None:
-    """Every net with the setting's own initialisation by the protocols of the summary."""
-    nets = [net for net in ordered(comparison) if net.init is None]
-    tests = [protocol.name for protocol in summarised()]
-    return _compared("errors", "Top-1 errors of the nets", comparison, nets, tests)
-
-
-def compared(experiment: Experiment, comparison: Comparison) -> Chart | None:
-    """A row for each net of an experiment, its protocols below each other, beside the paper's."""
-    nets = compared_nets(experiment, comparison)
-    name = f"experiment-{experiment.name}"
-    return _compared(name, experiment.question, comparison, nets, experiment.tests)
-
-
-def _compared(
+def compared(
     name: str, question: str, comparison: Comparison, nets: Sequence[Nets], tests: Sequence[str]
 ) -> Chart | None:
+    """A row for each net, its protocols below each other, beside the paper's errors."""
     rows: Rows = []
     theirs: Rows = []
-    seeds: dict[str, list[int]] = {}
+    seeds: set[int] = set()
     for net, test in itertools.product(nets, tests):
         if not (cells := comparison.cells(net, test)):
             continue
-        seeds[title(net)] = sorted(one.seed for one in cells)
+        seeds.add(len(cells))
         here = {"y": fill(title(net), 34), "group": PROTOCOLS[test].legend}
         rows += _points(cells, "x", here | {"facet": f"here: {worded(comparison.setting.data)}"})
         paper = numbers.error_of(test, label(net), "top1_error")
@@ -110,7 +79,7 @@ def _compared(
     gaps = {
         "question": question.rstrip("."),
         "images": max(one.images for one in (*comparison.measured, *comparison.fused)),
-        "seeds": seeds_words(seeds),
+        "seeds": " to ".join(map(str, sorted({min(seeds), max(seeds)}))),
     }
     frame = marks(rows + theirs if len(theirs) > 1 else rows)
     return Chart(name, caption("compared", **gaps), frame, "top-1 error (%)")
@@ -155,19 +124,17 @@ def curves(experiment: Experiment, comparison: Comparison) -> Chart | None:
         return None
     words = caption("curves", question=experiment.question.rstrip("."), apart=NEIGHBOURS)
     name, x = f"experiment-{experiment.name}", "test scale Q (paper pixels)"
-    return Chart(name, words, marks(rows), x, y="top-1 error (%)", log=True)
+    return Chart(name, words, marks(rows), x, y="top-1 error (%)")
 
 
 def learning_curves(comparison: Comparison) -> Chart | None:
     """Validation error by epoch, a panel for each configuration, and that on training crops."""
     rows: Rows = []
-    validation = comparison.runs[0].result["data"]["validation"]
     for net in sorted(comparison.nets, key=lambda net: (in_order(net.arch), net)):
         logs = [log for run in comparison.nets[net] if (log := read_log(run)) is not None]
         if net.init or net.finetune != "all" or max(map(len, logs), default=0) < 2:
             continue
-        # Half an image: a logarithmic axis has no zero.
-        every = pd.concat(logs).clip(lower=50 / validation).groupby("epoch")
+        every = pd.concat(logs).groupby("epoch")
         where = {"facet": worded(net.arch), "line": net.scale}
         own = where | {"group": s_words(net.scale)}
         for epoch, row in every.validation_error.agg(["mean", "min", "max"]).iterrows():
@@ -178,35 +145,15 @@ def learning_curves(comparison: Comparison) -> Chart | None:
     if not rows:
         return None
     dropped = ", with dropout" if comparison.config.recipe.dropout else ""
+    validation = comparison.runs[0].result["data"]["validation"]
     words = caption("learning-curves", validation=validation, dropout=dropped)
-    name, frame = "learning-curves", marks(rows)
-    return Chart(name, words, frame, "epoch", "error (%)", log=True, colours=COLOURS)
+    name, y = "learning-curves", "error (%)"
+    return Chart(name, words, marks(rows), "epoch", y, colours=COLOURS)
 
 
-def training_crops(comparison: Comparison) -> Picture | None:
-    """Crops of the same images at several S, a row each, as a run left them."""
-    from PIL import Image
-
-    for run in comparison.runs:
-        file = io.BytesIO()
-        try:
-            with Image.open(run.folder / CROPS) as image:
-                image.convert("RGB").save(file, "PNG")
-        except Exception:
-            # As with views, there are many ways to be damaged, or to be too large.
-            continue
-        ranges = [f"S={low}" if low == high else f"S in [{low}; {high}]" for low, high in PICTURED]
-        data = worded(base(comparison.config.data.name))
-        gaps = {"crop": comparison.config.size.crop, "data": data, "scales": ", ".join(ranges)}
-        return Picture("training-crops", caption("training-crops", **gaps), file.getvalue())
-    return None
-
-
-def figures_of(experiment: Experiment, comparison: Comparison) -> list[Chart]:
-    """The figures of an experiment; none where nothing of it was measured."""
-    known: dict[str, Callable[[], Chart | None]] = {
-        "compared": lambda: compared(experiment, comparison),
-        "curves": lambda: curves(experiment, comparison),
-        "learning-curves": lambda: learning_curves(comparison),
-    }
-    return [chart for name in experiment.figures if (chart := known[name]()) is not None]
+def of_experiment(experiment: Experiment, comparison: Comparison) -> Chart | None:
+    """The figure of an experiment; None where too little of it was measured."""
+    if experiment.curve:
+        return curves(experiment, comparison)
+    nets, tests = compared_nets(experiment, comparison), experiment.tests
+    return compared(f"experiment-{experiment.name}", experiment.question, comparison, nets, tests)

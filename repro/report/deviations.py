@@ -6,23 +6,18 @@ says nothing, the row says so.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from repro.config.choices import choice
 from repro.config.schema import PARENT, STATISTICS_IMAGES, Recipe
-from repro.model import reading
-from repro.model.cost import LRN_WINDOW, block_sides, lrn_channels, map_side, receptive_field
 from repro.paper import numbers
 from repro.protocol.protocols import readings
 from repro.protocol.scales import PAPER_CROP, pixels
-from repro.report.built import EXAMPLE, TABLE1, as_run, at_full_size
+from repro.report.built import shapes
 from repro.report.settings import Comparison
-from repro.report.titles import s_words, title, worded
+from repro.report.titles import s_words, template, title, worded
 from repro.store.identity import base, changes
 from repro.store.runs import Run
 
@@ -33,28 +28,25 @@ SHARES = {"S256": 1.0, "S384": 0.1}
 """The share of the learning rate at which the paper trains at a scale."""
 
 
-@lru_cache
-def _words() -> dict[str, Any]:
-    path = Path(__file__).with_name("templates") / "deviations.yaml"
-    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return found
-
-
 def deviations(run: Run) -> list[Row]:
     """What departs from the paper in one run: (section, here, the paper)."""
-    config, rows = run.config, []
+    config, known = run.config, template("deviations")
+    rows: list[Row] = []
     gaps = {"config": config, "counts": run.result["data"], "recipe": config.recipe}
-    for part in (_net, _data, _training):
+    for part in (_net_and_data, _training):
         holds, own = part(run)
         for key in [key for key, departs in holds.items() if departs]:
-            section, here, paper = (text.format(**gaps, **own) for text in _words()[key])
+            section, here, paper = (text.format(**gaps, **own) for text in known[key])
             rows.append((section, here, paper))
+    here, full = shapes(config, run.result["data"]["classes"], config.arch)
+    rows += [
+        ("2.1", f"{what}: {here[what]}", full[what]) for what in here if here[what] != full[what]
+    ]
     paper = choice("recipe", "paper")
-    for key, words in _words()["keys"].items():
+    for key, words in known["keys"].items():
         both = getattr(config.recipe, key), paper.get(key, getattr(Recipe, key, None))
         if both[0] != both[1] and not (key == "colour_shift" and config.data.channels == 1):
-            here, there = (words[0 if one else -1].format(one) for one in both)
-            rows.append(("3.1", here, there))
+            rows.append(("3.1", *(words[0 if one else -1].format(one) for one in both)))
     return rows
 
 
@@ -69,73 +61,24 @@ def departures(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["section", "here", "the paper", "runs"])
 
 
-def open_choices(run: Run) -> list[str]:
-    """What the paper does not say and this run had to choose."""
-    holds = {
-        "validation": True,
-        "plateau": run.config.recipe.schedule == "plateau",
-        "jitter": run.config.scale.name.startswith("jitter"),
-        "logged": run.config.recipe.test_each_epoch,
-        "steered": run.result["data"]["validation_is_test"],
-    }
-    return [_words()["open"][key].format(config=run.config) for key in holds if holds[key]]
-
-
 Part = tuple[dict[str, bool], dict[str, Any]]
 """Which departures there are, and the words in their braces."""
 
 
-def _net(run: Run) -> Part:
-    """The net, and what of the paper's maps this size does not keep."""
-    config, classes = run.config, run.result["data"]["classes"]
-    arch, size = config.arch, config.size
-    here = as_run(config, classes)
-    full = reading.at_full_size(arch, channels=here.channels, classes=classes)
-    sides, full_sides = block_sides(here), block_sides(full)
-    other = [block for block in sides if sides[block] != full_sides[block]]
-    last, full_last = (map_side(net, net.crop) for net in (here, full))
-    channels, full_channels = lrn_channels(here), lrn_channels(full)
-    # How much of the crop a cell sees: one row, of one net, for all columns of Table 1.
-    if arch.name in TABLE1:
-        here, full = as_run(config, classes, EXAMPLE), at_full_size(EXAMPLE)
-    field, full_field = (receptive_field(net.layers)[0] for net in (here, full))
-    holds = {
-        "arch": not numbers.is_papers(arch),
-        "crop": size.crop != PAPER_CROP,
-        "width": size.width != 1,
-        "maps": bool(other),
-        "last_map": last != full_last,
-        "lrn": channels != full_channels,
-        "field": field * full.crop != full_field * here.crop,
-    }
-    return holds, {
-        "normalised": ", batch normalisation after each convolution" if arch.batch_norm else "",
-        "s256": pixels(256, size.crop),
-        "blocks": f"block{'s'[: len(other) > 1]} {_listed(other)}",
-        "sides": _listed([sides[block] for block in other]),
-        "full_sides": _listed([full_sides[block] for block in other]),
-        **{"last": last, "full_last": full_last, "channels": channels, "window": LRN_WINDOW},
-        **{"full_channels": full_channels, "summed": min(channels or 0, LRN_WINDOW)},
-        **{"field": field, "full_field": full_field, "here": here, "full": full},
-    }
-
-
-def _listed(found: list[int]) -> str:
-    """As in `1, 2 and 3`."""
-    return " and ".join(filter(None, [", ".join(map(str, found[:-1])), *map(str, found[-1:])]))
-
-
-def _data(run: Run) -> Part:
+def _net_and_data(run: Run) -> Part:
     config, counts, recipe = run.config, run.result["data"], run.config.recipe
-    data, kind = config.data, base(config.data.name)
+    arch, data, size, kind = config.arch, config.data, config.size, base(config.data.name)
     qs = [q for test in config.test for found in readings(test, config.scale) for q in found]
     native = counts.get("smallest_side")
-    largest = pixels(max([config.scale.smax, *qs]), config.size.crop)
+    largest = pixels(max([config.scale.smax, *qs]), size.crop)
     # Runs of before it was noted took the mean of all images in memory, or of so many files.
     usual = counts["train"] if kind in IN_MEMORY else STATISTICS_IMAGES
     mean_of = counts.get("mean_of") or usual
     colours = recipe.subtract_mean or (recipe.colour_shift > 0 and data.channels > 1)
     holds = {
+        "arch": not numbers.is_papers(arch),
+        "crop": size.crop != PAPER_CROP,
+        "width": size.width != 1,
         "data": kind != "imagenet",
         "enlarged": native is not None and native < largest,
         "cache": data.cache_side is not None,
@@ -143,8 +86,14 @@ def _data(run: Run) -> Part:
         "mirror": not data.mirror,
         "centre_crops": data.mirror,
         "mean": colours and mean_of < counts["train"],
+        "steered": counts["validation_is_test"],
+        "validation": True,
     }
-    return holds, {"data": worded(data.name), "largest": largest, "mean_of": mean_of}
+    return holds, {
+        "normalised": ", batch normalisation after each convolution" if arch.batch_norm else "",
+        **{"s256": pixels(256, size.crop), "largest": largest, "mean_of": mean_of},
+        "data": worded(data.name),
+    }
 
 
 def _training(run: Run) -> Part:
@@ -157,6 +106,8 @@ def _training(run: Run) -> Part:
     as_published = config.arch.name == "A" and init.name == "normal_literal"
     holds = {
         "input": recipe.input_range != paper["input_range"] or not recipe.subtract_mean,
+        "logged": recipe.test_each_epoch,
+        "plateau": recipe.schedule == "plateau",
         "drops": recipe.schedule == "plateau" and recipe.drops != paper["drops"],
         "momentum": recipe.optimiser == "sgd" and recipe.momentum > 0 and moves,
         "decay": recipe.weight_decay > 0,
@@ -166,6 +117,7 @@ def _training(run: Run) -> Part:
         "scale": bool(changed) or name not in numbers.scales(),
         "factor": scale.lr_factor != share,
         "length": name == "S384",
+        "jitter": name == "jitter",
         "draws": config.starts_from_another and scale.draws == PARENT,
         "tuned": config.finetune == "fc" and scale.name != "jitter",
     }

@@ -23,9 +23,6 @@ NOTE, APART = "report", "none"
 """The comment of a file that says how the report shows the experiment, as in
 `# report: {place: 60, tests: [each_scale]}`: the last fields of `Experiment`; or that it does not.
 """
-FIGURES = ("compared", "curves", "learning-curves")
-"""What an experiment may ask for: its nets by its protocols as rows, or as curves over the test
-scale, or the errors by epoch."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +35,15 @@ class Experiment:
     nets: tuple[Net, ...]
     tests: tuple[str, ...]
     """The protocols that its table shows: those of the file unless the comment says others."""
-    figures: tuple[str, ...]
-    """Of `FIGURES`: one of the first two, by its protocols, unless the comment says others."""
     place: float = math.inf
     """Sections of the report stand in this order; those that say none stand last, by name."""
     ensembles: bool = False
     """The ensembles of Table 6 stand below its nets."""
+
+    @property
+    def curve(self) -> bool:
+        """Whether a protocol of the experiment gives a number for each of many test scales."""
+        return not all(PROTOCOLS[test].one_number for test in self.tests)
 
 
 @lru_cache
@@ -61,16 +61,13 @@ def experiments() -> tuple[Experiment, ...]:
 def _read(name: str, note: str) -> Experiment:
     file = choices.read("experiments", name)
     try:
-        said = yaml.safe_load(note or "{}")
-        tests = said.pop("tests", file.values.get("test", [TABLE3]))
-        several = not all(PROTOCOLS[test].one_number for test in tests)
-        figures = said.pop("figures", [FIGURES[several]])
-        if not set(figures) <= set(FIGURES):
-            raise ValueError(f"figures are {', '.join(FIGURES)}")
-        place = float(said.pop("place", math.inf))
-        nets = tuple(_nets(file))
-        return Experiment(name, file.comment, nets, tuple(tests), tuple(figures), place, **said)
-    except (yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError) as error:
+        said = {"place": math.inf, "tests": file.values.get("test", [TABLE3])}
+        said |= yaml.safe_load(note or "{}")
+        place, tests = float(said.pop("place")), tuple(said.pop("tests"))
+        if unknown := set(tests) - PROTOCOLS.keys():
+            raise ValueError(f"there is no protocol {min(unknown)}")
+        return Experiment(name, file.comment, tuple(_nets(file)), tests, place, **said)
+    except (yaml.YAMLError, TypeError, ValueError) as error:
         where = f"conf/experiments/{name}.yaml, # {NOTE}: {note}"
         raise RequestError(f"{where} cannot be: {one_line(error)}") from None
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
+
+from repro.report.titles import template
 
 MARKS = ["facet", "group", "mark", "line", "x", "y", "low", "high", "words"]
 """The columns of a chart's frame, a row for each mark.
@@ -43,7 +42,6 @@ STYLE: Any = {
 POINTS: dict[str, dict[str, Any]] = {
     "mean": {"marker": "o", "ms": 5, "ls": "-"},
     "one seed": {"marker": "o", "ms": 5, "mfc": "white", "ls": "--"},
-    "point": {"marker": "o", "ms": 5, "ls": "-"},
     "seed": {"marker": "o", "ms": 3, "ls": "", "alpha": 0.55, "mew": 0},
     "paper": {"marker": "x", "ms": 6, "mew": 1.8, "ls": ""},
 }
@@ -55,9 +53,8 @@ LEGEND = {
     "one seed": "one seed, interval over images",
     "seed": "a seed",
     "paper": "the paper",
+    "field": "where the claim holds",
 }
-FIELD = "where the claim holds"
-TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, *range(15, 40, 5), *range(40, 101, 10))
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,6 @@ class Chart:
     x: str
     y: str = ""
     """The title of the upright axis; empty: a chart of rows."""
-    log: bool = False
-    """The axis of values is logarithmic."""
     centre: float | None = None
     """A line is drawn at this value, and values lie on both sides of it."""
     colours: Mapping[str, str] = field(default_factory=dict)
@@ -94,16 +89,9 @@ class Chart:
         return figure
 
 
-@lru_cache
-def _captions() -> dict[str, str]:
-    path = Path(__file__).with_name("templates") / "captions.yaml"
-    found: dict[str, str] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return found
-
-
 def caption(name: str, **words: Any) -> str:
     """A caption of `templates/captions.yaml` with its gaps filled."""
-    return _captions()[name].format(**words)
+    return str(template("captions")[name]).format(**words)
 
 
 def marks(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -148,18 +136,16 @@ def _row_mark(
     panel: Axes, mark: dict[Any, Any], place: float, span: tuple[float, float], colour: str
 ) -> None:
     kind, (left, right) = mark["mark"], panel.get_xlim()
-    words: dict[str, Any] = {"transform": panel.get_yaxis_transform(), "va": "center", "zorder": 6}
+    look: dict[str, Any]
     if kind == "field":
         ends = max(mark["low"], left), min(mark["high"], right)
         panel.fill_betweenx((span[0] + 0.02, span[1] - 0.02), *ends, color=HOLDS, lw=0, zorder=0)
-    elif kind == "words":
-        words["bbox"] = {"fc": "white", "ec": "none", "alpha": 0.85, "pad": 1.5}
-        panel.text(0.02, place, mark["words"], color="#3c444b", **words)
     elif kind == "beside":
-        panel.text(1.01, sum(span) / 2, mark["words"], color=colour, weight="bold", **words)
+        look = {"transform": panel.get_yaxis_transform(), "va": "center", "weight": "bold"}
+        panel.text(1.01, sum(span) / 2, mark["words"], color=colour, **look)
     else:
-        look = {**POINTS[kind], "color": colour, "zorder": 3}
-        style = look.pop("ls")
+        look = POINTS[kind] | {"color": colour, "zorder": 3, "ls": ""}
+        style = POINTS[kind]["ls"]
         low, high = (np.clip(mark[end], left, right) for end in ("low", "high"))
         if style and low < high:
             panel.plot([low, high], [place, place], style, color=colour, lw=1.6)
@@ -167,11 +153,11 @@ def _row_mark(
             panel.plot(mark["x"], place, **look)
         elif kind != "seed":
             # An arrow at the edge, with its number, for a value outside of the axis.
-            edge, arrow, aside = (right, ">", -8) if mark["x"] > right else (left, "<", 8)
-            panel.plot(edge, place, arrow, color=colour, clip_on=False)
-            look = {"ha": "right" if aside < 0 else "left", "va": "center_baseline"}
-            offset: Any = {"xytext": (aside, 0), "textcoords": "offset points", "color": colour}
-            panel.annotate(f"{mark['x']:.0f}", (edge, place), **offset, **look)
+            edge, words, side = (right, "{:.0f} >", "right")
+            if mark["x"] < left:
+                edge, words, side = (left, "< {:.0f}", "left")
+            look = {"ha": side, "va": "center", "color": colour, "weight": "bold"}
+            panel.text(edge, place, words.format(mark["x"]), **look)
 
 
 def _limits(chart: Chart, facets: list[str]) -> list[tuple[float, float]]:
@@ -197,12 +183,10 @@ def _limits(chart: Chart, facets: list[str]) -> list[tuple[float, float]]:
 
 def _lines(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
     """Panels in rows of three that share their axes."""
-    columns = min(3, len(facets))
-    rows = -(-len(facets) // columns)
+    rows, columns = -(-len(facets) // 3), min(3, len(facets))
     figure = Figure(figsize=(WIDTH, 2.4 * rows + 0.8), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    numbers = ["x", "y", "low", "high"]
-    frame = chart.marks.astype(dict.fromkeys(numbers, float))
+    frame = chart.marks.astype(dict.fromkeys(("x", "y", "low", "high"), float))
     for panel in grid.flat[len(facets) :]:
         panel.set_axis_off()
     for number, facet in enumerate(facets):
@@ -216,30 +200,15 @@ def _lines(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
                 panel.fill_between(part.x, part.low, part.high, color=colour, alpha=0.18, lw=0)
             else:
                 panel.vlines(part.x, part.low, part.high, colour, lw=1, alpha=0.6)
-                panel.plot(
-                    part.x, part.y, color=colour, **POINTS[str(kind)] | {"ls": "", "ms": 3.5}
-                )
+                look = POINTS[str(kind)] | {"color": colour, "ls": "", "ms": 3.5}
+                panel.plot(part.x, part.y, **look)
         panel.set_title(facet)
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         panel.tick_params(labelbottom=number + columns >= len(facets))
         if number % columns == 0:
             panel.set_ylabel(chart.y)
     figure.supxlabel(chart.x, fontsize=STYLE["font.size"])
-    if chart.log:
-        shown = frame.y[frame.y > 0]
-        grid.flat[0].set_yscale("log")
-        grid.flat[0].set_ylim(0.9 * shown.min(), 1.1 * shown.max())
-        for panel in grid.flat:
-            panel.yaxis.set_major_locator(FixedLocator(_ticks(*grid.flat[0].get_ylim())))
-            panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            panel.yaxis.set_minor_formatter(NullFormatter())
     return figure
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Plain numbers on a logarithmic axis: over a wide range only 1, 2 and 5 times powers of 10."""
-    coarse = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if low <= tick <= high]
-    return coarse if len(coarse) > 2 else [tick for tick in TICKS if low <= tick <= high]
 
 
 def _legend(figure: Figure, frame: pd.DataFrame, colours: dict[str, str]) -> None:
@@ -254,9 +223,8 @@ def _legend(figure: Figure, frame: pd.DataFrame, colours: dict[str, str]) -> Non
             handles[group] = Line2D([], [], color=colour, **look)
     for kind in [kind for kind in LEGEND if kind in set(frame.mark)]:
         # A group of its own is named by it already.
-        handles.setdefault(LEGEND[kind], Line2D([], [], color=GREY, **POINTS[kind]))
-    if "field" in set(frame.mark):
-        handles[FIELD] = Patch(color=HOLDS)
+        point = Line2D([], [], color=GREY, **POINTS[kind]) if kind in POINTS else Patch(color=HOLDS)
+        handles.setdefault(LEGEND[kind], point)
     for across in range(min(5, len(handles)), 0, -1):
         place: Any = {"loc": "outside upper center", "ncols": across}
         found = figure.legend([*handles.values()], [*handles], **place)

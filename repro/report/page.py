@@ -14,6 +14,7 @@ from markdown import Markdown
 from markdown.extensions.toc import slugify
 from markdown.treeprocessors import Treeprocessor
 
+from repro.protocol.protocols import summarised
 from repro.report import (
     answer,
     built,
@@ -27,7 +28,7 @@ from repro.report.claims import claims, judge
 from repro.report.intervals import VERDICTS
 from repro.report.published_nets import Family
 from repro.report.settings import Comparison
-from repro.report.titles import setting_title, worded
+from repro.report.titles import setting_title
 from repro.store.identity import base
 
 SYNTAX = re.compile(r"[\\`*<|]|&(?=#?\w+;)|(?<=\])[(\[]|(?<![^\W_])_|_(?![^\W_])")
@@ -48,18 +49,20 @@ class Part:
         self.comparison, self.prefix = comparison, prefix
         self.title = setting_title(comparison.setting)
         self.claims = judge(comparison)
-        self.sections = [
-            (one, experiments.table(one, comparison), charts.figures_of(one, comparison))
-            for one in experiments.experiments()
-            if experiments.is_shown(one, comparison, self.claims)
-        ]
-        drawn = [charts.errors(comparison), charts.learning_curves(comparison)]
-        drawn += [
+        self.answer = answer.answer(self.claims, comparison)
+        every, tests = tables.ordered(comparison), [one.name for one in summarised()]
+        plain_nets = [net for net in every if net.init is None]
+        drawn = [
             charts.primary_claims(self.claims),
-            *(one for *_, own in self.sections for one in own),
+            charts.compared("errors", "Top-1 errors of the nets", comparison, plain_nets, tests),
+            charts.learning_curves(comparison),
         ]
-        pictures = [*drawn, charts.training_crops(comparison)]
-        self.figures = {one.name: one for one in pictures if one is not None}
+        self.sections = {}
+        for one in experiments.experiments():
+            if experiments.is_shown(one, comparison, self.claims):
+                self.sections[one] = experiments.table(one, comparison)
+                drawn.append(charts.of_experiment(one, comparison))
+        self.figures = {one.name: one for one in drawn if one is not None}
         filled = {number: tables.paper_rows(number, comparison) for number in (3, 4, 5, 6)}
         asked = comparison.has_papers_nets
         self.missing = {n: lines if asked else [] for n, (_, lines) in filled.items()}
@@ -68,12 +71,11 @@ class Part:
             "table1": built.configurations(),
             "table2": built.counted(runs),
             "table7": tables.others(comparison),
-            "stacks": built.stacks(),
             "depth-gains": tables.depth_gains(),
             "replications": tables.replications(),
             "nets": tables.nets(comparison),
             "protocols": tables.protocols(comparison),
-            **{f"experiment-{one.name}": frame for one, frame, _ in self.sections},
+            **{f"experiment-{one.name}": frame for one, frame in self.sections.items()},
             "kept": built.kept(runs[0]),
             "deviations": deviations.departures(comparison),
             "runs": tables.runs_table(runs),
@@ -81,37 +83,10 @@ class Part:
         }
 
     @property
-    def answer(self) -> str:
-        """What became of its claims, in one sentence."""
-        return answer.answer(self.claims, self.comparison)
-
-    @property
-    def open_choices(self) -> list[str]:
-        """What the paper does not say and its runs had to choose."""
-        every = (line for run in self.comparison.runs for line in deviations.open_choices(run))
-        return list(dict.fromkeys(every))
-
-    @property
-    def data(self) -> str:
-        """Its images, classes and size in words; empty: they are the paper's."""
-        setting, size = self.comparison.setting, self.comparison.config.size
-        papers = self.comparison.has_papers_nets and self.comparison.has_1000_classes
-        if papers and base(setting.data) == "imagenet" and setting.size == "paper":
-            return ""
-        return (
-            f"{worded(setting.data)} ({self.comparison.classes} classes) with crops of "
-            f"{size.crop} pixels and layers {size.width:g} times as wide as the paper's"
-        )
-
-    def not_run(self) -> list[tuple[str, str]]:
-        """The experiments of which the page has no section: the question, and a command."""
-        shown = [one.name for one, *_ in self.sections]
-        return [
-            (one.question, line)
-            for one in experiments.experiments()
-            if self.comparison.has_papers_nets and one.name not in shown
-            for line in experiments.commands_of(one, self.comparison)
-        ]
+    def has_papers_task(self) -> bool:
+        """Whether its images, classes and size are the paper's."""
+        setting, known = self.comparison.setting, self.comparison.has_1000_classes
+        return known and (base(setting.data), setting.size) == ("imagenet", "paper")
 
 
 def plain(text: object) -> str:
@@ -140,7 +115,7 @@ def _jinja() -> Environment:
         "slug": lambda text: slugify(text, "-"),
     }
     jinja.filters["table"] = lambda frame: markdown_table(tables.readable(frame))
-    files = (answer, built, experiments, published_nets, tables)
+    files = (answer, experiments, published_nets, tables)
     jinja.globals |= {file.__name__.rpartition(".")[2]: file for file in files}
     jinja.globals |= {"claims": claims()}
     return jinja
@@ -151,9 +126,8 @@ def markdown(
 ) -> str:
     """`comparison.md`: of settings, of nets that others trained, of runs with why they are open."""
     asked = {part.title: part.claims for part in parts if part.comparison.has_papers_nets}
-    data = "; ".join(dict.fromkeys(part.data for part in parts if part.data))
-    context = {"parts": parts, "families": families, "unfinished": unfinished}
-    page = _jinja().get_template("comparison.md.j2").render(context, asked=asked, data=data)
+    context = {"parts": parts, "families": families, "unfinished": unfinished, "asked": asked}
+    page = _jinja().get_template("comparison.md.j2").render(context)
     return re.sub(r"\n{3,}", "\n\n", page)
 
 

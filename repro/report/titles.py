@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from repro.config.choices import choice, names
 from repro.report.net import Net, Nets, members
@@ -20,6 +24,14 @@ WORDS = {
     "content": "another file of this name ({})",
 }
 """How a changed value is worded, by its key; others by key and value."""
+
+
+@lru_cache
+def template(name: str) -> dict[str, Any]:
+    """The words of `templates/NAME.yaml`."""
+    path = Path(__file__).with_name("templates") / f"{name}.yaml"
+    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return found
 
 
 def worded(name: str) -> str:
@@ -76,15 +88,6 @@ def setting_title(setting: Setting) -> str:
     words.append(f"recipe {worded(setting.recipe)}")
     words += [] if setting.precision == "float32" else [setting.precision]
     return "; ".join(words)
-
-
-def seeds_words(seeds: Mapping[str, Sequence[int]]) -> str:
-    """Which nets have which seeds, as in `Seeds 0 to 4: D | 0: E.`; the same for all: once."""
-    groups: dict[str, list[str]] = {}
-    for name, own in seeds.items():
-        groups.setdefault(span(own), []).append(name)
-    words = (f"{own}: {'; '.join(names)}" for own, names in groups.items())
-    return f"Seeds {' | '.join(groups if len(groups) == 1 else words)}."
 
 
 def span(seeds: Sequence[int]) -> str:

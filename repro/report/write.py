@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from repro.errors import RequestError, RunError
-from repro.report import answer, published_nets, tables
+from repro.report import published_nets, tables
 from repro.report.admitted import RUNS, admitted, folder_of_runs, shortened
 from repro.report.archive import keep
 from repro.report.claims import COLUMNS
@@ -40,17 +40,15 @@ def write(
     """Write the report of all finished runs of some stores; returns what to tell the user.
 
     Args:
-        stores: folders of runs, or reports that hold what was kept of runs; what stands in
-            several is taken from the first.
+        stores: folders of runs, or reports that hold what was kept of runs; of what stands in
+            several the first counts.
         out: the folder that becomes the report.
         fuse: ensembles to compute beside the paper's, as in `D-jitter+E-jitter`.
-        archive: also keep in the report what it is made from, as one file (see
-            `repro.store.archive`), and make it from that.
+        archive: also keep in the report what it is made from (see `repro.store.archive`).
         latex: also write the tables as LaTeX.
 
     Raises:
-        RequestError: no store, no finished run, or `out` is a folder with something else in it
-            or cannot be written to.
+        RequestError: no store, no finished run, or `out` cannot take a report.
         RunError: the report could not be written.
     """
     stores = [folder_of_runs(folder) for folder in stores]
@@ -72,13 +70,13 @@ def write(
                 comparisons, others = _parted(runs, fuse)
             several = len(comparisons) > 1
             parts = [Part(one, f"{one.setting.slug}-" if several else "") for one in comparisons]
-            # The setting that decides most primary claims comes first.
-            parts.sort(key=lambda part: -answer.decided(part.claims))
+            # The setting that answers most claims comes first.
+            parts.sort(key=lambda part: -len(part.claims))
             _write_all(parts, others, unfinished, beside, latex)
             _put(beside, out)
         except OSError as error:
             raise RunError(f"cannot write {out}: {error.strerror}") from error
-    words = [f"{part.title}\n{tables.summary(part.comparison)}\n{part.answer}" for part in parts]
+    words = [f"{one.title}\n{tables.summary(one.comparison)}\n{one.answer}" for one in parts]
     if others:
         shown = tables.readable(published_nets.table(others))
         words.append(f"published nets\n{shown.to_string(index=False)}")

@@ -55,16 +55,11 @@ def test_nothing_is_listed_twice(listed: Listed, size: str, words: tuple[str, ..
         (["recipe.input_range=1"], {}, "input in 0-1, minus the training set's mean colour", "255"),
         (["recipe.batch=7"], {}, "mini-batch of 7 images", "mini-batch of 256 images"),
         (["recipe.clip=2"], {}, "gradient clipped to norm 2", "gradient not clipped"),
-        (
-            ["size=eighth"],
-            {},
-            "maps of 28, 28 and 28 cells a side in blocks 1, 2 and 3",
-            "224, 112",
-        ),
-        (["size=half"], {}, "maps of 112 cells a side in block 1", "224 cells"),
-        (["size=eighth"], {}, "a cell before FC6 sees 36 pixels of a crop of 28 (D)", "212 of 224"),
-        (["arch=A-LRN"], {}, "normalisation over 4 of 4 channels", "5 of 64"),
-        (["size=tiny"], {}, "FC6 sees 1x1 cells", "7x7"),
+        (["size=eighth"], {}, "map of block 3: 28x28", "56x56"),
+        (["size=half"], {}, "map of block 1: 112x112", "224x224"),
+        (["size=eighth"], {}, "before FC6 sees: 1.29 (36 of 28 px)", "0.95 (212 of 224 px)"),
+        (["arch=A-LRN"], {}, "normalisation sums over: 4 of 4", "5 of 64"),
+        (["size=tiny"], {}, "map that FC6 sees: 1x1", "7x7"),
         # S=256 and Q=288 are 36 pixels at an eighth; jitter's 512 is 64; with one Q, 256 is 32.
         ([], {}, "images of 28 pixels enlarged, to 36 at most", "not said"),
         (["scale=jitter"], {}, "enlarged, to 64 at most", "not said"),
@@ -90,7 +85,7 @@ def test_a_departure_is_one_row(
     ("words", "counts", "absent"),
     [
         ([], {}, "input in"),
-        (["size=half"], {}, "FC6 sees 7x7"),
+        (["size=half"], {}, "map that FC6 sees"),
         ([], {"smallest_side": 36}, "enlarged"),
         # A constant rate makes the two forms one; no decay decays nothing; Adam has neither.
         (STILL, {}, "as torch has it"),
@@ -102,7 +97,10 @@ def test_a_departure_is_one_row(
         ([], {"train": 50_000}, "principal colours"),
         (BLOG, {"train": 9_001, "mean_of": 9_000}, "principal colours"),
         (["scale=S384", "scale.draws=new"], {}, "dropout of an epoch"),
-        *((["size=paper", f"arch={a}"], {"smallest_side": 600}, "cell") for a in ("E", "alexnet")),
+        *(
+            (["size=paper", f"arch={a}"], {"smallest_side": 600}, "FC6 sees")
+            for a in ("E", "alexnet")
+        ),
     ],
 )
 def test_what_is_the_papers_is_no_row(
