@@ -44,6 +44,12 @@ HALVINGS = 5
 """How often each net of Table 1 halves its maps, once a block: 224 pixels become 7 cells."""
 HALVINGS_KEPT = _bound(lambda value: 0 <= value <= HALVINGS, f"a number from 0 to {HALVINGS}")
 CLASSES = _bound(lambda value: value <= 1_000_000, "a number up to 1000000")
+WORKERS = {
+    "bound": (
+        lambda value: value == "auto" or (value.isdecimal() and len(value) < 4),
+        "auto or a number below 1000",
+    )
+}
 SHARE = _bound(lambda value: 0 <= value < 1, "zero or a number above it, below one")
 SEED = _bound(lambda value: 0 <= value < 2**32, f"zero or a number above it, below {2**32}")
 
@@ -113,9 +119,6 @@ class Data:
     verify: bool = False
     """Decode every image once, before the first run on a folder that is there. (What a run
     downloads is known by its digest.)"""
-    cache_side: int | None = field(default=None, metadata=above_zero(8192))
-    """Keep the training images decoded in the store, their smallest side at most so many pixels;
-    None: decode the files in every epoch."""
     in_memory: bool = False
     """Decode every image once, at the start, and hold them all in memory; they are of one size."""
     enlarge: int | None = field(default=None, metadata=above_zero(8192))
@@ -126,8 +129,6 @@ class Data:
     decodes all once before the first run, leaves the bad ones out, and says so in the report."""
     source: str | None = None
     """The entry of `repro/data/datasets.py` that reads it; None: the one called `name`."""
-    contents: bool = False
-    """What a folder holds is known by its files' contents, not only by their names and sizes."""
     test_only: bool = False
     """Only the test images are looked for, as published nets need them; `weights` sets it."""
 
@@ -217,7 +218,8 @@ class Config:
     """Test these weights on so many test images by other people's ways of preprocessing too."""
     device: str = "auto"
     compile: str = EAGER
-    workers: int = field(default=0, metadata=from_zero(256))
+    workers: str = field(default="auto", metadata=WORKERS)
+    """Processes that decode image files; `auto`: one for each core, up to eight, of many files."""
     threads: int = field(default=2, metadata=above_zero(1024))
     progress: bool = True
     checkpoint_seconds: float = field(default=60.0, metadata=above_zero(MANY))
@@ -257,7 +259,7 @@ def check_values(section: Any, path: str = "") -> None:
             raise RequestError(f"{path}{key.name}={value}: expected {words}")
 
 
-GONE: dict[str, Any] = {}
+GONE: dict[str, Any] = {"data.cache_side": None, "data.contents": False}
 """Keys that older runs have and the schema has no more, as `data.KEY`, each with its default."""
 TAKEN: dict[type, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),

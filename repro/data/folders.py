@@ -1,8 +1,8 @@
 """Folders of image files: what lies in them, and how each data set's files are split.
 
-A layout takes the data's configuration and lists files; it decodes none. It raises RequestError
-where a folder is missing or empty, or where the classes of its sets do not fit together. The ids of
-images are their files' names below the data set's folder.
+A layout takes the data's configuration and lists files; it decodes none. A RequestError says which
+folder is missing or empty, or where the classes of its sets do not fit together. The ids of images
+are their files' names below the data set's folder.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from repro.config.schema import Data
-from repro.data.split import Source, Split, of_files
+from repro.data.images import FileImages
+from repro.data.split import Source, Split
 from repro.errors import RequestError
 
 ENDINGS = frozenset(
@@ -33,22 +34,18 @@ LONGEST = 200
 """Characters of a path that a message shows."""
 THREADS = 8
 """Classes that are listed at once: over a network each file is waited for."""
+Row = tuple[str, int, int]
+"""Of a file its name, its bytes and its time of modification."""
 
 
 @contextmanager
 def looked_at(path: Path | str) -> Iterator[None]:
-    """Refuse what the system cannot look at: too long, not to be entered, a link to nothing.
-
-    Raises:
-        RequestError: names the path and says what is wrong with it.
-    """
+    """Refuse what the system cannot look at: too long, not to be entered, a link to nothing."""
     try:
         yield
     except OSError as error:
         place = path if error.filename is None else error.filename
-        gone = isinstance(error, FileNotFoundError | NotADirectoryError)
-        reason = "it is missing, or links to what is missing" if gone else error.strerror
-        raise RequestError(f"{shown(place)} cannot be looked at: {reason}") from None
+        raise RequestError(f"{shown(place)} cannot be looked at: {error.strerror}") from None
 
 
 def shown(path: Path | str) -> str:
@@ -58,11 +55,7 @@ def shown(path: Path | str) -> str:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is there.
-
-    Raises:
-        RequestError: it cannot be looked at.
-    """
+    """Whether a folder is there."""
     with looked_at(path):
         return path.is_dir()
 
@@ -72,76 +65,33 @@ def listed(
 ) -> tuple[tuple[str, ...], Split]:
     """The classes of a set and all its image files, by class and name, nested folders included.
 
-    Hidden files and files of other endings are passed over.
-
-    Args:
-        root: of the data set.
-        part: the set's folder in there, as in `train`; it has a subfolder for each class. Empty:
-            `root` has them itself.
-        channels: of the images.
-        classes: those of the training images, which number the labels; None: its own.
-
-    Raises:
-        RequestError: the folder is missing or has no subfolder, a class has no image, a name is
-            not UTF-8, something cannot be looked at, or its classes are not `classes`.
+    The set is `root`/`part`, with a folder for each class. `classes` are those of the training
+    images, which number the labels; None: its own. Hidden files and other endings are passed over.
     """
     folder = root / part
-    found = _classes(folder)
-    classes = found if classes is None else classes
-    for name in sorted({*found} - {*classes}):
-        raise RequestError(
-            f"{shown(folder / name)} is a class that the training images do not have: "
-            "every class needs its folder in train/"
-        )
-    for name in sorted({*classes} - {*found}):
-        raise RequestError(
-            f"{shown(folder / name)} is missing: every class of train/ needs images in {part}/"
-        )
-    with ThreadPoolExecutor(THREADS) as pool:
-        files = list(pool.map(partial(_files, os.fspath(folder)), classes))
-    rows = [row for of_class in files for row in of_class]
-    labels = [label for label, of_class in enumerate(files) for _ in of_class]
-    names = [f"{part}/{name}" if part else name for name, _, _ in rows]
-    split = of_files(f"{root}", names, labels, [row[1:] for row in rows], channels)
-    return classes, split
-
-
-def _classes(folder: Path) -> tuple[str, ...]:
-    if not is_folder(folder):
-        raise RequestError(
-            f"{shown(folder)} is missing: expected a folder with one subfolder per class"
-        )
-    with looked_at(folder), os.scandir(folder) as entries:
-        names = sorted(e.name for e in entries if e.name[0] != "." and e.is_dir())
-    if not names:
-        raise RequestError(
-            f"{shown(folder)} is empty: expected one subfolder per class, with images"
-        )
-    _check_names(folder, names)
-    return tuple(names)
-
-
-def _check_names(folder: Path | str, names: Sequence[str]) -> None:
-    """Refuse names that are not UTF-8: they cannot stand in what is stored."""
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            place = shown(os.path.join(folder, name))
-            raise RequestError(f"{place} has a name that is not UTF-8: rename it") from None
-
-
-def _files(folder: str, label: str) -> list[tuple[str, int, int]]:
-    """The image files of a class, by name: CLASS/FILE, bytes, time of modification."""
-    with looked_at(folder):
-        found = sorted(_walk(folder, label, frozenset()))
+    found = set()
+    if is_folder(folder):
+        with looked_at(folder), os.scandir(folder) as entries:
+            found = {entry.name for entry in entries if entry.name[0] != "." and entry.is_dir()}
     if not found:
-        raise RequestError(f"{shown(f'{folder}/{label}')} holds no image: fill it or remove it")
-    _check_names(folder, [name for name, _, _ in found])
-    return found
+        raise RequestError(f"{shown(folder)} is missing or empty: expected a folder for each class")
+    classes = tuple(sorted(found)) if classes is None else classes
+    for name in sorted(found ^ {*classes}):
+        what = "is missing" if name in classes else "is a class that train/ does not have"
+        raise RequestError(f"{shown(folder / name)} {what}: every set needs the same classes")
+    with looked_at(folder), ThreadPoolExecutor(THREADS) as pool:
+        files = [*pool.map(lambda name: sorted(_files(os.fspath(folder), name)), classes)]
+    for name, of_class in zip(classes, files, strict=True):
+        if not of_class:
+            raise RequestError(f"{shown(folder / name)} holds no image: fill it or remove it")
+    labels = [label for label, of_class in enumerate(files) for _ in of_class]
+    before = f"{part}/" if part else ""
+    rows = [(before + name, size, time) for of_class in files for name, size, time in of_class]
+    return classes, _split(root, rows, labels, channels)
 
 
-def _walk(folder: str, below: str, around: frozenset[int]) -> Iterator[tuple[str, int, int]]:
+def _files(folder: str, below: str) -> Iterator[Row]:
+    """The image files of a class, as BELOW/NAME."""
     with os.scandir(f"{folder}/{below}") as entries:
         for entry in entries:
             name = entry.name
@@ -150,28 +100,34 @@ def _walk(folder: str, below: str, around: frozenset[int]) -> Iterator[tuple[str
                 continue
             status = entry.stat()
             if stat.S_ISDIR(status.st_mode):
-                if status.st_ino in around:
-                    raise RequestError(f"{shown(entry.path)} is a link to a folder that it lies in")
-                yield from _walk(folder, f"{below}/{name}", around | {status.st_ino})
+                yield from _files(folder, f"{below}/{name}")
             elif stat.S_ISREG(status.st_mode):
                 yield f"{below}/{name}", status.st_size, status.st_mtime_ns
             else:
                 raise RequestError(f"{shown(entry.path)} is neither a file nor a folder: remove it")
 
 
-def named(root: Path, names: Sequence[str], labels: Sequence[int], channels: int) -> Split:
-    """The image files of these names below `root`.
+def _split(root: Path, rows: Sequence[Row], labels: Sequence[int], channels: int) -> Split:
+    names = [name for name, _, _ in rows]
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            # It cannot stand in what is stored.
+            raise RequestError(f"{shown(root / name)} has a name that is not UTF-8") from None
+    status = np.array([row[1:] for row in rows], dtype=np.int64).reshape(-1, 2)
+    images = FileImages(names, channels, f"{root}{os.sep}")
+    return Split(images, np.array(labels, dtype=np.int64), tuple(names), status)
 
-    Raises:
-        RequestError: one is missing, cannot be looked at, or has a name that is not UTF-8.
-    """
-    _check_names(root, names)
-    status = []
+
+def named(root: Path, names: Sequence[str], labels: Sequence[int], channels: int) -> Split:
+    """The image files of these names below `root`."""
+    rows = []
     for name in names:
         with looked_at(root / name):
             found = os.stat(f"{root}/{name}")
-        status.append((found.st_size, found.st_mtime_ns))
-    return of_files(f"{root}", names, labels, status, channels)
+        rows.append((name, found.st_size, found.st_mtime_ns))
+    return _split(root, rows, labels, channels)
 
 
 def imagefolder(data: Data) -> Source:
@@ -181,21 +137,21 @@ def imagefolder(data: Data) -> Source:
     the validation images are held out of train/. With neither, both are held out of train/, or of
     all images. Where only the test images are asked for, train/ may be absent.
     """
-    root = Path(data.root)
-    val = [name for name in VALIDATION if is_folder(root / name)]
-    test = ["test"] if is_folder(root / "test") else []
-    if len(val) > 1:
-        raise RequestError(f"{shown(root)} has both {val[0]}/ and {val[1]}/: keep one of them")
-    if data.test_only and (test or val) and not is_folder(root / "train"):
-        classes, only = listed(root, (test or val)[0], data.channels)
+    root, look = Path(data.root), partial(listed, Path(data.root), channels=data.channels)
+    sets = [name for name in (*VALIDATION, "test") if is_folder(root / name)]
+    if len({*sets} & {*VALIDATION}) > 1:
+        raise RequestError(f"{shown(root)} has both {sets[0]}/ and {sets[1]}/: keep one of them")
+    there = is_folder(root / "train")
+    if data.test_only and sets and not there:
+        classes, only = look(part=sets[-1])
         return Source(classes, only, only, only)
     if not is_folder(root):
         raise RequestError(
             f"data.root={shown(root)} is missing: expected a folder with train/CLASS/*"
         )
-    flat = not (is_folder(root / "train") or val or test)
-    classes, train = listed(root, "" if flat else "train", data.channels)
-    given = [listed(root, name, data.channels, classes)[1] for name in (*val, *test)]
+    flat = not (there or sets)
+    classes, train = look(part="" if flat else "train")
+    given = [look(part=name, classes=classes)[1] for name in sets]
     if len(given) == 2:
         return Source(classes, train, given[0], given[1])
     if given:
@@ -208,14 +164,10 @@ def imagefolder(data: Data) -> Source:
     return Source(classes, *train.held_out_twice(data.holdout, data.split))
 
 
-SAID: set[str] = set()
-
-
+@lru_cache
 def _say(line: str) -> None:
     """Say a thing once in a process, however often the folder is looked at."""
-    if line not in SAID:
-        SAID.add(line)
-        tqdm.write(line, file=sys.stderr)
+    tqdm.write(line, file=sys.stderr)
 
 
 def imagenet(data: Data) -> Source:
@@ -230,9 +182,9 @@ def imagenet(data: Data) -> Source:
     if not (is_folder(root / "train") and is_folder(root / "val")):
         place = shown(root)
         raise RequestError(
-            f"data={data.name} expects {place}/train/n*/*.JPEG and {place}/val/n*/*.JPEG: get "
-            "ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from image-net.org, unpack one "
-            "folder per class, and say where with data.root"
+            f"data={data.name} expects {place}/train/n*/*.JPEG and {place}/val/n*/*.JPEG: unpack "
+            "ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar of image-net.org, one folder per "
+            "class, and say where with data.root"
         )
     classes, train = listed(root, "train", data.channels)
     _, validation = listed(root, "val", data.channels, classes)
@@ -252,9 +204,6 @@ def imagenette(data: Data) -> Source:
     return Source(classes, *train.held_out(data.holdout, data.split), test)
 
 
-CALTECH_TRAIN, CALTECH_TEST = 30, 50
-
-
 def caltech101(data: Data) -> Source:
     """Appendix B: 30 training images a class, a fifth of them for validation, up to 50 to test."""
     names, every = listed(Path(data.root) / CALTECH, "", data.channels)
@@ -264,8 +213,8 @@ def caltech101(data: Data) -> Source:
     test: list[int] = []
     for name in classes:
         members = random.permutation(np.flatnonzero(every.labels == names.index(name)))
-        train += members[:CALTECH_TRAIN].tolist()
-        test += members[CALTECH_TRAIN : CALTECH_TRAIN + CALTECH_TEST].tolist()
+        train += members[:30].tolist()
+        test += members[30:80].tolist()
     number = np.array([classes.index(name) if name in classes else -1 for name in names])
     every = replace(every, labels=number[every.labels])
     rest, tested = (every.take(np.array(sorted(part), dtype=np.int64)) for part in (train, test))
@@ -274,50 +223,41 @@ def caltech101(data: Data) -> Source:
 
 def is_tiny_imagenet(data: Data) -> bool:
     """Whether `data.root` is itself an unpacked Tiny ImageNet."""
-    list_of_classes = Path(data.root) / "wnids.txt"
-    with looked_at(list_of_classes):
-        return list_of_classes.is_file()
+    with looked_at(data.root):
+        return (Path(data.root) / "wnids.txt").is_file()
 
 
 def tiny_imagenet(data: Data) -> Source:
-    """Tiny ImageNet: 200 classes of ILSVRC at 64x64 pixels.
+    """Tiny ImageNet: 200 classes of ILSVRC at 64x64 pixels, in the order of their names.
 
     train/CLASS/images/*, listed in train/CLASS/CLASS_boxes.txt; val/images/*, whose classes stand
-    in val/val_annotations.txt, is the test set. Validation images are held out of train/. Classes
-    are in the order of their names, as ILSVRC's are.
+    in val/val_annotations.txt, is the test set. Validation images are held out of train/.
     """
     root = Path(data.root) if is_tiny_imagenet(data) else Path(data.root) / TINY_IMAGENET
     classes = tuple(sorted(name for (name,) in _rows(root / "wnids.txt", 1)))
-    names, labels = [], []
-    for label, name in enumerate(classes):
-        for file, *_ in _rows(root / "train" / name / f"{name}_boxes.txt", 5):
-            names.append(f"train/{name}/images/{file}")
-            labels.append(label)
+    files = [(row[0], name) for name in classes for row in _rows(_boxes(root, name), 5)]
+    names = [f"train/{name}/images/{file}" for file, name in files]
+    train = named(root, names, [classes.index(name) for _, name in files], data.channels)
     annotations = root / "val" / "val_annotations.txt"
     rows = sorted(_rows(annotations, 6))
-    strangers = sorted({row[1] for row in rows} - set(classes))
-    if strangers:
-        raise RequestError(f"{annotations} names {strangers[0]}, which is not in wnids.txt")
-    train = named(root, names, labels, data.channels)
+    for stranger in sorted({row[1] for row in rows} - {*classes}):
+        raise RequestError(f"{annotations} names {stranger}, which is not in wnids.txt")
     tested = [f"val/images/{row[0]}" for row in rows]
     test = named(root, tested, [classes.index(row[1]) for row in rows], data.channels)
     return Source(classes, *train.held_out(data.holdout, data.split), test)
 
 
+def _boxes(root: Path, name: str) -> Path:
+    return root / "train" / name / f"{name}_boxes.txt"
+
+
 def _rows(file: Path, fields: int) -> list[list[str]]:
     """The rows of a file of tab-separated fields."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        rows = [line.split("\t") for line in file.read_text(encoding="utf-8").splitlines()]
+        reason = next((f"{row} has not {fields} fields" for row in rows if len(row) != fields), "")
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise RequestError(
-            f"{shown(file)} cannot be read ({reason}): expected Tiny ImageNet as it is unpacked"
-        ) from None
-    rows = [line.split("\t") for line in lines]
-    for number, row in enumerate(rows, start=1):
-        if len(row) != fields:
-            raise RequestError(
-                f"{file}, line {number}: expected {fields} fields parted by tabs, "
-                f"found {' '.join(row)[:80]!r}"
-            )
+        reason = str(error)
+    if reason:
+        raise RequestError(f"{shown(file)} is not as Tiny ImageNet has it: {reason[:LONGEST]}")
     return rows

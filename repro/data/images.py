@@ -1,4 +1,4 @@
-"""Images as the nets' loaders see them: in memory, or as files that are decoded when asked for.
+"""Images as the loaders see them: in memory, or as files that are decoded when asked for.
 
 Either way an image is a uint8 tensor (C, H, W) of grey levels, upright, with one channel (grey)
 or three (RGB), whatever its file held.
@@ -21,15 +21,12 @@ from torch import Tensor
 
 from repro.data.rescale import rescale
 from repro.errors import RunError
-from repro.protocol.rescaling import OURS, Rescaling
+from repro.protocol.rescaling import OURS
 
-ORIENTATION = 0x0112
-"""The EXIF tag that says how a camera was held, from 1 (upright) to 8."""
-SIDEWAYS = (5, 6, 7, 8)
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
+"""The EXIF tag that says how a camera was held, from 1 (upright) to 8, and the turned ones."""
 APP1 = b"\xff\xe1"
 """The marker of a JPEG's segments for EXIF and XMP (ITU-T T.81, B.1.1). Its pixels hold none."""
-PNG_DEPTH = 24
-"""The byte of a PNG that says how many bits a channel has (ISO 15948, 11.2.2)."""
 
 
 class Undecodable(RunError):
@@ -53,10 +50,9 @@ class Images(Protocol):
 
 
 class ArrayImages:
-    """Images of one size in memory."""
+    """Images of one size in memory, as `array`: uint8 (N, C, H, W)."""
 
     def __init__(self, array: Tensor) -> None:
-        """`array`: uint8 (N, C, H, W)."""
         self.array = array
 
     def __len__(self) -> int:
@@ -73,17 +69,20 @@ class ArrayImages:
         """The images at `indices`."""
         return ArrayImages(self.array[torch.as_tensor(indices)])
 
-    def rescaled(self, side: int, rescaling: Rescaling = OURS) -> ArrayImages:
-        """The images with their smallest side `side` pixels long."""
-        parts = torch.split(self.array, 1024)
-        return ArrayImages(torch.cat([rescale(part, side, rescaling) for part in parts]))
+    def enlarged(self, smallest: int) -> ArrayImages:
+        """The images, their smallest side of `smallest` pixels if it was shorter."""
+        if smallest <= min(self.array.shape[-2:]):
+            return self
+        parts = (rescale(part, smallest) for part in torch.split(self.array, 1024))
+        return ArrayImages(torch.cat([*parts]))
 
 
 class FileImages:
     """Image files, decoded at each access.
 
-    Their names are one array of bytes. A Python string or path costs a hundred bytes and more
-    beside its letters, and a worker copies each one that it looks at.
+    `names` are below `root`, or paths: one array of bytes in UTF-8, since a Python string costs a
+    hundred bytes more and a worker copies each one that it looks at. `channels` is 1 (grey) or 3
+    (RGB). An image whose smallest side has fewer than `smallest` pixels is enlarged to so many.
     """
 
     def __init__(
@@ -93,13 +92,6 @@ class FileImages:
         root: str = "",
         smallest: int = 1,
     ) -> None:
-        """
-        Args:
-            names: the files' names below `root`, or their paths; an array of bytes is in UTF-8.
-            channels: 1 (grey) or 3 (RGB).
-            root: what stands before each name.
-            smallest: an image whose smallest side has fewer pixels is enlarged to so many.
-        """
         if not isinstance(names, np.ndarray):
             names = np.array([os.fsencode(name) for name in names], dtype=np.bytes_)
         self.names, self.channels, self.root, self.smallest = names, channels, root, smallest
@@ -108,21 +100,21 @@ class FileImages:
     @property
     def paths(self) -> tuple[Path, ...]:
         """Where the files are."""
-        return tuple(self._path(index) for index in range(len(self)))
+        return tuple(self.path(index) for index in range(len(self)))
+
+    def path(self, index: int) -> Path:
+        """Where a file is."""
+        return Path(self.root + os.fsdecode(self.names[index]))
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Tensor:
-        image = decode(self._path(index), self.channels)
+        image = decode(self.path(index), self.channels)
         return rescale(image, max(self.smallest, min(image.shape[-2:])))
 
     def sizes(self) -> NDArray[np.int64]:
-        """(N, 2): height and width, upright, from the files' headers, which are read once.
-
-        Raises:
-            RunError: a header cannot be read; names the path.
-        """
+        """(N, 2): height and width, upright, from the files' headers, which are read once."""
         if self._sizes is None:
             found = [upright_size(path) for path in self.paths]
             found = [OURS.shape(*size, max(self.smallest, min(size))) for size in found]
@@ -136,9 +128,6 @@ class FileImages:
     def enlarged(self, smallest: int) -> FileImages:
         """The images, those whose smallest side is shorter enlarged to it."""
         return FileImages(self.names, self.channels, self.root, smallest)
-
-    def _path(self, index: int) -> Path:
-        return Path(self.root + os.fsdecode(self.names[index]))
 
 
 def decode(path: Path, channels: int) -> Tensor:
@@ -157,7 +146,7 @@ def decode(path: Path, channels: int) -> Tensor:
         image = _jpeg(content, channels)
         if image is None or APP1 in content:
             with Image.open(io.BytesIO(content)) as file:
-                image = _by_pillow(file, channels, content) if image is None else image
+                image = _by_pillow(file, channels) if image is None else image
                 # Only now: Pillow turns a TIFF as it decodes it.
                 orientation = _orientation(file)
     except Exception as error:
@@ -168,9 +157,7 @@ def decode(path: Path, channels: int) -> Tensor:
 def _jpeg(content: bytes, channels: int) -> Tensor | None:
     """Pillow's pixels in two thirds of its time, as stored; None where Pillow has to see.
 
-    torchvision's decoder gives the same pixels, but takes a sixth longer for a photograph and a
-    half for an image of 32x32; it does not say how large an image is before it makes it; and its
-    import takes two seconds.
+    torchvision's decoder gives the same pixels, slower, and its import takes two seconds.
     """
     colours = ("Gray",) if channels == 1 else ("Gray", "YCbCr", "RGB")
     try:
@@ -184,12 +171,31 @@ def _jpeg(content: bytes, channels: int) -> Tensor | None:
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def _by_pillow(file: Image.Image, channels: int, content: bytes) -> Tensor:
-    depth = content[PNG_DEPTH] if file.format == "PNG" else 8
-    _check_pixels(file, depth)
+def _by_pillow(file: Image.Image, channels: int) -> Tensor:
+    # PIL also has 16 bits of a PNG or a PGM as whole numbers of 32.
+    if file.mode == "F" or (file.mode == "I" and file.format not in ("PNG", "PPM")):
+        raise ValueError(
+            "its pixels are floats or whole numbers of 32 bits, which do not say what is white; "
+            "save it with 8 or 16 bits"
+        )
     file.load()
-    pixels = np.array(_plain(file, "L" if channels == 1 else "RGB", depth))
+    pixels = np.array(_plain(file, "L" if channels == 1 else "RGB"))
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1)
+
+
+def _plain(image: Image.Image, mode: str) -> Image.Image:
+    """Grey or RGB on white."""
+    clear = image.info.get("transparency")
+    if image.mode.startswith("I"):
+        deep = np.asarray(image)
+        grey = (deep >> 8).astype(np.uint8)
+        if clear is not None:
+            grey[deep == clear] = 255
+        return Image.fromarray(grey).convert(mode)
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert(mode)
 
 
 def _orientation(file: Image.Image) -> int:
@@ -209,48 +215,8 @@ def _upright(image: Tensor, orientation: int) -> Tensor:
     return image if axes is None else image.flip(axes)
 
 
-def _check_pixels(file: Image.Image, depth: int) -> None:
-    """Refuse pixels that cannot be taken for grey levels.
-
-    Raises:
-        ValueError: says what would be right.
-    """
-    # PIL also has 16 bits of a PNG or a PGM as whole numbers of 32.
-    if file.mode == "F" or (file.mode == "I" and file.format not in ("PNG", "PPM")):
-        raise ValueError(
-            "its pixels are floats or whole numbers of 32 bits, which do not say what is white; "
-            "save it with 8 or 16 bits"
-        )
-    if depth == 16 and file.mode == "RGB" and "transparency" in file.info:
-        # PIL keeps 8 bits of the pixels, and of the transparent colour 16.
-        raise ValueError("its 16-bit colours have a transparent one; save it with 8 bits")
-
-
-def _plain(image: Image.Image, mode: str, depth: int) -> Image.Image:
-    """Grey or RGB on white; `depth` is the bits of a PNG's channel."""
-    clear = image.info.get("transparency")
-    if image.mode.startswith("I"):
-        deep = np.asarray(image)
-        grey = (deep >> 8).astype(np.uint8)
-        if clear is not None:
-            grey[deep == clear] = 255
-        return Image.fromarray(grey).convert(mode)
-    if image.mode == "L" and isinstance(clear, int) and depth < 8:
-        # PIL spreads 2 or 4 bits over 0-255, but not the one that is transparent.
-        image.info["transparency"] = clear * 255 // (2**depth - 1)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert(mode)
-    return image.convert(mode)
-
-
 def upright_size(path: Path) -> tuple[int, int]:
-    """(height, width) of an image file as `decode` gives it, from its header.
-
-    Raises:
-        RunError: the header cannot be read; names the path (see `decode`).
-    """
+    """(height, width) of an image file as `decode` gives it, from its header."""
     try:
         with Image.open(path) as file:
             if file.format == "TIFF":

@@ -9,8 +9,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from repro.data.loader import normalise
-
 
 @dataclass(frozen=True)
 class Inputs:
@@ -50,12 +48,7 @@ class Inputs:
         return None if self.std is None else torch.tensor(self.std, device=self.device)
 
     def __call__(self, images: Tensor, shift: Tensor | None = None) -> Tensor:
-        """The net's input, (B, C, H, W).
-
-        Args:
-            images: grey levels 0-255, uint8 (B, C, H, W).
-            shift: colours to be added, in grey levels, (B, C); None: none.
-        """
+        """The net's input of grey levels 0-255, uint8 (B, C, H, W), plus colours (B, C), if any."""
         images = images.to(self.device, non_blocking=True)
         if shift is not None:
             shift = shift.to(self.device, non_blocking=True)
@@ -65,3 +58,26 @@ class Inputs:
         if self.reverse:
             values = values.flip(1)
         return values.to(self.dtype).contiguous(memory_format=self.layout)
+
+
+def normalise(
+    images: Tensor,
+    mean: Sequence[float] | Tensor,
+    input_range: float,
+    shift: Tensor | None = None,
+) -> Tensor:
+    """Grey levels 0-255 (B, C, H, W) minus the mean plus the colour shift (B, C), float32.
+
+    `input_range` is what 255 grey levels become: 255 in the paper, or 1.
+    """
+    offset = -torch.as_tensor(mean, dtype=torch.float32, device=images.device)[None, :]
+    if shift is not None:
+        offset = offset + shift
+    values = images.to(torch.float32, copy=True)
+    if values.is_contiguous(memory_format=torch.channels_last):
+        # Row by row a short axis of channels is slow to broadcast along; whole rows are not.
+        rows = values.permute(0, 2, 3, 1).flatten(2)
+        rows += offset.repeat(1, images.shape[-1])[:, None, :]
+    else:
+        values += offset[:, :, None, None]
+    return values if input_range == 255 else values.mul_(input_range / 255)

@@ -7,9 +7,10 @@ and after an interruption.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import count
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from repro.data.rescale import rescale, rescaled_crop
 from repro.data.split import Split
 from repro.data.statistics import Statistics, shifts
 from repro.data.whole import collated
-from repro.data.workers import loaded
+from repro.data.workers import loaded, processes
 from repro.protocol.rescaling import OURS, Rescaling
 
 MEMORY = 2**31
@@ -41,24 +42,26 @@ class Draws:
     """(N, C) for the colour shift."""
 
 
-def draws(seed: int, epoch: int, count: int, channels: int, series: int = 0) -> Draws:
-    """What is random about an epoch.
+@lru_cache(maxsize=2)
+def draws(seed: int, epoch: int, images: int, channels: int, series: int = 0) -> Draws:
+    """What is random about an epoch, from 0, of so many images of so many channels.
 
-    Args:
-        seed: of the run.
-        epoch: from 0.
-        count: how many images there are.
-        channels: of an image, each with a colour shift.
-        series: another number gives other draws for the same seed and epoch.
+    Another number of the `series` gives other draws for the same seed and epoch.
     """
     # NumPy fills a seed up with zeros, so series 0 is what there was before there were several.
     random = np.random.default_rng([seed, epoch, series])
-    order = random.permutation(count)
-    return Draws(order, random.random((count, 4)), random.standard_normal((count, channels)))
+    order = random.permutation(images)
+    return Draws(order, random.random((images, 4)), random.standard_normal((images, channels)))
 
 
 class TrainingCrops:
-    """One random crop of each image an epoch, from the image rescaled to its own S."""
+    """One random crop of each image an epoch, from the image rescaled to its own S.
+
+    S is drawn uniformly from the whole numbers from `smin` to `smax`, in pixels. With `mirror` half
+    of the crops are flipped. `colour` holds the colours of the images and the standard deviation
+    of the shift, or is None. `own` says which rows of a batch of so many images this process makes,
+    `series` which of a seed's series of draws (see `draws`).
+    """
 
     def __init__(
         self,
@@ -70,31 +73,17 @@ class TrainingCrops:
         mirror: bool,
         batch: int,
         seed: int,
-        workers: int,
+        workers: str | int,
         colour: tuple[Statistics, float] | None,
         rescaling: Rescaling = OURS,
         own: Callable[[int], slice] = lambda total: slice(total),
         series: int = 0,
     ) -> None:
-        """
-        Args:
-            split: the training images.
-            smin: smallest S in pixels; S is drawn uniformly from the whole numbers up to `smax`.
-            smax: largest S in pixels.
-            crop: side of the crop in pixels.
-            mirror: whether half of the crops are flipped.
-            batch: crops in a batch; the last one of an epoch may be smaller.
-            seed: of everything random.
-            workers: processes that decode image files; 0: this one does.
-            colour: the colours of the images and the standard deviation of the shift, or None.
-            rescaling: how images come to S; by our own kernel.
-            own: which rows of a batch of so many images this process makes.
-            series: which of a seed's series of draws, see `draws`.
-        """
         self.split, self.crop, self.batch, self.seed = split, crop, batch, seed
         self.workers, self.colour, self.own, self.series = workers, colour, own, series
         self.channels = split.images[0].shape[0]
         self.cut = Cut(split.images, smin, smax, crop, mirror, rescaling)
+        self._ahead: tuple[tuple[int, int], Iterator[Tensor]] | None = None
 
     def __len__(self) -> int:
         return -(-len(self.split.images) // self.batch)
@@ -106,29 +95,44 @@ class TrainingCrops:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """This process's rows of the batches of an epoch, from batch `start` on.
 
-        Yields:
-            Crops, uint8 (B, C, crop, crop); colour shifts in grey levels, float32 (B, C); labels,
-            int64 (B,); B may be 0 where a small batch has not a row for each process.
-
-        Raises:
-            RunError: an image cannot be decoded, or a worker was killed.
+        Crops, uint8 (B, C, crop, crop); colour shifts in grey levels, float32 (B, C); labels,
+        int64 (B,); B may be 0 where a small batch has not a row for each process. The workers are
+        those of the epoch before, and work ahead into the next one. A RunError says which image
+        cannot be decoded, or that a worker was killed.
         """
-        count = len(self.split.images)
-        random = draws(self.seed, epoch, count, self.channels, self.series)
-        shift = np.zeros((count, self.channels), dtype=np.float32)
+        random, images = self._draws(epoch), len(self.split.images)
+        shift = np.zeros((images, self.channels), dtype=np.float32)
         if self.colour is not None:
             shift = shifts(random.normal, *self.colour)
-        firsts = range(start * self.batch, count, self.batch)
-        batches = [random.order[first : first + self.batch] for first in firsts]
-        parts = [batch[self.own(len(batch))] for batch in batches]
-        wanted = ((part, random.uniform[part]) for part in parts if len(part))
-        in_memory = isinstance(self.split.images, ArrayImages)
-        made = loaded(self.cut, 0 if in_memory else self.workers, wanted, len(parts))
+        ahead, self._ahead = self._ahead, None
+        made = ahead[1] if ahead and ahead[0] == (epoch, start) else self._made(epoch, start)
         none = torch.empty(0, self.channels, self.crop, self.crop, dtype=torch.uint8)
-        for part in parts:
-            crops = next(made) if len(part) else none
-            labels = torch.as_tensor(self.split.labels[part])
-            yield crops, torch.as_tensor(shift[part]), labels
+        for rows in self._rows(epoch, start):
+            crops = next(made) if len(rows) else none
+            labels = torch.as_tensor(self.split.labels[rows])
+            yield crops, torch.as_tensor(shift[rows]), labels
+        self._ahead = (epoch + 1, 0), made
+
+    def _draws(self, epoch: int) -> Draws:
+        return draws(self.seed, epoch, len(self.split.images), self.channels, self.series)
+
+    def _rows(self, epoch: int, start: int) -> Iterator[NDArray[np.int64]]:
+        """The images that this process has of each batch of an epoch, from `start` on."""
+        order = self._draws(epoch).order
+        for first in range(start * self.batch, len(order), self.batch):
+            batch = order[first : first + self.batch]
+            yield batch[self.own(len(batch))]
+
+    def _made(self, epoch: int, start: int) -> Iterator[Tensor]:
+        """The crops of all batches from here on, epoch after epoch, by the same workers."""
+
+        def wanted() -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+            for later in count(epoch):
+                uniform = self._draws(later).uniform
+                every = self._rows(later, start if later == epoch else 0)
+                yield from ((rows, uniform[rows]) for rows in every if len(rows))
+
+        return loaded(self.cut, processes(self.split.images, self.workers), wanted(), len(self))
 
 
 class Cut:
@@ -137,16 +141,11 @@ class Cut:
     def __init__(
         self, images: Images, smin: int, smax: int, crop: int, mirror: bool, rescaling: Rescaling
     ) -> None:
-        """See `TrainingCrops`."""
         self.images, self.smin, self.smax, self.crop = images, smin, smax, crop
         self.mirror, self.rescaling = mirror, rescaling
 
     def __call__(self, batch: tuple[NDArray[np.int64], NDArray[np.float64]]) -> Tensor:
-        """Crops, uint8 (B, C, crop, crop), of the images (B,) by what was drawn for each, (B, 4).
-
-        Raises:
-            RunError: an image cannot be decoded.
-        """
+        """Crops, uint8 (B, C, crop, crop), of images (B,) by what was drawn for each, (B, 4)."""
         indices, uniform = batch
         sides = self.smin + (uniform[:, 0] * (self.smax - self.smin + 1)).astype(int)
         flips = (self.mirror & (uniform[:, 3] < 0.5)).tolist()
@@ -199,35 +198,8 @@ class Cut:
         images = self.images
         if not isinstance(images, ArrayImages) or self.smin != self.smax:
             return None
-        height, width = images.array.shape[-2:]
-        shape = self.rescaling.shape(height, width, self.smin)
-        if images.array.shape[:2].numel() * shape[0] * shape[1] > MEMORY:
+        number, channels, height, width = images.array.shape
+        if number * channels * np.prod(self.rescaling.shape(height, width, self.smin)) > MEMORY:
             return None
-        return images.rescaled(self.smin, self.rescaling).array
-
-
-def normalise(
-    images: Tensor,
-    mean: Sequence[float] | Tensor,
-    input_range: float,
-    shift: Tensor | None = None,
-) -> Tensor:
-    """Grey levels (B, C, H, W) to the net's input, float32: minus the mean, plus the colour shift.
-
-    Args:
-        images: grey levels 0-255, on any device.
-        mean: of each channel, in grey levels.
-        input_range: what 255 grey levels become: 255 in the paper, or 1.
-        shift: colour shifts in grey levels, (B, C).
-    """
-    offset = -torch.as_tensor(mean, dtype=torch.float32, device=images.device)[None, :]
-    if shift is not None:
-        offset = offset + shift
-    values = images.to(torch.float32, copy=True)
-    if values.is_contiguous(memory_format=torch.channels_last):
-        # Row by row a short axis of channels is slow to broadcast along; whole rows are not.
-        rows = values.permute(0, 2, 3, 1).flatten(2)
-        rows += offset.repeat(1, images.shape[-1])[:, None, :]
-    else:
-        values += offset[:, :, None, None]
-    return values if input_range == 255 else values.mul_(input_range / 255)
+        parts = torch.split(images.array, 1024)
+        return torch.cat([rescale(part, self.smin, self.rescaling) for part in parts])

@@ -22,7 +22,7 @@ def rescale(images: Tensor, side: int, rescaling: Rescaling = OURS) -> Tensor:
     resampled = RESAMPLED[rescaling.kernel]
     if images.dim() == 4:
         return resampled(images, height, width)
-    return resampled(batch_of_one(images), height, width)[0]
+    return resampled(_batch_of_one(images), height, width)[0]
 
 
 def rescaled_crop(image: Tensor, shape: tuple[int, int], top: int, left: int, crop: int) -> Tensor:
@@ -31,13 +31,6 @@ def rescaled_crop(image: Tensor, shape: tuple[int, int], top: int, left: int, cr
     It is the rescaled image's [:, top : top + crop, left : left + crop], bit for bit: torch
     resamples along rows, rounds to grey levels, and resamples along columns; so the first step
     needs the rows that the crop looks at, and the second the crop's own columns.
-
-    Args:
-        image: grey levels, uint8 (C, H, W).
-        shape: height and width of the whole rescaled image.
-        top: first row of the crop in the rescaled image.
-        left: first column of the crop in the rescaled image.
-        crop: side of the crop.
     """
     height, width = shape
     if shape == tuple(image.shape[-2:]):
@@ -48,18 +41,17 @@ def rescaled_crop(image: Tensor, shape: tuple[int, int], top: int, left: int, cr
     reach = max(scale, 1.0)
     first = max(0, math.floor((top + 0.5) * scale - reach) - 1)
     last = min(rows, math.ceil((top + crop - 0.5) * scale + reach) + 1)
-    wide = _resampled(batch_of_one(image[:, first:last]), last - first, width)
+    wide = _resampled(_batch_of_one(image[:, first:last]), last - first, width)
     # Both passes keep the place of each row: the second one needs the image's whole height.
     narrow = image.new_empty(1, rows, crop, image.shape[0])
     narrow[:, first:last] = wide.permute(0, 2, 3, 1)[:, :, left : left + crop]
     return _resampled(narrow.permute(0, 3, 1, 2), height, crop)[0, :, top : top + crop]
 
 
-def batch_of_one(image: Tensor) -> Tensor:
+def _batch_of_one(image: Tensor) -> Tensor:
     """An image (C, H, W) as a batch, whose strides say channels-last where the image's do.
 
-    Indexing with None gives the batch a stride that torch takes for the other format, and then it
-    resamples and copies several times slower.
+    Indexing with None gives a stride that torch takes for the other format, and is slower by far.
     """
     return image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
 
@@ -76,18 +68,14 @@ def _aliased(batch: Tensor, height: int, width: int) -> Tensor:
 
 def _pillow(kernel: Image.Resampling) -> Callable[[Tensor, int, int], Tensor]:
     def resampled(batch: Tensor, height: int, width: int) -> Tensor:
-        rows = [_by_pillow(image, (width, height), kernel) for image in batch]
-        return torch.stack(rows).permute(0, 3, 1, 2)
+        # Pillow's grey images have no axis of channels.
+        pixels = batch.permute(0, 2, 3, 1).numpy()
+        pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+        rows = [np.array(Image.fromarray(one).resize((width, height), kernel)) for one in pixels]
+        found = torch.from_numpy(np.stack(rows).reshape(len(rows), height, width, -1))
+        return found.permute(0, 3, 1, 2)
 
     return resampled
-
-
-def _by_pillow(image: Tensor, size: tuple[int, int], kernel: Image.Resampling) -> Tensor:
-    pixels = image.permute(1, 2, 0).numpy()
-    # Pillow's grey images have no axis of channels.
-    grey = pixels.shape[-1] == 1
-    small = Image.fromarray(pixels[..., 0] if grey else pixels).resize(size, kernel)
-    return torch.from_numpy(np.array(small).reshape(size[1], size[0], -1))
 
 
 RESAMPLED: dict[str, Callable[[Tensor, int, int], Tensor]] = {

@@ -25,20 +25,10 @@ class Assumed:
     def __init__(
         self, images: Counts | None, classes: int | None, earlier: Sequence[Started]
     ) -> None:
-        """
-        Args:
-            images: how many, where the user said it.
-            classes: how many, where the user said it.
-            earlier: runs that may have looked at the same folder.
-        """
         self._images, self._classes, self.earlier = images, classes, earlier
 
     def describe(self, data: Data, cache: Path, progress: bool) -> Description:
-        """In place of `sources.check`: nothing is looked at.
-
-        Raises:
-            RequestError: an option that is wrong, or a number that cannot be known.
-        """
+        """In place of `sources.check`: nothing is looked at; a RequestError says what is wrong."""
         sources.check_options(data)
         kind = sources.kind_of(data)
         # What is in a folder of the user's own, the folder decides.
@@ -58,21 +48,20 @@ class Assumed:
         return Description(taken, runs[-1].fingerprint if runs else "")
 
     def images(self, data: Data) -> Counts:
-        """How many images the data set has.
-
-        Raises:
-            RequestError: that cannot be known.
-        """
+        """How many images the data set has; a RequestError says that this cannot be known."""
         if self._images is not None:
             return self._images
-        train = self._found(data, "train")
-        if train is not None:
-            validation, test = self._found(data, "validation"), self._found(data, "test")
-            return Counts(train, validation or 0, test or 0)
+        found = [self._found(data, part) for part in Counts._fields]
+        if found[0] is not None:
+            return Counts(*(count or 0 for count in found))
         kind = sources.kind_of(data)
         if kind.images is None or kind.classes is None or data.classes not in (None, kind.classes):
             raise RequestError(f"data={data.name}: {UNKNOWN}")
-        return _held_out(kind.images.share(data.first_classes, kind.classes), data.holdout)
+        share = (data.first_classes or kind.classes) / kind.classes
+        train, validation, test = (round(count * share) for count in kind.images)
+        held = round(data.holdout * train)
+        kept = train - held * ((validation == 0) + (test == 0))
+        return Counts(kept, validation or held, test or held)
 
     def _runs(self, data: Data) -> list[Started]:
         """Earlier runs on the same data."""
@@ -87,10 +76,3 @@ class Assumed:
 def _plain(data: Data) -> Data:
     """The data without what a run's label adds and without how it was checked."""
     return dataclasses.replace(data, name=identity.base(data.name), verify=False)
-
-
-def _held_out(images: Counts, share: float) -> Counts:
-    held = round(share * images.train)
-    validation, test = images.validation or held, images.test or held
-    kept = images.train - (images.validation == 0) * held - (images.test == 0) * held
-    return Counts(kept, validation, test)

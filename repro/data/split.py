@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -47,8 +47,7 @@ class Split:
     def held_out(self, share: float, seed: int) -> tuple[Split, Split]:
         """The images that stay and those held out, at random, class by class, each in order.
 
-        Of every class with two images or more, `share` (rounded, at least one, never all) is held
-        out.
+        Of a class of two images or more, `share` (rounded, at least one, never all) is held out.
         """
         random = np.random.default_rng(seed)
         out: list[int] = []
@@ -66,44 +65,27 @@ class Split:
 
     def enlarged(self, side: int) -> Split:
         """Images of fewer pixels enlarged so that their smallest side has `side`."""
-        images = self.images
-        if isinstance(images, FileImages):
-            images = images.enlarged(side)
-        elif isinstance(images, ArrayImages) and side > min(images.array.shape[-2:]):
-            images = images.rescaled(side)
-        return replace(self, images=images)
+        assert isinstance(self.images, FileImages | ArrayImages)
+        return replace(self, images=self.images.enlarged(side))
 
     def in_memory(self) -> Split:
-        """All images decoded.
-
-        Raises:
-            RunError: one cannot be decoded, or they are not of one size.
-        """
-        sizes = np.unique(self.images.sizes(), axis=0)
+        """All images decoded; a RunError says which are not of one size."""
+        sizes = np.unique(self.images.sizes(), axis=0).tolist()
         if len(sizes) > 1:
-            (height, width), (other, wide) = sizes[0].tolist(), sizes[-1].tolist()
             raise RunError(
                 "data.in_memory=true holds images of one size, and there are images of "
-                f"{height}x{width} and of {other}x{wide} pixels: leave it out"
+                f"{sizes[0]} and of {sizes[-1]} pixels (height, width): leave it out"
             )
-        images = (self.images[index].contiguous() for index in range(len(self.images)))
-        return replace(self, images=ArrayImages(torch.stack(list(images))))
+        images = [self.images[index].contiguous() for index in range(len(self.images))]
+        return replace(self, images=ArrayImages(torch.stack(images)))
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """How many images a data set has."""
 
     train: int
     validation: int
     test: int
-
-    def share(self, first: int | None, classes: int) -> Counts:
-        """Those of the `first` so many of equally large classes; None: all."""
-        if first is None:
-            return self
-        counts = (self.train, self.validation, self.test)
-        return Counts(*(round(count * first / classes) for count in counts))
 
 
 @dataclass(frozen=True)
@@ -118,8 +100,6 @@ class Description:
     times: str = field(default="", compare=False)
     """A hash of the times of modification of a folder's files. It is no part of what a run is; what
     was computed of the images is kept for these times only."""
-    train: int | None = field(default=None, compare=False)
-    """Training images, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -145,34 +125,19 @@ class Source:
         test = validation if self.validation_is_test else change(self.test)
         return replace(self, train=train, validation=validation, test=test)
 
+    def where(self, holds: Callable[[Split], NDArray[np.bool_]]) -> Source:
+        """The images of each set for which `holds` is true."""
+        return self.each(lambda part: part.take(np.flatnonzero(holds(part))))
+
     def of_classes(self, count: int | None) -> Source:
         """The images of the first `count` classes; None: of all."""
         if count is None or count == len(self.classes):
             return self
-        fewer = self.each(lambda part: part.take(np.flatnonzero(part.labels < count)))
         known = replace(self.description, classes=count)
+        fewer = self.where(lambda part: part.labels < count)
         return replace(fewer, classes=self.classes[:count], description=known)
-
-    def without(self, ids: frozenset[str]) -> Source:
-        """The images but those of these ids."""
-        if not ids:
-            return self
-        return self.each(
-            lambda part: part.take(
-                np.array([n for n, id in enumerate(part.ids) if id not in ids], dtype=np.int64)
-            )
-        )
 
     def test_only(self) -> Source:
         """The test set alone."""
         none = self.test.take(np.array([], dtype=np.int64))
         return replace(self, train=none, validation=none, validation_is_test=False)
-
-
-def of_files(
-    root: str, names: Sequence[str], labels: Sequence[int], status: Sequence[object], channels: int
-) -> Split:
-    """Files below `root`, with what the system says of each: bytes and time of modification."""
-    images = FileImages(names, channels, f"{root}{os.sep}")
-    known = np.array(status, dtype=np.int64).reshape(-1, 2)
-    return Split(images, np.array(labels, dtype=np.int64), tuple(names), known)

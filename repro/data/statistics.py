@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +15,10 @@ from repro.config.schema import STATISTICS_IMAGES
 from repro.data.cache import keep, recall
 from repro.data.images import ArrayImages, Images
 from repro.data.split import Split
-from repro.data.workers import loaded
+from repro.data.workers import loaded, processes
 
 
-@dataclass(frozen=True)
-class Statistics:
+class Statistics(NamedTuple):
     """Of the training images as they are, before any rescaling; each image weighs the same."""
 
     mean: tuple[float, ...]
@@ -32,7 +30,7 @@ class Statistics:
 
 
 def looked_at(train: Split) -> Split:
-    """The training images that the mean and the principal components are of."""
+    """The images that the statistics are of: all in memory, of files 10,000 evenly spread ones."""
     in_memory = isinstance(train.images, ArrayImages)
     return train if in_memory else train.spread(STATISTICS_IMAGES)
 
@@ -43,61 +41,44 @@ def statistics(
     key: str,
     progress: bool,
     check: Callable[[], None] = lambda: None,
-    workers: int = 0,
+    workers: str | int = 0,
 ) -> Statistics:
-    """Mean and principal components of the training images, computed once and kept.
+    """Mean and principal components of the training images, computed once and kept in `cache`.
 
-    Of more than 10,000 image files, 10,000 evenly spread ones are looked at; of images in memory,
-    all. A kept file that is damaged is computed anew.
-
-    Args:
-        train: the training images.
-        cache: folder that keeps the result.
-        key: name of the data with all that decides which images its ids are.
-        progress: whether to show a bar.
-        check: called with each image; raises to stop.
-        workers: processes that decode image files; 0: this one does.
-
-    Raises:
-        RunError: an image cannot be decoded, or the result cannot be kept.
+    `key` is the name of the data with all that decides which images its ids are. A kept file that
+    is damaged is computed anew. `check` is called with each image and raises to stop. A RunError
+    says which image cannot be decoded, or that the result cannot be kept.
     """
     path = cache / f"statistics-{train.key(key)}.json"
     kept = recall(path)
-    if kept is not None:
-        vectors = tuple(tuple(row) for row in kept["eigenvectors"])
-        return Statistics(tuple(kept["mean"]), tuple(kept["eigenvalues"]), vectors)
-    result = compute(looked_at(train), progress, check, workers)
-    keep(path, asdict(result))
-    return result
+    if kept is None:
+        kept = compute(looked_at(train), progress, check, workers)._asdict()
+        keep(path, kept)
+    vectors = tuple(tuple(row) for row in kept["eigenvectors"])
+    return Statistics(tuple(kept["mean"]), tuple(kept["eigenvalues"]), vectors)
 
 
 def compute(
-    split: Split, progress: bool, check: Callable[[], None] = lambda: None, workers: int = 0
+    split: Split,
+    progress: bool,
+    check: Callable[[], None] = lambda: None,
+    workers: str | int = 0,
 ) -> Statistics:
     """Mean and principal components of all images of a set; see `statistics`."""
-    count, channels = len(split.images), split.images[0].shape[0]
+    images, count = split.images, len(split.images)
+    found = loaded(partial(_moments, images), processes(images, workers), range(count), count)
+    channels = images[0].shape[0]
     first, second = np.zeros(channels), np.zeros((channels, channels))
-    moments = partial(_moments, split.images)
-    in_memory = isinstance(split.images, ArrayImages)
-    if not in_memory:
-        words = f"the mean colour is computed of {count:,} images by {max(workers, 1)} processes"
-        tqdm.write(words, file=sys.stderr)
-    found = loaded(moments, 0 if in_memory else workers, range(count), count)
+    hidden = not progress or None
     # Summed up in the order of the images, whoever looked at them.
-    for mean, square in tqdm(
-        found, desc="mean colour", total=count, unit="img", disable=not progress or None
-    ):
+    for mean, square in tqdm(found, "mean colour", count, unit="img", disable=hidden):
         check()
-        first += mean
-        second += square
+        first, second = first + mean, second + square
     mean = first / count
-    covariance = second / count - np.outer(mean, mean)
-    eigenvalues, eigenvectors = np.linalg.eigh(covariance)
-    return Statistics(
-        tuple((255 * mean).tolist()),
-        tuple(np.maximum(eigenvalues, 0).tolist()),
-        tuple(tuple(row) for row in eigenvectors.tolist()),
-    )
+    eigenvalues, vectors = np.linalg.eigh(second / count - np.outer(mean, mean))
+    rows = tuple(tuple(row) for row in vectors.tolist())
+    positive = np.maximum(eigenvalues, 0).tolist()
+    return Statistics(tuple((255 * mean).tolist()), tuple(positive), rows)
 
 
 def _moments(images: Images, index: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

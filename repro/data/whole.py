@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repro.data.images import ArrayImages, Images
+from repro.data.images import Images
 from repro.data.rescale import rescale, rescaled_crop
 from repro.data.split import Split
-from repro.data.workers import loaded
+from repro.data.workers import loaded, processes
 from repro.protocol.rescaling import OURS, Rescaling
 
 WASTE = 0.2
@@ -59,10 +59,10 @@ def _rescaled(
 
 
 def _batches(
-    images: Images, batches: list[list[int]], workers: int, *how: Any
+    images: Images, batches: list[list[int]], workers: str | int, *how: Any
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    workers = 0 if isinstance(images, ArrayImages) else workers
-    made = loaded(partial(_rescaled, images, *how), workers, batches, len(batches))
+    make = partial(_rescaled, images, *how)
+    made = loaded(make, processes(images, workers), batches, len(batches))
     for indices, batch in zip(batches, made, strict=True):
         yield torch.tensor(indices), batch
 
@@ -70,16 +70,12 @@ def _batches(
 def shared(shapes: Sequence[tuple[int, int]], room: int, waste: float) -> list[list[int]]:
     """Which images share a batch: indices of images of equal or, with `waste`, of near shapes.
 
-    Args:
-        shapes: height and width of each image.
-        room: most pixels of a batch, what lies outside of its images included; but one image at
-            least.
-        waste: largest share of a batch's pixels that may lie outside of its images.
+    A batch has one image at least, else no more than `room` pixels, of which no larger share than
+    `waste` lies outside of its images.
     """
-    order = sorted(range(len(shapes)), key=shapes.__getitem__)
     batches: list[list[int]] = []
     height = width = inside = 0
-    for index in order:
+    for index in sorted(range(len(shapes)), key=shapes.__getitem__):
         own = shapes[index]
         higher, wider = max(height, own[0]), max(width, own[1])
         pixels = (len(batches[-1]) + 1) * higher * wider if batches else 0
@@ -99,27 +95,14 @@ def whole_images(
     waste: float = 0,
     mirror: bool = False,
     rescaling: Rescaling = OURS,
-    workers: int = 0,
+    workers: str | int = 0,
     part: slice = slice(None),
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Whole, uncropped images for dense evaluation (Section 3.2), near shapes together.
+    """Whole, uncropped images for dense evaluation (Section 3.2), each once, near shapes together.
 
-    Args:
-        split: the images; each comes exactly once.
-        side: their smallest side in pixels.
-        room: most pixels of a batch, but one image at least.
-        waste: largest share of a batch that may lie outside of its images; 0: equal shapes only.
-        mirror: mirror images instead.
-        rescaling: how they come to that side.
-        workers: processes that decode image files.
-        part: of the batches, the ones to make.
-
-    Yields:
-        Indices, int64 (B,); images, uint8 (B, C, H, W), each in the upper left corner; their
-        heights and widths, int64 (B, 2).
-
-    Raises:
-        RunError: an image cannot be decoded, or a worker was killed.
+    Their smallest side is `side` pixels; for `room` and `waste` see `shared`. `part` says which of
+    the batches are made: indices, int64 (B,); images, uint8 (B, C, H, W), each in the upper left
+    corner; their heights and widths, int64 (B, 2).
     """
     sizes = split.images.sizes().tolist()
     shapes = [rescaling.shape(height, width, side) for height, width in sizes]
@@ -137,15 +120,12 @@ def centre_crops(
     *,
     mirror: bool = False,
     rescaling: Rescaling = OURS,
-    workers: int = 0,
+    workers: str | int = 0,
     part: slice = slice(None),
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Centre crops of images rescaled to `side`: indices (B,) and uint8 (B, C, crop, crop).
 
-    `part` says which of the batches to make.
-
-    Raises:
-        RunError: an image cannot be decoded, or a worker was killed.
+    `part` says which of the batches are made.
     """
     indices = list(range(len(split.images)))
     batches = [indices[start : start + batch] for start in range(0, len(indices), batch)]

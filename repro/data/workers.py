@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import re
 import signal
@@ -12,13 +14,28 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
+from repro.data.images import ArrayImages, Images
 from repro.errors import RunError
 from repro.run.interruption import AHEAD, URGENT
 
 ASKING = frozenset((*URGENT, *AHEAD))
 """The process that trains heeds these, and needs its workers meanwhile."""
-WAITS = hasattr(signal, "sigwaitinfo")
-"""Whether a process can find out who sent a signal: not on macOS, nor on Windows."""
+MOST, FEW = 8, 1000
+"""Workers that `auto` takes at most, and the image files from which on they are worth it."""
+
+
+def processes(images: Images, workers: str | int) -> int:
+    """How many workers load images: none in memory; of files `workers`, or as many as help.
+
+    `auto` takes one for each core that this process of a host may use, up to eight.
+    """
+    if isinstance(images, ArrayImages) or (workers == "auto" and len(images) < FEW):
+        return 0
+    if workers != "auto":
+        return int(workers)
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(MOST, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 class _Made(Dataset[Any]):
@@ -39,21 +56,14 @@ def loaded(
 ) -> Iterator[Any]:
     """What `make` makes of each of `batches`, in order, by processes that work ahead.
 
-    Args:
-        make: makes a batch of what it is asked for. It may raise RunError.
-        workers: processes that do so, though never more than there are batches; 0: this one does.
-        batches: what each batch asks for.
-        most: how many batches there are, at most.
-
-    Raises:
-        RunError: a batch cannot be made, or a worker was killed.
+    There are no more of them than `most`; with 0 workers this process makes all. A RunError of
+    `make` is raised where its batch is awaited, and so is one that says that a worker was killed.
     """
     loader: DataLoader[Any] = DataLoader(
         _Made(make),
         batch_size=None,
         sampler=batches,
         num_workers=min(workers, most),
-        worker_init_fn=_heed_parent,
         collate_fn=_same,
     )
     with _undisturbed():
@@ -81,17 +91,17 @@ def _same(batch: Any) -> Any:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Processes that are started in here are sent no signal before they wait for one.
+    """Processes that are started in here are never sent a signal of those that stop a run.
 
-    A worker that dies is noticed where its next item is awaited: torch would raise that wherever
-    this process happens to be, amid a step or a write.
+    And a worker that dies is noticed where its next item is awaited: torch would raise that
+    wherever this process happens to be, amid a step or a write.
     """
     if not hasattr(signal, "SIGCHLD"):
         # Windows.
         yield
         return
     child = signal.getsignal(signal.SIGCHLD)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING if WAITS else ())
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
     try:
         yield
     finally:
@@ -100,28 +110,16 @@ def _undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _heed_parent(_: int) -> None:
-    if WAITS:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-    else:
-        # A terminal sends it to all; who trains ends its workers by other signals.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _end_with_parent() -> None:
-    """Of all signals heed the parent's SIGTERM alone: as it exits it waits for whom it sends it."""
-    parent = os.getppid()
-    while True:
-        sent = signal.sigwaitinfo(ASKING)
-        if sent.si_signo == signal.SIGTERM and sent.si_pid == parent:
-            os._exit(0)
+@atexit.register
+def _end_workers() -> None:
+    """A program that ends asks its processes by a signal that loaders do not heed, and waits."""
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 def _worker_died(error: Exception) -> bool:
-    """Whether this is torch's word for it, or a connection to a worker that broke.
-
-    What a worker raised itself begins with where it was caught.
-    """
+    """Whether this is torch's word for it, or a broken connection; not what a worker raised."""
     if isinstance(error, RuntimeError):
         return re.match(r"DataLoader worker \(pid", str(error)) is not None
     return not str(error).startswith("Caught ")

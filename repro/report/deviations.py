@@ -81,7 +81,6 @@ def _net_and_data(run: Run) -> Part:
         "width": size.width != 1,
         "data": kind != "imagenet",
         "enlarged": native is not None and native < largest,
-        "cache": data.cache_side is not None,
         "grey": data.channels == 1,
         "mirror": not data.mirror,
         "centre_crops": data.mirror,

@@ -8,7 +8,7 @@ from pathlib import Path
 from repro.config.schema import DRAWS, EAGER, NEW, TAKE_LAYERS, Config
 from repro.errors import RequestError
 from repro.model import init
-from repro.protocol import protocols, scales
+from repro.protocol import protocols
 from repro.run.schedule import OPTIMISERS, SCHEDULES
 from repro.store import checks, identity
 from repro.store.files import nearest
@@ -119,7 +119,7 @@ def _check_start(config: Config) -> None:
 
 
 def _check_sizes(config: Config) -> None:
-    recipe, side = config.recipe, config.data.cache_side
+    recipe = config.recipe
     step, crop = 2**config.size.poolings, config.size.crop
     if crop % step:
         near = [side for side in (crop // step * step, crop // step * step + step) if side]
@@ -129,12 +129,6 @@ def _check_sizes(config: Config) -> None:
         )
     if recipe.schedule == "plateau" and recipe.patience < 1:
         raise RequestError(f"recipe.patience={recipe.patience}: a plateau lasts at least one epoch")
-    largest = scales.pixels(config.scale.smax, crop)
-    if side is not None and side < largest:
-        raise RequestError(
-            f"data.cache_side={side} is below S, which is up to {largest} pixels: "
-            f"take {largest} or more"
-        )
 
 
 def _check_micro_batch(config: Config) -> None:

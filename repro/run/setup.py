@@ -9,7 +9,6 @@ import torch
 from tqdm import tqdm
 
 from repro.data import sources
-from repro.data.cache import cached
 from repro.data.inputs import Inputs
 from repro.data.loader import TrainingCrops
 from repro.data.split import Split
@@ -138,7 +137,7 @@ class Setup:
         """This process's training crops."""
         config, crop = self.config, self.config.size.crop
         return TrainingCrops(
-            self._cached(self.source.train.spread(config.recipe.train_images)),
+            self.source.train.spread(config.recipe.train_images),
             smin=pixels(config.scale.smin, crop),
             smax=pixels(config.scale.smax, crop),
             crop=crop,
@@ -150,22 +149,4 @@ class Setup:
             rescaling=self.rescaling,
             own=self.world.rows,
             series=self.request.series,
-        )
-
-    def _cached(self, train: Split) -> Split:
-        """The training images from where they are kept decoded, if they are."""
-        side = self.config.data.cache_side
-        if side is None:
-            return train
-        # What one process of a host makes, the others find.
-        return self.world.host_first(
-            lambda: cached(
-                train,
-                side,
-                self.cache,
-                self._key,
-                workers=self.config.workers,
-                progress=self.config.progress,
-                check=self.stop.check,
-            )
         )

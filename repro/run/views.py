@@ -32,7 +32,7 @@ class EvaluationOptions:
 
     batch: int = 128
     """Images of the crop's size at once, at most; of larger ones as many as fill no more memory."""
-    workers: int = 0
+    workers: str | int = 0
     """Processes that decode image files."""
     rescaling: Rescaling = OURS
     """How images come to their test scale."""

@@ -53,7 +53,7 @@ def fix(config: Config) -> None:
     config.init = Init(PUBLISHED, "normal")
     config.seed, config.finetune, config.activations = 0, "all", False
     config.micro_batch, config.compile = None, EAGER
-    config.data.test_only, config.data.cache_side = True, None
+    config.data.test_only = True
 
 
 def inspect(config: Config, net: Net) -> WeightFile:

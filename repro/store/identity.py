@@ -32,10 +32,8 @@ INTRODUCED: dict[tuple[str, str], Any] = {
     ("recipe", "test_each_epoch"): False,
     ("recipe", "later_epochs"): None,
     ("data", "on_bad_image"): "error",
-    ("data", "cache_side"): None,
     ("data", "first_classes"): None,
     ("data", "source"): None,
-    ("data", "contents"): False,
     ("data", "in_memory"): False,
     ("data", "enlarge"): None,
 }

@@ -11,10 +11,9 @@ import torch
 
 from repro.data import statistics as room
 from repro.data.images import ArrayImages
-from repro.data.loader import normalise
+from repro.data.inputs import normalise
 from repro.data.split import Split
 from repro.data.statistics import Statistics, compute, shifts, statistics
-from repro.run.interruption import Interrupted
 from tests.data.conftest import arrays
 
 
@@ -63,20 +62,6 @@ def test_of_many_files_a_sample_and_of_memory_all(
     assert statistics(arrays(9), tmp_path, "m", False) == compute(arrays(9), False)
 
 
-def test_looking_at_colours_can_be_stopped(tmp_path: Path, photographs: Split) -> None:
-    seen: list[int] = []
-
-    def check() -> None:
-        seen.append(len(seen))
-        if len(seen) == 3:
-            raise Interrupted
-
-    with pytest.raises(Interrupted):
-        statistics(photographs, tmp_path / "cache", "key", False, check)
-    assert len(seen) == 3
-    assert not (tmp_path / "cache").exists()
-
-
 def test_a_shift_is_the_sum_that_the_paper_writes() -> None:
     vectors = ((0.6, -0.8, 0.0), (0.8, 0.6, 0.0), (0.0, 0.0, 1.0))
     colours = Statistics((0.0, 0.0, 0.0), (0.1, 0.2, 0.3), vectors)
@@ -98,11 +83,6 @@ def test_many_shifts_have_the_covariance_that_the_principal_colours_say() -> Non
     assert found.dtype == np.float32
     assert np.abs(np.cov(found.T) - expected).max() < 0.02 * expected.max()
     assert np.abs(found.mean(axis=0)).max() < 0.02 * expected.max() ** 0.5
-
-
-def test_one_channel_has_no_shift() -> None:
-    colours = compute(arrays(3), progress=False)
-    assert not shifts(np.ones((8, 1)), colours, 0.1).any()
 
 
 @pytest.mark.parametrize("input_range", [255.0, 1.0])

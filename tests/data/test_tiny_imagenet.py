@@ -72,14 +72,14 @@ def test_its_sets_and_labels(unpacked: Path, inside: bool) -> None:
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
-        (lambda root: (root / "wnids.txt").unlink(), "wnids.txt cannot be read"),
+        (lambda root: (root / "wnids.txt").unlink(), "wnids.txt is not as"),
         (
             lambda root: (root / "val" / "images" / "val_3.JPEG").unlink(),
-            "val_3.JPEG cannot be looked at: it is missing",
+            "val_3.JPEG cannot be looked at",
         ),
         (
             lambda root: (root / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn01\t1\n"),
-            "line 1: expected 6 fields",
+            "has not 6 fields",
         ),
         (
             lambda root: (root / "val" / "val_annotations.txt").write_text("a\tn9\t1\t2\t3\t4\n"),

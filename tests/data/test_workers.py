@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from repro.data.workers import loaded
+from repro.data.images import ArrayImages, FileImages
+from repro.data.workers import loaded, processes
 from repro.errors import RunError
 from tests.data.conftest import fill
 from tests.test_run import LIGHT, folders, run, same
@@ -68,6 +70,17 @@ class Signalled:
         if index == 1:
             os.kill(os.getpid(), self.number)
         return index
+
+
+def test_auto_takes_a_worker_a_core_where_there_are_many_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many, few = FileImages(["x"] * 2000, 3), FileImages(["x"] * 20, 3)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(32))
+    assert [processes(many, "auto"), processes(few, "auto"), processes(few, "3")] == [8, 0, 3]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert processes(many, "auto") == 4
+    assert processes(ArrayImages(torch.empty(2000, 1, 2, 2)), "3") == 0
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])

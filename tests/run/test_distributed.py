@@ -22,7 +22,7 @@ from torch import Tensor, distributed, multiprocessing
 
 from repro.config.choices import CONF
 from repro.config.command import command
-from repro.data.loader import normalise
+from repro.data.inputs import normalise
 from repro.errors import RequestError
 from repro.run.device import pick
 from repro.run.distributed import World

@@ -19,7 +19,8 @@ from torch.nn import functional
 
 from repro.config.schema import EAGER, Arch, Config
 from repro.data.images import ArrayImages
-from repro.data.loader import TrainingCrops, normalise
+from repro.data.inputs import normalise
+from repro.data.loader import TrainingCrops
 from repro.data.split import Split
 from repro.data.statistics import compute
 from repro.errors import RunError

@@ -50,14 +50,6 @@ def test_what_can_change_the_result_changes_the_identity(compose: Compose, overr
     assert identity(compose, override) != identity(compose)
 
 
-def test_images_kept_smaller_are_other_images_and_a_key_at_its_default_is_none(
-    compose: Compose,
-) -> None:
-    files = identity(compose, "data=caltech101")
-    assert identity(compose, "data=caltech101", "data.cache_side=512") != files
-    assert identity(compose, "data=caltech101", "data.cache_side=null") == files
-
-
 def test_the_way_a_number_is_typed_does_not(compose: Compose) -> None:
     assert identity(compose, "seed=00") == identity(compose, "seed=0")
     assert identity(compose, "recipe.input_range=255.0") == identity(compose)
