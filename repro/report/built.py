@@ -19,8 +19,8 @@ from repro.store.runs import Run
 
 TABLE1 = tuple(numbers.table1())
 """The names of its columns, in order."""
-EXAMPLE, NORMALISED = "D", "A-LRN"
-"""The net by which maps and windows are shown, and that with local response normalisation."""
+EXAMPLE = "D"
+"""The net by which maps and windows are shown: the columns of Table 1 share them."""
 KEPT_Q = (224, 256, 288, 384, 512)
 """Test scales at which the geometry of a size is shown, in paper pixels."""
 
@@ -75,10 +75,7 @@ def counted(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def shapes(config: Config, classes: int, arch: Arch) -> tuple[dict[str, str], dict[str, str]]:
-    """What a size may change of a configuration's geometry, in words: here, and at full size.
-
-    Table 1's nets share their maps; what a cell of them sees is shown for `EXAMPLE`.
-    """
+    """What a size may change of a configuration's geometry, in words: here, and at full size."""
     images = {"channels": config.data.channels, "classes": classes}
     here = _shape(reading.at_size(arch, config.size, **images))
     full = _shape(reading.at_full_size(arch, **images))
@@ -105,14 +102,3 @@ def _shape(net: Net) -> dict[str, str]:
         summed = f"{min(cost.LRN_WINDOW, channels)} of {channels}"
         words["channels that local response normalisation sums over"] = summed
     return words
-
-
-def kept(run: Run) -> pd.DataFrame:
-    """Which parts of the paper's geometry this size keeps, from the layer lists of both."""
-    arch = Arch(**choice("arch", NORMALISED))
-    here, full = shapes(run.config, run.result["data"]["classes"], arch)
-    rows = [
-        (*row, "yes" if row[1] == row[2] else "no")
-        for row in zip(here, here.values(), full.values(), strict=True)
-    ]
-    return pd.DataFrame(rows, columns=["what", "here", "the paper", "kept"])

@@ -10,22 +10,17 @@ from typing import Any
 import pandas as pd
 
 from repro.paper import numbers
-from repro.protocol.protocols import PROTOCOLS
+from repro.protocol.protocols import PROTOCOLS, summarised
 from repro.report.answer import primary, verdict
 from repro.report.claims import claims
 from repro.report.experiments import Experiment, compared_nets, nets_of
 from repro.report.figure import Chart, caption, marks
-from repro.report.intervals import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTABLE
 from repro.report.measured import Measured, read_log, spread
 from repro.report.net import Nets, label
 from repro.report.settings import Comparison
-from repro.report.tables import in_order
+from repro.report.tables import in_order, ordered
 from repro.report.titles import s_words, title, worded
 
-COLOURS = {
-    **{REPRODUCED: "#00795A", CONTRADICTED: "#C04E00", UNDECIDED: "#0072B2"},
-    **{UNTESTABLE: "#6b747c", "the paper": "#000000", "training crops": "#6b747c"},
-}
 NEIGHBOURS = 32
 """Test scales that a line joins are at most so far apart, in paper pixels."""
 Rows = list[dict[str, Any]]
@@ -55,7 +50,7 @@ def primary_claims(judged: pd.DataFrame) -> Chart | None:
         return None
     x = "log-odds of the error, less that of what it is compared with"
     words = caption("primary-claims")
-    return Chart("primary-claims", words, marks(rows), x, centre=0.0, colours=COLOURS)
+    return Chart("primary-claims", words, marks(rows), x, centre=0.0)
 
 
 def compared(
@@ -83,6 +78,13 @@ def compared(
     }
     frame = marks(rows + theirs if len(theirs) > 1 else rows)
     return Chart(name, caption("compared", **gaps), frame, "top-1 error (%)")
+
+
+def errors(comparison: Comparison) -> Chart | None:
+    """Every net with the setting's own initialisation by the protocols of the summary."""
+    nets = [net for net in ordered(comparison) if net.init is None]
+    tests = [protocol.name for protocol in summarised()]
+    return compared("errors", "Top-1 errors of the nets", comparison, nets, tests)
 
 
 def _points(cells: Sequence[Measured], along: str, where: dict[str, Any]) -> Rows:
@@ -148,7 +150,7 @@ def learning_curves(comparison: Comparison) -> Chart | None:
     validation = comparison.runs[0].result["data"]["validation"]
     words = caption("learning-curves", validation=validation, dropout=dropped)
     name, y = "learning-curves", "error (%)"
-    return Chart(name, words, marks(rows), "epoch", y, colours=COLOURS)
+    return Chart(name, words, marks(rows), "epoch", y)
 
 
 def of_experiment(experiment: Experiment, comparison: Comparison) -> Chart | None:

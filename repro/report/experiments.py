@@ -19,10 +19,8 @@ from repro.report.net import OWN, Net, Nets
 from repro.report.settings import Comparison
 from repro.store.identity import base
 
-NOTE, APART = "report", "none"
-"""The comment of a file that says how the report shows the experiment, as in
-`# report: {place: 60, tests: [each_scale]}`: the last fields of `Experiment`; or that it does not.
-"""
+APART = "none"
+"""What the comment `# report:` of a file says that has no section, as `{place: 60}` of others."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,10 @@ class Experiment:
     ensembles: bool = False
     """The ensembles of Table 6 stand below its nets."""
 
+    def __post_init__(self) -> None:
+        if unknown := set(self.tests) - PROTOCOLS.keys():
+            raise ValueError(f"there is no protocol {min(unknown)}")
+
     @property
     def curve(self) -> bool:
         """Whether a protocol of the experiment gives a number for each of many test scales."""
@@ -53,34 +55,28 @@ def experiments() -> tuple[Experiment, ...]:
     Raises:
         RequestError: the comment of a file is not as `Experiment` says.
     """
-    notes = {name: choices.note("experiments", name, NOTE) for name in choices.names("experiments")}
-    found = [_read(name, note) for name, note in notes.items() if note != APART]
-    return tuple(sorted(found, key=lambda one: (one.place, one.name)))
-
-
-def _read(name: str, note: str) -> Experiment:
-    file = choices.read("experiments", name)
-    try:
+    found = []
+    for name in choices.names("experiments"):
+        note, file = choices.note("experiments", name, "report"), choices.read("experiments", name)
         said = {"place": math.inf, "tests": file.values.get("test", [TABLE3])}
-        said |= yaml.safe_load(note or "{}")
-        place, tests = float(said.pop("place")), tuple(said.pop("tests"))
-        if unknown := set(tests) - PROTOCOLS.keys():
-            raise ValueError(f"there is no protocol {min(unknown)}")
-        return Experiment(name, file.comment, tuple(_nets(file)), tests, place, **said)
-    except (yaml.YAMLError, TypeError, ValueError) as error:
-        where = f"conf/experiments/{name}.yaml, # {NOTE}: {note}"
-        raise RequestError(f"{where} cannot be: {one_line(error)}") from None
+        try:
+            if note != APART:
+                said |= yaml.safe_load(note or "{}")
+                said |= {"place": float(said["place"]), "tests": tuple(said["tests"])}
+                found.append(Experiment(name, file.comment, tuple(_nets(file)), **said))
+        except (yaml.YAMLError, TypeError, ValueError) as error:
+            where = f"conf/experiments/{name}.yaml, # report: {note}"
+            raise RequestError(f"{where} cannot be: {one_line(error)}") from None
+    return tuple(sorted(found, key=lambda one: (one.place, one.name)))
 
 
 def _nets(file: choices.Choice) -> list[Net]:
     """The nets that an experiment sweeps."""
     if "net" in file.swept:
         return [Net.named(name) for name in file.swept["net"]]
-    usual = choices.config().chosen
-    parts = []
-    for key, silent in (("arch", ""), ("scale", ""), ("finetune", "all"), ("init", OWN)):
-        chosen = file.values.get(key) or file.chosen.get(key) or usual.get(key) or silent
-        parts.append(file.swept.get(key, [str(chosen)]))
+    usual = {"finetune": "all", "init": OWN} | choices.config().chosen
+    one = usual | file.chosen | file.values
+    parts = [file.swept.get(key, [str(one[key])]) for key in ("arch", "scale", "finetune", "init")]
     return [
         Net(arch, scale, finetune, None if init == OWN else init)
         for arch, scale, finetune, init in itertools.product(*parts)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -16,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from repro.report.intervals import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTABLE
 from repro.report.titles import template
 
 MARKS = ["facet", "group", "mark", "line", "x", "y", "low", "high", "words"]
@@ -30,6 +30,11 @@ COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
     *("#999933", "#882255", "#6b747c", "#44AA99", "#AA4466"),
 )
+NAMED = {
+    **{REPRODUCED: "#00795A", CONTRADICTED: "#C04E00", UNDECIDED: "#0072B2"},
+    **{UNTESTABLE: "#6b747c", "the paper": "#000000", "training crops": "#6b747c"},
+}
+"""Of groups that always have the same colour."""
 GREY, SHADE, HOLDS = "#6b747c", "#f1f3f5", "#cfe8df"
 WIDTH, DPI = 8.0, 160
 LANE, LINE, GAP = 0.17, 0.15, 0.12
@@ -69,8 +74,6 @@ class Chart:
     """The title of the upright axis; empty: a chart of rows."""
     centre: float | None = None
     """A line is drawn at this value, and values lie on both sides of it."""
-    colours: Mapping[str, str] = field(default_factory=dict)
-    """Of some groups; the others take those that are left."""
 
     def png(self) -> bytes:
         """The figure as a file; the same frame gives the same bytes."""
@@ -81,9 +84,9 @@ class Chart:
 
     def figure(self) -> Figure:
         """The figure as Matplotlib has it."""
-        left = iter([one for one in COLOURS if one not in self.colours.values()])
         groups = [group for group in dict.fromkeys(self.marks.group) if group]
-        colours = {one: self.colours.get(one) or next(left, GREY) for one in groups}
+        left = iter([one for one in COLOURS if not {one} & {NAMED.get(own) for own in groups}])
+        colours = {one: NAMED.get(one) or next(left, GREY) for one in groups}
         figure = (_lines if self.y else _rows)(self, list(dict.fromkeys(self.marks.facet)), colours)
         _legend(figure, self.marks, colours)
         return figure

@@ -5,25 +5,15 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
-from xml.etree.ElementTree import Element
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown import Markdown
 from markdown.extensions.toc import slugify
-from markdown.treeprocessors import Treeprocessor
 
-from repro.protocol.protocols import summarised
-from repro.report import (
-    answer,
-    built,
-    charts,
-    deviations,
-    experiments,
-    published_nets,
-    tables,
-)
+from repro.report import answer, built, charts, deviations, experiments, published_nets, tables
 from repro.report.claims import claims, judge
 from repro.report.intervals import VERDICTS
 from repro.report.published_nets import Family
@@ -34,9 +24,8 @@ from repro.store.identity import base
 SYNTAX = re.compile(r"[\\`*<|]|&(?=#?\w+;)|(?<=\])[(\[]|(?<![^\W_])_|_(?![^\W_])")
 """What is HTML or Markdown within a line. Brackets are not unless others follow them."""
 ENTITIES = {"<": "&lt;", "&": "&amp;"}
-LINK = re.compile(r"https?://\S+|[\w./#%+=-]+")
-"""A link that the page may have: into the report or into the web, and no script."""
-PICTURE = re.compile(r"figures/([\w.+=-]+\.png)")
+FOREIGN = re.compile(r' (?:href|src)="(?!#|https?://|figures/)[^"]*"')
+"""A link or a picture that no report writes."""
 DETAILS = "\n# Details"
 """Begins the part of the page that is folded."""
 
@@ -48,15 +37,13 @@ class Part:
         runs = comparison.runs
         self.comparison, self.prefix = comparison, prefix
         self.title = setting_title(comparison.setting)
+        self.anchor = slugify(self.title, "-")
+        place = base(comparison.setting.data), comparison.setting.size
+        self.has_papers_task = comparison.has_1000_classes and place == ("imagenet", "paper")
         self.claims = judge(comparison)
         self.answer = answer.answer(self.claims, comparison)
-        every, tests = tables.ordered(comparison), [one.name for one in summarised()]
-        plain_nets = [net for net in every if net.init is None]
-        drawn = [
-            charts.primary_claims(self.claims),
-            charts.compared("errors", "Top-1 errors of the nets", comparison, plain_nets, tests),
-            charts.learning_curves(comparison),
-        ]
+        drawn = [charts.primary_claims(self.claims), charts.learning_curves(comparison)]
+        drawn.append(charts.errors(comparison))
         self.sections = {}
         for one in experiments.experiments():
             if experiments.is_shown(one, comparison, self.claims):
@@ -76,17 +63,10 @@ class Part:
             "nets": tables.nets(comparison),
             "protocols": tables.protocols(comparison),
             **{f"experiment-{one.name}": frame for one, frame in self.sections.items()},
-            "kept": built.kept(runs[0]),
             "deviations": deviations.departures(comparison),
             "runs": tables.runs_table(runs),
             "environment": tables.environment(runs),
         }
-
-    @property
-    def has_papers_task(self) -> bool:
-        """Whether its images, classes and size are the paper's."""
-        setting, known = self.comparison.setting, self.comparison.has_1000_classes
-        return known and (base(setting.data), setting.size) == ("imagenet", "paper")
 
 
 def plain(text: object) -> str:
@@ -103,21 +83,15 @@ def markdown_table(frame: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+@lru_cache
 def _jinja() -> Environment:
     loader = PackageLoader("repro.report", "templates")
     # It writes Markdown, where what HTML escapes is text.
-    jinja = Environment(
-        loader=loader, undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
-    )
-    jinja.filters |= {
-        "plain": plain,
-        "cells": markdown_table,
-        "slug": lambda text: slugify(text, "-"),
-    }
+    jinja = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True)
+    jinja.filters |= {"plain": plain, "cells": markdown_table}
     jinja.filters["table"] = lambda frame: markdown_table(tables.readable(frame))
-    files = (answer, experiments, published_nets, tables)
-    jinja.globals |= {file.__name__.rpartition(".")[2]: file for file in files}
-    jinja.globals |= {"claims": claims()}
+    jinja.globals |= {"answer": answer, "experiments": experiments, "claims": claims()}
+    jinja.globals |= {"published_nets": published_nets, "tables": tables}
     return jinja
 
 
@@ -128,17 +102,7 @@ def markdown(
     asked = {part.title: part.claims for part in parts if part.comparison.has_papers_nets}
     context = {"parts": parts, "families": families, "unfinished": unfinished, "asked": asked}
     page = _jinja().get_template("comparison.md.j2").render(context)
-    return re.sub(r"\n{3,}", "\n\n", page)
-
-
-class _Checked(Treeprocessor):
-    """Takes from the page what no report writes: other links and pictures than its own."""
-
-    def run(self, root: Element) -> None:
-        for tag, key, allowed in (("a", "href", LINK), ("img", "src", PICTURE)):
-            for element in root.iter(tag):
-                if not allowed.fullmatch(element.get(key, "")):
-                    element.attrib.pop(key, None)
+    return re.sub(r"\n{3,}", "\n\n", page) + "\n"
 
 
 def html(page: str, pictures: Mapping[str, bytes]) -> str:
@@ -160,8 +124,7 @@ def _converted(page: str, pictures: Mapping[str, bytes]) -> tuple[str, list[tupl
     # The report's Markdown holds no HTML: what looks like it is text.
     converter.preprocessors.deregister("html_block")
     converter.inlinePatterns.deregister("html")
-    converter.treeprocessors.register(_Checked(converter), "checked", 0)
-    body = converter.convert(page)
+    body = FOREIGN.sub("", converter.convert(page))
 
     def inline(match: re.Match[str]) -> str:
         return f'src="data:image/png;base64,{base64.b64encode(pictures[match[1]]).decode()}"'

@@ -37,11 +37,9 @@ def template(name: str) -> dict[str, Any]:
 def worded(name: str) -> str:
     """The name of a choice with its changed values in words, as in `mnist5k, holdout 0.02`."""
     first, *changes = CHANGED.split(name)
-    parts = [first]
-    for change in changes:
-        key, _, value = change.partition("=")
-        parts.append(WORDS.get(key, key.replace("_", " ") + " {}").format(value))
-    return ", ".join(parts)
+    pairs = [change.split("=", 1) for change in changes]
+    said = [WORDS.get(key, key.replace("_", " ") + " {}").format(value) for key, value in pairs]
+    return ", ".join([first, *said])
 
 
 def scale_title(scale: str) -> str:
@@ -84,10 +82,8 @@ def title(nets: Nets) -> str:
 
 def setting_title(setting: Setting) -> str:
     """A setting as in `tiny_imagenet, first 50 classes; size eighth; recipe photos`."""
-    words = [worded(setting.data), f"size {worded(setting.size)}"]
-    words.append(f"recipe {worded(setting.recipe)}")
-    words += [] if setting.precision == "float32" else [setting.precision]
-    return "; ".join(words)
+    words = f"{worded(setting.data)}; size {worded(setting.size)}; recipe {worded(setting.recipe)}"
+    return words if setting.precision == "float32" else f"{words}; {setting.precision}"
 
 
 def span(seeds: Sequence[int]) -> str:

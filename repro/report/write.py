@@ -58,7 +58,9 @@ def write(
     with _beside(out) as beside:
         comparisons, others = _parted(admitted(stores), fuse)
         _check_fuse(fuse, comparisons)
-        unfinished = [] if archive else _unfinished(stores)
+        done = set[str]().union(*map(store.names, stores))
+        rows = () if archive else (row for one in reversed(stores) for row in store.unfinished(one))
+        unfinished = sorted((name, why) for name, why in dict(rows).items() if name not in done)
         try:
             if archive:
                 keep([*comparisons, *others], beside / RUNS)
@@ -86,15 +88,7 @@ def write(
 def _parted(runs: Sequence[Run], fuse: Sequence[str]) -> tuple[list[Comparison], list[Family]]:
     """The nets that were trained here, and those that others trained."""
     own = [run for run in runs if run.published is None]
-    others = [run for run in runs if run.published is not None]
-    return by_setting(own, fuse), published_nets.families(others)
-
-
-def _unfinished(stores: Sequence[Path]) -> list[tuple[str, str]]:
-    """The runs that no store has finished, each once."""
-    done = set[str]().union(*map(store.names, stores))
-    rows = dict(row for folder in reversed(stores) for row in store.unfinished(folder))
-    return sorted((name, reason) for name, reason in rows.items() if name not in done)
+    return by_setting(own, fuse), published_nets.families([run for run in runs if run.published])
 
 
 @contextmanager
@@ -139,14 +133,15 @@ def _check_out(out: Path, archive: bool, stores: Sequence[Path]) -> None:
 
 
 def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
+    there = [members(one.net) for comparison in comparisons for one in comparison.fused]
     for words in fuse:
         try:
             nets = members(named(words, {net for one in comparisons for net in one.nets}))
         except RequestError as error:
             raise RequestError(f"fuse={words}: {error}") from None
-        fused = [one for comparison in comparisons for one in comparison.fused]
-        there = any(set(map(str, members(one.net))) == set(map(str, nets)) for one in fused)
-        if not there or len(set(nets)) < max(2, len(nets)):
+        if len(set(nets)) < max(2, len(nets)) or {*map(str, nets)} not in [
+            {*map(str, one)} for one in there
+        ]:
             raise RequestError(
                 f"fuse={words}: expected several tested nets, each once, that have a setting "
                 "(data, size, recipe), a seed and a protocol in common, as NET+NET"
@@ -169,18 +164,16 @@ def _write_all(
     frames = {f"{part.prefix}{name}": one for part in parts for name, one in part.tables.items()}
     frames |= {"published-nets": published_nets.table(others)}
     frames |= {"preprocessing": published_nets.by_other_ways(others)}
-    (folder / "tables").mkdir()
-    for name, frame in frames.items():
-        if len(frame):
-            frame.to_csv(folder / "tables" / f"{name}.csv", index=False)
-        if len(frame) and latex:
+    for name in ("tables", "figures"):
+        (folder / name).mkdir()
+    for name, frame in ((name, frame) for name, frame in frames.items() if len(frame)):
+        frame.to_csv(folder / "tables" / f"{name}.csv", index=False)
+        if latex:
             style = tables.readable(frame).style.hide(axis="index").format(escape="latex")
             style = style.format_index(escape="latex", axis="columns")
-            text = style.to_latex(hrules=True)
-            (folder / "tables" / f"{name}.tex").write_text(text, encoding="utf-8")
+            style.to_latex(folder / "tables" / f"{name}.tex", hrules=True, encoding="utf-8")
     drawn = [(part.prefix, one) for part in parts for one in part.figures.values()]
     figures = {f"{prefix}{one.name}.png": one.png() for prefix, one in drawn}
-    (folder / "figures").mkdir()
     for name, content in figures.items():
         (folder / "figures" / name).write_bytes(content)
     page = markdown(parts, others, unfinished)

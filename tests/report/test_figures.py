@@ -116,15 +116,6 @@ def test_a_net_that_did_not_learn_does_not_squeeze_the_others(
     assert [text.get_text() for text in figure.findobj(Text)].count("90 >") == 3
 
 
-def test_one_number_is_no_figure(tmp_path: Path, make_run: MakeRun) -> None:
-    make_run("arch=B-5x5")
-    assert charts.of_experiment(EXPERIMENTS["filter_size"], comparison(tmp_path)) is None
-    make_run("arch=B")
-    chart = charts.of_experiment(EXPERIMENTS["filter_size"], comparison(tmp_path))
-    assert chart is not None
-    assert chart.name == "experiment-filter_size"
-
-
 def test_no_internal_word_reaches_a_reader(tmp_path: Path, make_run: MakeRun) -> None:
     for words in ("scale=S384", "scale=S384_on", "scale=jitter"):
         make_run("arch=D", words, "scale.lr_factor=1", "data.holdout=0.02")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,6 @@ import pandas as pd
 import pytest
 
 from repro.errors import RequestError
-from repro.report.admitted import admitted
 from repro.report.measured import COLUMNS
 from repro.report.write import write
 from repro.store import views
@@ -77,32 +74,12 @@ def test_tables_hold_numbers_in_the_papers_order(tmp_path: Path, make_run: MakeR
 
 
 def test_open_rows_have_their_command(tmp_path: Path, make_run: MakeRun) -> None:
-    make_run("arch=D", "recipe.learning_rate=1e30", "recipe.clip=2")
+    make_run("arch=D", "recipe.learning_rate=1e30")
     page = (report(tmp_path) / "comparison.md").read_text()
     commands = re.findall(r"^Not run: `python -m repro.run (.*)`$", page, flags=re.MULTILINE)
     assert len(commands) == 4, "Tables 3 to 6, a line each"
-    assert "C-jitter" in commands[0]
-    assert all("recipe.learning_rate=1e+30 recipe.clip=2.0" in line for line in commands)
-    assert "multi_crop_dense" in commands[2], "Table 5"
-
-
-def test_what_two_stores_call_by_one_name_is_told_apart(tmp_path: Path, make_run: MakeRun) -> None:
-    make_run("arch=A", "recipe.name=mine", "recipe.learning_rate=0.02", wrong=10)
-    (tmp_path / "runs").rename(tmp_path / "earlier")
-    make_run("arch=A", "recipe.name=mine", "recipe.learning_rate=0.005", wrong=50)
-    write([tmp_path / "earlier", tmp_path / "runs"], tmp_path / "out")
-    found = pd.read_csv(tmp_path / "out" / "results.csv")
-    assert found[found.protocol == "centre"].recipe.nunique() == 2
-
-
-def test_who_was_tested_on_other_images_is_left_out(
-    tmp_path: Path, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
-) -> None:
-    odd = make_run("arch=A", digests={"test_images": "a" * 64})
-    for arch in ("B", "C"):
-        make_run(f"arch={arch}", digests={"test_images": "b" * 64})
-    assert {run.config.arch.name for run in admitted([tmp_path / "runs"])} == {"B", "C"}
-    assert f"left out: {tmp_path / 'runs' / odd / 'result.json'}: " in capsys.readouterr().err
+    assert all("recipe.learning_rate=1e+30" in line for line in commands)
+    assert ("C-jitter" in commands[0], "multi_crop_dense" in commands[2]) == (True, True)
 
 
 def test_settings_are_never_mixed(tmp_path: Path, make_run: MakeRun) -> None:
@@ -177,19 +154,6 @@ def test_nets_that_start_in_another_way_are_named_so(tmp_path: Path, make_run: M
     assert table(folder, "experiment-depth").set_index("net").loc["B", "mean"] == 45.0
 
 
-def test_a_report_needs_no_torch(tmp_path: Path, make_run: MakeRun) -> None:
-    make_run("arch=A")
-    script = (
-        "import sys; from repro.report.__main__ import main; sys.argv[1:] = ['runs=runs', 'out=o']"
-        "\ntry: main()\nfinally: print('torch' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1] == "False"
-    assert f"{tmp_path / 'o' / 'comparison.html'}" in done.stdout
-
-
 def test_what_is_not_a_reports_is_refused_and_stays(
     tmp_path: Path, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,8 +190,7 @@ def test_ensembles_are_the_mean_of_their_members_posteriors(
     # Images 10 to 29: D says 0.51 wrong and 0.1 right, E 0.05 and 0.55: right wins, 0.65 to 0.56.
     assert fused.value == 5.0
     assert {"fusion:single_scale", "fusion:centre"} <= set(rows.protocol)
-    table6 = table(tmp_path / "out", "table6")
-    assert (table6["mean"].iloc[0], table6.paper.tolist().count(24.0)) == (5.0, 1)
+    assert table(tmp_path / "out", "table6")["mean"].iloc[0] == 5.0
 
 
 @pytest.mark.parametrize("fuse", ["A-S256+F-S256", "A-S256", "A-S256+A-S256", "A-S256+B-S256"])
@@ -273,11 +236,11 @@ def test_one_name_with_two_contents_is_two_rows(tmp_path: Path, make_run: MakeRu
     # As after a file of one's own in conf/arch/ was edited.
     one, other = "arch.blocks=[[conv3-64],[conv3-128]]", "arch.blocks=[[conv3-64]]"
     make_run("arch.name=mine", "size=tiny", one, "seed=0", wrong=10)
-    make_run("arch.name=mine", "size=tiny", one, "seed=1", wrong=14)
+    (tmp_path / "runs").rename(tmp_path / "earlier")
     make_run("arch.name=mine", "size=tiny", other, "seed=0", wrong=50)
-    folder = report(tmp_path)
+    write([tmp_path / "earlier", tmp_path / "runs"], folder := tmp_path / "out")
     rows = pd.read_csv(folder / "results.csv", dtype={"Q": str, "run": str})
     assert not rows.duplicated(KEY).any()
     assert rows.arch.nunique() == 2
     every = table(folder, "protocols")
-    assert sorted(every[every.test == "centre"]["mean"]) == [6.0, 25.0]
+    assert sorted(every[every.test == "centre"]["mean"]) == [5.0, 25.0]
