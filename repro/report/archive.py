@@ -12,7 +12,7 @@ from repro.report.settings import Comparison, recorded
 from repro.store import ranks, varied
 from repro.store.files import read_whole, write_whole
 from repro.store.ranks import Kept
-from repro.store.runs import ACTIVATIONS, CONFIG, CROPS, LOG, RESULT, Run
+from repro.store.runs import ACTIVATIONS, CONFIG, CROPS, LOG, RESULT
 
 COMMANDS = "commands.txt"
 """The command lines that made the runs."""
@@ -32,37 +32,35 @@ def keep(comparisons: Sequence[Comparison | Family], folder: Path) -> None:
     earlier = [read_whole(one).decode() for one in files if one.is_file() and not one.is_symlink()]
     lines = dict.fromkeys([*"".join(earlier).splitlines(), *recorded(runs)])
     write_whole(folder / COMMANDS, "".join(f"{line}\n" for line in lines).encode())
+    # One picture of crops is enough: it shows the same images for every run of a setting.
+    every = [[run for run in one.runs if (run.folder / CROPS).is_file()] for one in comparisons]
+    pictured = [found[0] for found in every if found]
+    for run in runs:
+        names = [CONFIG, RESULT, ACTIVATIONS, *[LOG] * (read_log(run) is not None)]
+        names += [CROPS] * (run in pictured)
+        if (ways := varied.most(run.folder, KEYS)) is not None:
+            names.append(varied.file_name(ways[0]))
+        for source in (run.folder / name for name in names):
+            # A link could lead to what nobody meant to publish.
+            if source.is_symlink() and source.name in (CONFIG, RESULT):
+                raise RequestError(f"{source} is a link, and an archive takes files only")
+            if source.is_file() and not source.is_symlink():
+                write_whole(folder / run.name / source.name, read_whole(source, links=False))
+    by_runs: dict[tuple[str, ...], list[Measured]] = {}
     for comparison in comparisons:
-        # One picture of crops is enough: it shows the same images for every run.
-        pictured = next((run for run in comparison.runs if (run.folder / CROPS).is_file()), None)
-        for run in comparison.runs:
-            _copy(run, run is pictured, folder)
-        by_runs: dict[tuple[str, ...], list[Measured]] = {}
         for one in (*comparison.measured, *comparison.fused):
             by_runs.setdefault(tuple(run.identity for run in one.runs), []).append(one)
-        for identities, found in by_runs.items():
-            _keep(identities, found, folder)
+    for found in by_runs.values():
+        _keep(found, folder)
 
 
-def _copy(run: Run, pictured: bool, folder: Path) -> None:
-    names = [CONFIG, RESULT, ACTIVATIONS, *[LOG] * (read_log(run) is not None)]
-    names += [CROPS] * pictured
-    if (ways := varied.most(run.folder, KEYS)) is not None:
-        names.append(varied.file_name(ways[0]))
-    for source in (run.folder / name for name in names):
-        # A link could lead to what nobody meant to publish.
-        if source.is_symlink() and source.name in (CONFIG, RESULT):
-            raise RequestError(f"{source} is a link, and an archive takes files only")
-        if source.is_file() and not source.is_symlink():
-            write_whole(folder / run.name / source.name, read_whole(source, links=False))
-
-
-def _keep(identities: Sequence[str], found: Sequence[Measured], folder: Path) -> None:
-    runs, classes = found[0].runs, found[0].ranks.classes
+def _keep(found: Sequence[Measured], folder: Path) -> None:
+    runs = found[0].runs
     images = next((one for run in runs if (one := listed_images(run)) is not None), None)
     if images is None or any(one.images != len(images.ids) for one in found):
         raise RequestError(f"{runs[0].folder} has ranks, but not the list of their images")
     measured = {f"{one.protocol}@{one.q}": one.ranks for one in found}
     took = {view.name: seconds(runs[0], view) for view in views_of(runs[0]) if len(runs) == 1}
     known = {name: value for name, value in took.items() if value is not None}
-    ranks.write(folder, identities, Kept(classes, images.short, measured, known), images)
+    kept = Kept(found[0].ranks.classes, images.short, measured, known)
+    ranks.write(folder, [run.identity for run in runs], kept, images)

@@ -34,11 +34,6 @@ COLUMNS = [
     *("seen_before", "experiment", "ours", "premise", "note"),
     *("data", "size", "recipe", "init", "precision"),
 ]
-SAID = [
-    *("claim", "section", "kind", "margin", "seeds", "primary", "family", "about", "paper_shows"),
-    *("paper_relative_other", "seen_before", "experiment", "ours", "premise", "note"),
-]
-"""The columns that stand in the claim itself."""
 CONTRAST = ("pairs", "tests", "q", "above", "complete", "paper_difference", "paper_right")
 """The keys of one comparison that a claim makes."""
 
@@ -82,9 +77,9 @@ class Claim:
     @property
     def edges(self) -> Edges:
         """The two effects between which the claim holds, in log-odds or in percent of a cost."""
-        low, high = -self.margin, self.margin
-        kinds = {"no_improvement": (low, math.inf), "equal_within": (low, high)}
-        return kinds.get(self.kind, (-math.inf, low))
+        kinds = {"no_improvement": (-self.margin, math.inf)}
+        kinds["equal_within"] = (-self.margin, self.margin)
+        return kinds.get(self.kind, (-math.inf, -self.margin))
 
 
 @lru_cache
@@ -154,7 +149,7 @@ def _judge(claim: Claim, comparison: Comparison) -> dict[str, Any] | None:
         word = "" if (answer := finding.answer(about)) is None else answer.verdict
         verdicts[f"verdict_{about}"] = UNTESTABLE if word and finding.obstacle else word
     return {
-        **{key: getattr(claim, key) for key in SAID},
+        **{key: getattr(claim, key) for key in COLUMNS if hasattr(claim, key)},
         **{"left": left, "right": right, "metric": finding.metric},
         **{"n_images": finding.images, "n_seeds": finding.seeds},
         **{"verdict": verdict, "verdict_holm": verdict, "p": p, "reason": reason, **verdicts},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -53,22 +54,20 @@ class Finding:
         return self.nets if about == "nets" else self.configuration
 
 
-def of_errors(
-    contrast: Contrast, edges: Edges, comparison: Comparison, most: int
-) -> Finding | None:
+def of_errors(contrast: Contrast, edges: Edges, setting: Comparison, most: int) -> Finding | None:
     """The finding of a claim about errors: left minus right, or the same of two rises."""
-    pooled = pool(contrast, comparison, most)
+    pooled = pool(contrast, setting, most)
     if pooled is None:
         return None
     rise = bool(contrast.pairs[0][0].above)
     points = effect(pooled.terms, odds=False)
-    odds = effect(pooled.terms, odds=True, classes=comparison.test_classes)
+    odds = effect(pooled.terms, odds=True, classes=setting.test_classes)
 
     def answer(configuration: bool) -> Answer:
         own, classes = odds.interval(configuration=configuration), None
         if odds.over_classes is not None:
             classes = odds.interval(configuration=configuration, by_class=True)
-        level = lambda edge: odds.p_value(edge, configuration=configuration)  # noqa: E731
+        level = partial(odds.p_value, configuration=configuration)
         verdict = decide(own, odds.centre, edges, level)
         return Answer(points.interval(configuration=configuration), *verdict, own, classes)
 
@@ -79,7 +78,7 @@ def of_errors(
         configuration=answer(True) if points.seeds > 1 else None,
         value=None if rise else pooled.right,
         images=points.images,
-        obstacle=obstacle(pooled.pairs, comparison, pooled.seeds),
+        obstacle=obstacle(pooled.pairs, setting, pooled.seeds),
         log_odds=odds.centre,
     )
 
@@ -109,20 +108,18 @@ def least_favourable(found: Sequence[Finding], about: str) -> Finding:
     )
 
 
-def of_counts(
-    contrast: Contrast, edges: Edges, comparison: Comparison, most: int
-) -> Finding | None:
+def of_counts(contrast: Contrast, edges: Edges, setting: Comparison, most: int) -> Finding | None:
     """The finding of a claim about learning: the difference of two shares of runs that learn.
 
     It is about the configuration, of which each run is a sample, even where there is one. The
     interval (points) is Newcombe's; see `_of_shares` for the verdict.
     """
-    there = [pair for pair in contrast.pairs if all(comparison.runs_of(side.net) for side in pair)]
+    there = [pair for pair in contrast.pairs if all(setting.runs_of(side.net) for side in pair)]
     if not there:
         return None
 
     def learnt(nets: Nets) -> list[bool]:
-        runs = sorted(comparison.runs_of(nets), key=lambda run: run.config.seed)[:most]
+        runs = sorted(setting.runs_of(nets), key=lambda run: run.config.seed)[:most]
         return [run.result["outcome"] == "trained" for run in runs]
 
     sides = [
@@ -167,9 +164,7 @@ def _of_shares(left: tuple[int, int], right: tuple[int, int]) -> Answer:
     return Answer(interval, verdict, p, against)
 
 
-def of_seconds(
-    contrast: Contrast, edges: Edges, comparison: Comparison, most: int
-) -> Finding | None:
+def of_seconds(contrast: Contrast, edges: Edges, setting: Comparison, most: int) -> Finding | None:
     """The time of a test image on the left, in percent of that on the right, less 100.
 
     Each pair is one net tested by two protocols of one kind of view each. A view of one is compared
@@ -177,7 +172,7 @@ def of_seconds(
     the logarithms of the ratios: over runs (each the mean of its views), or over the views of a
     single run. None where there are not two of these.
     """
-    every = [(pair, run) for pair in contrast.pairs for run in comparison.runs_of(pair[0].net)]
+    every = [(pair, run) for pair in contrast.pairs for run in setting.runs_of(pair[0].net)]
     known = [(pair, run, found) for pair, run in every if (found := _log_ratios(run, pair))]
     units = [float(np.mean(found)) for _, _, found in known]
     units = known[0][2] if len(known) == 1 else units
@@ -192,7 +187,7 @@ def of_seconds(
         words=[*contrast.words(pairs), counted],
         nets=_of_ratios(units, edges),
         value=100.0,
-        obstacle=obstacle(pairs, comparison),
+        obstacle=obstacle(pairs, setting),
     )
 
 

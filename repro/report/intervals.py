@@ -115,30 +115,23 @@ def effect(
     is the class of each image, None where it is not known.
     """
     each, middles, centres, ends = zip(*(_gaps(terms, odds) for terms in pairs), strict=True)
-    most = sum(weight for weight, _ in pairs[0] if weight > 0)
-    return _effect(
-        np.array(each),
-        np.array(ends).mean(axis=0),
-        float(np.mean(centres)),
-        middle=float(np.mean(centres if odds else middles)),
-        largest=math.inf if odds else 100 * most,
-        classes=classes,
-    )
+    largest = math.inf if odds else 100 * sum(weight for weight, _ in pairs[0] if weight > 0)
+    centre, more = float(np.mean(centres)), np.array(ends).mean(axis=0)
+    middle = centre if odds else float(np.mean(middles))
+    return _effect(np.array(each), more, centre, middle, largest, classes)
 
 
 def difference(gaps: Floats) -> Effect:
     """The difference of two errors in points, by the gaps (seeds, images) of errors from 0 to 1."""
     middle = 100 * float(gaps.mean())
     centre = middle * gaps.shape[1] / (gaps.shape[1] + 2)
-    more = np.array([100.0, -100.0])
-    return _effect(100 * gaps[None], more, centre, middle=middle, largest=100.0)
+    return _effect(100 * gaps[None], np.array([100.0, -100.0]), centre, middle, 100.0)
 
 
 def _effect(
     by_pair: Floats,
     more: Floats,
     centre: float,
-    *,
     middle: float,
     largest: float,
     classes: NDArray[np.int64] | None = None,
@@ -157,18 +150,10 @@ def _effect(
         own = float(gaps.mean(axis=1).var(ddof=1))
         pooled = float(by_pair.mean(axis=2).var(axis=1, ddof=1).mean()) / len(by_pair)
         over_seeds = math.sqrt(max(own, pooled, square / images) / seeds)
-    return Effect(
-        middle=middle,
-        centre=centre,
-        over_images=math.sqrt(variance),
-        images_alone=math.sqrt(alone),
-        over_classes=None if classes is None else _over_classes(gaps.mean(axis=0), classes),
-        over_seeds=over_seeds,
-        images=images,
-        classes=0 if classes is None else len(np.unique(classes)),
-        seeds=seeds,
-        largest=largest,
-    )
+    over_classes = None if classes is None else _over_classes(gaps.mean(axis=0), classes)
+    count = 0 if classes is None else len(np.unique(classes))
+    errors = (math.sqrt(variance), math.sqrt(alone), over_classes, over_seeds)
+    return Effect(middle, centre, *errors, images, count, seeds, largest)
 
 
 def _gaps(terms: Sequence[Term], odds: bool) -> tuple[Floats, float, float, Floats]:

@@ -64,7 +64,7 @@ class Measured:
     @property
     def images(self) -> int:
         """Test images."""
-        return len(self.wrong)
+        return len(self.ranks.values)
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
@@ -112,11 +112,10 @@ def measure(runs: Sequence[Run], usual: Init) -> list[Measured]:
     """
     found = []
     for run in runs:
-        for protocol in PROTOCOLS:
-            for qs in readings(protocol, run.config.scale):
-                if (ranks := _ranks((run,), protocol, (qs,))) is not None:
-                    net = Net.of(run.config, usual)
-                    found.append(Measured((run,), net, protocol, (qs,), ranks))
+        net, scale = Net.of(run.config, usual), run.config.scale
+        for protocol, qs in ((name, qs) for name in PROTOCOLS for qs in readings(name, scale)):
+            if (ranks := _ranks((run,), protocol, (qs,))) is not None:
+                found.append(Measured((run,), net, protocol, (qs,), ranks))
     return found
 
 
@@ -136,16 +135,17 @@ def fuse(measured: Sequence[Measured], nets: tuple[Net, ...], protocol: str) -> 
     return fusions
 
 
-def _ranks(runs: tuple[Run, ...], protocol: str, qs: tuple[tuple[int, ...], ...]) -> Ranks | None:
+def _ranks(runs: Sequence[Run], protocol: str, qs: Sequence[tuple[int, ...]]) -> Ranks | None:
     """By the mean posteriors of runs; where views are absent, the ranks that were kept of it."""
     try:
         # Of an ensemble's posteriors one net's are in memory at a time.
         parts = (_posteriors(run, protocol, q) for run, q in zip(runs, qs, strict=True))
         return Ranks.of(next(parts) if len(runs) == 1 else stored.mean(parts))
     except stored.Absent:
-        every = (kept(runs, folder) for folder in dict.fromkeys(run.folder.parent for run in runs))
+        folders = dict.fromkeys(run.folder.parent for run in runs)
+        every = [one for folder in folders if (one := kept(runs, folder)) is not None]
         key = f"{protocol}@{'+'.join(','.join(map(str, own)) for own in qs)}"
-        return next((one.ranks.get(key) for one in every if one is not None), None)
+        return every[0].ranks.get(key) if every else None
     except (RequestError, ValueError) as error:
         names = " + ".join(run.name for run in runs)
         print(f"left out: {protocol} of {names}: {one_line(error)}", file=sys.stderr)
@@ -154,8 +154,7 @@ def _ranks(runs: tuple[Run, ...], protocol: str, qs: tuple[tuple[int, ...], ...]
 
 def _posteriors(run: Run, protocol: str, qs: tuple[int, ...]) -> Posteriors:
     wanted = views_at(protocol, qs, run.config.data.mirror)
-    found = stored.mean_of(run.folder, wanted, run.tested)
-    if found is None:
+    if (found := stored.mean_of(run.folder, wanted, run.tested)) is None:
         raise stored.Absent(f"{run.folder} holds no views for {protocol}")
     return found
 
@@ -181,9 +180,9 @@ def listed_images(run: Run) -> ListedImages | None:
         with suppress(RequestError):
             if (found := stored.read(run.folder, view, run.tested)) is not None:
                 return ListedImages.of(found.ids, found.labels)
-    own = kept([run], run.folder.parent)
     with suppress(RequestError):
-        return None if own is None else read_images(run.folder.parent, own.images)
+        if (own := kept([run], run.folder.parent)) is not None:
+            return read_images(run.folder.parent, own.images)
     return None
 
 

@@ -24,22 +24,12 @@ from repro.store.runs import finished
 from repro.store.views import Posteriors
 from tests.conftest import Compose
 
-ENVIRONMENT = {
-    "python": "3.11.0",
-    "torch": "2.0",
-    "torchvision": "0.15",
-    "numpy": "2.0",
-    "git_commit": "abc",
-    "git_dirty": False,
-    "machine": "Linux x86_64",
-    "cpu": "a cpu",
-    "cores": 2,
-    "threads": 2,
-    "workers": 0,
-    "device": "cpu",
+ENVIRONMENT: dict[str, Any] = {
+    **{"python": "3.11.0", "torch": "2.0", "torchvision": "0.15", "numpy": "2.0"},
+    **{"git_commit": "abc", "git_dirty": False, "machine": "Linux x86_64", "cpu": "a cpu"},
+    **{"cores": 2, "threads": 2, "workers": 0, "device": "cpu"},
     "finished": "2026-01-01T00:00:00+00:00",
 }
-
 MakeRun = Callable[..., str]
 FLAT = (50.0, 20.0, *(6.0,) * 6)
 """Training errors by epoch of a net that is trained out, in percent."""
@@ -65,30 +55,12 @@ def posteriors(
 
 
 def result(config: Config, record: dict[str, Any], name: str, **changes: Any) -> dict[str, Any]:
+    counts = {"train": 4000, "validation": 500, "test": 200, "classes": 10, "smallest_side": 28}
     row = {
-        "schema": 1,
-        "name": name,
-        **record,
-        "outcome": "trained",
-        "reason": "",
-        "epochs": 2,
-        "iterations": 10,
-        "validation_error": 5.0,
-        "train_error": 6.0,
-        "train_loss": 0.5,
-        "chance_error": 90.0,
-        "seconds": 12.5,
-        "images_per_second": 700.0,
-        "parameters": 1,
-        "data": {
-            "train": 4000,
-            "validation": 500,
-            "test": 200,
-            "classes": 10,
-            "smallest_side": 28,
-            "mean": [33.0],
-            "validation_is_test": False,
-        },
+        **{"schema": 1, "name": name, **record, "outcome": "trained", "reason": "", "epochs": 2},
+        **{"iterations": 10, "validation_error": 5.0, "train_error": 6.0, "train_loss": 0.5},
+        **{"chance_error": 90.0, "seconds": 12.5, "images_per_second": 700.0, "parameters": 1},
+        "data": counts | {"mean": [33.0], "validation_is_test": False},
         "environment": ENVIRONMENT,
     }
     return row | changes

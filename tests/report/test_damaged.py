@@ -9,14 +9,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from repro.config.way_in import show
-from repro.errors import RequestError
 from repro.report import __main__ as report
 from repro.report import write as writing
 from repro.report.write import write
@@ -38,7 +35,6 @@ def test_each_damaged_file_is_a_line_and_the_rest_is_reported(
     damages = {
         "labels are whole": Posteriors(good.posteriors, good.labels + 1, good.ids),
         "it is of 200 images of 11 classes": posteriors(10, 200, 11),
-        "it is of 3 images of 10 classes": posteriors(0, 3),
         "not shares that sum": Posteriors(good.posteriors * np.nan, good.labels, good.ids),
         "each once": Posteriors(good.posteriors, good.labels, np.array(["same"] * 200)),
     }
@@ -53,25 +49,23 @@ def test_each_damaged_file_is_a_line_and_the_rest_is_reported(
     (worded / "log.csv").write_text(rows)
     # Of a setting one run may say that it was tested on other images than all others.
     make_run("arch=D", images=20)
+    make_run("arch=E", digests={"test_images": "a" * 64})
+    for arch in ("A-LRN", "B-5x5"):
+        make_run(f"arch={arch}", digests={"test_images": "b" * 64})
     write([runs], tmp_path / "out")
 
     said = capsys.readouterr().err.splitlines()
-    expected = [*damages, "seconds is not", f"{worded / 'log.csv'} is damaged", "most runs of its"]
-    assert len(said) == len(expected)
-    assert all(line.startswith("left out: ") for line in said)
+    expected = [*damages, "seconds is not", f"{worded / 'log.csv'} is damaged"]
     assert all(any(words in line for line in said) for words in expected)
+    assert sum("most runs of its setting" in line for line in said) == 2
+    assert all(line.startswith("left out: ") for line in said)
     found = pd.read_csv(tmp_path / "out" / "results.csv")
     single = found[(found.protocol == "single_scale") & (found.metric == "top1_error")]
     a = single[single.arch == "A"].set_index("seed").value
     assert a.to_dict() == {0: 5.0, 1: 7.0}
-    assert set(single.arch) == {"A", "C"}
-    assert set(found[found.protocol == "centre"].seed) == set(range(7))
-
-
-def kept(store: Path, identity: str, values: Any, classes: int = 10) -> None:
-    images = ListedImages(np.array([f"{n:05d}" for n in range(200)]), np.arange(200) % 10)
-    ranks = {"single_scale@256": Ranks(classes, np.array(values))}
-    write_ranks(store, [identity], Kept(classes, images.short, ranks), images)
+    assert "C" in set(single.arch)
+    assert not {"B", "D", "E"} & set(found.arch)
+    assert set(found[(found.protocol == "centre") & (found.arch == "A")].seed) == set(range(6))
 
 
 def test_damaged_ranks_leave_out_their_run(
@@ -84,10 +78,10 @@ def test_damaged_ranks_leave_out_their_run(
         for view in (store / name / "views").glob("*.npz"):
             view.unlink()
     right = np.zeros(200, np.uint8)
-    kept(store, ids[0], right)
-    kept(store, ids[1], right[:3])
-    kept(store, ids[2], right + 10)
-    kept(store, ids[3], right)
+    images = ListedImages(np.array([f"{n:05d}" for n in range(200)]), np.arange(200) % 10)
+    for identity, values in zip(ids, (right, right[:3], right + 10, right), strict=True):
+        kept = Kept(10, images.short, {"single_scale@256": Ranks(10, values)})
+        write_ranks(store, [identity], kept, images)
     for file in (file_of(store, [ids[3]]), file_of(store, [ids[0], ids[1]])):
         file.write_bytes(b"PK")
     write([store], tmp_path / "out")
@@ -97,22 +91,17 @@ def test_damaged_ranks_leave_out_their_run(
     assert set(pd.read_csv(tmp_path / "out" / "results.csv").seed) == {0}
 
 
-LONG = "x" * 5000
-
-
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([f"runs={LONG}"], "runs=xxx"),
-        ([f"out={LONG}"], "out=/"),
+        ([f"runs={'x' * 5000}"], "runs=xxx"),
         ([f"out={'x' * 250}"], "cannot be written to: "),
         (["out=file/report"], "file/report cannot be"),
         (["runs=file"], "runs=file is missing"),
-        (["runs=nowhere"], "runs=nowhere is missing"),
         (["runs=runs,nowhere"], "runs=nowhere is missing"),
     ],
 )
-def test_what_cannot_be_is_said_before_the_work(
+def test_an_impossible_place_is_said_before_the_work(
     words: list[str],
     says: str,
     tmp_path: Path,
@@ -132,13 +121,6 @@ def test_what_cannot_be_is_said_before_the_work(
     assert len(said) < 1000
     assert len(said.splitlines()) == 1
     assert sorted(os.listdir(tmp_path)) == ["file", "runs"]
-
-
-def test_a_refusal_leaves_no_folder(tmp_path: Path) -> None:
-    (tmp_path / "runs").mkdir()
-    with pytest.raises(RequestError, match="holds no finished run"):
-        write([tmp_path / "runs"], tmp_path / "a" / "b" / "out")
-    assert os.listdir(tmp_path) == ["runs"]
 
 
 def _ctrl_c() -> None:
@@ -164,36 +146,19 @@ def test_who_stops_it_gets_a_line_and_nothing_is_left(
     with pytest.raises(SystemExit) as left:
         report.main()
     assert left.value.code == 75
-    assert capsys.readouterr().err == "interrupted; the same command writes the report\n"
+    assert capsys.readouterr().err.startswith("interrupted; ")
     assert os.listdir(tmp_path) == ["runs"]
 
 
-@pytest.mark.parametrize("program", ["report", "run"])
-def test_help_may_be_read_in_part(program: str) -> None:
-    reads, writes = os.pipe()
-    os.close(reads)
-    command = [sys.executable, "-m", f"repro.{program}", "--help"]
-    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, check=False)
-    os.close(writes)
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
-@pytest.mark.parametrize("program", ["report", "plan"])
-def test_what_cannot_be_printed_is_said(program: str) -> None:
-    command = [sys.executable, "-m", f"repro.{program}", "--help"]
+def test_help_that_cannot_be_printed_is_said() -> None:
+    command = [sys.executable, "-m", "repro.report", "--help"]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, text=True)
     said = "standard output cannot be written to: No space left on device\n"
     assert (done.returncode, done.stderr) == (2, said)
-
-
-def test_without_a_standard_output_nothing_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    # So Python has it where the shell closed it, with >&-.
-    monkeypatch.setattr(sys, "stdout", None)
-    show("all of it")
-
-
-def test_what_is_shown_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    show("all of it")
-    assert capsys.readouterr().out == "all of it\n"
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, check=False, text=True)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (0, ""), "read in part only, as by head"
