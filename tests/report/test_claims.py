@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from repro.errors import RequestError
 from repro.paper import numbers
@@ -138,29 +137,6 @@ def test_seeds_decide(tmp_path: Path, make_run: MakeRun) -> None:
     assert (few.verdict, few.reason) == ("not decided", "4 of 5 seeds")
 
 
-def test_the_effect_in_log_odds_by_hand(tmp_path: Path, make_run: MakeRun) -> None:
-    for seed in (0, 1, 2):
-        make_run("arch=A", f"seed={seed}", wrong=60)
-        make_run("arch=B", f"seed={seed}", wrong=20)
-    row = judged(tmp_path, seeds=3).loc["depth-A-B"]
-    # One image more for either side, of two images more.
-    left, right = 21 / 202, 61 / 202
-    odds = [math.log(error / (1 - error)) for error in (left, right)]
-    assert row.log_odds == pytest.approx(odds[0] - odds[1], abs=1e-4)
-    slopes = [1 / (error * (1 - error)) for error in (left, right)]
-    # Both err on the first 20, A alone on 40 more; the two images more.
-    gaps = np.array([slopes[0] - slopes[1]] * 20 + [-slopes[1]] * 40 + [0.0] * 140)
-    half = Z * math.sqrt(np.append(gaps, [slopes[0], -slopes[1]]).var() / 202)
-    ends = (odds[0] - odds[1] - half, odds[0] - odds[1] + half)
-    assert (row.log_odds_low, row.log_odds_high) == pytest.approx(ends, abs=1e-4)
-    # Classes are images modulo ten.
-    sums = [(gaps - gaps.mean())[c::10].sum() for c in range(10)]
-    half = stats.t.ppf(0.975, 9) * math.sqrt(10 / 9 * np.square(sums).sum()) / 200
-    assert row.class_high - row.class_low == pytest.approx(2 * half, abs=2e-4)
-    paper = [math.log(error / (100 - error)) for error in (28.7, 29.6)]
-    assert row.paper_log_odds == pytest.approx(paper[0] - paper[1], abs=1e-4)
-
-
 def test_a_claim_needs_its_nets_with_a_seed_in_common(tmp_path: Path, make_run: MakeRun) -> None:
     for seed in (0, 1):
         make_run("arch=A", f"seed={seed}", wrong=60)
@@ -187,15 +163,6 @@ def test_pairs_are_pooled_by_hand(tmp_path: Path, make_run: MakeRun) -> None:
     assert used == "D-jitter - D-S256, D-jitter - D-S384, E-jitter - E-S256"
     assert missing == "C-jitter - C-S256, C-jitter - C-S384, E-jitter - E-S384"
     assert row.left == "D-jitter,E-jitter/single_scale"
-    # Images 10 to 39: E alone; 20 to 29: D against S=256 too; 20 to 25: and against S=384.
-    gaps = np.zeros((2, 200))
-    gaps[:, 10:40] -= 1 / 3
-    gaps[1, 40:42] -= 1 / 3
-    gaps[:, 20:30] -= 1 / 3
-    gaps[:, 20:26] -= 1 / 3
-    mean = np.append(gaps.mean(axis=0), [1, -1])
-    low = 100 * (mean.mean() - Z * math.sqrt(mean.var() / 202))
-    assert row.nets_low == pytest.approx(low, abs=1e-3)
 
 
 def test_the_least_favourable_of_two_is_reported(tmp_path: Path, make_run: MakeRun) -> None:

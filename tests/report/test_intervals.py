@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from repro.report.intervals import difference, effect, holm
+from repro.report.intervals import difference, holm
 
 Z = stats.norm.ppf(0.975)
 
@@ -42,55 +40,9 @@ def test_these_nets_by_bonett_and_price(
     assert found.middle == pytest.approx(100 * (left_only - right_only) / images)
 
 
-def test_the_interaction_counts_once_and_only_for_the_configuration() -> None:
-    # Gaps of mu + a_s + b_i + e_si with effects that sum to zero, so that each is known exactly.
-    seeds, images = 4, 600
-    a, b = np.array([1.0, -1.0, 1.0, -1.0]), np.tile([1.0, -1.0], images // 2)
-    e = np.outer([1.0, 1.0, -1.0, -1.0], np.repeat([1.0, -1.0], images // 2))
-    found = difference(0.02 + 0.01 * a[:, None] + 0.4 * b + 0.2 * e)
-    # The seeds' mean of an image is 0.42 or -0.38: e has gone from it, and a.
-    square = (300 * 0.42**2 + 300 * 0.38**2 + 2) / 602
-    assert found.over_images == pytest.approx(100 * math.sqrt((square - (12 / 602) ** 2) / 602))
-    interaction = 0.2**2 * seeds * images / ((seeds - 1) * (images - 1)) / (seeds * images)
-    alone = (found.over_images / 100) ** 2 - interaction
-    assert found.images_alone == pytest.approx(100 * math.sqrt(alone), rel=1e-9)
-    assert found.half(0.05, configuration=False) == pytest.approx(Z * found.over_images)
-    student = stats.t.ppf(0.975, seeds - 1) * found.over_seeds
-    assert found.half(0.05, configuration=True) == pytest.approx(
-        math.hypot(Z * found.images_alone, student)
-    )
-
-
-def test_the_configuration_is_students_where_images_hardly_matter() -> None:
-    gaps = np.repeat([[0.1], [0.2], [0.4]], 100_000, axis=1)
-    found = difference(gaps).interval(configuration=True)
-    expected = stats.ttest_1samp(100 * gaps.mean(axis=1), 0).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-2)
-
-
 def test_nets_that_err_on_the_same_images_are_not_equal_with_certainty() -> None:
     found = difference(np.zeros((3, 200))).interval(configuration=True)
     assert found.low < -1 < 1 < found.high
-
-
-def test_seeds_that_agree_by_luck_have_the_noise_of_images_at_least() -> None:
-    # Each seed errs alone on ten images of either side: no spread, and a noise of 20 images.
-    gaps = np.zeros((3, 3000))
-    for seed in range(3):
-        gaps[seed, 20 * seed : 20 * seed + 10] = 1
-        gaps[seed, 20 * seed + 10 : 20 * seed + 20] = -1
-    rest = gaps - gaps.mean(axis=0)
-    noise = (rest**2).sum() / (2 * 2999) / 3000
-    assert difference(gaps).over_seeds == pytest.approx(100 * math.sqrt(noise / 3))
-
-
-def test_pairs_that_cancel_by_luck_have_their_pooled_spread() -> None:
-    # The first pair's effect rises with the seed as the second's falls.
-    wrong = np.arange(1000)[None] < np.array([[100], [200], [300]])
-    none = np.zeros((3, 1000), dtype=bool)
-    pairs = [[(1.0, wrong), (-1.0, none)], [(1.0, wrong[::-1]), (-1.0, none)]]
-    found = effect(pairs, odds=False)
-    assert found.over_seeds == pytest.approx(math.sqrt(10.0**2 / 2 / 3))
 
 
 def test_one_seed_says_nothing_about_the_configuration() -> None:
