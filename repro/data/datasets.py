@@ -21,51 +21,41 @@ from numpy.typing import NDArray
 
 from repro.config.schema import Data
 from repro.data import folders
-from repro.data.folders import is_folder, shown
 from repro.data.images import ArrayImages
 from repro.data.split import Counts, Source, Split
-from repro.errors import RequestError, RunError, one_line
-from repro.store.files import unwritable
+from repro.errors import RunError, one_line
 from repro.store.leases import first_free
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """How a data set is read, and how it is brought to where it is not yet."""
+    """How a data set is read, and how it is brought to where it is not yet.
+
+    `read` reads images into memory, all of one size and with so many `channels`, or lists files and
+    splits them (`repro.data.folders`). `classes` and `images` are as published; None: the folder
+    decides. A set of no images is held out of train/. `bring` fetches `folder` into the place that
+    it is given; None: the folder is the user's, and what is in it is part of what a run is.
+    `elsewhere` says whether the data set lies in `data.root` in another way than as that folder.
+    """
 
     read: Callable[[Data], Source]
-    """Reads images into memory, or lists files and splits them (see `repro.data.folders`)."""
     classes: int | None = None
     images: Counts | None = None
-    """As it is published; None: the folder decides. A set of no images is held out of train/."""
     channels: int | None = None
-    """Of images in memory, all of one size; None: images are files, decoded when asked for."""
     folder: str = ""
-    """Its own folder in `data.root`, where it is fetched to."""
     bring: Callable[[Path], object] | None = None
-    """Brings that folder into the one that it is given; None: the folder is the user's, and what is
-    in it is part of what a run is."""
     elsewhere: Callable[[Data], bool] = lambda data: False
-    """Whether the data set lies in `data.root` in another way than as that folder."""
 
     def is_there(self, data: Data) -> bool:
         """Whether nothing has to be fetched."""
         if self.bring is None or self.elsewhere(data):
             return True
-        return is_folder(Path(data.root) / self.folder)
-
-    def check_room(self, data: Data) -> None:
-        """Refuse a `data.root` that nothing can be fetched into."""
-        if reason := unwritable(Path(data.root)):
-            raise RequestError(
-                f"data={data.name} cannot be fetched into data.root={shown(data.root)}: {reason}"
-            )
+        return (Path(data.root) / self.folder).is_dir()
 
     def fetch(self, data: Data, say: Callable[[str], None], check: Callable[[], None]) -> None:
         """Fetch what is not there, whole or not at all, one process at a time.
 
-        `say` takes a line for the user; `check` is called while another process fetches, and
-        raises to stop. A RunError says why it could not be fetched.
+        `check` is called while another process fetches, and raises to stop.
         """
         if self.bring is None or self.is_there(data):
             return
@@ -170,26 +160,20 @@ def _download_tiny_imagenet(root: Path) -> None:
     download_and_extract_archive(url, str(root), md5=md5, remove_finished=True)
 
 
+CALTECH = partial(_download, "Caltech101")
+IMAGENETTE = partial(_download, "Imagenette", split="train", size="full")
 DATASETS: dict[str, DataSet] = {
     "mnist5k": DataSet(_digits, 10, Counts(5_000, 0, 0), channels=1),
     "mnist": _in_memory("MNIST", "MNIST/raw", 1, 60_000),
     "fashion_mnist": _in_memory("FashionMNIST", "FashionMNIST/raw", 1, 60_000),
     "cifar10": _in_memory("CIFAR10", "cifar-10-batches-py", 3, 50_000),
     "cifar100": _in_memory("CIFAR100", "cifar-100-python", 3, 50_000, 100),
+    # Of each class 24 images, 6, and what is left of the others up to 50 (Appendix B).
     "caltech101": DataSet(
-        folders.caltech101,
-        101,
-        # Of each class 24 images, 6, and what is left of the others up to 50 (Appendix B).
-        Counts(2_424, 606, 2_945),
-        folder=folders.CALTECH,
-        bring=partial(_download, "Caltech101"),
+        folders.caltech101, 101, Counts(2_424, 606, 2_945), None, folders.CALTECH, CALTECH
     ),
     "imagenette": DataSet(
-        folders.imagenette,
-        10,
-        Counts(9_469, 0, 3_925),
-        folder=folders.IMAGENETTE,
-        bring=partial(_download, "Imagenette", split="train", size="full"),
+        folders.imagenette, 10, Counts(9_469, 0, 3_925), None, folders.IMAGENETTE, IMAGENETTE
     ),
     "tiny_imagenet": DataSet(
         folders.tiny_imagenet,

@@ -32,8 +32,6 @@ VALIDATION = ("val", "valid", "validation")
 """What the folder of the validation images may be called."""
 LONGEST = 200
 """Characters of a path that a message shows."""
-THREADS = 8
-"""Classes that are listed at once: over a network each file is waited for."""
 Row = tuple[str, int, int]
 """Of a file its name, its bytes and its time of modification."""
 
@@ -54,12 +52,6 @@ def shown(path: Path | str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"
 
 
-def is_folder(path: Path) -> bool:
-    """Whether a folder is there."""
-    with looked_at(path):
-        return path.is_dir()
-
-
 def listed(
     root: Path, part: str, channels: int, classes: tuple[str, ...] | None = None
 ) -> tuple[tuple[str, ...], Split]:
@@ -70,8 +62,8 @@ def listed(
     """
     folder = root / part
     found = set()
-    if is_folder(folder):
-        with looked_at(folder), os.scandir(folder) as entries:
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
             found = {entry.name for entry in entries if entry.name[0] != "." and entry.is_dir()}
     if not found:
         raise RequestError(f"{shown(folder)} is missing or empty: expected a folder for each class")
@@ -79,7 +71,8 @@ def listed(
     for name in sorted(found ^ {*classes}):
         what = "is missing" if name in classes else "is a class that train/ does not have"
         raise RequestError(f"{shown(folder / name)} {what}: every set needs the same classes")
-    with looked_at(folder), ThreadPoolExecutor(THREADS) as pool:
+    # Several at once: over a network each file is waited for.
+    with ThreadPoolExecutor(8) as pool:
         files = [*pool.map(lambda name: sorted(_files(os.fspath(folder), name)), classes)]
     for name, of_class in zip(classes, files, strict=True):
         if not of_class:
@@ -124,8 +117,7 @@ def named(root: Path, names: Sequence[str], labels: Sequence[int], channels: int
     """The image files of these names below `root`."""
     rows = []
     for name in names:
-        with looked_at(root / name):
-            found = os.stat(f"{root}/{name}")
+        found = os.stat(f"{root}/{name}")
         rows.append((name, found.st_size, found.st_mtime_ns))
     return _split(root, rows, labels, channels)
 
@@ -138,14 +130,14 @@ def imagefolder(data: Data) -> Source:
     all images. Where only the test images are asked for, train/ may be absent.
     """
     root, look = Path(data.root), partial(listed, Path(data.root), channels=data.channels)
-    sets = [name for name in (*VALIDATION, "test") if is_folder(root / name)]
+    sets = [name for name in (*VALIDATION, "test") if (root / name).is_dir()]
     if len({*sets} & {*VALIDATION}) > 1:
         raise RequestError(f"{shown(root)} has both {sets[0]}/ and {sets[1]}/: keep one of them")
-    there = is_folder(root / "train")
+    there = (root / "train").is_dir()
     if data.test_only and sets and not there:
         classes, only = look(part=sets[-1])
         return Source(classes, only, only, only)
-    if not is_folder(root):
+    if not root.is_dir():
         raise RequestError(
             f"data.root={shown(root)} is missing: expected a folder with train/CLASS/*"
         )
@@ -176,10 +168,10 @@ def imagenet(data: Data) -> Source:
     Where only the test images are asked for, train/ is not looked at.
     """
     root = Path(data.root)
-    if data.test_only and is_folder(root / "val"):
+    if data.test_only and (root / "val").is_dir():
         classes, test = listed(root, "val", data.channels)
         return Source(classes, test, test, test)
-    if not (is_folder(root / "train") and is_folder(root / "val")):
+    if not ((root / "train").is_dir() and (root / "val").is_dir()):
         place = shown(root)
         raise RequestError(
             f"data={data.name} expects {place}/train/n*/*.JPEG and {place}/val/n*/*.JPEG: unpack "
@@ -223,8 +215,7 @@ def caltech101(data: Data) -> Source:
 
 def is_tiny_imagenet(data: Data) -> bool:
     """Whether `data.root` is itself an unpacked Tiny ImageNet."""
-    with looked_at(data.root):
-        return (Path(data.root) / "wnids.txt").is_file()
+    return (Path(data.root) / "wnids.txt").is_file()
 
 
 def tiny_imagenet(data: Data) -> Source:
@@ -235,9 +226,11 @@ def tiny_imagenet(data: Data) -> Source:
     """
     root = Path(data.root) if is_tiny_imagenet(data) else Path(data.root) / TINY_IMAGENET
     classes = tuple(sorted(name for (name,) in _rows(root / "wnids.txt", 1)))
-    files = [(row[0], name) for name in classes for row in _rows(_boxes(root, name), 5)]
-    names = [f"train/{name}/images/{file}" for file, name in files]
-    train = named(root, names, [classes.index(name) for _, name in files], data.channels)
+    boxes = [_rows(root / "train" / name / f"{name}_boxes.txt", 5) for name in classes]
+    labels = [label for label, rows in enumerate(boxes) for _ in rows]
+    files = [row[0] for rows in boxes for row in rows]
+    names = [f"train/{classes[n]}/images/{file}" for n, file in zip(labels, files, strict=True)]
+    train = named(root, names, labels, data.channels)
     annotations = root / "val" / "val_annotations.txt"
     rows = sorted(_rows(annotations, 6))
     for stranger in sorted({row[1] for row in rows} - {*classes}):
@@ -245,10 +238,6 @@ def tiny_imagenet(data: Data) -> Source:
     tested = [f"val/images/{row[0]}" for row in rows]
     test = named(root, tested, [classes.index(row[1]) for row in rows], data.channels)
     return Source(classes, *train.held_out(data.holdout, data.split), test)
-
-
-def _boxes(root: Path, name: str) -> Path:
-    return root / "train" / name / f"{name}_boxes.txt"
 
 
 def _rows(file: Path, fields: int) -> list[list[str]]:

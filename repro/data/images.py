@@ -10,7 +10,6 @@ import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import simplejpeg
@@ -31,22 +30,6 @@ APP1 = b"\xff\xe1"
 
 class Undecodable(RunError):
     """What an image file holds is no image that can be decoded; it could be read."""
-
-
-class Images(Protocol):
-    """A sequence of images."""
-
-    def __len__(self) -> int:
-        """How many."""
-
-    def __getitem__(self, index: int) -> Tensor:
-        """One image, uint8 (C, H, W)."""
-
-    def sizes(self) -> NDArray[np.int64]:
-        """(N, 2): height and width of every image, without decoding."""
-
-    def take(self, indices: NDArray[np.int64]) -> Images:
-        """The images at `indices`, in their order."""
 
 
 class ArrayImages:
@@ -128,6 +111,9 @@ class FileImages:
     def enlarged(self, smallest: int) -> FileImages:
         """The images, those whose smallest side is shorter enlarged to it."""
         return FileImages(self.names, self.channels, self.root, smallest)
+
+
+Images = ArrayImages | FileImages
 
 
 def decode(path: Path, channels: int) -> Tensor:

@@ -14,15 +14,9 @@ from torch import Tensor
 class Inputs:
     """Takes grey levels to the net's input, on its device. It is called with batches of images.
 
-    A training image comes here by these steps, in this order:
-
-    1. It is rescaled until its smaller side is S, which for jittered scales is drawn anew each
-       time; a crop is cut out at random; half of the crops are flipped: `repro.data.loader.Cut`.
-    2. A colour is drawn, to be added to the whole crop: `repro.data.statistics.shifts`.
-    3. Here that colour is added, the training set's mean colour is subtracted, and the result is
-       scaled from 0-255 to the recipe's range.
-
-    A test image comes without a colour: `repro.data.whole`.
+    A training image is a random crop (`repro.data.loader.Cut`) with a colour that was drawn for it
+    (`repro.data.statistics.shifts`). Here that colour is added, the training set's mean colour is
+    subtracted, and the result is scaled from 0-255 to the recipe's range.
     """
 
     mean: Sequence[float]

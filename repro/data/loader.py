@@ -1,4 +1,4 @@
-"""Batches for training: random crops of images rescaled to S (Section 3.1).
+"""Batches: random crops of images rescaled to S (Section 3.1), whole images and centre crops (3.2).
 
 What is random about a training crop is drawn from the seed, the epoch, the image and how many
 images there are, and nothing else. So it is the same in any process, with any number of workers,
@@ -7,39 +7,40 @@ and after an interruption.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+import io
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from itertools import count
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from repro.data.images import ArrayImages, Images
 from repro.data.rescale import rescale, rescaled_crop
 from repro.data.split import Split
 from repro.data.statistics import Statistics, shifts
-from repro.data.whole import collated
 from repro.data.workers import loaded, processes
 from repro.protocol.rescaling import OURS, Rescaling
 
-MEMORY = 2**31
-"""Bytes that rescaled training images may take, where all of them are kept."""
+WASTE = 0.2
+"""Largest share of a batch of several shapes that lies outside of its images."""
 
 
-@dataclass(frozen=True)
-class Draws:
-    """What is random about one epoch, a row for each image."""
+class Draws(NamedTuple):
+    """What is random about one epoch, a row for each image.
+
+    `uniform` in [0, 1) is for S, the crop's top, its left, the flip; `normal` for the colour shift.
+    """
 
     order: NDArray[np.int64]
-    """The order of the images, (N,)."""
     uniform: NDArray[np.float64]
-    """(N, 4) in [0, 1): for S, the crop's top, its left, the flip."""
     normal: NDArray[np.float64]
-    """(N, C) for the colour shift."""
 
 
 @lru_cache(maxsize=2)
@@ -97,8 +98,7 @@ class TrainingCrops:
 
         Crops, uint8 (B, C, crop, crop); colour shifts in grey levels, float32 (B, C); labels,
         int64 (B,); B may be 0 where a small batch has not a row for each process. The workers are
-        those of the epoch before, and work ahead into the next one. A RunError says which image
-        cannot be decoded, or that a worker was killed.
+        those of the epoch before, and work ahead into the next one.
         """
         random, images = self._draws(epoch), len(self.split.images)
         shift = np.zeros((images, self.channels), dtype=np.float32)
@@ -182,24 +182,137 @@ class Cut:
         found = images.array.new_empty(len(indices), images.array.shape[1], self.crop, self.crop)
         for side in np.unique(sides).tolist():
             rows = np.flatnonzero(sides == side)
-            if self._rescaled is None:
-                array = rescale(images.take(indices[rows]).array, side, self.rescaling)
-                chosen = np.arange(len(rows))
-            else:
-                array, chosen = self._rescaled, indices[rows]
+            array = rescale(images.take(indices[rows]).array, side, self.rescaling)
             top, left = self._places(uniform[rows], (array.shape[-2], array.shape[-1]))
             windows = sliding_window_view(array.numpy(), (self.crop, self.crop), axis=(2, 3))
-            found[rows] = torch.from_numpy(windows[chosen, :, top, left])
+            found[rows] = torch.from_numpy(windows[np.arange(len(rows)), :, top, left])
         return found
 
-    @cached_property
-    def _rescaled(self) -> Tensor | None:
-        """All images in memory at a fixed S, where they fit there."""
-        images = self.images
-        if not isinstance(images, ArrayImages) or self.smin != self.smax:
-            return None
-        number, channels, height, width = images.array.shape
-        if number * channels * np.prod(self.rescaling.shape(height, width, self.smin)) > MEMORY:
-            return None
-        parts = torch.split(images.array, 1024)
-        return torch.cat([rescale(part, self.smin, self.rescaling) for part in parts])
+
+def collated(images: Sequence[Tensor]) -> Tensor:
+    """Images (C, h, w) as one batch, zeros to the right of and below the smaller ones.
+
+    It lies in memory row by row, (N, H, W, C).
+    """
+    rows = [image.permute(1, 2, 0) for image in images]
+    height, width = (max(row.shape[axis] for row in rows) for axis in (0, 1))
+    batch = rows[0].new_zeros(len(rows), height, width, rows[0].shape[-1])
+    for place, row in zip(batch, rows, strict=True):
+        place[: row.shape[0], : row.shape[1]] = row
+    return batch.permute(0, 3, 1, 2)
+
+
+def _rescaled(
+    images: Images,
+    side: int,
+    crop: int | None,
+    mirror: bool,
+    rescaling: Rescaling,
+    batch: Sequence[int],
+) -> Tensor:
+    """A batch rescaled to one smallest side, and perhaps cropped at the centre or mirrored."""
+    found = []
+    for index in batch:
+        image = images[index]
+        shape = rescaling.shape(image.shape[-2], image.shape[-1], side)
+        if crop is None:
+            image = rescale(image, side, rescaling)
+        else:
+            # The centre of the 5x5 grid too (a half rounds to the even number).
+            top, left = (round((length - crop) / 2) for length in shape)
+            if rescaling.kernel == OURS.kernel:
+                image = rescaled_crop(image, shape, top, left, crop)
+            else:
+                image = rescale(image, side, rescaling)[:, top : top + crop, left : left + crop]
+        found.append(image.flip(-1) if mirror else image)
+    return collated(found)
+
+
+def _batches(
+    images: Images, batches: list[list[int]], workers: str | int, *how: Any
+) -> Iterator[tuple[Tensor, Tensor]]:
+    make = partial(_rescaled, images, *how)
+    made = loaded(make, processes(images, workers), batches, len(batches))
+    for indices, batch in zip(batches, made, strict=True):
+        yield torch.tensor(indices), batch
+
+
+def shared(shapes: Sequence[tuple[int, int]], room: int, waste: float) -> list[list[int]]:
+    """Which images share a batch: indices of images of equal or, with `waste`, of near shapes.
+
+    A batch has one image at least, else no more than `room` pixels, of which no larger share than
+    `waste` lies outside of its images.
+    """
+    batches: list[list[int]] = []
+    height = width = inside = 0
+    for index in sorted(range(len(shapes)), key=shapes.__getitem__):
+        own = shapes[index]
+        higher, wider = max(height, own[0]), max(width, own[1])
+        pixels = (len(batches[-1]) + 1) * higher * wider if batches else 0
+        if not batches or pixels > room or pixels - inside - own[0] * own[1] > waste * pixels:
+            batches.append([])
+            higher, wider, inside = *own, 0
+        batches[-1].append(index)
+        height, width, inside = higher, wider, inside + own[0] * own[1]
+    return batches
+
+
+def whole_images(
+    split: Split,
+    side: int,
+    room: int,
+    *,
+    waste: float = 0,
+    mirror: bool = False,
+    rescaling: Rescaling = OURS,
+    workers: str | int = 0,
+    part: slice = slice(None),
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Whole, uncropped images for dense evaluation (Section 3.2), each once, near shapes together.
+
+    Their smallest side is `side` pixels; for `room` and `waste` see `shared`. `part` says which of
+    the batches are made: indices, int64 (B,); images, uint8 (B, C, H, W), each in the upper left
+    corner; their heights and widths, int64 (B, 2).
+    """
+    sizes = split.images.sizes().tolist()
+    shapes = [rescaling.shape(height, width, side) for height, width in sizes]
+    batches = shared(shapes, room, waste)[part]
+    how = (side, None, mirror, rescaling)
+    for indices, images in _batches(split.images, batches, workers, *how):
+        yield indices, images, torch.tensor([shapes[index] for index in indices.tolist()])
+
+
+def centre_crops(
+    split: Split,
+    side: int,
+    crop: int,
+    batch: int,
+    *,
+    mirror: bool = False,
+    rescaling: Rescaling = OURS,
+    workers: str | int = 0,
+    part: slice = slice(None),
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Centre crops of images rescaled to `side`: indices (B,) and uint8 (B, C, crop, crop).
+
+    `part` says which of the batches are made.
+    """
+    indices = list(range(len(split.images)))
+    batches = [indices[start : start + batch] for start in range(0, len(indices), batch)]
+    yield from _batches(split.images, batches[part], workers, side, crop, mirror, rescaling)
+
+
+def crops_picture(
+    split: Split, scales: Sequence[tuple[int, int]], crop: int, rescaling: Rescaling = OURS
+) -> bytes:
+    """A PNG of crops of the same ten images, a row for each (smallest, largest) S in pixels."""
+    random, few = np.random.default_rng(0), split.spread(10).images
+    indices, rows = np.arange(len(few)), []
+    for smin, smax in scales:
+        cut = Cut(few, smin, smax, crop, False, rescaling)
+        crops = cut((indices, random.random((len(few), 4))))
+        # White pixels between them.
+        rows.append(torch.cat([*functional.pad(crops, (1, 1, 1, 1), value=255)], dim=2))
+    grid, buffer = torch.cat(rows, dim=1), io.BytesIO()
+    Image.fromarray(grid.expand(3, -1, -1).permute(1, 2, 0).numpy()).save(buffer, "PNG")
+    return buffer.getvalue()

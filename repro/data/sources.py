@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -20,21 +21,19 @@ import numpy as np
 from tqdm import tqdm
 
 from repro.config.schema import Data
-from repro.data.cache import keep, recall
 from repro.data.datasets import DATASETS, DataSet
-from repro.data.folders import shown
+from repro.data.folders import looked_at, shown
 from repro.data.images import FileImages, Undecodable, decode
 from repro.data.split import Description, Source, Split
 from repro.data.workers import loaded, processes
 from repro.errors import RequestError
-from repro.store.files import check_writable
+from repro.store.files import check_writable, unwritable, write_whole
 
 
 def check(data: Data, cache: Path, progress: bool = True) -> Description:
     """Find out what can be known of a data set before work starts; nothing is downloaded.
 
-    `cache` is what the store keeps, such as what decoding every image found. A RequestError says
-    where the data is not as the configuration says, a RunError which file cannot be read.
+    `cache` is what the store keeps, such as what decoding every image found.
     """
     return _checked(dataclasses.astuple(data), cache, progress)
 
@@ -44,32 +43,35 @@ def _checked(fields: tuple[Any, ...], cache: Path, progress: bool) -> Descriptio
     # A sweep asks for each of its jobs, and listing a large folder takes its time.
     data = Data(*fields)
     check_options(data)
-    description = _described(data, kind_of(data), cache, progress)
-    if data.classes is not None and data.classes != description.classes:
-        raise other_classes(data, description.classes)
-    if description.classes < 2:
-        raise RequestError(f"{shown(data.root)} has one class: a classifier needs at least two")
-    return dataclasses.replace(description, classes=classes_of(data, description.classes))
-
-
-def _described(data: Data, kind: DataSet, cache: Path, progress: bool) -> Description:
-    there = kind.is_there(data)
-    if not there:
-        kind.check_room(data)
+    kind = kind_of(data)
+    with looked_at(data.root):
+        there = kind.is_there(data)
+    if not there and (reason := unwritable(Path(data.root))):
+        raise RequestError(
+            f"data={data.name} cannot be fetched into data.root={shown(data.root)}: {reason}"
+        )
     if kind.classes is not None and (kind.channels is not None or not there):
-        return Description(kind.classes)
-    found = _look(data, kind, cache, progress)
-    for name, part in zip(("training", "validation", "test"), found.parts, strict=True):
-        if not len(part.ids) and (name == "test" or not data.test_only):
-            raise RequestError(
-                f"{shown(data.root)} leaves no image for the {name} set: it needs more per class"
-            )
-    return found.description
+        description = Description(kind.classes)
+    else:
+        found = _look(data, kind, cache, progress)
+        description = found.description
+        for name, part in zip(("training", "validation", "test"), found.parts, strict=True):
+            if not len(part.ids) and (name == "test" or not data.test_only):
+                raise RequestError(
+                    f"{shown(data.root)} has no image for the {name} set: it needs more per class"
+                )
+    classes = description.classes
+    if data.classes not in (None, classes):
+        raise other_classes(data, classes)
+    if classes < 2:
+        raise RequestError(f"{shown(data.root)} has one class: a classifier needs at least two")
+    return dataclasses.replace(description, classes=classes_of(data, classes))
 
 
 def _look(data: Data, kind: DataSet, cache: Path, progress: bool) -> Source:
     """A folder's files with all that is known of them; bad ones are refused or left out."""
-    found = kind.read(data)
+    with looked_at(data.root):
+        found = kind.read(data)
     found = found.test_only() if data.test_only else found
     known, times = fingerprint(found.parts)
     bad: dict[str, str] = {}
@@ -119,7 +121,8 @@ def _bad(path: Path, parts: Sequence[Split], skip: bool, progress: bool) -> dict
     if bad is None:
         check_writable(path.parent)
         bad = {}
-        for images in map(_files, parts):
+        # What is validated and tested on stands there twice.
+        for images in {id(part): _files(part) for part in parts}.values():
             make, count = partial(_reason, images), len(images)
             found = loaded(make, processes(images, "auto"), range(count), count)
             words, hidden = "decoding every image once", not progress or None
@@ -148,20 +151,18 @@ def _reason(images: FileImages, index: int) -> tuple[str, str]:
 def classes_of(data: Data, classes: int) -> int:
     """How many classes are taken of a data set that has `classes`."""
     if data.first_classes is not None and data.first_classes > classes:
-        raise RequestError(
-            f"data.first_classes={data.first_classes}, but data={data.name} has {classes}: "
-            "take fewer"
-        )
+        raise RequestError(f"data.first_classes={data.first_classes}: {data.name} has {classes}")
     return data.first_classes or classes
 
 
 def check_options(data: Data) -> None:
     """Refuse what is wrong whatever the images are, with the key, its value and what is right."""
     channels = kind_of(data).channels
+    few = "a classifier needs at least two classes"
     wrong = {
         "root": ("\0" in data.root, "no folder has a character of value 0"),
-        "classes": ((data.classes or 2) < 2, "a classifier needs at least two classes"),
-        "first_classes": ((data.first_classes or 2) < 2, "a classifier needs at least two classes"),
+        "classes": ((data.classes or 2) < 2, few),
+        "first_classes": ((data.first_classes or 2) < 2, few),
         "channels": (
             data.channels not in ((1, 3) if channels is None else (channels,)),
             f"expected {channels or '1 (grey) or 3 (RGB)'}",
@@ -176,9 +177,7 @@ def check_options(data: Data) -> None:
 
 def other_classes(data: Data, classes: int) -> RequestError:
     """The refusal of a number of classes that is not what the data set has."""
-    return RequestError(
-        f"data.classes={data.classes}, but data={data.name} has {classes}: leave it out"
-    )
+    return RequestError(f"data.classes={data.classes}: {data.name} has {classes}, leave it out")
 
 
 def load(
@@ -190,8 +189,7 @@ def load(
     """The data set, downloaded into `data.root` where it can be and is not there yet.
 
     `say` takes a line for the user; `check` is called while another process downloads, and raises
-    to stop. A RequestError says where a folder is not as expected, a RunError
-    why a download failed.
+    to stop.
     """
     kind = kind_of(data)
     kind.fetch(data, say, check)
@@ -223,3 +221,27 @@ def kind_of(data: Data) -> DataSet:
     if name not in DATASETS:
         raise RequestError(f"{key}={name} is not known: choose from {', '.join(DATASETS)}")
     return DATASETS[name]
+
+
+def keep(path: Path, fact: Any) -> None:
+    """Keep a fact, for `recall`; a RunError says why it cannot be written."""
+    write_whole(path, json.dumps({"found": fact, "sha256": _digest(fact)}).encode())
+
+
+def recall(path: Path) -> Any:
+    """What `keep` kept; None: nothing. A damaged file is nothing, and a line says so."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        if tree["sha256"] == _digest(tree["found"]):
+            return tree["found"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    tqdm.write(f"{path} is damaged: it is made anew", file=sys.stderr)
+    path.unlink(missing_ok=True)
+    return None
+
+
+def _digest(fact: Any) -> str:
+    return hashlib.sha256(json.dumps(fact).encode()).hexdigest()

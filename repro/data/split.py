@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from repro.data.images import ArrayImages, FileImages, Images
+from repro.data.images import ArrayImages, Images
 from repro.errors import RunError
 
 
@@ -65,7 +65,6 @@ class Split:
 
     def enlarged(self, side: int) -> Split:
         """Images of fewer pixels enlarged so that their smallest side has `side`."""
-        assert isinstance(self.images, FileImages | ArrayImages)
         return replace(self, images=self.images.enlarged(side))
 
     def in_memory(self) -> Split:

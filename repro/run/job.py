@@ -19,10 +19,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from repro.data.picture import crops_picture
+from repro.data.loader import centre_crops, crops_picture
 from repro.data.split import Split
 from repro.data.statistics import looked_at
-from repro.data.whole import centre_crops
 from repro.errors import RequestError, RunError
 from repro.model.cost import cost
 from repro.model.vgg import VGG, load_weights, rms, weights

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from repro.data.loader import WASTE, centre_crops, whole_images
 from repro.data.split import Split
-from repro.data.whole import WASTE, centre_crops, whole_images
 from repro.model.cost import receptive_field, score_map_side
 from repro.model.dense import Dense, mixes_shapes
 from repro.model.vgg import VGG

@@ -58,14 +58,6 @@ def test_a_part_is_never_taken_for_the_whole(tmp_path: Path, ending: BaseExcepti
     assert not list(tmp_path.glob(".fetching*"))
 
 
-def test_what_a_killed_fetch_left_is_removed(tmp_path: Path) -> None:
-    left = tmp_path / ".fetching-set" / "set" / "raw"
-    left.mkdir(parents=True)
-    (left / "half").write_text("?")
-    get(tmp_path)
-    assert names(tmp_path) == {"a", "b"}
-
-
 def test_one_fetches_and_the_others_wait(tmp_path: Path) -> None:
     calls: list[int] = []
     said: list[str] = []

@@ -48,12 +48,6 @@ def test_palette_with_and_without_transparency(tmp_path: Path) -> None:
     assert close(middle(tmp_path / "half.png"), (228, 133, 143), 1)
 
 
-def test_cmyk_jpeg(tmp_path: Path) -> None:
-    path = tmp_path / "image.jpg"
-    Image.new("CMYK", (32, 32), (0, 255, 255, 0)).save(path, quality=95)
-    assert close(middle(path), (255, 0, 0), 6)
-
-
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tiff"])
 def test_orientation_is_followed_by_pixels_and_sizes(
@@ -193,14 +187,6 @@ def test_pixels_that_do_not_say_what_is_white_are_refused(tmp_path: Path, kind: 
     Image.fromarray(np.ones((7, 9), dtype=kind)).save(path, "TIFF")
     with pytest.raises(RunError, match=r"image\.png"):
         decode(path, 3)
-
-
-def test_sixteen_bits_of_a_tiff_and_of_a_pgm(tmp_path: Path) -> None:
-    deep = np.random.default_rng(0).integers(0, 65536, (7, 9), dtype=np.uint16)
-    Image.fromarray(deep).save(tmp_path / "deep.tiff")
-    (tmp_path / "deep.pgm").write_bytes(b"P5 9 7 65535\n" + deep.astype(">u2").tobytes())
-    for name in ("deep.tiff", "deep.pgm"):
-        assert np.array_equal(decode(tmp_path / name, 1)[0].numpy(), deep >> 8)
 
 
 def test_images_are_enlarged_alike_from_files_and_in_memory(tmp_path: Path) -> None:

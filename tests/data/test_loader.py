@@ -16,11 +16,10 @@ from torch import Tensor
 
 from repro.data import loader
 from repro.data.images import ArrayImages, FileImages
-from repro.data.loader import TrainingCrops, draws
+from repro.data.loader import TrainingCrops, centre_crops, draws, whole_images
 from repro.data.rescale import rescale
 from repro.data.split import Split
 from repro.data.statistics import compute, shifts
-from repro.data.whole import centre_crops, whole_images
 from repro.errors import RunError
 from repro.protocol.rescaling import OURS
 from repro.run.distributed import World
@@ -130,26 +129,6 @@ def test_every_place_is_drawn_as_often() -> None:
         places = np.bincount(cut((np.zeros(4000, dtype=np.int64), random.uniform))[:, 0, 0, 0])
         assert len(places) == 5
         assert np.abs(places - 800).max() < 4 * 800**0.5
-
-
-def test_seeds_and_epochs_differ_and_nothing_else_decides() -> None:
-    split = arrays(12)
-    first = list(crops(split, smax=20).epoch(0))
-    assert same(first, list(crops(split, smax=20).epoch(0)))
-    assert not same(first, list(crops(split, smax=20).epoch(1)))
-    assert not same(first, list(crops(split, smax=20, seed=1).epoch(0)))
-    torch.manual_seed(3)
-    np.random.seed(3)
-    assert same(first, list(crops(split, smax=20).epoch(0)))
-
-
-def test_rescaling_beforehand_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    split = arrays(9, channels=3)
-    quick = list(crops(split, smin=20, smax=20).epoch(0))
-    monkeypatch.setattr(loader, "MEMORY", 0)
-    slow = crops(split, smin=20, smax=20)
-    assert slow.cut._rescaled is None
-    assert same(quick, list(slow.epoch(0)))
 
 
 def test_colour_shifts_belong_to_their_images() -> None:

@@ -112,12 +112,6 @@ def test_one_more_folder_is_the_test_set(tmp_path: Path, other: str) -> None:
     assert disjoint(source.train, source.validation, source.test)
 
 
-def test_three_folders_are_what_they_are_called(tmp_path: Path) -> None:
-    root = fill(tmp_path, train=TWO, val={"cat": 1, "dog": 2}, test={"cat": 5, "dog": 1})
-    source = load(data("imagefolder", root))
-    assert counts(source) == [{0: 10, 1: 20}, {0: 1, 1: 2}, {0: 5, 1: 1}]
-
-
 def test_imagenet_is_tested_on_its_validation_images(tmp_path: Path) -> None:
     root = fill(tmp_path, train={"n01": 4, "n02": 4}, val={"n01": 2, "n02": 2})
     source = load(data("imagenet", root))
@@ -215,18 +209,6 @@ def test_a_source_reads_a_data_set_of_another_name(tmp_path: Path) -> None:
         check(replace(mine, source="no"), tmp_path)
 
 
-def test_imagenette_is_tested_on_its_validation_images(tmp_path: Path) -> None:
-    fill(tmp_path / "imagenette2", train={"n01": 10, "n02": 30}, val={"n01": 2, "n02": 3})
-    source = load(data("imagenette", tmp_path))
-    assert source.classes == ("n01", "n02")
-    assert counts(source) == [{0: 9, 1: 27}, {0: 1, 1: 3}, {0: 2, 1: 3}]
-    assert not source.validation_is_test
-    assert disjoint(source.train, source.validation, source.test)
-    assert all(name.startswith("val/") for name in source.test.ids)
-    for part in (source.train, source.validation, source.test):
-        assert [name.split("/")[1] for name in part.ids] == [f"n0{n + 1}" for n in part.labels]
-
-
 def test_caltech101_by_appendix_b(tmp_path: Path) -> None:
     root = tmp_path / "caltech101" / "101_ObjectCategories"
     for name, count in (("BACKGROUND_Google", 35), ("ant", 90), ("Bee", 33)):
@@ -312,13 +294,3 @@ def test_holding_out_splits_every_class(labels: list[int], share: float, seed: i
         expected = 0 if members == 1 else max(1, round(share * members))
         assert sum(labels[number] == label for number in out) == expected
     assert held(labels, share, seed)[1] == out
-
-
-def test_a_part_of_a_set_is_evenly_spread(tmp_path: Path) -> None:
-    train = load(data("imagefolder", fill(tmp_path, train=TWO))).train
-    assert train.spread(None) is train
-    assert train.spread(len(train.ids)) is train
-    part = train.spread(6)
-    assert isinstance(part.images, FileImages)
-    assert dict(Counter(part.labels.tolist())) == {0: 2, 1: 4}
-    assert [path.name for path in part.images.paths] == [name.split("/")[-1] for name in part.ids]

@@ -13,7 +13,7 @@ from repro.config.schema import Data
 from repro.data import sources
 from repro.data.split import Source
 from repro.errors import RequestError
-from tests.data.conftest import fill, save
+from tests.data.conftest import save
 from tests.data.test_sources import data
 
 NAMES = ("n01", "n02", "n03")
@@ -106,11 +106,3 @@ def test_the_first_classes_are_another_data_set(unpacked: Path) -> None:
 def test_a_number_of_classes_that_there_is_not(unpacked: Path, count: int) -> None:
     with pytest.raises(RequestError, match="first_classes"):
         load(tiny(unpacked, first_classes=count))
-
-
-def test_any_data_set_has_first_classes(tmp_path: Path) -> None:
-    digits = load(data("mnist5k", first_classes=3))
-    assert Counter(digits.test.labels.tolist()) == {0: 50, 1: 50, 2: 50}
-    fill(tmp_path, train={"cat": 10, "dog": 10, "eel": 10})
-    found = load(data("imagefolder", tmp_path, first_classes=2))
-    assert found.classes == ("cat", "dog")

@@ -7,30 +7,16 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms import functional as classic
 from torchvision.transforms.v2 import functional
 
 from repro.data.images import ArrayImages
+from repro.data.loader import centre_crops, shared, whole_images
 from repro.data.rescale import rescale
 from repro.data.split import Split
-from repro.data.whole import centre_crops, shared, whole_images
 from repro.run.views import grid
-from tests.data.conftest import arrays
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.integers(1, 9), st.integers(1, 4), st.booleans())
-def test_whole_images_in_memory_come_in_their_order(count: int, batch: int, mirror: bool) -> None:
-    split = arrays(count)
-    assert isinstance(split.images, ArrayImages)
-    found = list(whole_images(split, 15, batch * 15 * 21, mirror=mirror))
-    assert torch.cat([indices for indices, _, _ in found]).tolist() == list(range(count))
-    assert [len(images) for _, images, _ in found[:-1]] == [batch] * (-(-count // batch) - 1)
-    expected = rescale(split.images.array, 15)
-    images = torch.cat([images for _, images, _ in found])
-    assert torch.equal(images, expected.flip(-1) if mirror else expected)
 
 
 @pytest.mark.parametrize("room", [1, 1000, 10**6])

@@ -15,7 +15,6 @@ import torch
 
 from repro.data.images import ArrayImages, FileImages
 from repro.data.workers import loaded, processes
-from repro.errors import RunError
 from tests.data.conftest import fill
 from tests.test_run import LIGHT, folders, run, same
 
@@ -89,16 +88,6 @@ def test_a_worker_loads_on_where_a_run_is_asked_to_stop(name: str) -> None:
     made = loaded(Signalled(signal.Signals[name]), 2, SIX, 6)
     assert list(made) == list(range(6))
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
-
-
-@pytest.mark.slow
-def test_a_worker_that_is_killed_is_said_where_its_item_is_awaited() -> None:
-    made = loaded(Signalled(signal.SIGKILL), 2, SIX, 6)
-    assert next(made) == 0
-    # Where torch would raise, amid whatever this process does meanwhile.
-    time.sleep(0.5)
-    with pytest.raises(RunError, match="worker was killed"):
-        list(made)
 
 
 def test_a_program_that_ends_amid_loading_ends_its_workers() -> None:
