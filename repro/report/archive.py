@@ -12,7 +12,7 @@ from repro.report.settings import Comparison, recorded
 from repro.store import ranks, varied
 from repro.store.files import read_whole, write_whole
 from repro.store.ranks import Kept
-from repro.store.runs import ACTIVATIONS, CONFIG, CROPS, LOG, RESULT
+from repro.store.runs import CONFIG, LOG, RESULT
 
 COMMANDS = "commands.txt"
 """The command lines that made the runs."""
@@ -32,12 +32,8 @@ def keep(comparisons: Sequence[Comparison | Family], folder: Path) -> None:
     earlier = [read_whole(one).decode() for one in files if one.is_file() and not one.is_symlink()]
     lines = dict.fromkeys([*"".join(earlier).splitlines(), *recorded(runs)])
     write_whole(folder / COMMANDS, "".join(f"{line}\n" for line in lines).encode())
-    # One picture of crops is enough: it shows the same images for every run of a setting.
-    every = [[run for run in one.runs if (run.folder / CROPS).is_file()] for one in comparisons]
-    pictured = [found[0] for found in every if found]
     for run in runs:
-        names = [CONFIG, RESULT, ACTIVATIONS, *[LOG] * (read_log(run) is not None)]
-        names += [CROPS] * (run in pictured)
+        names = [CONFIG, RESULT, *[LOG] * (read_log(run) is not None)]
         if (ways := varied.most(run.folder, KEYS)) is not None:
             names.append(varied.file_name(ways[0]))
         for source in (run.folder / name for name in names):

@@ -99,7 +99,7 @@ def _file_itself(pair: Pair, comparison: Comparison) -> Iterator[str]:
     every = [_scales(side, config) for side, config in _configs(pair, comparison)]
     used = sorted({q for scales in every for q in scales})
     for q in used if comparison.config.data.enlarge is None and len(used) > 1 else ():
-        if pixels(q, comparison.crop) == native:
+        if pixels(q, comparison.config.size.crop) == native:
             yield f"at Q={q} the images are the files of {native} pixels, at other Q resampled ones"
 
 

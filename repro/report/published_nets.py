@@ -22,7 +22,6 @@ from repro.report.net import Net, members, named
 from repro.report.settings import recorded, setting
 from repro.report.titles import arch_title, scale_title
 from repro.store import varied
-from repro.store.identity import base
 from repro.store.runs import Run
 
 KEYS = [key(way, kind) for way, kind in wanted()]
@@ -77,13 +76,6 @@ def table(families: Sequence[Family]) -> pd.DataFrame:
         row |= {"paper": one.published("top1_error"), "top5": top5 and round(top5, 4)}
         rows.append(row | {"top5_paper": one.published("top5_error")})
     return pd.DataFrame(rows)
-
-
-def theirs(families: Sequence[Family]) -> pd.DataFrame:
-    """The errors that others measured of such nets."""
-    nets = {base(run.config.arch.name) for family in families for run in family.runs}
-    frame = tables.replications()
-    return frame[frame.net.isin(nets)]
 
 
 def _file(run: Run) -> str:

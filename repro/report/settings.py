@@ -64,7 +64,6 @@ class Comparison:
     def __post_init__(self) -> None:
         self.config = self.runs[0].config
         """Of one of the runs: what is a setting's is the same in all."""
-        self.crop = self.config.size.crop
         self.classes = int(self.runs[0].result["data"]["classes"])
         self.has_1000_classes = self.classes == numbers.CLASSES
         self.has_papers_nets = any(numbers.is_table1(run.config.arch) for run in self.runs)

@@ -23,6 +23,7 @@ from repro.report.titles import arch_title, s_words, scale_title, span, worded
 from repro.store.runs import Run
 
 ERROR = ("mean", "sd", "n", "low", "high")
+TITLES = {"mean": "here (%)", "n": "seeds", "paper": "paper (%)"}
 STEPS = (("A", "B"), ("B", "D"), ("D", "E"))
 """Neighbours in depth among the nets that others trained, the shallower first (Section 4.1)."""
 ENDED = {
@@ -148,19 +149,6 @@ def side_by_side(frame: pd.DataFrame) -> pd.DataFrame:
     return shown[sorted(shown, key=lambda name: name == "seeds")]
 
 
-def others(comparison: Comparison) -> pd.DataFrame:
-    """Table 7: other systems as the paper gives them, and which of them were measured here."""
-    rows = []
-    for theirs in numbers.rows(7):
-        own, test = theirs["members"], theirs["protocol"]
-        cells = comparison.cells(named(own), test) if own else []
-        said = PROTOCOLS[test].title if own else "published only"
-        paper = {"paper": theirs["top1_error"], "top5_paper": theirs["top5_error"]}
-        paper["top5_paper_test"] = theirs["test_top5_error"]
-        rows.append({"system": theirs["system"], "test": said, **error(cells), **paper})
-    return pd.DataFrame(rows)
-
-
 def replications() -> pd.DataFrame:
     """A row for each net of others, its errors in percent, beside Table 3's at S=256."""
     frame = pd.DataFrame(numbers.replications()).round(2)
@@ -244,14 +232,10 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     for found in frame.to_dict("records"):
         words: dict[str, str] = {}
         for name, value in found.items():
-            if name == "mean":
-                words["here (%)"] = _error_words(found)
-            elif name == "n":
-                words["seeds"] = _number_words(value, 0)
-            elif name == "paper":
-                words["paper (%)"] = _number_words(value)
-            elif name not in ERROR:
-                words[str(name).replace("_", " ")] = _number_words(value)
+            if name not in ("sd", "low", "high") or "mean" not in found:
+                title = TITLES.get(str(name), str(name).replace("_", " "))
+                words[title] = _number_words(value, 0 if name == "n" else 1)
+                words |= {title: _error_words(found)} if name == "mean" else {}
         rows.append(words)
     shown = pd.DataFrame(rows)
     # A column that says nothing of any row says nothing.

@@ -1,4 +1,4 @@
-"""The committed primary claims again, from the committed ranks and logs, by other code.
+"""The committed primary claims again, from the committed ranks, by other code.
 
 By docs/statistics.md. Nothing of `repro` is imported. A rank above 0 is a top-1 error.
 """
@@ -27,9 +27,6 @@ REPORT = ROOT / "reports" / "tiny_imagenet"
 Z = norm.ppf(0.975)
 LEARNS = 0.98 - 3 * math.sqrt(0.98 * 0.02 / 1250)
 """Three standard deviations below chance, of 50 classes on 1,250 validation images."""
-LAYERS = {"A": 11, "A-LRN": 11, "B": 13, "B-5x5": 11, "C": 16, "D": 16, "E": 19}
-RULES = (ROOT / "repro" / "report" / "obstacles.py").read_text()
-FLAT = float(re.search(r"^FLAT = ([\d.]+)$", RULES, re.M)[1])  # type: ignore[index]
 
 with (REPORT / "claims.csv").open() as file:
     ROWS = {row["claim"]: row for row in csv.DictReader(file) if row["size"] == "eighth"}
@@ -59,12 +56,6 @@ def ranks(run: str) -> dict[str, Any]:
 
 
 @cache
-def train_errors(run: str) -> list[float]:
-    rows = csv.DictReader(files()[f"{run}/log.csv"].decode().splitlines())
-    return [float(row["train_error"]) for row in rows]
-
-
-@cache
 def runs_by_net() -> dict[tuple[str, str, str], dict[int, str]]:
     """(arch, scale, init) -> seed -> run; an ensemble joins its members by `+`."""
     found: dict[tuple[str, str, str], dict[int, str]] = {}
@@ -90,8 +81,8 @@ def runs(net: str, init: str) -> dict[int, str]:
     return runs_by_net().get((archs, scales, said or own), {})
 
 
-def sides(claim: dict[str, Any]) -> tuple[list[list[str]], list[list[Seeds]], str]:
-    """The nets of each measured pair, their errors by seed, and how they start."""
+def sides(claim: dict[str, Any]) -> list[list[Seeds]]:
+    """The errors of each measured pair by seed."""
     tests = claim["tests"] if isinstance(claim["tests"], list) else [claim["tests"]] * 2
     pairs = [[pair, pair] if isinstance(pair, str) else pair for pair in claim["pairs"]]
     init = "he" if "B-5x5-S256" in chain(*pairs) else "from_A"
@@ -106,14 +97,14 @@ def sides(claim: dict[str, Any]) -> tuple[list[list[str]], list[list[Seeds]], st
             found[-1].append(
                 {s: ranks(runs(net, init)[s])[key[0]] > 0 for s, key in keys.items() if key}
             )
-    there = [place for place, both in enumerate(found) if all(both)]
+    there = [both for both in found if all(both)]
     assert len(there) == len(pairs) or not claim.get("complete")
-    return [pairs[place] for place in there], [found[place] for place in there], init
+    return there
 
 
 def compare(claim: dict[str, Any], odds: bool) -> tuple[int, dict[str, NDArray[np.float64]]]:
     """Seeds, and [effect, low, high] for nets and configuration, by images and by classes."""
-    _, there, _ = sides(claim)
+    there = sides(claim)
     seeds = sorted(set.intersection(*(set(side) for side in chain(*there))))[: claim["seeds"]]
     wrong = np.array([[[side[s] for s in seeds] for side in both] for both in there], float)
     images, count = wrong.shape[-1], len(seeds)
@@ -168,43 +159,6 @@ def test_errors(name: str) -> None:
     for question in ("nets", "configuration"):
         committed = numbers(row, f"{question}_low", f"{question}_high")
         np.testing.assert_allclose(points[question][1:], committed, atol=1e-4)
-
-
-def not_trained_out(pairs: list[list[str]], init: str, seeds: list[int]) -> bool:
-    """The gate: flat over the last quarter, and a deeper net no harder to train."""
-    for pair in pairs:
-        for net in chain(*(net.split("+") for net in pair)):
-            own = [train_errors(runs(net, init)[seed]) for seed in seeds]
-            if len(own[0]) < 4:
-                return True
-            last = 3 * len(own[0]) // 4
-            third = np.mean([np.mean(one[len(one) // 2 : last]) for one in own])
-            if third - np.mean([np.mean(one[last:]) for one in own]) > FLAT:
-                return True
-        if any("+" in net for net in pair):
-            continue
-        ends = {net: [train_errors(runs(net, init)[s])[-1] for s in seeds] for net in pair}
-        layers = sorted(ends, key=lambda net: LAYERS[net.rpartition("-")[0]])
-        shallow, deep = layers[0], layers[-1]
-        if LAYERS[shallow.rpartition("-")[0]] < LAYERS[deep.rpartition("-")[0]]:
-            error = math.sqrt(sum(np.var(ends[n], ddof=1) / len(ends[n]) for n in layers))
-            if np.mean(ends[deep]) - np.mean(ends[shallow]) > 2 * error:
-                return True
-    return False
-
-
-@pytest.mark.parametrize("name", of_kind(*ERRORS))
-def test_the_gate(name: str) -> None:
-    claim, row = CLAIMS[name], ROWS[name]
-    closed = False
-    for part in claim.get("each", [{}]):
-        pairs, there, init = sides(claim | part)
-        shared = sorted(set.intersection(*(set(side) for side in chain(*there))))
-        closed |= not_trained_out(pairs, init, shared[: claim["seeds"]])
-    if row["reason"].startswith("not trained out"):
-        assert closed
-    elif row["verdict"] != "not testable here":
-        assert not closed
 
 
 def wilson(count: int, of: int) -> tuple[float, float]:

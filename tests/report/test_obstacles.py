@@ -41,11 +41,6 @@ def test_a_scale_that_is_the_file_itself(tmp_path: Path, make_run: MakeRun, nati
     assert not rows.loc["depth-saturates", "reason"].startswith("at Q"), "one Q only"
 
 
-def test_enlarged_images_are_never_the_files(tmp_path: Path, make_run: MakeRun) -> None:
-    make_run("net=D-S256", "data.enlarge=32", data=LARGE | {"smallest_side": 32})
-    assert not judged(tmp_path).loc["several-scales-D-S256", "reason"]
-
-
 def test_lengths_are_those_of_the_lineage(tmp_path: Path, make_run: MakeRun) -> None:
     make_run("net=A-S256")
     for net in ("B-S256", "D-S256", "D-S384", "D-S256_on", "E-S384"):
@@ -64,8 +59,6 @@ def test_lengths_are_those_of_the_lineage(tmp_path: Path, make_run: MakeRun) -> 
     [
         ((50.0, 40.0, 30.0, 27.0), ""),
         ((50.0, 40.0, 30.0, 26.9), "D-S256 falls by 3.1 points"),
-        # Epochs 4; 5 and 6.
-        ((50.0, 40.0, 35.0, 30.0, 27.0, 27.0), ""),
         ((50.0, 40.0, 35.0, 30.0, 27.0, 26.0), "falls by 3.5 points"),
         ((6.0, 6.0, 6.0), "3 epochs"),
         ((), "no log of D-S256"),
