@@ -22,8 +22,8 @@ from pathlib import Path
 
 from repro.config.way_in import read, show, truth, way_in
 
-DEFAULTS = {"runs": "runs", "out": "reports/latest", "fuse": ""}
 SWITCHES = {"archive": "false", "latex": "false"}
+DEFAULTS = {"runs": "runs", "out": "reports/latest", "fuse": "", **SWITCHES}
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def _report(arguments: list[str]) -> int:
-    options = read(arguments, DEFAULTS | SWITCHES)
+    options = read(arguments, DEFAULTS)
     switches = {key: truth(key, options[key]) for key in SWITCHES}
     from repro.report.write import write
 

@@ -34,12 +34,8 @@ def at_full_size(name: str) -> Net:
 
 def as_run(config: Config, classes: int, arch: str | None = None) -> Net:
     """The net of a run, or another configuration at that run's size."""
-    return reading.at_size(
-        config.arch if arch is None else Arch(**choice("arch", arch)),
-        config.size,
-        channels=config.data.channels,
-        classes=classes,
-    )
+    own = config.arch if arch is None else Arch(**choice("arch", arch))
+    return reading.at_size(own, config.size, channels=config.data.channels, classes=classes)
 
 
 def configurations() -> pd.DataFrame:

@@ -121,7 +121,7 @@ def curves(experiment: Experiment, comparison: Comparison) -> Chart | None:
             line, before = line + (q - before > NEIGHBOURS), q
             point = _points([one for one in at[q] if one.seed in seeds], "y", where)[-1]
             point |= {"x": q + aside, "line": str(line)}
-            rows += [point | {"mark": "line" if len(seeds) > 1 else "dashed"}, point]
+            rows += [point | {"mark": "line"}, point]
     if not rows:
         return None
     words = caption("curves", question=experiment.question.rstrip("."), apart=NEIGHBOURS)

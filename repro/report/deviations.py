@@ -1,8 +1,4 @@
-"""Where a run departs from the paper: from its configuration, its layer list and its data.
-
-`templates/deviations.yaml` words each departure; this file says when it holds. Where the paper
-says nothing, the row says so.
-"""
+"""Where a run departs from the paper; `templates/deviations.yaml` words each departure."""
 
 from __future__ import annotations
 

@@ -38,23 +38,19 @@ class Experiment:
     ensembles: bool = False
     """The ensembles of Table 6 stand below its nets."""
 
-    def __post_init__(self) -> None:
-        if unknown := set(self.tests) - PROTOCOLS.keys():
-            raise ValueError(f"there is no protocol {min(unknown)}")
-
     @property
     def curve(self) -> bool:
         """Whether a protocol of the experiment gives a number for each of many test scales."""
         return not all(PROTOCOLS[test].one_number for test in self.tests)
 
+    def commands(self, comparison: Comparison) -> list[str]:
+        """The command lines that run it in the setting and the store of some runs."""
+        return comparison.experiment_commands(self.name, nets_of(self, comparison), self.tests)
+
 
 @lru_cache
 def experiments() -> tuple[Experiment, ...]:
-    """The experiments that have a section in the report, in its order.
-
-    Raises:
-        RequestError: the comment of a file is not as `Experiment` says.
-    """
+    """The experiments that have a section in the report, in its order."""
     found = []
     for name in choices.names("experiments"):
         note, file = choices.note("experiments", name, "report"), choices.read("experiments", name)
@@ -63,6 +59,8 @@ def experiments() -> tuple[Experiment, ...]:
             if note != APART:
                 said |= yaml.safe_load(note or "{}")
                 said |= {"place": float(said["place"]), "tests": tuple(said["tests"])}
+                if unknown := set(said["tests"]) - PROTOCOLS.keys():
+                    raise ValueError(f"there is no protocol {min(unknown)}")
                 found.append(Experiment(name, file.comment, tuple(_nets(file)), **said))
         except (yaml.YAMLError, TypeError, ValueError) as error:
             where = f"conf/experiments/{name}.yaml, # report: {note}"
@@ -81,12 +79,6 @@ def _nets(file: choices.Choice) -> list[Net]:
         Net(arch, scale, finetune, None if init == OWN else init)
         for arch, scale, finetune, init in itertools.product(*parts)
     ]
-
-
-def commands_of(experiment: Experiment, comparison: Comparison) -> list[str]:
-    """The command lines that run an experiment in the setting and the store of some runs."""
-    nets = nets_of(experiment, comparison)
-    return comparison.experiment_commands(experiment.name, nets, experiment.tests)
 
 
 def nets_of(experiment: Experiment, comparison: Comparison) -> tuple[Net, ...]:

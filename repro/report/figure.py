@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -39,11 +40,7 @@ GREY, SHADE, HOLDS = "#6b747c", "#f1f3f5", "#cfe8df"
 WIDTH, DPI = 8.0, 160
 LANE, LINE, GAP = 0.17, 0.15, 0.12
 """Inches between two groups of a row, between two lines of its name, and between two rows."""
-STYLE: Any = {
-    **{"font.size": 9, "axes.titlesize": 9.5, "legend.frameon": False, "grid.alpha": 0.25},
-    **{"axes.spines.top": False, "axes.spines.right": False},
-    **{"axes.grid": True, "axes.axisbelow": True},
-}
+STYLE = Path(__file__).with_name("templates") / "figure.mplstyle"
 POINTS: dict[str, dict[str, Any]] = {
     "mean": {"marker": "o", "ms": 5, "ls": "-"},
     "one seed": {"marker": "o", "ms": 5, "mfc": "white", "ls": "--"},
@@ -51,7 +48,7 @@ POINTS: dict[str, dict[str, Any]] = {
     "paper": {"marker": "x", "ms": 6, "mew": 1.8, "ls": ""},
 }
 """How a mark looks that is a point."""
-CURVES = {"line": "-", "dashed": "--", "dotted": ":"}
+CURVES = {"line": "-", "dotted": ":"}
 """How a mark looks that joins the points of a `line`."""
 LEGEND = {
     "mean": "mean of several seeds, 95% interval",
@@ -77,7 +74,7 @@ class Chart:
 
     def png(self) -> bytes:
         """The figure as a file; the same frame gives the same bytes."""
-        with mpl.rc_context(STYLE):
+        with mpl.rc_context(fname=STYLE):
             file = io.BytesIO()
             self.figure().savefig(file, format="png", dpi=DPI, metadata={"Software": None})
         return file.getvalue()
@@ -210,7 +207,7 @@ def _lines(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
         panel.tick_params(labelbottom=number + columns >= len(facets))
         if number % columns == 0:
             panel.set_ylabel(chart.y)
-    figure.supxlabel(chart.x, fontsize=STYLE["font.size"])
+    figure.supxlabel(chart.x, fontsize="medium")
     return figure
 
 
@@ -228,9 +225,7 @@ def _legend(figure: Figure, frame: pd.DataFrame, colours: dict[str, str]) -> Non
         # A group of its own is named by it already.
         point = Line2D([], [], color=GREY, **POINTS[kind]) if kind in POINTS else Patch(color=HOLDS)
         handles.setdefault(LEGEND[kind], point)
-    for across in range(min(5, len(handles)), 0, -1):
-        place: Any = {"loc": "outside upper center", "ncols": across}
-        found = figure.legend([*handles.values()], [*handles], **place)
-        if found.get_window_extent().width <= figure.bbox.width or across == 1:
-            break
-        found.remove()
+    if handles:
+        # So many columns as fit, each as wide as the longest entry.
+        across = max(1, min(5, 100 // (8 + max(map(len, handles)))))
+        figure.legend([*handles.values()], [*handles], loc="outside upper center", ncols=across)

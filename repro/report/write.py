@@ -39,13 +39,9 @@ def write(
 ) -> str:
     """Write the report of all finished runs of some stores; returns what to tell the user.
 
-    Args:
-        stores: folders of runs, or reports that hold what was kept of runs; of what stands in
-            several the first counts.
-        out: the folder that becomes the report.
-        fuse: ensembles to compute beside the paper's, as in `D-jitter+E-jitter`.
-        archive: also keep in the report what it is made from (see `repro.store.archive`).
-        latex: also write the tables as LaTeX.
+    A store is a folder of runs, or a report that keeps some; of what stands in several the first
+    counts. `fuse` names ensembles beside the paper's, as in `D-jitter+E-jitter`. With `archive` the
+    report keeps what it is made from (see `repro.store.archive`), with `latex` its tables as LaTeX.
 
     Raises:
         RequestError: no store, no finished run, or `out` cannot take a report.
@@ -133,15 +129,15 @@ def _check_out(out: Path, archive: bool, stores: Sequence[Path]) -> None:
 
 
 def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
-    there = [members(one.net) for comparison in comparisons for one in comparison.fused]
+    fused = [one for comparison in comparisons for one in comparison.fused]
+    there = [sorted(map(str, members(one.net))) for one in fused]
     for words in fuse:
         try:
             nets = members(named(words, {net for one in comparisons for net in one.nets}))
         except RequestError as error:
             raise RequestError(f"fuse={words}: {error}") from None
-        if len(set(nets)) < max(2, len(nets)) or {*map(str, nets)} not in [
-            {*map(str, one)} for one in there
-        ]:
+        wanted = sorted(map(str, nets))
+        if wanted not in there or len(set(wanted)) < max(2, len(wanted)):
             raise RequestError(
                 f"fuse={words}: expected several tested nets, each once, that have a setting "
                 "(data, size, recipe), a seed and a protocol in common, as NET+NET"

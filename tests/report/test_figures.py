@@ -73,10 +73,8 @@ def test_a_curve_is_of_the_seeds_that_have_every_scale(tmp_path: Path, make_run:
     for view in (other / "views").iterdir():
         if view.stem not in ("dense-Q384", "dense-Q416"):
             view.unlink()
-    found = shown(
-        charts.of_experiment(EXPERIMENTS["test_scale"], comparison(tmp_path)), "dashed", "line"
-    )
-    found = found[found.facet == "D, dense"]
+    chart = charts.of_experiment(EXPERIMENTS["test_scale"], comparison(tmp_path))
+    found = shown(chart, "line")[lambda marks: marks.facet == "D, dense"]
     lines = [list(part.x) for _, part in found.groupby("line")]
     assert lines == [[224], [288], [352, 384, 416, 448, 480, 512]], "open where it was not tested"
     assert set(found.y) == {10.0}

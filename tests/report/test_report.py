@@ -12,9 +12,7 @@ import pytest
 from repro.errors import RequestError
 from repro.report.measured import COLUMNS
 from repro.report.write import write
-from repro.store import views
-from repro.store.views import Posteriors
-from tests.report.conftest import MakeRun, posteriors
+from tests.report.conftest import MakeRun
 
 KEY = [column for column in COLUMNS if column not in ("value", "paper", "run")]
 DIVERGED = {"outcome": "diverged", "validation_error": None, "images_per_second": None}
@@ -215,21 +213,6 @@ def test_what_is_not_the_papers_gets_no_number_of_the_papers(
     assert table(folder, "deviations").here.str.contains("D-BN: not a column of Table 1").any()
     assert "A scale model, not ImageNet" in words(folder), "a thousand classes are not ImageNet"
     assert "3 image files could not be decoded" in words(folder)
-
-
-def test_what_is_damaged_is_left_out(
-    tmp_path: Path, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "runs" / make_run("arch=A")
-    (folder / "log.csv").write_text("")
-    other = posteriors(3, 200)
-    other = Posteriors(other.posteriors, other.labels, np.char.add("x", other.ids))
-    (folder / "views" / "dense-Q224.npz").write_bytes(views.encode(other))
-    found = pd.read_csv(report(tmp_path) / "results.csv")
-    assert "single_scale" in set(found.protocol)
-    assert "multi_scale" not in set(found.protocol), "views of different images have no mean"
-    assert "left out: " in capsys.readouterr().err
-    assert "figures/learning-curves" not in words(tmp_path / "out")
 
 
 def test_one_name_with_two_contents_is_two_rows(tmp_path: Path, make_run: MakeRun) -> None:
