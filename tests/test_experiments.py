@@ -24,13 +24,26 @@ PAPER = {
 }
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_each_composes_and_is_checked(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"experiments={name}", *SMALL, f"runs={tmp_path / 'runs'}", "dry_run=true"]
+    assert command(words) == 0
+    found = next((one for one in experiments() if one.name == name), None)
+    said = capsys.readouterr().out
+    assert all(f"{net.arch}-{net.scale}-" in said for net in (found.nets if found else ()))
+    assert not (tmp_path / "runs").exists()
+    page = (CONF.parent / "experiments" / f"{name}.md").read_text()
+    assert f"python -m repro.run experiments={name}" in page, "a page for people"
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All experiments in one store, which shares the nets that they have in common."""
     folder = tmp_path_factory.mktemp("experiments")
     for name in NAMES:
-        status = command([f"experiments={name}", *SMALL, f"runs={folder / 'runs'}"])
-        assert status == 0, name
+        assert command([f"experiments={name}", *SMALL, f"runs={folder / 'runs'}"]) == 0, name
     write([folder / "runs"], folder / "report")
     return folder / "report"
 
@@ -44,14 +57,7 @@ def section(report: Path, name: str) -> str:
     return found[1]
 
 
-def test_each_ablation_has_a_page_for_people() -> None:
-    pages = {file.stem for file in (CONF.parent / "experiments").glob("*.md")}
-    assert pages == set(NAMES)
-    for name in NAMES:
-        text = (CONF.parent / "experiments" / f"{name}.md").read_text()
-        assert f"python -m repro.run experiments={name}" in text
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [e.name for e in experiments()])
 def test_each_section_compares_its_nets(report: Path, name: str) -> None:
     text = section(report, name)
@@ -66,6 +72,7 @@ def test_each_section_compares_its_nets(report: Path, name: str) -> None:
     assert len(table) == len(experiment.nets) * each + (4 if name == "fusion" else 0)
 
 
+@pytest.mark.slow
 def test_the_papers_fourteen_nets(report: Path) -> None:
     results = pd.read_csv(report / "results.csv", dtype=str)
     single = results[~results.protocol.str.startswith("fusion")]
@@ -77,6 +84,7 @@ def test_the_papers_fourteen_nets(report: Path) -> None:
     assert (table6.n == "1").all()
 
 
+@pytest.mark.slow
 def test_a_report_with_everything_has_no_hole(report: Path) -> None:
     page = (report / "comparison.md").read_text()
     # "None of the paper's nets was run here" is a sentence; a lone None is a hole.
@@ -91,6 +99,7 @@ def test_a_report_with_everything_has_no_hole(report: Path) -> None:
     assert set(judged[judged.family == "jitter"].verdict) == {"not testable here"}
 
 
+@pytest.mark.slow
 def test_activations_fall_with_the_small_standard_deviation(report: Path) -> None:
     found = {}
     for folder in (report.parent / "runs").glob("E-S256-*"):

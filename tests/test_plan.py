@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 import repro.plan
 from repro.config.choices import choice
@@ -20,6 +16,7 @@ from repro.config.schema import Data
 from repro.data import sources
 from repro.data.sizes import Assumed
 from tests.conftest import plan
+from tests.data.conftest import fill
 
 PAPER = ["size=paper", "data=imagenet", "data.root=/nowhere", "recipe=paper", "tflops=6"]
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.batch=16", "recipe.train_images=64"]
@@ -39,11 +36,7 @@ def test_the_papers_nets_before_anyone_has_the_images(
 ) -> None:
     rows = planned(tmp_path, "arch=A,D,E", "test=[centre]", *PAPER)
     said = capsys.readouterr().out
-    assert dict(rows.parameters) == {
-        "A-S256": 132_863_336,
-        "D-S256": 138_357_544,
-        "E-S256": 143_667_240,
-    }
+    assert rows.parameters.tolist() == [132_863_336, 138_357_544, 143_667_240]
     # 74 epochs are the paper's 370K iterations.
     assert set(rows.iterations) == {74 * 5005}
     d = rows.loc["D-S256"]
@@ -55,14 +48,12 @@ def test_the_papers_nets_before_anyone_has_the_images(
     assert d.training_hours == pytest.approx(d.training_flops / 6e12 / 3600)
     for words in ("138,357,544", "370,370", "30,940,528,640", "336 to 504"):
         assert words in said
-    total = sum(rows.training_hours) + sum(rows.testing_hours)
-    assert f"{total:,.0f} h ({total / 24:.0f} days)" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.csv"]
 
 
 def test_tests_and_validation_go_at_the_rate_of_testing(tmp_path: Path) -> None:
     words = ["arch=D", "test=[centre]", "precision=bf16", *PAPER[:-1], "tflops=300,40"]
-    d = planned(tmp_path, *words).iloc[0]
+    d = planned(tmp_path, *words, "device=cuda:99").iloc[0]
     steps, validation = 74 * 1_281_167 * 3 * D_FLOPS, 74 * 50_000 * D_FLOPS
     assert d.training_hours == pytest.approx((steps / 300e12 + validation / 40e12) / 3600)
     assert d.testing_hours == pytest.approx(d.testing_flops / 40e12 / 3600)
@@ -81,71 +72,26 @@ def test_parents_come_first_and_once(tmp_path: Path) -> None:
     assert rows.activations_bytes["D-jitter-fc"] < rows.activations_bytes["D-jitter"] / 100
 
 
-def test_what_tells_runs_apart_is_said(tmp_path: Path) -> None:
-    words = ["seed=0,1", "recipe=smoke,quick", "init=from_A", "arch=B", "tflops=1"]
-    rows = planned(tmp_path, *words)
-    assert set(rows.run) == {
-        f"{net}-{recipe}-{init}-s{seed}"
-        for recipe in ("smoke", "quick")
-        for net, init in (("A-S256", "glorot"), ("B-S256", "from_A"))
-        for seed in (0, 1)
-    }
-    assert list(rows.starts_from)[::2] == [""] * 4
-
-
-@pytest.mark.slow
-def test_what_is_done_costs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs = f"runs={tmp_path / 'runs'}"
-    assert command([*LIGHT, runs, "test=[centre]"]) == 0
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")}
-    rows = planned(tmp_path, *LIGHT, "test=[centre]", "scale=S256,S384", "tflops=1")
-    assert list(rows.state) == ["finished", "new"]
-    done = rows.loc["A-S256"]
-    assert done[["iterations", "training_hours", "testing_hours"]].tolist() == [0, 0, 0]
-    assert "1 run to be done, 1 finished" in capsys.readouterr().out
-    assert plan([*LIGHT, runs, "test=[centre]"]) == 0
-    assert "nothing is to be done: 1 finished" in capsys.readouterr().out
-    missing = planned(tmp_path, *LIGHT, "test=[single_scale]", "tflops=1").iloc[0]
-    assert (missing.state, missing.iterations) == ("trained, views missing", 0)
-    assert missing.testing_hours > missing.training_hours == 0
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")} == before
-    # One of two epochs is done, and a checkpoint of it kept.
-    (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.name[0] != ".")
-    (folder / "result.json").unlink()
-    (folder / "checkpoint-0.safetensors").touch()
-    log = (folder / "log.csv").read_text().splitlines(keepends=True)
-    (folder / "log.csv").write_text("".join(log[:-1]))
-    rows = planned(tmp_path, *LIGHT, "test=[centre]", "seed=0,1", "tflops=1")
-    assert list(rows.state) == ["goes on", "new"]
-    assert list(rows.iterations) == [4, 8]
-
-
 def test_a_folder_that_an_earlier_run_looked_at(tmp_path: Path) -> None:
-    root = tmp_path / "photos"
-    for part, count in (("train", 20), ("val", 6)):
-        for name in ("cat", "dog"):
-            (root / part / name).mkdir(parents=True)
-            for n in range(count):
-                image = Image.fromarray(np.full((40, 40, 3), n, dtype=np.uint8))
-                image.save(root / part / name / f"{n}.png")
+    root = fill(tmp_path / "photos", train={"cat": 20, "dog": 20}, val={"cat": 6, "dog": 6})
     words = [*LIGHT, "data=imagefolder", f"data.root={root}", "test=[centre]"]
     new = planned(tmp_path, *words, "images=36,4,12", "classes=2", "tflops=1").iloc[0]
     assert command([f"runs={tmp_path / 'runs'}", *words]) == 0
     root.rename(tmp_path / "elsewhere")
     rows = planned(tmp_path, *words, "arch=A,B", "tflops=1")
     assert list(rows.state) == ["finished", "new"]
-    assert rows.parameters["A-S256"] == new.parameters
+    done = rows.loc["A-S256"]
+    assert done[["iterations", "training_hours", "testing_hours"]].tolist() == [0, 0, 0]
+    assert done.parameters == new.parameters
     assert rows.iterations["B-S256"] == new.iterations == 2 * 3
     assert rows.testing_flops["B-S256"] == 2 * 12 * rows.forward_flops["B-S256"]
 
 
 def test_the_rate_of_this_machine(tmp_path: Path) -> None:
-    rows = planned(tmp_path, *LIGHT, "arch=A", "precision=float32,bf16")
-    for name, row in rows.iterrows():
-        precision = str(name).rpartition("-")[2]
-        assert f"timed on steps of A at size=tiny (cpu, {precision}, 1 threads)" in row.rate
-        assert 0 < row.training_hours < 1
-        assert 0 < row.testing_hours < 1
+    row = planned(tmp_path, *LIGHT, "arch=A").iloc[0]
+    assert "timed on steps of A at size=tiny (cpu, float32, 1 threads)" in row.rate
+    assert 0 < row.training_hours < 1
+    assert 0 < row.testing_hours < 1
 
 
 def test_the_digits_are_as_many_as_there_are() -> None:
@@ -158,20 +104,12 @@ def test_the_digits_are_as_many_as_there_are() -> None:
 @pytest.mark.parametrize(
     ("words", "key"),
     [
-        ("tflops=0", "tflops=0"),
-        ("tflops=6,7,8", "tflops=6,7,8"),
-        ("tflops=6 precision=bf16", "precision=bf16"),
-        ("images=9,0,1", "images=9,0,1"),
-        (f"images={'9' * 5000},1,1", "TRAINING,VALIDATION,TEST"),
-        ("classes=\u00b2", "classes=\u00b2"),
-        ("out=plan", "out=plan"),
-        ("out=/dev/null/plan.csv", "out=/dev/null/plan.csv"),
-        ("data=imagefolder", "data=imagefolder"),
-        ("data=mnist data.classes=7", "data.classes=7"),
-        ("data=mnist5k classes=7", "classes=7"),
-        ("recipe.batch=32,0", "recipe.batch=0"),
-        ("device=cuda:99", "device=cuda:99"),
-        ("arch", "KEY=VALUE"),
+        *(("tflops=0", "tflops=0"), ("tflops=6,7,8", "tflops=6,7,8"), ("arch", "KEY=VALUE")),
+        *(("tflops=6 precision=bf16", "precision=bf16"), ("images=9,0,1", "images=9,0,1")),
+        *((f"images={'9' * 5000},1,1", "TRAINING,VALIDATION,TEST"), ("classes=\u00b2", "classes=")),
+        *(("out=plan", "out=plan"), ("out=/dev/null/plan.csv", "out=/dev/null/plan.csv")),
+        *(("data=imagefolder", "data=imagefolder"), ("data=mnist5k classes=7", "classes=7")),
+        *(("recipe.batch=32,0", "recipe.batch=0"), ("device=cuda:99", "device=cuda:99")),
     ],
 )
 def test_refused_in_one_line(
@@ -195,25 +133,7 @@ def test_a_full_disk_leaves_the_earlier_file(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    for out in (tmp_path / "plan.csv", tmp_path / "other.csv"):
-        assert plan([f"runs={tmp_path / 'runs'}", "tflops=1", f"out={out}"]) == 2
-        assert f"out={out}" in capsys.readouterr().err
+    assert plan([f"runs={tmp_path / 'runs'}", "tflops=1", f"out={tmp_path / 'plan.csv'}"]) == 2
+    assert f"out={tmp_path / 'plan.csv'}" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["plan.csv"]
     assert (tmp_path / "plan.csv").read_text() == "earlier"
-
-
-def test_another_machine_need_not_be_here(tmp_path: Path) -> None:
-    rows = planned(tmp_path, "device=cuda:99", "tflops=100")
-    assert "100 TFLOP/s" in rows.rate.iloc[0]
-
-
-def test_help_without_torch_or_hydra() -> None:
-    program = (
-        "import sys; sys.argv = ['plan', '--help']; import repro.plan\n"
-        "try: repro.plan.main()\n"
-        "finally: assert not {'torch', 'hydra', 'pandas'} & set(sys.modules)"
-    )
-    words = [sys.executable, "-c", program]
-    done = subprocess.run(words, cwd=Path(__file__).parents[1], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "python -m repro.plan experiments=paper data=imagenet size=paper" in done.stdout

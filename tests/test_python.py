@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = tmp_path_factory.mktemp("store")
-    words = ["arch=A", "recipe=smoke", "test=[centre]", f"runs={store}"]
+    words = ["arch=A", "recipe=smoke", "recipe.train_images=64", "test=[centre]", f"runs={store}"]
     assert command([*words, "data.mirror=true", "progress=false", "threads=1"]) == 0
     (found,) = (path for path in store.iterdir() if path.name[0] != ".")
     return found
@@ -77,12 +77,20 @@ def test_layers_are_table_1() -> None:
     assert (small.crop, small.linears[0].side, small.classes) == (28, 7, 10)
 
 
-def test_importing_it_and_the_layers_take_no_torch() -> None:
-    program = (
-        "import sys, repro; repro.layers('D'); assert repro.__version__\n"
-        "assert not {'torch', 'hydra', 'pandas', 'scipy'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+HEAVY = ("torch", "hydra", "pandas", "scipy")
+MAIN = "import sys, runpy; sys.argv = ['x', '--help']; runpy.run_module('{}', run_name='__main__')"
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["import repro; repro.layers('D'); assert repro.__version__"]
+    + [MAIN.format(name) for name in ("repro.run", "repro.plan")],
+)
+def test_layers_and_help_import_nothing_heavy(program: str) -> None:
+    check = f"import sys; assert not set({HEAVY}) & set(sys.modules), sys.modules.keys()"
+    words = f"try: exec({program!r})\nexcept SystemExit as end: assert not end.code\n{check}"
+    done = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.slow
