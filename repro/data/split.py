@@ -89,16 +89,17 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True)
 class Description:
-    """What is known of a data set before it is loaded."""
+    """What is known of a data set before it is loaded.
+
+    The fingerprint is of a folder's contents; empty where the name of the data set says it all.
+    `left_out` files cannot be decoded. `times` is a hash of the files' times of modification: no
+    part of what a run is, but what was computed of the images is kept for these times only.
+    """
 
     classes: int
     fingerprint: str = ""
-    """Of a folder's contents; empty where the name of the data set says it all."""
     left_out: int = 0
-    """Files that cannot be decoded."""
     times: str = field(default="", compare=False)
-    """A hash of the times of modification of a folder's files. It is no part of what a run is; what
-    was computed of the images is kept for these times only."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ smaller crop the same net meets another geometry; these numbers say how differen
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from repro.config.schema import Recipe
 from repro.model.layers import LRN, Conv, Layer, Linear, Net, Pool, fan_in, output_side, sides
@@ -39,8 +39,7 @@ def multiply_adds(layer: Layer, side: int) -> int:
     return fan_in(layer) * outputs * output_side(layer, side) ** 2
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """Totals of one net on one image; two floating point operations for each multiply-add."""
 
     parameters: int
@@ -124,17 +123,17 @@ def overhang(net: Net, side: int) -> int:
     return max(0, (score_map_side(net, side) - 1) * step + net.crop - side)
 
 
-@dataclass(frozen=True)
-class Memory:
-    """Bytes that training holds at once: an estimate, without what libraries use to compute."""
+class Memory(NamedTuple):
+    """Bytes that training holds at once: an estimate, without what libraries use to compute.
+
+    `weights` has the copies of bf16 too, `optimiser` is momentum or Adam's two moments;
+    `activations` are kept for the backward pass of one batch, the input included.
+    """
 
     weights: int
-    """With bf16 the copies that are computed with too."""
     gradients: int
     optimiser: int
-    """Momentum, or Adam's two moments."""
     activations: int
-    """Kept for the backward pass of one batch, the input included."""
 
     @property
     def state(self) -> int:
@@ -145,23 +144,16 @@ class Memory:
 def training_memory(
     net: Net, recipe: Recipe, precision: str, finetune: str = "all", micro_batch: int | None = None
 ) -> Memory:
-    """What training a net by a recipe holds in memory.
-
-    `finetune=fc`: only the FC layers have gradients. `micro_batch`: images that are computed at
-    once; None: the batch.
-    """
+    """What training a net by a recipe holds in memory, with `micro_batch` images at once."""
     number = 8 if precision == "float64" else 4
     copies = 2 if precision == "bf16" else 0
     every = cost(net).parameters
     trained = every if finetune == "all" else sum(map(parameters, net.linears))
     moments = 2 if recipe.optimiser == "adam" else int(recipe.momentum > 0)
     images = min(recipe.batch, micro_batch or recipe.batch)
-    return Memory(
-        weights=every * (number + copies),
-        gradients=trained * number,
-        optimiser=trained * number * moments,
-        activations=images * _kept(net, ACTIVATION_BYTES[precision], finetune),
-    )
+    activations = images * _kept(net, ACTIVATION_BYTES[precision], finetune)
+    gradients = trained * number
+    return Memory(every * (number + copies), gradients, gradients * moments, activations)
 
 
 def _kept(net: Net, number: int, finetune: str) -> int:

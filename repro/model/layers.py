@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution, followed by (batch normalisation and) a rectification."""
+    """A convolution, followed by (batch normalisation and) a rectification.
+
+    It is number `place` of a block of Table 1; both are counted from 1.
+    """
 
     kernel: int
     in_channels: int
@@ -19,9 +22,7 @@ class Conv:
     bias: bool
     batch_norm: bool
     block: int
-    """Which block of Table 1, from 1."""
     place: int
-    """Which convolution of the block, from 1."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,15 @@ class Pool:
 
 @dataclass(frozen=True)
 class Linear:
-    """A fully connected layer: a convolution with a `side` x `side` kernel in the dense form."""
+    """A fully connected layer: a convolution with a `side` x `side` kernel in the dense form.
+
+    A hidden one (all but the last) is followed by a rectification and dropout.
+    """
 
     in_channels: int
     side: int
     out_features: int
     hidden: bool
-    """Followed by a rectification and dropout (all but the last)."""
 
 
 Layer = Conv | LRN | Pool | Linear

@@ -153,12 +153,11 @@ class BatchNorm(nn.BatchNorm2d):
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
 
 
-def share_batch_norm(net: nn.Module, total: Callable[[Tensor], Tensor]) -> bool:
-    """Have every batch normalisation of `net` sum by `total`; whether there is one."""
-    layers = [part for part in net.modules() if isinstance(part, BatchNorm)]
-    for layer in layers:
-        layer.total = total
-    return bool(layers)
+def share_batch_norm(net: nn.Module, total: Callable[[Tensor], Tensor]) -> None:
+    """Have every batch normalisation of `net` sum by `total`."""
+    for part in net.modules():
+        if isinstance(part, BatchNorm):
+            part.total = total
 
 
 class LocalResponseNorm(nn.LocalResponseNorm):

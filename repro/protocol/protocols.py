@@ -62,21 +62,18 @@ many by itself. Beside each stands what figures call it."""
 class Protocol:
     """A way of testing a net: the mean of the posteriors of all its views.
 
-    This entry is all that a protocol needs: runs, plans and reports go by it.
+    This entry is all that a protocol needs: runs, plans and reports go by it. `name` is what
+    `test=[...]` calls it; `kinds` are keys of `KINDS`, of equal weight; `scales` is a key of
+    `SCALES`; the paper speaks of it in `section`. Figures call it `words`, else by its kinds and
+    scales; `summary` is its place in the report's summary of all nets.
     """
 
     name: str
-    """What `test=[...]` calls it."""
     kinds: tuple[str, ...]
-    """Keys of `KINDS`; the views of all of them are averaged with equal weight."""
     scales: str
-    """A key of `SCALES`."""
     section: str
-    """Where the paper speaks of it."""
     words: str = ""
-    """What figures call it; empty: its kinds and its scales."""
     summary: int | None = None
-    """Its place in the report's summary of all nets; None: it is not in it."""
 
     @property
     def title(self) -> str:

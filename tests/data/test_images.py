@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import simplejpeg
 import torch
 from PIL import Image, ImageOps
 
@@ -167,18 +166,6 @@ def test_pixels_of_a_jpeg_are_pils(
         expected = {1: np.array(file.convert("L"))[..., None], 3: np.array(file.convert("RGB"))}
     for channels in (1, 3):
         assert np.array_equal(decode(path, channels).permute(1, 2, 0).numpy(), expected[channels])
-
-
-def test_a_jpeg_with_bytes_that_do_not_belong_is_read_as_pil_reads_it(tmp_path: Path) -> None:
-    path = tmp_path / "image.jpg"
-    Image.open(save(tmp_path / "noise.png", 60, 50)).save(path, quality=90)
-    content = path.read_bytes()
-    path.write_bytes(content[:-2] + bytes(40) + content[-2:])
-    with pytest.raises(ValueError, match="extraneous bytes"):
-        simplejpeg.decode_jpeg(path.read_bytes())
-    with Image.open(path) as file:
-        expected = np.array(file)
-    assert np.array_equal(decode(path, 3).permute(1, 2, 0).numpy(), expected)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int32])

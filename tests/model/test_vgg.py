@@ -122,8 +122,7 @@ def test_sums_of_neighbouring_channels_are_local_response_normalisation(
 
 def test_shared_batch_normalisation_of_one_process_is_torchs() -> None:
     own, peer, images = BatchNorm(3).double(), nn.BatchNorm2d(3).double(), noise(4, 3, 2, 5)
-    assert share_batch_norm(nn.Sequential(own), lambda tensor: tensor)
-    assert not share_batch_norm(nn.Sequential(peer), lambda tensor: tensor)
+    share_batch_norm(nn.Sequential(own), lambda tensor: tensor)
     for layer in (own, peer):
         nn.init.constant_(layer.weight, 1.5)
         nn.init.constant_(layer.bias, -0.5)
