@@ -144,10 +144,9 @@ def _judge(claim: Claim, comparison: Comparison) -> dict[str, Any] | None:
     finding = least_favourable(found, claim.about)
     verdict, p, reason = _verdict(claim, finding)
     left, right = (side_words(pair[n] for pair in finding.pairs) for n in (0, 1))
-    verdicts = {}
-    for about in ("nets", "configuration"):
-        word = "" if (answer := finding.answer(about)) is None else answer.verdict
-        verdicts[f"verdict_{about}"] = UNTESTABLE if word and finding.obstacle else word
+    verdicts = {f"verdict_{about}": "" for about in ("nets", "configuration")}
+    for about, answer in finding.answers.items():
+        verdicts[f"verdict_{about}"] = UNTESTABLE if finding.obstacle else answer.verdict
     return {
         **{key: getattr(claim, key) for key in COLUMNS if hasattr(claim, key)},
         **{"left": left, "right": right, "metric": finding.metric},
@@ -162,7 +161,7 @@ def _judge(claim: Claim, comparison: Comparison) -> dict[str, Any] | None:
 
 def _verdict(claim: Claim, finding: Finding) -> tuple[str, float | None, str]:
     """Verdict, its level where there is a test, and why there is none."""
-    answer = finding.answer(claim.about)
+    answer = finding.answers.get(claim.about)
     if finding.obstacle:
         return UNTESTABLE, None, finding.obstacle
     if finding.seeds < claim.seeds:
@@ -174,7 +173,10 @@ def _verdict(claim: Claim, finding: Finding) -> tuple[str, float | None, str]:
 
 def _numbers(claim: Claim, finding: Finding) -> dict[str, float | None]:
     """The effect in points, in log-odds and in percent, its intervals, and the paper's."""
-    contrast, shown = finding.contrast, finding.answer(claim.about) or finding.nets
+    contrast, shown = (
+        finding.contrast,
+        finding.answers.get(claim.about) or finding.answers.get("nets"),
+    )
     share = 100 / finding.value if finding.value else None
     paper_relative, paper_log_odds = contrast.paper
     found = {
@@ -185,9 +187,8 @@ def _numbers(claim: Claim, finding: Finding) -> dict[str, float | None]:
         "relative": share and share * finding.difference,
         "paper_relative": paper_relative,
     }
-    for about in ("nets", "configuration"):
-        if (answer := finding.answer(about)) is not None:
-            found |= _ends(about, answer.points)
+    for about, answer in finding.answers.items():
+        found |= _ends(about, answer.points)
     if shown is not None:
         found |= _ends("ci", shown.points) | _ends("log_odds", shown.odds)
         found |= _ends("class", shown.by_class)

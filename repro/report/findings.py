@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -41,17 +41,13 @@ class Finding:
     seeds: int
     words: Sequence[str]
     """Which pairs and seeds stand behind it."""
-    nets: Answer | None = None
-    configuration: Answer | None = None
+    answers: Mapping[str, Answer]
+    """To the two questions, `nets` and `configuration`."""
     value: float | None = None
     """What a relative difference is a share of, in the unit of the difference."""
     images: int | None = None
     obstacle: str = ""
     log_odds: float | None = None
-
-    def answer(self, about: str) -> Answer | None:
-        """The answer to one of the two questions, `nets` or `configuration`."""
-        return self.nets if about == "nets" else self.configuration
 
 
 def of_errors(contrast: Contrast, edges: Edges, setting: Comparison, most: int) -> Finding | None:
@@ -59,26 +55,27 @@ def of_errors(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
     pooled = pool(contrast, setting, most)
     if pooled is None:
         return None
+    pairs, terms, right, seeds, words = pooled
     rise = bool(contrast.pairs[0][0].above)
-    points = effect(pooled.terms, odds=False)
-    odds = effect(pooled.terms, odds=True, classes=setting.test_classes)
-
-    def answer(configuration: bool) -> Answer:
+    points = effect(terms, odds=False)
+    odds = effect(terms, odds=True, classes=setting.test_classes)
+    answers = {}
+    # One seed says nothing about the configuration.
+    for configuration in (False, True)[: points.seeds]:
         own, classes = odds.interval(configuration=configuration), None
         if odds.over_classes is not None:
             classes = odds.interval(configuration=configuration, by_class=True)
         level = partial(odds.p_value, configuration=configuration)
         verdict = decide(own, odds.centre, edges, level)
-        return Answer(points.interval(configuration=configuration), *verdict, own, classes)
-
+        answer = Answer(points.interval(configuration=configuration), *verdict, own, classes)
+        answers["configuration" if configuration else "nets"] = answer
     return Finding(
-        *(contrast, pooled.pairs, "top1_error_rise" if rise else "top1_error"),
-        *(points.middle, points.seeds, pooled.words),
-        nets=answer(False),
-        configuration=answer(True) if points.seeds > 1 else None,
-        value=None if rise else pooled.right,
+        *(contrast, pairs, "top1_error_rise" if rise else "top1_error"),
+        *(points.middle, points.seeds, words),
+        answers=answers,
+        value=None if rise else right,
         images=points.images,
-        obstacle=obstacle(pooled.pairs, setting, pooled.seeds),
+        obstacle=obstacle(pairs, setting, seeds),
         log_odds=odds.centre,
     )
 
@@ -94,14 +91,13 @@ def least_favourable(found: Sequence[Finding], about: str) -> Finding:
         return found[0]
     worst: dict[str, Finding] = {}
     for question in ("nets", "configuration"):
-        against = [one.against for f in found if (one := f.answer(question)) is not None]
+        against = [one.answers[question].against for one in found if question in one.answers]
         if len(against) == len(found):
             worst[question] = found[int(np.argmax(against))]
     shown = worst.get(about) or worst.get("nets") or found[0]
     return replace(
         shown,
-        nets=worst["nets"].nets if "nets" in worst else None,
-        configuration=worst["configuration"].configuration if "configuration" in worst else None,
+        answers={question: one.answers[question] for question, one in worst.items()},
         seeds=min(one.seeds for one in found),
         obstacle=next((one.obstacle for one in found if one.obstacle), ""),
         words=[*shown.words, f"the least favourable of {len(found)}"],
@@ -133,7 +129,7 @@ def of_counts(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
         difference=100 * (left[0] / left[1] - right[0] / right[1]),
         seeds=min(len(runs) for side in sides for runs in side),
         words=[*contrast.words(there), words],
-        configuration=_of_shares(left, right),
+        answers={"configuration": _of_shares(left, right)},
     )
 
 
@@ -185,7 +181,7 @@ def of_seconds(contrast: Contrast, edges: Edges, setting: Comparison, most: int)
         difference=100 * math.expm1(float(np.mean(units))),
         seeds=len({run.config.seed for _, run, _ in known}),
         words=[*contrast.words(pairs), counted],
-        nets=_of_ratios(units, edges),
+        answers={"nets": _of_ratios(units, edges)},
         value=100.0,
         obstacle=obstacle(pairs, setting),
     )

@@ -98,18 +98,9 @@ def side_words(sides: Iterable[Side]) -> str:
     return ", ".join("/".join(filter(None, words)) for words in groups)
 
 
-@dataclass(frozen=True)
-class Pooled:
-    """The measurements of a contrast."""
-
-    pairs: list[Pair]
-    terms: list[list[Term]]
-    """Of each pair."""
-    right: float
-    """The right side's mean error in percent."""
-    seeds: list[int]
-    words: list[str]
-    """Which pairs and seeds stand behind it and which do not; empty: all there are."""
+Pooled = tuple[list[Pair], list[list[Term]], float, list[int], list[str]]
+"""The measurements of a contrast: its pairs, the terms of each, the right side's mean error in
+percent, the seeds, and which pairs and seeds stand behind it and which do not (none: all)."""
 
 
 def pool(contrast: Contrast, comparison: Comparison, most: int) -> Pooled | None:
@@ -136,7 +127,7 @@ def pool(contrast: Contrast, comparison: Comparison, most: int) -> Pooled | None
     words = contrast.words(found)
     words += [f"the first {most} of {len(shared)} seeds"] * (len(shared) > most)
     pairs = [pair for pair, _, _ in found.values()]
-    return Pooled(pairs, tables, 100 * float(np.sum(rights)) / len(pairs), used, words)
+    return pairs, tables, 100 * float(np.sum(rights)) / len(pairs), used, words
 
 
 def _terms(pair: Pair, comparison: Comparison) -> Terms:
