@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,27 +51,13 @@ class LoadedRun:
     prepare: Callable[[Tensor], Tensor]
     """Takes grey levels 0-255, uint8 (N, C, H, W), to the net's input on its device."""
 
-    @property
-    def config(self) -> Config:
-        """The run's configuration."""
-        return self.run.config
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """How training ended: `result.json`."""
-        return self.run.result
-
-    @cached_property
-    def log(self) -> pd.DataFrame:
-        """The training, a row for each epoch: rates, losses, errors in percent, images a second."""
-        import pandas as pd
-
-        return pd.read_csv(self.run.folder / "log.csv")
-
-    @property
-    def views(self) -> list[str]:
-        """The names of the stored views, as in `dense-Q256-mirrored`."""
-        return sorted(file.stem for file in (self.run.folder / "views").glob("*.npz"))
+    config: Config
+    result: dict[str, Any]
+    """How training ended: `result.json`."""
+    log: pd.DataFrame
+    """The training, a row for each epoch: rates, losses, errors in percent, images a second."""
+    views: list[str]
+    """The names of the stored views, as in `dense-Q256-mirrored`."""
 
     def posteriors(self, view: str) -> NDArray[np.float32]:
         """Class posteriors of the test images in one view, (N, classes), in the order of `ids`.
@@ -107,28 +92,25 @@ class LoadedRun:
 
 
 def load(folder: str | Path, device: str = "cpu") -> LoadedRun:
-    """Open a finished run.
-
-    Args:
-        folder: of the run, as in `runs/D-S256-...`.
-        device: where its net goes.
+    """Open the finished run of a folder, with its net on a device.
 
     Raises:
         RequestError: no run is there, or it is not finished, has no net, or is damaged.
     """
+    import pandas as pd
+
     from repro.release.trained import finished_run, opened
     from repro.run.device import pick
 
     run = finished_run(Path(folder))
+    log = pd.read_csv(run.folder / "log.csv")
+    views = sorted(file.stem for file in (run.folder / "views").glob("*.npz"))
     with opened(run, pick(device)) as trained:
-        return LoadedRun(run, trained.net, trained.prepare)
+        return LoadedRun(run, trained.net, trained.prepare, run.config, run.result, log, views)
 
 
 def results(*stores: str | Path) -> pd.DataFrame:
-    """The numbers of all finished runs, a row for each, as in a report's `results.csv`.
-
-    Args:
-        stores: folders of runs, or of reports that keep what they are made from.
+    """The numbers of all finished runs of stores or reports, a row each, as in `results.csv`.
 
     Raises:
         RequestError: no store, or no finished run.
@@ -152,10 +134,10 @@ def results(*stores: str | Path) -> pd.DataFrame:
 
 
 def layers(arch: str, size: str = "paper", channels: int = 3, classes: int = 1000) -> Net:
-    """The layers of a configuration of Table 1, in order, with their sizes; no torch is needed.
+    """The layers of a configuration of `conf/arch/`, in order, with their sizes; without torch.
 
     Args:
-        arch: its name in `conf/arch/`, as in `D`.
+        arch: a column of Table 1, as in `D`.
         size: a name in `conf/size/`: the paper, or the paper divided.
         channels: of an image.
         classes: of the last layer.
@@ -163,13 +145,9 @@ def layers(arch: str, size: str = "paper", channels: int = 3, classes: int = 100
     Raises:
         RequestError: there is no such configuration or size.
     """
-    from repro.config.choices import choice, names
+    from repro.config.choices import choice
     from repro.config.schema import Arch, Size
-    from repro.errors import RequestError
     from repro.model import reading
 
-    for group, name in (("arch", arch), ("size", size)):
-        if name not in names(group):
-            raise RequestError(f"{group}={name}: expected one of {', '.join(names(group))}")
     shape = Size(**choice("size", size))
     return reading.at_size(Arch(**choice("arch", arch)), shape, channels=channels, classes=classes)

@@ -14,9 +14,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from repro.config import choices
 from repro.config.choices import CONF, PACKAGE
 from repro.config.command import command
 from repro.data import datasets
+from repro.errors import RequestError
+from repro.report.experiments import experiments
 from repro.store.runs import finished
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -146,28 +149,15 @@ def test_an_experiment_stands_in_its_place(checkout: Path) -> None:
     assert "aside" not in found
 
 
-@pytest.mark.parametrize(
-    ("note", "message"),
-    [
-        ("{plaice: 3}", "plaice"),
-        ("{tests: [nude]}", "nude"),
-    ],
-)
 def test_what_an_experiment_cannot_ask_for_is_one_line(
-    checkout: Path, note: str, message: str
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = checkout / "conf" / "experiments" / "start.yaml"
-    text = file.read_text()
-    file.write_text(re.sub("# report: .*", f"# report: {note}", text))
-    words = ["-m", "repro.report", "out=wrong"]
-    found = subprocess.run(
-        [sys.executable, *words], cwd=checkout, capture_output=True, text=True, check=False
-    )
-    file.write_text(text)
-    assert found.returncode == 2
-    (line,) = found.stderr.splitlines()
-    assert "conf/experiments/start.yaml" in line
-    assert message in line
+    conf = shutil.copytree(checkout / "conf", checkout / "wrong")
+    file = conf / "experiments" / "start.yaml"
+    file.write_text(re.sub("# report: .*", "# report: {figures: [nude]}", file.read_text()))
+    monkeypatch.setattr(choices, "CONF", conf)
+    with pytest.raises(RequestError, match=r"conf/experiments/start.yaml.*nude"):
+        experiments.__wrapped__()
 
 
 def test_a_claim_is_one_row(checkout: Path) -> None:
