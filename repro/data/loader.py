@@ -190,10 +190,7 @@ class Cut:
 
 
 def collated(images: Sequence[Tensor]) -> Tensor:
-    """Images (C, h, w) as one batch, zeros to the right of and below the smaller ones.
-
-    It lies in memory row by row, (N, H, W, C).
-    """
+    """Images (C, h, w) as one batch, row by row, zeros to the right of and below smaller ones."""
     rows = [image.permute(1, 2, 0) for image in images]
     height, width = (max(row.shape[axis] for row in rows) for axis in (0, 1))
     batch = rows[0].new_zeros(len(rows), height, width, rows[0].shape[-1])

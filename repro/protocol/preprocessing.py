@@ -23,14 +23,12 @@ TORCHVISION = Rescaling(kernel="bilinear_pillow", floor=True)
 
 @dataclass(frozen=True)
 class Way:
-    """One way of preparing images and of pooling."""
+    """One way of preparing images and of pooling: down as torchvision, else up as Caffe."""
 
     name: str
     title: str
-    """What figures call it."""
     rescaling: Rescaling = OURS
     pool_down: bool = False
-    """Whether poolings round down, as torchvision's; else up, as the authors' Caffe."""
 
     @property
     def words(self) -> dict[str, str]:

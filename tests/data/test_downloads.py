@@ -31,12 +31,6 @@ def names(root: Path) -> set[str]:
     return {path.name for path in (root / "set" / "raw").iterdir()}
 
 
-def test_what_is_there_is_not_fetched_and_nothing_is_written(tmp_path: Path) -> None:
-    (tmp_path / "set" / "raw").mkdir(parents=True)
-    get(tmp_path, lambda root: pytest.fail("fetched"))
-    assert [path.name for path in tmp_path.iterdir()] == ["set"]
-
-
 @pytest.mark.parametrize(
     "ending", [OSError("no route\nto host"), Interrupted(), KeyboardInterrupt()]
 )

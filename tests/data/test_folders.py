@@ -70,14 +70,6 @@ def test_the_images_are_those_that_torchvision_finds(tmp_path: Path) -> None:
     assert ids(look(root)) - ids(found) == {"train/n0/z.JFIF"}
 
 
-@pytest.mark.parametrize("name", ["val", "valid", "validation"])
-def test_validation_images_have_a_folder_by_any_of_its_names(tmp_path: Path, name: str) -> None:
-    root = fill(tmp_path, train=THREE, test=THREE, **{name: THREE})
-    assert {id.split("/")[0] for id in look(root).validation.ids} == {name}
-    fill(root, **{"valid" if name == "val" else "val": THREE})
-    assert "keep one of them" in refused(root)
-
-
 def test_a_flat_folder_is_split_as_a_line_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -142,15 +142,6 @@ def test_every_pixel_is_the_one_that_was_saved(
     assert upright_size(path) == (height, width)
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF:UserWarning")
-@pytest.mark.parametrize("exif", [b"no exif at all", b"II*\0\xff\xff\xff\x7f"])
-def test_an_exif_header_without_sense_is_passed_over(tmp_path: Path, exif: bytes) -> None:
-    path = tmp_path / "image.jpg"
-    Image.new("RGB", (30, 20), RED).save(path, exif=b"Exif\0\0" + exif)
-    assert close(middle(path), RED, 4)
-    assert upright_size(path) == (20, 30)
-
-
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("sampling", ["4:4:4", "4:2:2", "4:2:0", "4:1:1"])

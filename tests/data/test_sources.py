@@ -93,13 +93,6 @@ def test_what_is_wrong_is_said_before_work_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_train_alone_gives_all_three_sets(tmp_path: Path) -> None:
-    source = load(data("imagefolder", fill(tmp_path, train=TWO)))
-    assert source.classes == ("cat", "dog")
-    assert counts(source) == [{0: 8, 1: 16}, {0: 1, 1: 2}, {0: 1, 1: 2}]
-    assert disjoint(source.train, source.validation, source.test)
-
-
 @pytest.mark.parametrize("other", ["val", "test"])
 def test_one_more_folder_is_the_test_set(tmp_path: Path, other: str) -> None:
     root = fill(tmp_path, train=TWO, **{other: {"cat": 3, "dog": 4}})

@@ -100,9 +100,3 @@ def test_the_first_classes_are_another_data_set(unpacked: Path) -> None:
     assert {*found.train.labels, *found.validation.labels, *found.test.labels} == {0, 1}
     assert len(found.test.labels) == 4
     assert [name[-6] for name in found.test.ids] == list("0134")
-
-
-@pytest.mark.parametrize("count", [1, 4])
-def test_a_number_of_classes_that_there_is_not(unpacked: Path, count: int) -> None:
-    with pytest.raises(RequestError, match="first_classes"):
-        load(tiny(unpacked, first_classes=count))

@@ -8,7 +8,7 @@ from repro.config.choices import choice
 from repro.config.schema import Arch, Size
 from repro.errors import RequestError
 from repro.model import layers, reading
-from repro.model.cost import cost, receptive_field
+from repro.model.cost import cost
 
 # Table 1 and Table 2 of the paper, AlexNet from its own paper.
 EXACT = {
@@ -49,12 +49,6 @@ def pooled(of: layers.Net) -> dict[int, int]:
 @pytest.mark.parametrize("name", EXACT)
 def test_depth_and_parameters_are_the_papers(name: str) -> None:
     assert (net(name).weight_layers, cost(net(name)).parameters) == EXACT[name]
-
-
-def test_receptive_fields_of_section_2_3() -> None:
-    conv3 = [layers.Conv(3, 8, 8, 1, 1, 1, True, False, 1, place) for place in (1, 2, 3)]
-    assert receptive_field(conv3[:2]) == (5, 1)
-    assert receptive_field(conv3) == (7, 1)
 
 
 @pytest.mark.parametrize(

@@ -58,13 +58,6 @@ def test_lrn_is_alexnets_formula() -> None:
     assert torch.allclose(part(x), expected, rtol=1e-6)
 
 
-def test_the_blogs_own_eleven_has_one_convolution_a_block_and_no_bias() -> None:
-    net = VGG(spec("blog-vgg11", 1 / 8, 32, channels=1), 0.5)
-    assert [conv.out_channels for conv in net.convs] == [8, 16, 32, 64, 64]
-    assert all(conv.bias is None for conv in net.convs)
-    assert sum(isinstance(part, nn.BatchNorm2d) for part in net.features) == 5
-
-
 @pytest.mark.parametrize("name", ["A", "D"])
 def test_rounding_down_maps_are_torchvisions_on_any_image(name: str) -> None:
     """Theirs pool down; ours, as the authors' Caffe, up."""
