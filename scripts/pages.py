@@ -6,23 +6,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from repro.report.answer import change, verdict
+from repro.report.answer import change, grid, verdict
 from repro.report.claims import claims as registered
 from repro.report.page import markdown_table
 
 REPORTS = Path(__file__).parents[1] / "reports"
-NOT_RUN = "not run"
 STARTS = [one.claim for one in registered() if one.family == "init" and one.primary]
 
 
 def verdicts(**reports: str) -> None:
     """The primary claims against reports, by the heads of their columns: a verdict a cell."""
-    columns = {head: _judged(report) for head, report in reports.items()}
-    rows = []
-    for claim in (one for one in registered() if one.primary):
-        cells = {head: _mark(judged, claim.claim) for head, judged in columns.items()}
-        rows.append({"claim": claim.text} | cells)
-    _print(pd.DataFrame(rows).rename(columns=lambda head: head.replace("_", " ")))
+    _print(grid({head.replace("_", " "): _judged(report) for head, report in reports.items()}))
 
 
 def claims(report: str, *names: str) -> None:
@@ -70,11 +64,6 @@ def _judged(report: str) -> pd.DataFrame:
     # A report of several settings answers by the one that most of its claims are of.
     setting = found.groupby("recipe").claim.count().idxmax()
     return found[found.recipe == setting]
-
-
-def _mark(judged: pd.DataFrame, claim: str) -> str:
-    rows = judged[judged.claim == claim].to_dict("records")
-    return verdict(rows[0]) if rows else NOT_RUN
 
 
 def _print(table: pd.DataFrame) -> None:

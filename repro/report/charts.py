@@ -49,8 +49,7 @@ def primary_claims(judged: pd.DataFrame) -> Chart | None:
     if not rows:
         return None
     x = "log-odds of the error, less that of what it is compared with"
-    words = caption("primary-claims")
-    return Chart("primary-claims", words, marks(rows), x, centre=0.0)
+    return Chart("primary-claims", caption("primary-claims"), marks(rows), x, centre=0.0)
 
 
 def compared(
@@ -98,10 +97,7 @@ def _points(cells: Sequence[Measured], along: str, where: dict[str, Any]) -> Row
 
 
 def curves(experiment: Experiment, comparison: Comparison) -> Chart | None:
-    """Error against Q for the nets of an experiment, of the seeds that have every Q (Section 4.2).
-
-    A panel for each configuration and way of testing, a curve for each S.
-    """
+    """Error against Q, a curve for each S of the seeds that have every Q (Section 4.2)."""
     rows: Rows = []
     each = [name for name, one in PROTOCOLS.items() if not one.one_number]
     nets = nets_of(experiment, comparison)

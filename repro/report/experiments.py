@@ -19,9 +19,6 @@ from repro.report.net import OWN, Net, Nets
 from repro.report.settings import Comparison
 from repro.store.identity import base
 
-APART = "none"
-"""What the comment `# report:` of a file says that has no section, as `{place: 60}` of others."""
-
 
 @dataclass(frozen=True)
 class Experiment:
@@ -56,7 +53,7 @@ def experiments() -> tuple[Experiment, ...]:
         note, file = choices.note("experiments", name, "report"), choices.read("experiments", name)
         said = {"place": math.inf, "tests": file.values.get("test", [TABLE3])}
         try:
-            if note != APART:
+            if note != "none":
                 said |= yaml.safe_load(note or "{}")
                 said |= {"place": float(said["place"]), "tests": tuple(said["tests"])}
                 if unknown := set(said["tests"]) - PROTOCOLS.keys():
@@ -84,8 +81,8 @@ def _nets(file: choices.Choice) -> list[Net]:
 def nets_of(experiment: Experiment, comparison: Comparison) -> tuple[Net, ...]:
     """The nets of an experiment as they start in a setting.
 
-    Where the setting's nets take layers from another one and some net of the experiment has no
-    place for them, all of them start from the recipe's own weights, as in the claims.
+    Where one has no place for the layers that the setting's nets take from another, all start from
+    the recipe's own weights, as in the claims.
     """
     giver, nets = comparison.usual.copy_from, experiment.nets
     if giver is None or all(base(net.arch) in (giver, *TAKE_LAYERS) for net in nets):

@@ -70,7 +70,7 @@ class Chart:
     y: str = ""
     """The title of the upright axis; empty: a chart of rows."""
     centre: float | None = None
-    """A line is drawn at this value, and values lie on both sides of it."""
+    """Values lie on both sides of this one, where a line is drawn."""
 
     def png(self) -> bytes:
         """The figure as a file; the same frame gives the same bytes."""

@@ -57,11 +57,9 @@ def test_nothing_is_listed_twice(listed: Listed, size: str, words: tuple[str, ..
         (["size=eighth"], {}, "map of block 3: 28x28", "56x56"),
         (["size=eighth"], {}, "before FC6 sees: 1.29 (36 of 28 px)", "0.95 (212 of 224 px)"),
         (["arch=A-LRN"], {}, "normalisation sums over: 4 of 4", "5 of 64"),
-        (["size=tiny"], {}, "map that FC6 sees: 1x1", "7x7"),
         # S=256 and Q=288 are 36 pixels at an eighth; jitter's 512 is 64.
         ([], {}, "images of 28 pixels enlarged, to 36 at most", "not said"),
         (["scale=jitter"], {}, "enlarged, to 64 at most", "not said"),
-        ([], {}, "momentum as torch has it", "as Caffe has it"),
         (["arch=A-BN"], {}, "all parameters, biases and batch normalisation too", "not said"),
         (["arch=D"], {}, "initialisation glorot", "deeper nets from A"),
         (["data.mirror=true"], {}, "mirror image averaged", "not said"),
@@ -84,7 +82,6 @@ def test_a_departure_is_one_row(
         ([], {"smallest_side": 36}, "enlarged"),
         # A constant rate makes the two forms one; no decay decays nothing; Adam has neither.
         (STILL, {}, "as torch has it"),
-        (STILL, {}, "biases"),
         (["arch=D", "init=from_A"], {}, "initialisation"),
         (["arch=A", "init=normal_literal", "size=paper"], {}, "initialisation"),
         ([], {"train": 9_000, "mean_of": 9_000}, "principal colours"),

@@ -104,7 +104,6 @@ def test_nothing_of_a_store_becomes_code(
         ("<b> &lt;", "&lt;b> &amp;lt;"),
         ("[a](b)", "[a]\\(b)"),
         ("a|`*b*`", "a\\|\\`\\*b\\*\\`"),
-        ("__b__", "\\_\\_b\\_\\_"),
     ],
 )
 def test_text_is_shown_as_it_is(text: str, shown: str) -> None:

@@ -71,15 +71,6 @@ def test_tables_hold_numbers_in_the_papers_order(tmp_path: Path, make_run: MakeR
     assert r"my\_pets" in other.read_text()
 
 
-def test_open_rows_have_their_command(tmp_path: Path, make_run: MakeRun) -> None:
-    make_run("arch=D", "recipe.learning_rate=1e30")
-    page = (report(tmp_path) / "comparison.md").read_text()
-    commands = re.findall(r"^Not run: `python -m repro.run (.*)`$", page, flags=re.MULTILINE)
-    assert len(commands) == 4, "Tables 3 to 6, a line each"
-    assert all("recipe.learning_rate=1e+30" in line for line in commands)
-    assert ("C-jitter" in commands[0], "multi_crop_dense" in commands[2]) == (True, True)
-
-
 def test_settings_are_never_mixed(tmp_path: Path, make_run: MakeRun) -> None:
     make_run("arch=A", wrong=10)
     make_run("arch=A", "recipe.epochs=9", wrong=50)
