@@ -136,10 +136,13 @@ class Comparison:
     ) -> list[str]:
         """The command lines of the experiment `conf/experiments/NAME.yaml` with these nets.
 
-        They stand one by one where the setting's nets start otherwise than by the recipe.
+        They stand one by one where the setting's nets start otherwise than by the recipe, if each
+        has a file in `conf/net/`.
         """
-        started = self.usual.name == self.config.recipe.init or any(net.init for net in nets)
-        return [self._command(f"experiments={name}")] if started else self.commands(nets, tests)
+        apart = any(net.init or net not in known().values() for net in nets)
+        if apart or self.usual.name == self.config.recipe.init:
+            return [self._command(f"experiments={name}")]
+        return self.commands(nets, tests)
 
     def _command(self, *wanted: str, tests: Sequence[str] = ()) -> str:
         """The command line that runs something in the setting and the store of these runs."""

@@ -27,12 +27,6 @@ class Side:
     above: tuple[int, ...] = ()
     """The rise above the mean over these."""
 
-    @property
-    def testing(self) -> str:
-        """The protocol and its test scales, as in `each_scale@256,512 above @384`."""
-        words = self.test + (f"@{','.join(map(str, self.q))}" if self.q else "")
-        return words + (f" above @{','.join(map(str, self.above))}" if self.above else "")
-
 
 Pair = tuple[Side, Side]
 """A left side and the right side that it is compared with."""
@@ -90,10 +84,12 @@ class Contrast:
 
 
 def side_words(sides: Iterable[Side]) -> str:
-    """The words for one side of several pairs, as in `B-S256,D-S256/single_scale`."""
+    """The words for one side of several pairs, as in `D-S256,E-S256/each_scale@256 above @384`."""
     nets: dict[str, dict[str, None]] = {}
     for side in sides:
-        nets.setdefault(side.testing, {})[label(side.net)] = None
+        q, above = (",".join(map(str, scales)) for scales in (side.q, side.above))
+        testing = side.test + f"@{q}" * bool(q) + f" above @{above}" * bool(above)
+        nets.setdefault(testing, {})[label(side.net)] = None
     groups = ((",".join(group), testing) for testing, group in nets.items())
     return ", ".join("/".join(filter(None, words)) for words in groups)
 
