@@ -89,16 +89,6 @@ def test_one_wrong_job_refuses_the_sweep_and_is_named_once(
     assert text.startswith("recipe.batch=0: ")
 
 
-def test_hydra_full_error_adds_the_traceback(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    assert command(["arch=Z"]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("Traceback")
-    assert lines[-1].startswith("arch=Z is not known")
-
-
 # --- files of strangers --------------------------------------------------------------------------
 
 TARGET = "{_target_: pathlib.Path.touch, self: {_target_: pathlib.Path, _args_: ['PLANTED']}}"

@@ -25,7 +25,6 @@ from repro.store.runs import finished
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
 FILE = re.compile(r"^`conf/(\w+/\w+\.yaml)`:\n\n```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^```\npython -m repro\.run (.*?)\n```", re.MULTILINE)
-SWEEP = "hydra: {mode: MULTIRUN, sweeper: {params: {arch: 'B,D,E'}}}\n"
 ENTRY = re.compile(
     r"^`(repro/[\w/.]+)`, at the end(?: of `(\w+)`)?:\n\n```\w*\n(.*?)^```",
     re.MULTILINE | re.DOTALL,
@@ -61,10 +60,6 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(datasets.DATASETS, name, datasets.DATASETS.pop(name))
 
 
-def test_the_page_has_examples() -> None:
-    assert len(FILE.findall(PAGE)) == len(COMMAND.findall(PAGE)) >= 4
-
-
 @pytest.mark.usefixtures("images")
 @pytest.mark.parametrize("words", COMMAND.findall(PAGE))
 def test_its_commands_run(own: Path, tmp_path: Path, words: str) -> None:
@@ -96,10 +91,6 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             text += entry
         (root / name).write_text(text, encoding="utf-8")
-    for name, note in (("second", "{place: 15}"), ("aside", "none"), ("last", "")):
-        said = f"# report: {note}\n" if note else ""
-        text = f"# @package _global_\n# Is it?\n{said}{SWEEP}"
-        (root / "conf" / "experiments" / f"{name}.yaml").write_text(text, encoding="utf-8")
     sweep = ["experiments=start", "test=[single_scale,centre_several]", "recipe=smoke", "size=tiny"]
     say(root, "repro.run", *sweep, "data.holdout=0.02", "progress=false")
     say(root, "repro.plan", *sweep, "runs=none", "tflops=1", "out=plan.csv")
@@ -138,15 +129,6 @@ def test_an_experiment_is_one_file(checkout: Path) -> None:
     table = pd.read_csv(checkout / "report" / "tables" / "experiment-start.csv", dtype=str)
     assert set(table.net) == {"A, init glorot", "A, init torch"}
     assert set(table.test) == {"single scale"}
-
-
-def test_an_experiment_stands_in_its_place(checkout: Path) -> None:
-    # The page's end lists the commands of those that nobody has run, in the report's order.
-    page = (checkout / "report" / "comparison.md").read_text()
-    found = re.findall(r"experiments=(\w+)", page.partition("## What else can be run")[2])
-    assert found[:3] == ["depth", "second", "lrn"]
-    assert found[-3:] == ["batch_norm", "blog", "last"]
-    assert "aside" not in found
 
 
 def test_what_an_experiment_cannot_ask_for_is_one_line(

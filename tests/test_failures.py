@@ -165,25 +165,6 @@ def test_a_full_disk_fails_its_run_and_what_was_finished_stays(
     assert not (failed / "failed.json").exists()
 
 
-def test_what_gets_in_the_way_amid_a_sweep_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(tmp_path, "arch=B-5x5", "dry_run=true") == 0
-    place = tmp_path / capsys.readouterr().out.partition(": new")[0]
-
-    def obstructs() -> None:
-        place.mkdir()
-        (place / "holiday.txt").write_text("mine")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Training, "run", first(obstructs))
-        assert run(tmp_path, *TWO) == 1
-    said = capsys.readouterr().err
-    assert f"failed: {place.name}: {place} holds files but no config.yaml: move the folder" in said
-    assert "Traceback" not in said
-    assert {path.name for path in place.iterdir()} == {"holiday.txt", "failed.json"}
-
-
 @pytest.mark.parametrize("choice", ["error", "skip"])
 def test_an_image_that_breaks_amid_an_epoch(
     choice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -219,19 +200,3 @@ def test_an_image_that_breaks_amid_an_epoch(
     (done,) = runs.glob("*/result.json")
     assert json.loads(done.read_text())["data"]["left_out"] == (choice == "skip")
     assert (done.parent == folder) == (choice == "error"), "other images are another run"
-
-
-def test_a_folder_in_place_of_a_view_or_a_lock_is_named_and_moved_away(
-    store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = folders(store)["A-S256"]
-    places = ((store / ".locks" / f"{folder.name}.lock", 1), (folder / "views/dense-Q224.npz", 2))
-    for place, status in places:
-        place.unlink(missing_ok=True)
-        place.mkdir()
-        assert run(store, "test=[multi_scale]") == status
-        said = capsys.readouterr().err
-        assert str(place) in said
-        assert "Traceback" not in said
-        place.rmdir()
-    assert run(store, "test=[multi_scale]") == 0

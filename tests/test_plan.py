@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import repro.plan
-from repro.config.choices import choice
 from repro.config.command import command
-from repro.config.schema import Data
-from repro.data import sources
-from repro.data.sizes import Assumed
 from tests.conftest import plan
 from tests.data.conftest import fill
 
@@ -94,13 +88,6 @@ def test_the_rate_of_this_machine(tmp_path: Path) -> None:
     assert 0 < row.testing_hours < 1
 
 
-def test_the_digits_are_as_many_as_there_are() -> None:
-    data = Data(**choice("data", "mnist5k"))
-    images, source = Assumed(None, None, []).images(data), sources.load(data, Path())
-    found = [len(part.ids) for part in (source.train, source.validation, source.test)]
-    assert [images.train, images.validation, images.test] == found
-
-
 @pytest.mark.parametrize(
     ("words", "key"),
     [
@@ -122,18 +109,3 @@ def test_refused_in_one_line(
     assert len(said.err) < 500
     assert key in said.err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_full_disk_leaves_the_earlier_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "plan.csv").write_text("earlier")
-
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    assert plan([f"runs={tmp_path / 'runs'}", "tflops=1", f"out={tmp_path / 'plan.csv'}"]) == 2
-    assert f"out={tmp_path / 'plan.csv'}" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["plan.csv"]
-    assert (tmp_path / "plan.csv").read_text() == "earlier"

@@ -178,18 +178,6 @@ def test_a_stage_draws_as_its_parent_did_or_anew(tmp_path: Path) -> None:
     assert len(set(every)) == len(every)
 
 
-@pytest.mark.slow
-def test_the_blogs_recipe_logs_the_error_on_test_images(tmp_path: Path) -> None:
-    blog = ["net=blog-vgg16-S224", "recipe=blog", "recipe.train_images=96", "recipe.epochs=2"]
-    assert command([*blog, "size=tiny", "test=[centre]", f"runs={tmp_path}", "progress=false"]) == 0
-    (folder,) = folders(tmp_path).values()
-    log = pd.read_csv(folder / "log.csv")
-    view = np.load(folder / "views" / "centre-Q224.npz")
-    own = view["posteriors"][np.arange(500), view["labels"]][:, None]
-    wrong = 100 * np.mean((view["posteriors"] >= own).sum(axis=1) > 1)
-    assert log.test_error.iloc[-1] == pytest.approx(wrong, abs=0.21), "ties aside"
-
-
 def test_what_a_run_starts_from_is_not_tested_by_crops(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -336,25 +324,3 @@ def _wait_for_progress(process: subprocess.Popen[str], runs: Path) -> None:
             return
         time.sleep(0.01)
     pytest.fail("no checkpoint within two minutes")
-
-
-@pytest.mark.slow
-def test_two_processes_on_one_run_train_it_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = [*LONG, "recipe.epochs=25"]
-    other = start(tmp_path, *words)
-    _wait_for_progress(other, tmp_path)
-    other.send_signal(signal.SIGSTOP)
-    said: list[str] = []
-
-    def say(line: str) -> None:
-        said.append(line)
-        other.send_signal(signal.SIGCONT)
-
-    monkeypatch.setattr("repro.run.job.say", say)
-    assert run(tmp_path, *words) == 0
-    text = other.communicate(timeout=120)[1]
-    assert other.returncode == 0, text
-    assert text.count(" trains\n") == 1
-    assert [line.partition(": ")[2] for line in said] == ["another process works on it; waiting"]

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,15 +72,12 @@ LONG = ["arch=A,B", "recipe.epochs=40", "checkpoint_seconds=0.05", "progress=tru
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("send", [os.kill, os.killpg])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_all_jobs(
-    number: signal.Signals, send: Callable[[int, int], None], tmp_path: Path
-) -> None:
+def test_a_signal_saves_all_jobs(number: signal.Signals, tmp_path: Path) -> None:
     # With the whole group the jobs have it twice: the command passes it on.
     process = sweep(tmp_path, *LONG)
     under_way(tmp_path, process)
-    send(process.pid, number)
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 75, errors
     assert errors.count("stops, saved; the same command goes on") == 2
