@@ -42,13 +42,9 @@ def write(
     A store is a folder of runs, or a report that keeps some; of what stands in several the first
     counts. `fuse` names ensembles beside the paper's, as in `D-jitter+E-jitter`. With `archive` the
     report keeps what it is made from (see `repro.store.archive`), with `latex` its tables as LaTeX.
-
-    Raises:
-        RequestError: no store, no finished run, or `out` cannot take a report.
-        RunError: the report could not be written.
+    Raises RequestError where `out` or a store cannot serve, RunError where writing fails.
     """
     stores = [folder_of_runs(folder) for folder in stores]
-    # Of a link, the folder that it stands for.
     out = Path(os.path.realpath(out))
     _check_out(out, archive, stores)
     with _beside(out) as beside:
@@ -66,8 +62,8 @@ def write(
                 runs = store.finished(opened(beside / ARCHIVE))
                 tell_apart([run.config for run in runs])
                 comparisons, others = _parted(runs, fuse)
-            several = len(comparisons) > 1
-            parts = [Part(one, f"{one.setting.slug}-" if several else "") for one in comparisons]
+            prefix = "{}-" if len(comparisons) > 1 else ""
+            parts = [Part(one, prefix.format(one.setting.slug)) for one in comparisons]
             # The setting that answers most claims comes first.
             parts.sort(key=lambda part: -len(part.claims))
             _write_all(parts, others, unfinished, beside, latex)
@@ -76,8 +72,8 @@ def write(
             raise RunError(f"cannot write {out}: {error.strerror}") from error
     words = [f"{one.title}\n{tables.summary(one.comparison)}\n{one.answer}" for one in parts]
     if others:
-        shown = tables.readable(published_nets.table(others))
-        words.append(f"published nets\n{shown.to_string(index=False)}")
+        shown = tables.readable(published_nets.table(others)).to_string(index=False)
+        words.append(f"published nets\n{shown}")
     return "\n\n".join([*words, str(out / "comparison.html")])
 
 
