@@ -4,17 +4,15 @@
     python -m repro.export run=runs/D-S256-... format=safetensors out=d.safetensors
     python -m repro.export run=runs/D-S256-... format=onnx out=d.onnx
 
-Formats:
-  torchvision   a state dict; at the paper's size A, B, D, E (and with batch normalisation) are what
-                torchvision.models.vgg11, 13, 16, 19 (_bn) take as it is
-  safetensors   the same, in a file that cannot run code, with the classes and the input inside
-  onnx          a graph that takes decoded images of any size; the mean and the scale are in it. It
-                is checked against onnxruntime before it is written (pip install 'vgg-repro[onnx]')
+    format=F      torchvision: a state dict (torchvision's vgg11, 13, 16, 19 take A, B, D, E at the
+                  paper's size as it is); safetensors: the same, with the classes and the input
+                  inside; onnx: a graph that takes decoded images of any size, checked against
+                  onnxruntime before it is written (pip install 'vgg-repro[onnx]')
+    out=FILE      nothing is written into a run's folder; overwrite=true replaces files
+    data.root=F   where the run's data lies here, for the names of classes if the run lacks them
 
 The card (FILE.md) says what input the net wants, how the file is loaded, the data, the recipe, the
-errors with their n and interval, and where the run departs from the paper; the licence is for you
-to fill in. overwrite=true replaces files that are there; nothing is written into a run's folder.
-data.root=F says where the run's data lies here, for the names of classes if the run lacks them.
+errors, and where the run departs from the paper; the licence is for you to fill in.
 Exit status: 0 written; 2 the request was wrong; 75 interrupted.
 """
 
@@ -27,7 +25,6 @@ from repro.config.way_in import read, show, truth, way_in
 from repro.release.command import required
 
 DEFAULTS = {"run": "", "format": "", "out": "", "overwrite": "false", "data.root": ""}
-EXAMPLES = {"run": "runs/NAME", "format": "torchvision", "out": "vgg16.pth"}
 
 
 def main() -> None:
@@ -37,13 +34,12 @@ def main() -> None:
 
 def _export(arguments: list[str]) -> int:
     options = read(arguments, DEFAULTS)
-    required(options, EXAMPLES)
+    required(options, {"run": "runs/NAME", "format": "torchvision", "out": "vgg16.pth"})
     overwrite = truth("overwrite", options["overwrite"])
     from repro.release.files import export
 
     run, out, root = Path(options["run"]), Path(options["out"]), options["data.root"] or None
-    lines = export(run, options["format"], out, overwrite, root)
-    show("\n".join(lines))
+    show("\n".join(export(run, options["format"], out, overwrite, root)))
     return 0
 
 

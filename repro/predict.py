@@ -6,9 +6,8 @@
     python -m repro.predict weights=VGG_ILSVRC_16_layers.caffemodel arch=D cat.jpg
     python -m repro.predict weights=torchvision:vgg16 arch=D scale=S256 test=centre cat.jpg
 
-The net is a finished run's, or that of a file of weights (docs/weights.md), without a run.
-Images are JPEG, PNG and what else Pillow reads, of any size; they are decoded, rescaled and looked
-at as the test images are.
+The net is a finished run's, or that of a file of weights (docs/weights.md). Images are JPEG, PNG
+and what else Pillow reads, of any size; they are looked at as the test images are.
 
     test=P        the protocol: single_scale (the default), multi_scale, multi_crop,
                   multi_crop_dense, centre, windows, windows_dense
@@ -16,16 +15,11 @@ at as the test images are.
     out=FOLDER    write a picture for each image there: the posterior of its best class, cell by
                   cell of the class score map, at several Q; overwrite=true replaces pictures
     device=D      auto, cpu, cuda
+    data.root=F   with run=: where its data lies here, for the names of classes if it lacks them
 
-With run=:
-    data.root=F   where the run's data lies here, for the names of classes if the run lacks them
-
-With weights=, as repro.run takes them:
-    arch=A        which net the file holds; it has to be said
-    scale=S       the test scales are those of this S: jitter
-    size=Z        paper; values within these three go too, as in size.width=0.5
-    weights_input=I   caffe, torchvision or such as RGB:0..1: the input that the net wants;
-                      else what its file tells
+With weights=, as repro.run takes them: arch=A, which has to be said; scale=S (jitter) and size=Z
+(paper), values within these three too, as in size.width=0.5; weights_input=I, caffe, torchvision or
+such as RGB:0..1, the input that the net wants; else what its file tells.
 
 Exit status: 0 shown; 2 the request was wrong or an image is damaged; 75 interrupted.
 """
@@ -33,9 +27,7 @@ Exit status: 0 shown; 2 the request was wrong or an image is damaged; 75 interru
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,30 +40,16 @@ if TYPE_CHECKING:
 
     from repro.release.trained import Trained
 
-GROUPS = ("arch", "scale", "size")
+Asked = tuple[str, tuple[str, ...], "AbstractContextManager[Trained]"]
+"""What is said of a net, the names of its classes, and the net, not opened yet."""
+OF_FILE = ("arch", "scale", "size", "weights_input")
 """What says which net a file holds and how it is tested; `size.width` and the like go too."""
-OF_FILE = (*GROUPS, "weights_input")
-DEFAULTS = {
-    "run": "",
-    "weights": "",
+DEFAULTS = dict.fromkeys(("run", "weights", "out", "data.root", *OF_FILE), "") | {
     "test": "single_scale",
     "top": "5",
-    "out": "",
     "overwrite": "false",
-    "data.root": "",
-    **dict.fromkeys(OF_FILE, ""),
     "device": "auto",
 }
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The net that is asked, not opened yet."""
-
-    lines: tuple[str, ...]
-    """What is said of it."""
-    classes: tuple[str, ...]
-    opened: AbstractContextManager[Trained]
 
 
 def main() -> None:
@@ -80,45 +58,29 @@ def main() -> None:
 
 
 def split(arguments: list[str]) -> tuple[dict[str, str], list[Path]]:
-    """The options of a command line, and its images.
-
-    Raises:
-        RequestError: a word that is neither, no image, or not one net.
-    """
+    """The options of a command line, and its images; RequestError: a word is neither."""
     keys = {word: word.partition("=")[0] for word in arguments if "=" in word}
-    known = DEFAULTS | {key: "" for key in keys.values() if key.partition(".")[0] in GROUPS}
+    known = DEFAULTS | {key: "" for key in keys.values() if key.partition(".")[0] in OF_FILE}
     words = [word for word, key in keys.items() if key in known]
-    options = read(words, known)
-    _check_net(options)
-    images = [word for word in arguments if word not in words]
+    options, images = read(words, known), [word for word in arguments if word not in words]
+    if bool(options["run"]) == bool(options["weights"]):
+        raise RequestError("expected either run= or weights=, as in run=runs/NAME")
+    refused = [key for key in options if key.partition(".")[0] in OF_FILE]
+    if options["weights"]:
+        required(options, {"arch": "D"})
+        refused = ["data.root"]
+    if wrong := [f"{key}={options[key]}" for key in refused if options[key]]:
+        raise RequestError(
+            f"{wrong[0]} does not go with {'weights' if options['weights'] else 'run'}="
+        )
     for word in images:
         if not Path(word).is_file():
-            listed = ", ".join(f"{key}=" for key in DEFAULTS)
-            raise RequestError(f"{word}: expected the file of an image, or one of {listed}")
+            raise RequestError(
+                f"{word}: expected an image's file or one of {'=, '.join(DEFAULTS)}="
+            )
     if not images:
         raise RequestError("no image is named: give one or more, as in cat.jpg dog.png")
     return options, [Path(word) for word in images]
-
-
-def _check_net(options: Mapping[str, str]) -> None:
-    if options["run"] and options["weights"]:
-        raise RequestError("run= and weights= name two nets: give one of them")
-    if not (options["run"] or options["weights"]):
-        raise RequestError(
-            "run= is missing: expected a word such as run=runs/NAME, or weights=FILE arch=D"
-        )
-    if options["weights"]:
-        required(options, {"arch": "D"})
-        refused = "data.root"
-    else:
-        refused = next((key for key in options if _of_file(key) and options[key]), "")
-    if options.get(refused):
-        beside = "run=" if options["weights"] else "weights="
-        raise RequestError(f"{refused}={options[refused]} goes with {beside} only: leave it out")
-
-
-def _of_file(key: str) -> bool:
-    return key in OF_FILE or key.partition(".")[0] in GROUPS
 
 
 def _predict(arguments: list[str]) -> int:
@@ -129,54 +91,49 @@ def _predict(arguments: list[str]) -> int:
 
     device = pick(options["device"])
     out = heat.places(paths, Path(options["out"]), overwrite) if options["out"] else []
-    asked = (_of_run if options["run"] else _of_weights)(options, paths, device)
-    with asked.opened as trained:
+    said, classes, opened = (_run if options["run"] else _file)(options, paths, device)
+    with opened as trained:
         found = answers.posteriors(trained, paths, options["test"])
-        show("\n".join(asked.lines))
-        show(answers.table(paths, found, asked.classes, top))
+        show(f"{said}\n{answers.table(paths, found, classes, top)}")
         for path, place, row in zip(paths, out, found.posteriors, strict=False):
             label = int(row.argmax())
-            heat.draw(trained, path, place, label, asked.classes[label])
+            heat.draw(trained, path, place, label, classes[label])
             show(f"drawn: {place}")
     return 0
 
 
-def _of_run(options: Mapping[str, str], paths: list[Path], device: torch.device) -> Asked:
+def _run(options: dict[str, str], paths: list[Path], device: torch.device) -> Asked:
     from repro.release import answers
-    from repro.release.classes import class_names
     from repro.release.trained import finished_run, opened
 
     run = finished_run(Path(options["run"]))
-    answers.views_of(run.config, options["test"])
-    answers.check_images(paths, run.config.data.channels)
-    classes = class_names(run, options["data.root"] or None)
-    return Asked((f"{run.name}, {options['test']}",), classes, opened(run, device))
+    answers.check(run.config, paths, options["test"])
+    classes = answers.class_names(run, options["data.root"] or None)
+    return f"{run.name}, {options['test']}", classes, opened(run, device)
 
 
-def _of_weights(options: Mapping[str, str], paths: list[Path], device: torch.device) -> Asked:
+def _file(options: dict[str, str], paths: list[Path], device: torch.device) -> Asked:
     """A net of a file, in the configuration that `repro.run` would test it by."""
     from repro.config.composing import one, text
     from repro.config.schema import check_values
     from repro.protocol import protocols
     from repro.release import answers
-    from repro.release.classes import names_of_file
     from repro.release.trained import opened_file
     from repro.run.weights import fix, read_alone
 
     given = {key: value for key, value in options.items() if value}
-    words = [f"{key}={given[key]}" for key in given if key.partition(".")[0] in GROUPS]
-    texts = [text(key, given[key]) for key in ("weights", "weights_input") if key in given]
+    texts = [text(key, given.pop(key)) for key in ("weights", "weights_input") if key in given]
+    words = [f"{key}={value}" for key, value in given.items() if key.partition(".")[0] in OF_FILE]
     # Photographs, as the nets of most such files are made for.
     config = one(["data=imagenet", *words, *texts])
     check_values(config)
     fix(config)
-    answers.views_of(config, options["test"])
+    answers.check(config, paths, options["test"])
     protocols.check(config.scale, [options["test"]], config.size.crop)
-    answers.check_images(paths, config.data.channels)
     net, file, weights = read_alone(config)
-    classes, said = names_of_file(weights.classes, net.classes)
-    line = f"arch={config.arch.name}, {file.words}, {options['test']}"
-    return Asked((line, said), classes, opened_file(config, net, weights, device))
+    classes, said = answers.names_of_file(weights.classes, net.classes)
+    line = f"arch={config.arch.name}, {file.words}, {options['test']}\n{said}"
+    return line, classes, opened_file(config, net, weights, device)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,14 @@
     python -m repro.verify run=runs/D-S256-...
     python -m repro.verify run=reports/theirs/D-S256-... data.root=/data/imagenet images=500
 
-The run may come from another machine. For each stored view it says how far the posteriors are from
-what is stored, how many images have another best class, and whether that is rounding: 1e-4 at most
-(1e-2 where the run had precision=tf32; 1e-4 more above 100 classes, whose views are kept in 16
-bits).
-
     images=N      random test images, the same for all views: 200
     seed=N        which ones: 0
     data.root=F   the folder that holds the run's data on this machine
     device=D      auto, cpu, cuda
 
-What changes no posterior of the sample by more than that is not noticed.
+The run may come from another machine. Rounding is 1e-4 of a posterior at most (1e-2 where the run
+had precision=tf32; 1e-4 more above 100 classes, whose views are kept in 16 bits). What changes no
+posterior of the sample by more than that is not noticed.
 Exit status: 0 as stored; 1 not, or the weights or an image are damaged; 2 the request was wrong;
 75 interrupted.
 """
@@ -40,24 +37,30 @@ def _verify(arguments: list[str]) -> int:
     required(options, {"run": "runs/NAME"})
     images = whole("images", options["images"], MOST)
     seed = whole("seed", options["seed"], MOST, least=0)
-    from repro.release import check
+    from repro.release.check import verify
     from repro.run.device import pick
 
-    compared = check.verify(
-        Path(options["run"]),
-        images=images,
-        seed=seed,
-        root=options["data.root"] or None,
-        device=pick(options["device"]),
-        say=lambda line: print(line, file=sys.stderr),
-    )
+    folder, device = Path(options["run"]), pick(options["device"])
     try:
-        rows = list(compared)
+        rows = list(verify(folder, images, seed, options["data.root"] or None, device))
     except RunError as error:
         print(error, file=sys.stderr)
         return 1
-    show(f"{check.table(rows)}\n{check.verdict(rows)}")
-    return 0 if all(row.within for row in rows) else 1
+    width = max(len(row.view) for row in rows)
+    show(f"{'view':<{width}}  images  max |difference|  other top-1  within")
+    for row in rows:
+        known = (
+            f"{row.view:<{width}}  {row.images:>6}  {row.difference:>16.1e}  {row.other_top1:>11}"
+        )
+        show(f"{known}  {'yes' if row.within else 'NO'}" + f" ({row.fault})" * bool(row.fault))
+    if off := [row.view for row in rows if not row.within]:
+        show(
+            f"{len(off)} of {len(rows)} views are not what the weights give: {', '.join(off)}; "
+            "remove them and give the run's command again, or doubt the weights"
+        )
+        return 1
+    show(f"all {len(rows)} views are what the weights give, within {rows[0].tolerance:g}")
+    return 0
 
 
 if __name__ == "__main__":

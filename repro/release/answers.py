@@ -1,33 +1,33 @@
-"""What a run's net says of images that are no part of its data, by the protocols of testing."""
+"""What a net says of images that are no part of its data, and what its classes are called."""
 
 from __future__ import annotations
 
+import contextlib
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from repro.config.schema import Config
+from repro.data import sources
+from repro.data.folders import TINY_IMAGENET
 from repro.data.images import FileImages, decode
 from repro.data.split import Split
-from repro.errors import RequestError
-from repro.protocol.protocols import ONE_NUMBER, View, views
+from repro.errors import RequestError, RunError, flat
+from repro.protocol.protocols import ONE_NUMBER, views
 from repro.protocol.rescaling import rescaling
-from repro.release.trained import Trained
+from repro.release.trained import Trained, data_of
 from repro.run.views import EvaluationOptions, compute
+from repro.store.runs import Run
 from repro.store.views import Posteriors, mean
 
-
-def views_of(config: Config, protocol: str) -> tuple[View, ...]:
-    """The views whose mean a protocol is for a net.
-
-    Raises:
-        RequestError: there is no such protocol, or it has no one mean.
-    """
-    if protocol not in ONE_NUMBER:
-        raise RequestError(f"test={protocol} is not known: choose from {', '.join(ONE_NUMBER)}")
-    return views(protocol, config.scale, config.data.mirror)
+LONGEST = 100
+"""Characters of a class's name."""
+ILSVRC = 1000
+"""Classes of the whole data set, whose order is that of their WordNet numbers."""
 
 
 def say_aside(line: str) -> None:
@@ -41,50 +41,80 @@ def options(config: Config, say: Callable[[str], None] = say_aside) -> Evaluatio
     return EvaluationOptions(batch=config.test_batch, rescaling=resize, say=say)
 
 
-def check_images(paths: Sequence[Path], channels: int) -> None:
-    """Decode each image once, before any is looked at.
-
-    Raises:
-        RunError: one cannot be read or decoded; names the path.
-    """
+def check(config: Config, paths: Sequence[Path], protocol: str) -> None:
+    """Refuse a protocol without one mean, and images that cannot be decoded, before any work."""
+    if protocol not in ONE_NUMBER:
+        raise RequestError(f"test={protocol} is not known: choose from {', '.join(ONE_NUMBER)}")
     for path in paths:
-        decode(path, channels)
+        decode(path, config.data.channels)
 
 
 def posteriors(trained: Trained, paths: Sequence[Path], protocol: str) -> Posteriors:
     """Posteriors (N, classes) of image files, in their order, as testing finds them (Section 3.2).
 
     The labels mean nothing; the ids are the numbers of the images.
-
-    Raises:
-        RequestError: see `views_of`.
-        RunError: an image cannot be decoded, or does not fit into memory.
     """
     config = trained.config
-    images = FileImages(paths, config.data.channels)
     # Of one length, so that their order is that of the images.
     ids = tuple(f"{number:09d}" for number in range(len(paths)))
-    split, how = Split(images, np.zeros(len(paths), dtype=np.int64), ids), options(config)
-    return mean(
-        compute(trained.net, view, split, trained.prepare, how)
-        for view in views_of(config, protocol)
-    )
+    labels = np.zeros(len(paths), dtype=np.int64)
+    split = Split(FileImages(paths, config.data.channels), labels, ids)
+    wanted, how = views(protocol, config.scale, config.data.mirror), options(config)
+    return mean(compute(trained.net, view, split, trained.prepare, how) for view in wanted)
 
 
 def table(paths: Sequence[Path], found: Posteriors, classes: Sequence[str], top: int) -> str:
     """The best classes of each image, a row each: rank, posterior in percent, class."""
     lines = [f"{'rank':>4}  {'posterior':>9}  class"]
     for path, row in zip(paths, found.posteriors, strict=True):
-        lines.append(shown(path))
+        lines.append(flat(str(path)))
         # A tie goes to the class with the lower number.
         best = np.argsort(-row, kind="stable")[:top]
-        lines += [
-            f"{rank:>4}  {100 * row[label]:>8.2f}%  {classes[label]}"
-            for rank, label in enumerate(best, start=1)
-        ]
+        lines += [f"{n:>4}  {100 * row[k]:>8.2f}%  {classes[k]}" for n, k in enumerate(best, 1)]
     return "\n".join(lines)
 
 
-def shown(path: Path) -> str:
-    """A path that a terminal can show, whatever its bytes are."""
-    return "".join(c if c.isprintable() else "?" for c in str(path))
+def class_names(run: Run, root: str | None = None) -> tuple[str, ...]:
+    """The classes' names by the run's record, else by the folder of its data, else their numbers.
+
+    `root` says where its data lies on this machine; nothing is downloaded.
+    """
+    data, count = data_of(run, root), run.result["data"]["classes"]
+    found: Any = run.result["data"].get("class_names")
+    if found is None:
+        try:
+            found = sources.classes_there(data, run.folder.parent / ".cache")
+        except (RequestError, RunError):
+            found = None
+    known = isinstance(found, list | tuple) and len(found) == count
+    names = [flat(str(name)) for name in (found if known else range(count))]
+    words: dict[str, str] = {}
+    if all(re.fullmatch(r"n\d{8}", name) for name in names):
+        # What WordNet's numbers mean.
+        for folder in (Path(data.root) / TINY_IMAGENET, Path(data.root)):
+            with contextlib.suppress(OSError):
+                text = (folder / "words.txt").read_text(encoding="utf-8", errors="replace")
+                rows = (line.partition("\t") for line in text.splitlines())
+                words = {number: flat(said.split(",")[0]) for number, _, said in rows}
+        if data.name == "imagenet" and count == ILSVRC:
+            words = dict(zip(names, _ilsvrc(), strict=True))
+    return tuple(f"{name} {words.get(name, '')}".strip()[:LONGEST] for name in names)
+
+
+def names_of_file(own: Sequence[str] | None, count: int) -> tuple[tuple[str, ...], str]:
+    """The names of a file's `count` classes, its `own` if it has some, and whose names they are."""
+    unchecked = "that the net has them in this order is not checked here"
+    if own is not None:
+        names = tuple(flat(name)[:LONGEST] for name in own)
+        return names, f"classes: the file's names; {unchecked}"
+    if count == ILSVRC:
+        said = f"classes: the file has no names; ImageNet's, of {ILSVRC:,} classes; {unchecked}"
+        return tuple(_ilsvrc()), said
+    return tuple(map(str, range(count))), "classes: the file has no names; numbers from 0"
+
+
+def _ilsvrc() -> Sequence[str]:
+    from torchvision.models import VGG16_Weights
+
+    names: Sequence[str] = VGG16_Weights.IMAGENET1K_V1.meta["categories"]
+    return names

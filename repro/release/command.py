@@ -14,11 +14,7 @@ MOST = 999_999_999
 
 
 def required(options: Mapping[str, str], examples: Mapping[str, str]) -> None:
-    """Refuse a command line without the words that must be there.
-
-    Raises:
-        RequestError: the first one that is missing, with an example.
-    """
+    """Refuse a command line that lacks one of the words in `examples`."""
     for key, example in examples.items():
         if not options[key]:
             raise RequestError(f"{key}= is missing: expected a word such as {key}={example}")
@@ -27,17 +23,14 @@ def required(options: Mapping[str, str], examples: Mapping[str, str]) -> None:
 def check_places(paths: Sequence[Path], overwrite: bool) -> None:
     """Refuse files to be written, all in one folder, before any work.
 
-    Raises:
-        RequestError: the folder is a run's or lies in one, or cannot be written to; a file is there
-            already.
+    RequestError: the folder is a run's, in one or not writable; a file is there already.
     """
     folder = paths[0].parent
     if reason := unwritable(folder):
         raise RequestError(f"out={folder} is no folder that can be written to: {reason}")
     for place in (folder.resolve(), *folder.resolve().parents):
-        if (place / CONFIG).is_file() and any(
-            (place / name).exists() for name in (RESULT, WEIGHTS, LOG, FAILED)
-        ):
+        others = (place / name for name in (RESULT, WEIGHTS, LOG, FAILED))
+        if (place / CONFIG).is_file() and any(other.exists() for other in others):
             raise RequestError(f"out={folder} is the folder of a run, or in it: name another")
     for path in paths:
         if path.is_dir() or (path.exists() and not overwrite):

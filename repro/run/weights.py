@@ -12,9 +12,10 @@ from repro.errors import RequestError, RunError
 from repro.model.layers import Net
 from repro.model.reading import at_size
 from repro.store.identity import PUBLISHED
+from repro.weights.contents import Weights
 from repro.weights.convention import Convention
 from repro.weights.fetch import locate, sha256
-from repro.weights.read import Weights, read, read_any
+from repro.weights.read import read, read_any
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,9 @@
-"""The layers of a weight file, before anyone asks whether they are the wanted net."""
+"""What a file of weights holds, whatever its format."""
 
 from __future__ import annotations
 
-import importlib
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
@@ -15,60 +12,34 @@ from torch import Tensor
 from repro.errors import RequestError
 from repro.weights.convention import Convention
 
-
-@dataclass(frozen=True)
-class Layer:
-    """A weight layer of a file, its axes in our order. Tensors may be views of the file."""
-
-    name: str
-    """What the file calls it."""
-    weight: Tensor
-    """(out, in, h, w) of a convolution; (out, in) of an FC layer, or its form as a convolution."""
-    bias: Tensor | None = None
-    norm: Mapping[str, Tensor] = field(default_factory=dict)
-    """The batch normalisation after it: weight, bias, running_mean, running_var, each (out,)."""
-    rows: str = "CHW"
-    """Order in which the map was flattened for the first FC layer: `CHW` (ours) or `HWC`."""
+LARGEST = 4 * 2**30
+"""Bytes of a file and of what it unpacks to, as a checkpoint of E with its optimiser may have."""
 
 
-@dataclass(frozen=True)
-class Contents:
-    """The layers of a file in the order in which the net applies them."""
+class Weights(NamedTuple):
+    """What a file of weights holds. Tensors may be views of the file: copy before writing."""
 
+    tensors: dict[str, Tensor]
+    """A reader's: by the file's names, in the order in which the net applies them: of each layer
+    weight, bias, then those of a batch normalisation (weight, bias, running_mean, running_var), the
+    axes in our order. `read`'s: our net's state dict, float32, all finite."""
+    convention: Convention
+    """The input that the net wants; it is not folded into the weights."""
     format: str
-    layers: tuple[Layer, ...]
-    convention: Convention | None
-    """The input that the net wants; None: the file does not tell."""
-    doubt: str = "nothing tells what input it wants"
-    """Why the convention is None."""
+    """What wrote the file: `Caffe`, `Keras`, `torchvision`, ..."""
     classes: tuple[str, ...] | None = None
     """Names of the classes in the order of the scores; None: the file has none."""
+    doubt: str = ""
+    """Why the convention may be another: it has to be said."""
+    channels_last: bool = False
+    """Whether the map was flattened with its channels last for the first FC layer."""
 
 
 def tensor(array: NDArray[Any]) -> Tensor:
-    """A tensor that shares the memory of an array.
-
-    Raises:
-        RequestError: the array's numbers are no floating-point numbers.
-    """
+    """A tensor that shares an array's memory; RequestError: its numbers are no floating-point."""
     if array.dtype.kind != "f":
         raise RequestError(f"its weights are of type {array.dtype}: expected floating-point ones")
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
     with warnings.catch_warnings():
         # That a view of a file may not be written to: a net copies it when it loads it.
         warnings.simplefilter("ignore")
-        return torch.from_numpy(native)
-
-
-def library(name: str, package: str, extra: str) -> Any:
-    """A module that only one format needs, which not everyone has installed.
-
-    Raises:
-        RequestError: it is missing; with the command that installs it.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise RequestError(
-            f"this format needs the package {package}: pip install 'vgg-repro[{extra}]'"
-        ) from None
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from repro.config.schema import Config
 from repro.data.inputs import Inputs
@@ -26,9 +25,7 @@ class Convention:
     """Takes grey levels 0-255 to a net's input: range, then minus the mean, over the deviation.
 
     The weights stay as the file has them: a net that was trained on BGR wants BGR here too.
-
-    Raises:
-        ValueError: the numbers do not fit the channels, or are not usable.
+    ValueError: the numbers do not fit the channels, or are not usable.
     """
 
     order: str
@@ -37,13 +34,13 @@ class Convention:
     """What 255 becomes before the mean is subtracted."""
     mean: tuple[float, ...]
     """For each channel, in the net's own order and in the units of `input_range`."""
-    std: tuple[float, ...]
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
     """As `mean`; 1 where nothing is divided."""
 
     def __post_init__(self) -> None:
-        numbers = [self.input_range, *self.mean, *self.std]
-        if ORDERS.get(self.order) != len(self.mean) or len(self.mean) != len(self.std):
+        if not ORDERS.get(self.order) == len(self.mean) == len(self.std):
             raise ValueError(f"{self.order} with {len(self.mean)} means, {len(self.std)} stds")
+        numbers = [self.input_range, *self.mean, *self.std]
         if not all(map(math.isfinite, numbers)) or min(self.input_range, *self.std) <= 0:
             raise ValueError("an input range, a mean or a std that is no usable number")
 
@@ -58,13 +55,7 @@ class Convention:
         mean = [value * 255 / self.input_range for value in self.mean]
         step = -1 if self.order == "BGR" else 1
         std = None if set(self.std) == {1.0} else self.std[::step]
-        return Inputs(
-            mean[::step], self.input_range, device, dtype, layout, std, self.order == "BGR"
-        )
-
-    def prepare(self, images: Tensor) -> Tensor:
-        """The net's input, float32 (N, C, H, W), of grey levels in RGB (or grey) order."""
-        return self.inputs(images.device)(images)
+        return Inputs(mean[::step], self.input_range, device, dtype, layout, std, step == -1)
 
     @property
     def tree(self) -> dict[str, Any]:
@@ -73,11 +64,7 @@ class Convention:
 
 
 def of(tree: Mapping[str, Any]) -> Convention:
-    """The convention that a run or a file recorded.
-
-    Raises:
-        ValueError: the record is none.
-    """
+    """The convention that a run or a file recorded; ValueError where the record is none."""
     try:
         mean, std = (tuple(map(float, tree[key])) for key in ("mean", "std"))
         return Convention(str(tree["order"]), float(tree["input_range"]), mean, std)
@@ -88,34 +75,21 @@ def of(tree: Mapping[str, Any]) -> Convention:
 def of_run(config: Config, result: Mapping[str, Any]) -> Convention:
     """The convention of a finished run: that of the file that it tested, or its recipe's.
 
-    Args:
-        config: of the run.
-        result: its `result.json`.
-
     Raises:
-        KeyError: the result does not say the mean colour.
-        ValueError: it says another number of channels.
+        KeyError, ValueError: its `result.json` does not say the mean colour.
     """
     if PUBLISHED in result:
         return of(result[PUBLISHED]["input"])
-    levels, mean = config.recipe.input_range, [0.0] * config.data.channels
-    if config.recipe.subtract_mean:
-        mean = result["data"]["mean"]
-    scaled = [value * levels / 255 for value in mean]
-    order = "grey" if config.data.channels == 1 else "RGB"
-    return Convention(order, levels, tuple(scaled), (1.0,) * len(mean))
+    levels, channels = config.recipe.input_range, config.data.channels
+    mean = result["data"]["mean"] if config.recipe.subtract_mean else [0.0] * channels
+    scaled = tuple(value * levels / 255 for value in mean)
+    return Convention("grey" if channels == 1 else "RGB", levels, scaled, (1.0,) * len(mean))
 
 
-CAFFE = Convention("BGR", 255.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0))
+CAFFE = Convention("BGR", 255.0, (103.939, 116.779, 123.68))
 """The authors' own: mean pixel of ILSVRC-2012's training images, as published with their nets."""
 TORCHVISION = Convention("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 NAMED = {"caffe": CAFFE, "torchvision": TORCHVISION}
-
-NUMBER = r"-?\d+(?:\.\d+)?"
-NUMBERS = rf"{NUMBER}(?:/{NUMBER})*"
-WORDS = re.compile(
-    rf"(\w+):({NUMBER})\.\.({NUMBER})(?::({NUMBERS}))?(?::({NUMBERS}))?", flags=re.ASCII
-)
 
 
 def parse(text: str) -> Convention:
@@ -123,25 +97,20 @@ def parse(text: str) -> Convention:
 
     Grey levels 0-255 become LOW to HIGH, then the mean is subtracted and the result divided by the
     standard deviation: one number for all channels, or one for each, parted by `/`.
-
-    Raises:
-        RequestError: it is neither.
     """
     if text in NAMED:
         return NAMED[text]
     try:
-        order, low, high, mean, std = WORDS.fullmatch(text).groups()  # type: ignore[union-attr]
-        channels = ORDERS[order]
-        means, stds = _numbers(mean or "0", channels), _numbers(std or "1", channels)
-        shifted = tuple(value - float(low) for value in means)
-        return Convention(order, float(high) - float(low), shifted, stds)
-    except (AttributeError, KeyError, ValueError):
+        # Others than these characters would not do in the name of a run.
+        order, span, *said = re.fullmatch("[A-Za-z0-9.:/-]+", text)[0].split(":")  # type: ignore[index]
+        low, high = map(float, span.split(".."))
+        each = [*said, *("0", "1")[len(said) :]]
+        numbers = ([float(number) for number in part.split("/")] for part in each)
+        mean, std = (n * ORDERS[order] if len(n) == 1 else n for n in numbers)
+        shifted = tuple(value - low for value in mean)
+        return Convention(order, high - low, shifted, tuple(std))
+    except (TypeError, KeyError, ValueError):
         raise RequestError(
             f"weights_input={text} is not known: choose from {', '.join(NAMED)}, or say "
             "ORDER:LOW..HIGH:MEAN:STD, as in RGB:-1..1 or RGB:0..1:0.485/0.456/0.406:0.226"
         ) from None
-
-
-def _numbers(text: str, count: int) -> tuple[float, ...]:
-    numbers = tuple(map(float, text.split("/")))
-    return numbers * count if len(numbers) == 1 else numbers

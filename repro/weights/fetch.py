@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -12,29 +13,26 @@ from repro.errors import RequestError, flat, one_line
 
 TORCHVISION = "torchvision:"
 """Begins the name of a net of torchvision's, as in `torchvision:vgg16`."""
-HASHED = re.compile(r"-([0-9a-f]{8,64})\.")
-"""In the name of torchvision's files: the beginning of their SHA-256."""
 
 
 def locate(weights: str, progress: bool, fetch: bool = True) -> Path:
     """The file that `weights` names; torchvision's is fetched into torch's cache, once and whole.
 
-    Args:
-        weights: a path, or `torchvision:NAME`.
-        progress: whether a download shows a bar.
-        fetch: False: what is not there is not fetched.
-
-    Raises:
-        RequestError: torchvision has no such net, or its file cannot be fetched or is damaged.
+    `progress` shows a bar; without `fetch` nothing is fetched. RequestError: torchvision has no
+    such net, or its file is not there, cannot be fetched or is damaged.
     """
     if not weights.startswith(TORCHVISION):
-        try:
-            return Path(weights).expanduser()
-        except RuntimeError as error:
-            raise RequestError(f"weights={weights} cannot be looked at: {error}") from None
-    url = _url(weights)
-    name = url.rsplit("/", 1)[1]
-    digest, path = HASHED.findall(name)[0], Path(torch.hub.get_dir()) / "checkpoints" / name
+        return Path(os.path.expanduser(weights))
+    from torchvision import models
+
+    name = weights.removeprefix(TORCHVISION)
+    known = [known for known in models.list_models(module=models) if known.startswith("vgg")]
+    if name not in known:
+        raise RequestError(f"weights={weights} is not known: choose from {', '.join(known)}")
+    url = str(models.get_model_weights(name).DEFAULT.url)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    # The beginning of its SHA-256 stands in the file's name.
+    digest = re.findall(r"-([0-9a-f]{8,64})\.", path.name)[0]
     if not path.is_file():
         if not fetch:
             raise RequestError(f"weights={weights} is not at {path} yet, and nothing is fetched")
@@ -51,22 +49,8 @@ def locate(weights: str, progress: bool, fetch: bool = True) -> Path:
     return path
 
 
-def _url(weights: str) -> str:
-    from torchvision import models
-
-    known = [name for name in models.list_models(module=models) if name.startswith("vgg")]
-    name = weights.removeprefix(TORCHVISION)
-    if name not in known:
-        raise RequestError(f"weights={weights} is not known: choose from {', '.join(known)}")
-    return str(models.get_model_weights(name).DEFAULT.url)
-
-
 def sha256(path: Path) -> str:
-    """The digest of a file's content, 64 hex digits.
-
-    Raises:
-        RequestError: the file cannot be read.
-    """
+    """The digest of a file's content, 64 hex digits; RequestError where it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

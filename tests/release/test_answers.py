@@ -14,7 +14,6 @@ from PIL import Image
 
 import repro.predict
 from repro.release import answers
-from repro.release.classes import class_names
 from repro.release.trained import finished_run, opened
 from tests.release.conftest import KINDS, Command, photograph, stored
 
@@ -67,7 +66,7 @@ def test_classes_are_named_by_the_record_else_the_folder_else_numbers(
     def names(**changes: object) -> tuple[str, ...]:
         data = {key: value for key, value in (ended["data"] | changes).items() if value is not None}
         (folder / "result.json").write_text(json.dumps(ended | {"data": data}))
-        return class_names(finished_run(folder), str(root))
+        return answers.class_names(finished_run(folder), str(root))
 
     root = tmp_path / "gone"
     assert names(class_names=["x\x1b[2J", "y", 3]) == ("x [2J", "y", "3")

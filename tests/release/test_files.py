@@ -22,13 +22,13 @@ from torchvision.models.vgg import cfgs, make_layers
 
 import repro.export
 import repro.predict
-from repro.config.choices import choice
-from repro.config.schema import Arch
+from repro.config.schema import typed
 from repro.model import reading
 from repro.model.vgg import VGG
 from repro.release import graph
-from repro.release.loading import torchvision_name
+from repro.release.card import torchvision_name
 from repro.release.trained import finished_run, opened
+from tests.conftest import composed
 from tests.release.conftest import Command, Made, stored
 
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -93,19 +93,22 @@ def test_torchvision_loads_what_is_exported_and_says_the_same(
 def test_the_full_size_is_torchvisions_own(arch: str, name: str) -> None:
     from torchvision import models
 
-    spec = reading.at_full_size(Arch(**choice("arch", arch)), channels=3, classes=1000)
+    with composed() as compose:
+        config = typed(compose(f"arch={arch}", "data=imagenet", "size=paper"))
+        smaller = typed(compose(f"arch={arch}", "data=imagenet", "size=half"))
+    net = reading.at_size(config.arch, config.size, channels=3, classes=1000)
     with torch.device("meta"):
-        ours, theirs = VGG(spec, 0.5), getattr(models, name)()
+        ours, theirs = VGG(net, 0.5), getattr(models, name)()
     shapes = [[(key, t.shape) for key, t in net.state_dict().items()] for net in (ours, theirs)]
     assert shapes[0] == shapes[1]
-    assert torchvision_name(ours) == name
+    assert torchvision_name(config) == name
+    assert torchvision_name(smaller) is None
 
 
 @pytest.mark.parametrize("arch", ["A-LRN", "C"])
 def test_no_other_net_is_called_torchvisions(arch: str) -> None:
-    spec = reading.at_full_size(Arch(**choice("arch", arch)), channels=3, classes=1000)
-    with torch.device("meta"):
-        assert torchvision_name(VGG(spec, 0.5)) is None
+    with composed() as compose:
+        assert torchvision_name(typed(compose(f"arch={arch}", "size=paper"))) is None
 
 
 @pytest.mark.parametrize(
@@ -138,18 +141,6 @@ def test_the_cards_own_lines_load_the_file_without_this_suite(
     torch.testing.assert_close(
         room["posteriors"].detach(), scores(folder, crops).softmax(dim=1), rtol=1e-4, atol=1e-6
     )
-
-
-def test_a_full_net_s_card_has_torchvisions_own_loader() -> None:
-    from repro.release.loading import loader
-
-    spec = reading.at_full_size(Arch(**choice("arch", "D")), channels=3, classes=7)
-    with torch.device("meta"):
-        net = VGG(spec, 0.5)
-        room: dict[str, Any] = {"state": net.state_dict()}
-        exec(loader(net, "state"), room)
-    assert type(room["net"]).__module__ == "torchvision.models.vgg"
-    assert not room["net"].training
 
 
 def test_safetensors_carry_the_input_and_the_classes(

@@ -21,7 +21,7 @@ import repro.verify
 from repro.config.command import command
 from repro.data.images import decode
 from repro.data.rescale import rescale
-from repro.release.classes import names_of_file
+from repro.release.answers import names_of_file
 from repro.report.write import write
 from repro.run import job
 from repro.run.interruption import Interrupted, Stop
@@ -164,7 +164,7 @@ def test_it_is_resumed(
         (["weights=null", "weights_input=caffe"], "weights=FILE"),
         (["weights=null", "data.test_only=true"], "train"),
         (["data=mnist5k"], "data=imagenet data.root=FOLDER"),
-        (["data.first_classes=5"], "classes 7: expected 5"),
+        (["data.first_classes=5"], "7 classes: expected 5"),
     ],
 )
 def test_what_is_wrong_is_a_line_before_any_work(
@@ -344,7 +344,7 @@ def test_a_thousand_classes_without_names_have_imagenets() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["run=x", "weights=FILE", "arch=D"], "run= and weights="),
+        (["run=x", "weights=FILE", "arch=D"], "run= or weights="),
         (["weights=FILE"], "arch="),
         (["run=x", "size.width=0.5"], "size.width=0.5"),
         (["weights=FILE", "arch=D", "data.root=x"], "data.root=x"),

@@ -14,8 +14,9 @@ from repro.config.choices import choice
 from repro.config.schema import Arch
 from repro.model import layers, reading
 from repro.model.vgg import VGG
-from repro.weights.read import Weights
+from repro.weights.contents import Weights
 
+CPU = torch.device("cpu")
 CROP, WIDTH, CLASSES = 64, 1 / 16, 7
 """The map before FC6 has two cells a side, so that the order of its rows matters."""
 
@@ -65,7 +66,7 @@ def scores(weights: Weights, net: layers.Net, images: Tensor) -> Tensor:
     ours = VGG(net, 0.5).eval()
     ours.load_state_dict(dict(weights.tensors))
     with torch.inference_mode():
-        return ours(weights.convention.prepare(images))
+        return ours(weights.convention.inputs(CPU)(images))
 
 
 def caffe_input(images: Tensor) -> Tensor:

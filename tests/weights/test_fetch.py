@@ -63,8 +63,3 @@ def test_a_failed_download_and_an_unknown_net_are_a_line(
         locate("torchvision:resnet50", progress=False)
     with pytest.raises(RequestError, match="vgg16"):
         locate("torchvision:vgg16", progress=False, fetch=False)
-
-
-def test_a_home_that_nobody_has() -> None:
-    with pytest.raises(RequestError, match="weights=~nobody-at-all/x.pth"):
-        locate("~nobody-at-all/x.pth", progress=False)

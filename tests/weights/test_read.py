@@ -128,12 +128,12 @@ def test_timm(norm: bool, tmp_path: Path) -> None:
 )
 def test_a_user_says_the_input(words: str, values: object, tmp_path: Path) -> None:
     images = files.photographs()
-    found = convention.parse(words).prepare(images)
+    found = convention.parse(words).inputs(files.CPU)(images)
     torch.testing.assert_close(found, values(images), atol=1e-4, rtol=1e-5)  # type: ignore[operator]
     # Against what the file tells.
     torch.save(files.torchvisions().state_dict(), tmp_path / "x")
     said = read(tmp_path / "x", files.spec(), words)
-    torch.testing.assert_close(said.convention.prepare(images), found)
+    torch.testing.assert_close(said.convention.inputs(files.CPU)(images), found)
 
 
 @pytest.mark.parametrize(
