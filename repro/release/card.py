@@ -35,7 +35,7 @@ def torchvision_name(config: Config) -> str | None:
     name, size = config.arch.name, config.size
     if name not in TORCHVISIONS or config.arch != Arch(**choice("arch", name)):
         return None
-    paper = (PAPER_CROP, 5, 1) == (size.crop, size.poolings, size.width)
+    paper = (size.crop, size.poolings, size.width) == (PAPER_CROP, 5, 1)
     return TORCHVISIONS[name] if paper and config.data.channels == 3 else None
 
 
