@@ -55,10 +55,12 @@ def draw(trained: Trained, path: Path, place: Path, label: int, name: str) -> No
     for axis, q in zip(axes, qs, strict=True):
         scaled, cells = score_map(trained, image, q)
         (height, width), (rows, columns) = scaled.shape[-2:], cells.shape[-2:]
-        grey = scaled.float().mean(dim=0)
+        grey = scaled.float().mean(dim=0).numpy()
         axis.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
         extent = (first, first + columns * step, first + rows * step, first)
-        heat = axis.imshow(cells[label], "inferno", vmin=0, vmax=1, alpha=0.6, extent=extent)
+        heat = axis.imshow(
+            cells[label].numpy(), "inferno", vmin=0, vmax=1, alpha=0.6, extent=extent
+        )
         axis.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
         axis.set_title(f"Q={q}: {rows}x{columns} cells", fontsize=9)
     figure.colorbar(heat, ax=axes[-1], shrink=0.8).set_label("posterior", fontsize=9)

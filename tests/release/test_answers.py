@@ -13,7 +13,9 @@ import torch
 from PIL import Image
 
 import repro.predict
+from repro.data.images import decode
 from repro.release import answers
+from repro.release.heat import score_map
 from repro.release.trained import finished_run, opened
 from tests.release.conftest import KINDS, Command, photograph, stored
 
@@ -74,6 +76,17 @@ def test_classes_are_named_by_the_record_else_the_folder_else_numbers(
     assert names(class_names=None) == ("0", "1", "2")
     root = photographs
     assert names(class_names=None) == KINDS
+
+
+def test_one_cell_of_the_score_map_is_the_nets_answer(trained: Path, tmp_path: Path) -> None:
+    # Q=224 makes of a square image the crop itself.
+    image = decode(photograph(tmp_path / "square.png", 50, 50, seed=3), 3)
+    with opened(finished_run(trained), torch.device("cpu")) as net:
+        scaled, cells = score_map(net, image, 224)
+        with torch.inference_mode():
+            whole = net.net(net.prepare(scaled[None])).softmax(dim=1)[0]
+    assert cells.shape == (3, 1, 1)
+    np.testing.assert_allclose(cells[:, 0, 0], whole, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(5, 300), (1, 1)])

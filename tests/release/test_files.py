@@ -22,7 +22,6 @@ from torchvision.models.vgg import cfgs, make_layers
 
 import repro.export
 import repro.predict
-from repro.config.schema import typed
 from repro.model import reading
 from repro.model.vgg import VGG
 from repro.release import graph
@@ -93,9 +92,8 @@ def test_torchvision_loads_what_is_exported_and_says_the_same(
 def test_the_full_size_is_torchvisions_own(arch: str, name: str) -> None:
     from torchvision import models
 
-    with composed() as compose:
-        config = typed(compose(f"arch={arch}", "data=imagenet", "size=paper"))
-        smaller = typed(compose(f"arch={arch}", "data=imagenet", "size=half"))
+    config = composed(f"arch={arch}", "data=imagenet", "size=paper")
+    smaller = composed(f"arch={arch}", "data=imagenet", "size=half")
     net = reading.at_size(config.arch, config.size, channels=3, classes=1000)
     with torch.device("meta"):
         ours, theirs = VGG(net, 0.5), getattr(models, name)()
@@ -107,8 +105,8 @@ def test_the_full_size_is_torchvisions_own(arch: str, name: str) -> None:
 
 @pytest.mark.parametrize("arch", ["A-LRN", "C"])
 def test_no_other_net_is_called_torchvisions(arch: str) -> None:
-    with composed() as compose:
-        assert torchvision_name(typed(compose(f"arch={arch}", "size=paper"))) is None
+    config = composed(f"arch={arch}", "data=imagenet", "size=paper")
+    assert torchvision_name(config) is None
 
 
 @pytest.mark.parametrize(
