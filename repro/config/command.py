@@ -31,10 +31,7 @@ Check = Callable[[Config, tuple[str, ...]], "Request"]
 
 
 def command(arguments: list[str]) -> int:
-    """Do what the command line asks for.
-
-    Returns:
-        The exit status: 0, 1 or 2 as `repro.run` says.
+    """Do what the command line asks for; the exit status, as `repro.run` says.
 
     Raises:
         repro.run.interruption.Interrupted: asked to stop; carries status 75.

@@ -62,14 +62,7 @@ class Sweep:
     """All runs that a command asks for; of one run too."""
 
     def __init__(self, arguments: Sequence[str], multirun: bool = False) -> None:
-        """
-        Args:
-            arguments: the command line.
-            multirun: it is a sweep, though it may not say so.
-
-        Raises:
-            RequestError: what is wrong with it.
-        """
+        """Read a command line, a sweep where it says so or `multirun` does, or refuse it."""
         given = _options(arguments)
         self.arguments, self.cfg, self._own = arguments, given.cfg, given.config_dir
         words = [_parsed(word) for word in given.words]
@@ -301,8 +294,6 @@ def _said(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group}={name} is not known: choose from {', '.join(error.options)}"
-    if isinstance(error, RecursionError):
-        return "files of settings build on each other, or one on itself: see their defaults"
     below: Any = error.__cause__ or error.__context__
     if not isinstance(below, OmegaConfBaseException):
         return f"the settings cannot be composed: {_first_line(error)}"
