@@ -231,13 +231,25 @@ def in_every_process(command: Callable[[], int]) -> int:
         status = int(end.code or 0)
     except (RequestError, RunError) as error:
         print(error, file=sys.stderr)
-        return 2 if isinstance(error, RequestError) else 1
+        return _leave(2 if isinstance(error, RequestError) else 1)
     if said.getvalue() and status != STATUS:
         time.sleep(GRACE)
         print(said.getvalue(), end="", file=sys.stderr)
     # To those that leave last torchrun sends a signal, which would become their status.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if distributed.is_initialized() and status in (0, STATUS):
-        # Gloo's threads that outlive the interpreter may abort it (pytorch/pytorch#179291).
-        distributed.destroy_process_group()
+    return _leave(status)
+
+
+def _leave(status: int) -> int:
+    """Return the status where this process is alone; else end the process with it, at once.
+
+    Gloo's threads live on after a run, even where the group is destroyed. Where one of them needs
+    Python while the interpreter ends, the process may abort: so the interpreter does not end.
+    """
+    if distributed.is_initialized():
+        if status in (0, STATUS):
+            distributed.destroy_process_group()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
     return status

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
-import sys
-from importlib.util import find_spec
 
 import torch
 
-from repro.config.schema import EAGER
 from repro.errors import RequestError
 from repro.model.cost import training_memory
 from repro.run.request import Request
@@ -21,16 +17,13 @@ def check(request: Request, device: torch.device) -> None:
     """Refuse a request that no run on this machine could meet.
 
     Raises:
-        RequestError: the net cannot be held in memory, or there is nothing to compile it with, or
-            the device does not know its precision.
+        RequestError: the net cannot be held in memory, or the device does not know its precision.
     """
     if request.published is not None:
         # It is only tested.
         return
     if device.type == "mps" and request.config.precision == "float64":
         raise RequestError("precision=float64 is not known to device=mps: take device=cpu")
-    if request.config.compile != EAGER:
-        check_compiler(request.config.compile, device)
     for member in request.lineage():
         # A net that is trained is only tested, which takes less.
         if not (member.folder / RESULT).is_file():
@@ -68,24 +61,3 @@ def memory(device: torch.device) -> int | None:
     except (AttributeError, OSError, ValueError):
         # Windows has no such question.
         return None
-
-
-def check_compiler(mode: str, device: torch.device) -> None:
-    """Refuse `compile=` where what torch compiles with is absent: a compiler, on CUDA also Triton.
-
-    Raises:
-        RequestError: with what is absent.
-    """
-    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
-    names = [os.environ.get("CXX", usual)]
-    if device.type == "cuda":
-        names = [os.environ.get("CC", ""), "gcc", "clang", "cc"]
-    # The variables may hold options too.
-    compiler = any(shutil.which(name.split()[0]) for name in names if name.strip())
-    wanted = [] if compiler else [f"a compiler, {' or '.join(filter(None, names))}"]
-    if device.type == "cuda" and find_spec("triton") is None:
-        wanted += ["Triton"]
-    if wanted and device.type in ("cpu", "cuda"):
-        raise RequestError(
-            f"compile={mode} needs {' and '.join(wanted)}: install it, or leave compile= out"
-        )

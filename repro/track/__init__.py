@@ -1,1 +1,1 @@
-"""Live curves of a run, for the viewers of others: TensorBoard, MLflow."""
+"""Live curves of a run, for the viewer of others: TensorBoard."""

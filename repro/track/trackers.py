@@ -6,7 +6,6 @@ the extra that brings it and of its file in `conf/track/`. Nothing here leaves t
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -71,42 +70,7 @@ class TensorBoard:
             RecordWriter(file).write(event.SerializeToString())  # type: ignore[attr-defined]
 
 
-class MLflow:
-    """One run in a file store of its own, in which another attempt goes on."""
-
-    def __init__(self, folder: Path, run: str) -> None:
-        # Else it reports that it is used, and refuses a store of files.
-        os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_FILE_STORE": "true"}
-        from mlflow import MlflowClient
-
-        self._client = MlflowClient(tracking_uri=folder.absolute().as_uri())
-        # 0 is the experiment that each store has.
-        earlier = next(iter(self._client.search_runs(["0"])), None)
-        current = earlier or self._client.create_run("0", run_name=run)
-        self._run = current.info.run_id
-        self._client.update_run(self._run, "RUNNING")
-        self._last = {
-            name: max(point.step for point in self._client.get_metric_history(self._run, name))
-            for name in current.data.metrics
-        }
-
-    def add(self, epoch: int, values: Mapping[str, float], when: float) -> None:
-        """Write a point of each of several curves."""
-        from mlflow.entities import Metric
-
-        points = [
-            Metric(name, value, int(1000 * when), epoch)
-            for name, value in values.items()
-            if epoch > self._last.get(name, 0)
-        ]
-        self._client.log_batch(self._run, points)
-
-    def end(self, finished: bool) -> None:
-        """Say that no more points come; `finished`: that the run is."""
-        self._client.set_terminated(self._run, "FINISHED" if finished else "KILLED")
-
-
-TRACKERS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "mlflow": MLflow}
+TRACKERS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard}
 CHOICES = (NONE, *TRACKERS)
 
 

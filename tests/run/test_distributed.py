@@ -144,9 +144,6 @@ def only(runs: Path, start: str = "") -> Path:
     return found
 
 
-@pytest.mark.xfail(
-    reason="open fault since the rebuild of the rooms; see the changelog", strict=False
-)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [["arch=A"], ["arch=A-BN"], ["arch=A", "micro_batch=3"]])
 def test_a_run_of_two_processes_is_that_of_one(kind: list[str], tmp_path: Path) -> None:

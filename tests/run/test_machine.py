@@ -55,18 +55,3 @@ def test_a_mac_has_no_float64(compose: Compose, tmp_path: Path) -> None:
     request = resolve(compose("precision=float64", f"runs={tmp_path}"))
     with pytest.raises(RequestError, match="precision=float64 is not known to device=mps"):
         machine.check(request, torch.device("mps"))
-
-
-def test_without_a_compiler_nothing_is_compiled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["size=tiny", "recipe=smoke", f"runs={tmp_path / 'runs'}", "device=cpu"]
-    monkeypatch.setenv("CXX", "nonesuch -O2")
-    assert command([*words, "compile=default"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("compile=default needs a compiler, ")
-    tool = tmp_path / "mine"
-    tool.write_text("#!/bin/sh\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("CXX", f"{tool} -O2")
-    machine.check_compiler("default", CPU)

@@ -43,30 +43,12 @@ def tensorboard(folder: Path) -> dict[str, Curve]:
     return {name: [(point.step, point.value) for point in found.Scalars(name)] for name in names}
 
 
-def of_mlflow(folder: Path) -> tuple[Any, Any]:
-    """MLflow's client for a run's folder, and the one run that it finds there."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient((folder / "track" / "mlflow").as_uri())
-    (kept,) = client.search_runs(["0"])
-    return client, kept
-
-
-def mlflow(folder: Path) -> dict[str, Curve]:
-    client, kept = of_mlflow(folder)
-    histories = {
-        name: client.get_metric_history(kept.info.run_id, name) for name in kept.data.metrics
-    }
-    return {name: [(one.step, one.value) for one in points] for name, points in histories.items()}
-
-
 READERS: dict[str, Callable[[Path], dict[str, Curve]]]
-READERS = {"tensorboard": tensorboard, "mlflow": mlflow}
+READERS = {"tensorboard": tensorboard}
 
 
 @pytest.fixture(params=READERS)
 def tracker(request: pytest.FixtureRequest) -> str:
-    # MLflow is too many packages for `make test`, which installs TensorBoard only.
     pytest.importorskip(request.param)
     name: str = request.param
     return name
@@ -170,24 +152,6 @@ def test_a_curve_has_no_gap_where_the_run_stood_still(tmp_path: Path) -> None:
     found.Reload()
     first, second = found.Scalars("train_loss")
     assert second.wall_time - first.wall_time == pytest.approx(0.5, abs=1e-3)
-
-
-def test_mlflow_shows_how_a_run_ended_and_goes_on_in_it(tmp_path: Path) -> None:
-    pytest.importorskip("mlflow")
-    (tmp_path / "log.csv").write_text(LOG)
-    seen = []
-    for ends in (KeyboardInterrupt, None):
-        try:
-            with Curves("mlflow", Folder(tmp_path, lambda: None), print) as curves:
-                curves.follow()
-                seen.append(of_mlflow(tmp_path)[1].info)
-                if ends:
-                    raise ends
-        except KeyboardInterrupt:
-            pass
-        seen.append(of_mlflow(tmp_path)[1].info)
-    assert [one.status for one in seen] == ["RUNNING", "KILLED", "RUNNING", "FINISHED"]
-    assert {(one.run_name, one.run_id) for one in seen} == {(tmp_path.name, seen[0].run_id)}
 
 
 @pytest.mark.parametrize("name", trackers.TRACKERS)
