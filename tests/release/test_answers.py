@@ -89,16 +89,6 @@ def test_one_cell_of_the_score_map_is_the_nets_answer(trained: Path, tmp_path: P
     np.testing.assert_allclose(cells[:, 0, 0], whole, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(5, 300), (1, 1)])
-def test_any_size_is_looked_at(
-    shape: tuple[int, int], trained: Path, way_in: Command, tmp_path: Path
-) -> None:
-    image = photograph(tmp_path / "image.png", *shape, seed=1)
-    for protocol in ("single_scale", "multi_crop", "centre"):
-        status, _, error = way_in(repro.predict, f"run={trained}", f"test={protocol}", str(image))
-        assert (status, error) == (0, "")
-
-
 def test_pictures_lie_beside_each_other_and_are_not_lost(
     trained: Path, photographs: Path, way_in: Command, tmp_path: Path
 ) -> None:

@@ -7,9 +7,6 @@ import sys
 
 import pytest
 
-import repro.verify
-from tests.release.conftest import Command
-
 
 @pytest.mark.parametrize("name", ["export", "predict", "verify"])
 def test_help_needs_no_torch(name: str) -> None:
@@ -24,12 +21,3 @@ def test_help_needs_no_torch(name: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert f"python -m repro.{name} run=" in done.stdout
-
-
-def test_who_interrupts_gets_a_line(way_in: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*words: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(repro.verify, "required", interrupted)
-    status, shown, error = way_in(repro.verify, "run=x")
-    assert (status, shown, error.count("\n")) == (75, "", 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -14,7 +13,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from safetensors import safe_open
 from scipy.stats import binomtest
 from torch import Tensor, nn
 from torchvision.models.vgg import VGG as Theirs
@@ -141,17 +139,6 @@ def test_the_cards_own_lines_load_the_file_without_this_suite(
     )
 
 
-def test_safetensors_carry_the_input_and_the_classes(
-    trained: Path, way_in: Command, tmp_path: Path
-) -> None:
-    export(way_in, trained, "safetensors", tmp_path / "net.safetensors")
-    with safe_open(tmp_path / "net.safetensors", "pt") as file:
-        says = file.metadata()
-    assert json.loads(says["classes"]) == ["an <b>ant", "bee|wasp", "cat"]
-    mean = json.loads((trained / "result.json").read_text())["data"]["mean"]
-    assert json.loads(says["mean"]) == mean
-
-
 @pytest.mark.parametrize("arch", ["A-LRN", "D-BN"])
 def test_onnxruntime_says_the_same_of_decoded_images(
     arch: str, made: Made, way_in: Command, tmp_path: Path
@@ -166,29 +153,6 @@ def test_onnxruntime_says_the_same_of_decoded_images(
         ours = scores(folder, crops)
         np.testing.assert_allclose(score_map[:, :, 0, 0], ours, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(posteriors, ours.softmax(dim=1), atol=1e-5)
-
-
-def test_onnx_on_whole_images_is_dense_evaluation(
-    trained: Path, photographs: Path, way_in: Command, tmp_path: Path
-) -> None:
-    from PIL import Image
-
-    out = tmp_path / "net.onnx"
-    export(way_in, trained, "onnx", out)
-    session = onnxruntime.InferenceSession(out)
-    dense, ids, _ = stored(trained, "dense-Q256")
-    seen = 0
-    for name, expected in zip(ids, dense, strict=True):
-        pixels = np.asarray(Image.open(photographs / name).convert("RGB"))
-        side = min(pixels.shape[:2])
-        shape = [int(np.floor(length * 32 / side + 0.5)) for length in pixels.shape[:2]]
-        levels = torch.as_tensor(pixels.copy()).permute(2, 0, 1)[None]
-        small = nn.functional.interpolate(levels, shape, mode="bilinear", antialias=True)
-        found = session.run(["posteriors"], {"images": small.numpy()})[0][0]
-        # Other kernels of the same resampling may round a grey level otherwise.
-        np.testing.assert_allclose(found, expected, atol=2e-3)
-        seen += 1
-    assert seen == 18
 
 
 def test_a_graph_that_says_something_else_is_not_written(
@@ -261,27 +225,6 @@ def test_nothing_is_written_into_a_run(trained: Path, photographs: Path, way_in:
         assert (status, error.count("\n")) == (2, 1)
         assert "out=" in error
     assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
-
-
-def test_a_file_that_cannot_be_written_leaves_no_card(
-    made: Made, way_in: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, real = made("arch=A"), os.fsync
-    calls: list[int] = []
-
-    def full(descriptor: int) -> None:
-        calls.append(descriptor)
-        # The card and its folder come first.
-        if len(calls) > 2:
-            raise OSError(28, "No space left on device")
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fsync", full)
-    words = [f"run={folder}", "format=torchvision", f"out={tmp_path / 'net.pth'}"]
-    status, _, error = way_in(repro.export, *words)
-    assert status == 2
-    assert "net.pth" in error
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -98,37 +99,16 @@ def weighted(net: nn.Module) -> list[nn.Conv2d | nn.Linear]:
     return [part for part in net.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
 
 
-# Message -> field -> (number, type, whether there are several), as in Caffe's caffe.proto.
-CAFFE: dict[str, dict[str, tuple[int, str, bool]]] = {
-    "BlobShape": {"dim": (1, "INT64", True)},
-    "BlobProto": {
-        "num": (1, "INT32", False),
-        "channels": (2, "INT32", False),
-        "height": (3, "INT32", False),
-        "width": (4, "INT32", False),
-        "data": (5, "FLOAT", True),
-        "shape": (7, "BlobShape", False),
-    },
-    "V0LayerParameter": {"name": (1, "STRING", False), "type": (2, "STRING", False)},
-    "V1LayerParameter": {
-        "layer": (1, "V0LayerParameter", False),
-        "bottom": (2, "STRING", True),
-        "name": (4, "STRING", False),
-        "type": (5, "INT32", False),
-        "blobs": (6, "BlobProto", True),
-        "blobs_lr": (7, "FLOAT", True),
-    },
-    "LayerParameter": {
-        "name": (1, "STRING", False),
-        "type": (2, "STRING", False),
-        "loss_weight": (5, "FLOAT", True),
-        "blobs": (7, "BlobProto", True),
-    },
-    "NetParameter": {
-        "name": (1, "STRING", False),
-        "layers": (2, "V1LayerParameter", True),
-        "layer": (100, "LayerParameter", True),
-    },
+# As in Caffe's caffe.proto: * where there are several, + where these are packed.
+CAFFE = {
+    "BlobShape": "dim=1:INT64+",
+    "BlobProto": "num=1:INT32 channels=2:INT32 height=3:INT32 width=4:INT32 data=5:FLOAT+ "
+    "shape=7:BlobShape",
+    "V0LayerParameter": "name=1:STRING type=2:STRING",
+    "V1LayerParameter": "layer=1:V0LayerParameter bottom=2:STRING* name=4:STRING type=5:INT32 "
+    "blobs=6:BlobProto* blobs_lr=7:FLOAT*",
+    "LayerParameter": "name=1:STRING type=2:STRING loss_weight=5:FLOAT* blobs=7:BlobProto*",
+    "NetParameter": "name=1:STRING layers=2:V1LayerParameter* layer=100:LayerParameter*",
 }
 
 
@@ -137,18 +117,16 @@ def caffe_net() -> Any:
     descriptions = pytest.importorskip("google.protobuf.descriptor_pb2")
     from google.protobuf import descriptor_pool, message_factory
 
-    kinds = descriptions.FieldDescriptorProto
     file = descriptions.FileDescriptorProto(name="caffe.proto", package="caffe", syntax="proto2")
     for name, fields in CAFFE.items():
         message = file.message_type.add(name=name)
-        for field_name, (number, kind, several) in fields.items():
-            label = kinds.LABEL_REPEATED if several else kinds.LABEL_OPTIONAL
-            added = message.field.add(name=field_name, number=number, label=label)
+        for key, number, kind, several in re.findall(r"(\w+)=(\d+):(\w+)([*+]?)", fields):
+            added = message.field.add(name=key, number=int(number), label=3 if several else 1)
             if kind in CAFFE:
-                added.type, added.type_name = kinds.TYPE_MESSAGE, f".caffe.{kind}"
+                added.type_name = f".caffe.{kind}"
             else:
-                added.type = getattr(kinds, f"TYPE_{kind}")
-            if field_name in ("data", "dim"):
+                added.type = getattr(added, f"TYPE_{kind}")
+            if several == "+":
                 added.options.packed = True
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())

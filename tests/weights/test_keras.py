@@ -18,10 +18,7 @@ os.environ.setdefault("KERAS_HOME", tempfile.gettempdir())
 keras = pytest.importorskip("keras")
 h5py = pytest.importorskip("h5py")
 
-from repro.config.choices import choice  # noqa: E402
-from repro.config.schema import Arch  # noqa: E402
 from repro.errors import RequestError  # noqa: E402
-from repro.model import reading  # noqa: E402
 from repro.weights.read import read  # noqa: E402
 from tests.weights import conftest as files  # noqa: E402
 
@@ -129,28 +126,3 @@ def test_preprocessing_within_the_net_is_asked_for(kind: str, tmp_path: Path) ->
     rows = images.permute(0, 2, 3, 1).numpy().astype(np.float32)
     expected = torch.from_numpy(np.array(model.predict(rows, verbose=0)))
     assert files.same(files.scores(found, net, images), expected)
-
-
-def test_theanos_kernels_are_refused(tmp_path: Path) -> None:
-    model, path = kerass("D"), tmp_path / "vgg16_weights_tf_dim_ordering_tf_kernels.h5"
-    save_by_name(model, path)
-    with h5py.File(path, "r+") as file:
-        for name in (name for name in file if "conv" in name):
-            part = f"{name}/{name}_W_1:0"
-            kernel = file[part][()]
-            del file[part]
-            file[part] = kernel.transpose(3, 2, 0, 1)
-    with pytest.raises(RequestError, match="th_kernels"):
-        read(path, files.spec())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".h5", ".weights.h5"])
-def test_kerass_applications_at_full_size(suffix: str, tmp_path: Path) -> None:
-    keras.utils.set_random_seed(2)
-    model = keras.applications.VGG16(weights=None, classifier_activation=None)
-    path = tmp_path / f"x{suffix}"
-    model.save(path) if suffix == ".h5" else model.save_weights(path)
-    net = reading.at_full_size(Arch(**choice("arch", "D")), channels=3, classes=1000)
-    images = files.photographs(224)[:1]
-    assert files.same(files.scores(read(path, net), net, images), said(model, images))

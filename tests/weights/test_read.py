@@ -69,20 +69,6 @@ def test_checkpoints_that_people_have(kind: str, tmp_path: Path) -> None:
     assert ("moving average" in found.format) == (kind in ("average", "timm"))
 
 
-def test_jcjohnsons_names_tell_caffes_input(tmp_path: Path) -> None:
-    theirs, net = files.torchvisions(), files.spec()
-    numbers = {"0": "1", "3": "4", "6": "6"}
-    tensors = {}
-    for name, values in theirs.state_dict().items():
-        part, number, kind = name.split(".")
-        number = numbers[number] if part == "classifier" else number
-        tensors[f"{part}.{number}.{kind}"] = values
-    torch.save(tensors, tmp_path / "vgg16.pth")
-    found, images = read(tmp_path / "vgg16.pth", net), files.photographs()
-    expected = files.said(theirs, files.caffe_input(images))
-    assert files.same(files.scores(found, net, images), expected)
-
-
 @pytest.mark.parametrize(("letter", "older"), [("D", True), ("E", False)])
 def test_caffe(letter: str, older: bool, tmp_path: Path) -> None:
     theirs, net = files.torchvisions(letter), files.spec(letter)
@@ -134,15 +120,6 @@ def test_a_user_says_the_input(words: str, values: object, tmp_path: Path) -> No
     torch.save(files.torchvisions().state_dict(), tmp_path / "x")
     said = read(tmp_path / "x", files.spec(), words)
     torch.testing.assert_close(said.convention.inputs(files.CPU)(images), found)
-
-
-@pytest.mark.parametrize(
-    "words",
-    ["keras", "RGB:1..0", "RGB:0..1:0:0"],
-)
-def test_an_input_that_cannot_be_meant_is_refused(words: str, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="weights_input="):
-        read(tmp_path / "x", files.spec(), words)
 
 
 def test_safetensors_say_their_input_and_classes_or_it_is_asked_for(tmp_path: Path) -> None:

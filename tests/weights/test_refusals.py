@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,11 +72,6 @@ def test_another_net_or_another_number_of_classes(kind: str, tmp_path: Path) -> 
     assert "expected 32x3x3x3" in refused(path, files.spec(width=0.5))
     # Where it was folded into the convolutions, the plain net is the right one.
     assert "arch=D takes" in refused(path, files.spec("D-BN"))
-
-
-def test_batch_normalisation_that_was_not_asked_for(tmp_path: Path) -> None:
-    write("torch", tmp_path / "x", norm=True)
-    assert "arch=D-BN" in refused(tmp_path / "x")
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -167,46 +160,17 @@ def test_features_only_and_numbers_that_are_none(tmp_path: Path) -> None:
     assert "features only" in refused(tmp_path / "x")
 
 
-def test_tensors_that_are_more_than_their_bytes(tmp_path: Path) -> None:
-    tensors = files.torchvisions().state_dict()
-    tensors["features.0.weight"] = torch.zeros(1).expand(2**17, 2**10, 3, 3)
-    torch.save(tensors, tmp_path / "x")
-    assert "features.0.weight" in refused(tmp_path / "x")
-
-
-@pytest.mark.parametrize("way", ["link", "external", "virtual"])
-def test_hdf5_that_points_elsewhere(way: str, tmp_path: Path) -> None:
+def test_hdf5_that_points_elsewhere(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
-    path, other = tmp_path / "x.h5", tmp_path / "other"
+    path, other, place = tmp_path / "x.h5", tmp_path / "other", "layers/dense/vars/1"
     write("keras", path)
-    place = "layers/dense/vars/1"
     with h5py.File(path, "r+") as file:
         values = file[place][()]
         other.write_bytes(values.tobytes())
         del file[place]
-        match way:
-            case "link":
-                file[place] = h5py.ExternalLink(str(other), "/x")
-            case "external":
-                size = len(values)
-                file.create_dataset(place, (size,), "f4", external=[(str(other), 0, 4 * size)])
-            case "virtual":
-                layout = h5py.VirtualLayout((len(values),), "f4")
-                layout[:] = h5py.VirtualSource(str(other), "x", (len(values),))
-                file.create_virtual_dataset(place, layout)
-    refused(path)
-
-
-def test_arrays_that_unpack_to_more_than_any_net(tmp_path: Path) -> None:
-    h5py = pytest.importorskip("h5py")
-    path = tmp_path / "x.keras"
-    with h5py.File(path, "w") as file:
-        file.create_dataset("layers/conv2d/vars/0", (3, 3, 3, 2**28), "f8", chunks=True)
-    refused(path)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("model.weights.h5", b"")
-        archive.writestr("config.json", "{}")
-    refused(path)
+        where = [(str(other), 0, values.nbytes)]
+        file.create_dataset(place, values.shape, "f4", external=where)
+    assert "elsewhere" in refused(path)
 
 
 @pytest.mark.parametrize("change", ["short", "type", "first format"])
@@ -221,15 +185,3 @@ def test_caffe_layers_that_are_not_these_nets(change: str, tmp_path: Path) -> No
     (tmp_path / "x").write_bytes(net.SerializeToString())
     named = "upgrade_net_proto_binary" if change == "first format" else "conv1"
     assert named in refused(tmp_path / "x")
-
-
-@pytest.mark.parametrize(("kind", "module"), [("keras", "h5py"), ("caffe", "google.protobuf")])
-def test_a_missing_package_is_named(
-    kind: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from repro.weights import caffe
-
-    write(kind, tmp_path / "x")
-    caffe.message.cache_clear()
-    monkeypatch.setitem(sys.modules, module, None)
-    assert f"vgg-repro[{kind}]" in refused(tmp_path / "x")
