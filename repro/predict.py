@@ -1,8 +1,7 @@
-"""What a trained net says of images: the best classes, and where in the image it sees them.
+"""What a trained net says of images: the best classes and their posteriors.
 
     python -m repro.predict run=runs/D-S256-... cat.jpg dog.png
     python -m repro.predict run=runs/D-S256-... test=multi_crop top=3 photos/*.jpg
-    python -m repro.predict run=runs/D-S256-... out=heat cat.jpg
     python -m repro.predict weights=VGG_ILSVRC_16_layers.caffemodel arch=D cat.jpg
     python -m repro.predict weights=torchvision:vgg16 arch=D scale=S256 test=centre cat.jpg
 
@@ -12,8 +11,6 @@ and what else Pillow reads, of any size; they are looked at as the test images a
     test=P        the protocol: single_scale (the default), multi_scale, multi_crop,
                   multi_crop_dense, centre, windows, windows_dense
     top=N         how many classes are shown: 5
-    out=FOLDER    write a picture for each image there: the posterior of its best class, cell by
-                  cell of the class score map, at several Q; overwrite=true replaces pictures
     device=D      auto, cpu, cuda
     data.root=F   with run=: where its data lies here, for the names of classes if it lacks them
 
@@ -31,7 +28,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repro.config.way_in import read, show, truth, way_in, whole
+from repro.config.way_in import read, show, way_in, whole
 from repro.errors import RequestError
 from repro.release.command import MOST, required
 
@@ -44,12 +41,8 @@ Asked = tuple[str, tuple[str, ...], "AbstractContextManager[Trained]"]
 """What is said of a net, the names of its classes, and the net, not opened yet."""
 OF_FILE = ("arch", "scale", "size", "weights_input")
 """What says which net a file holds and how it is tested; `size.width` and the like go too."""
-DEFAULTS = dict.fromkeys(("run", "weights", "out", "data.root", *OF_FILE), "") | {
-    "test": "single_scale",
-    "top": "5",
-    "overwrite": "false",
-    "device": "auto",
-}
+DEFAULTS = dict.fromkeys(("run", "weights", "data.root", *OF_FILE), "")
+DEFAULTS |= {"test": "single_scale", "top": "5", "device": "auto"}
 
 
 def main() -> None:
@@ -85,20 +78,15 @@ def split(arguments: list[str]) -> tuple[dict[str, str], list[Path]]:
 
 def _predict(arguments: list[str]) -> int:
     options, paths = split(arguments)
-    top, overwrite = whole("top", options["top"], MOST), truth("overwrite", options["overwrite"])
-    from repro.release import answers, heat
+    top = whole("top", options["top"], MOST)
+    from repro.release import answers
     from repro.run.device import pick
 
     device = pick(options["device"])
-    out = heat.places(paths, Path(options["out"]), overwrite) if options["out"] else []
     said, classes, opened = (_run if options["run"] else _file)(options, paths, device)
     with opened as trained:
         found = answers.posteriors(trained, paths, options["test"])
-        show(f"{said}\n{answers.table(paths, found, classes, top)}")
-        for path, place, row in zip(paths, out, found.posteriors, strict=False):
-            label = int(row.argmax())
-            heat.draw(trained, path, place, label, classes[label])
-            show(f"drawn: {place}")
+    show(f"{said}\n{answers.table(paths, found, classes, top)}")
     return 0
 
 

@@ -14,10 +14,9 @@ from safetensors.torch import save
 from repro.errors import RequestError, RunError
 from repro.release import card, graph
 from repro.release.answers import class_names
-from repro.release.command import check_places
 from repro.release.trained import convention, finished_run, opened
-from repro.store.files import write_whole
-from repro.store.runs import Run
+from repro.store.files import unwritable, write_whole
+from repro.store.runs import CONFIG, FAILED, LOG, RESULT, WEIGHTS, Run
 from repro.weights.convention import METADATA
 
 ENDINGS = {"torchvision": (".pth", ".pt"), "safetensors": (".safetensors",), "onnx": (".onnx",)}
@@ -73,6 +72,23 @@ def export(
                 beside.unlink()
         raise
     return [f"{out}: {line}", f"{beside}: its card; the licence is to be filled in"]
+
+
+def check_places(paths: Sequence[Path], overwrite: bool) -> None:
+    """Refuse files to be written, all in one folder, before any work.
+
+    RequestError: the folder is a run's, in one or not writable; a file is there already.
+    """
+    folder = paths[0].parent
+    if reason := unwritable(folder):
+        raise RequestError(f"out={folder} is no folder that can be written to: {reason}")
+    for place in (folder.resolve(), *folder.resolve().parents):
+        others = (place / name for name in (RESULT, WEIGHTS, LOG, FAILED))
+        if (place / CONFIG).is_file() and any(other.exists() for other in others):
+            raise RequestError(f"out={folder} is the folder of a run, or in it: name another")
+    for path in paths:
+        if path.is_dir() or (path.exists() and not overwrite):
+            raise RequestError(f"{path} is there already: name another, or add overwrite=true")
 
 
 def says(run: Run, classes: Sequence[str]) -> dict[str, str]:

@@ -10,12 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import repro.predict
-from repro.data.images import decode
 from repro.release import answers
-from repro.release.heat import score_map
 from repro.release.trained import finished_run, opened
 from tests.release.conftest import KINDS, Command, photograph, stored
 
@@ -78,40 +75,6 @@ def test_classes_are_named_by_the_record_else_the_folder_else_numbers(
     assert names(class_names=None) == KINDS
 
 
-def test_one_cell_of_the_score_map_is_the_nets_answer(trained: Path, tmp_path: Path) -> None:
-    # Q=224 makes of a square image the crop itself.
-    image = decode(photograph(tmp_path / "square.png", 50, 50, seed=3), 3)
-    with opened(finished_run(trained), torch.device("cpu")) as net:
-        scaled, cells = score_map(net, image, 224)
-        with torch.inference_mode():
-            whole = net.net(net.prepare(scaled[None])).softmax(dim=1)[0]
-    assert cells.shape == (3, 1, 1)
-    np.testing.assert_allclose(cells[:, 0, 0], whole, atol=1e-5)
-
-
-def test_pictures_lie_beside_each_other_and_are_not_lost(
-    trained: Path, photographs: Path, way_in: Command, tmp_path: Path
-) -> None:
-    image = photographs / "test" / KINDS[2] / "9.jpg"
-    out = tmp_path / "heat"
-    words = [f"run={trained}", f"out={out}", str(image), str(image)]
-    status, shown, _ = way_in(repro.predict, *words)
-    assert status == 0
-    assert sorted(path.name for path in out.iterdir()) == ["01-9.png", "02-9.png"]
-    for path in out.iterdir():
-        assert str(path) in shown
-        with Image.open(path) as picture:
-            assert np.asarray(picture.convert("L")).std() > 10
-    (out / "02-9.png").write_text("mine")
-    (out / "01-9.png").unlink()
-    status, _, error = way_in(repro.predict, *words)
-    assert status == 2
-    assert "02-9.png" in error
-    assert (out / "02-9.png").read_text() == "mine"
-    assert not (out / "01-9.png").exists(), "refused before any work"
-    assert way_in(repro.predict, *words, "overwrite=true")[0] == 0
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -121,7 +84,6 @@ def test_pictures_lie_beside_each_other_and_are_not_lost(
         (["run=RUN", "good.png", "test=each_scale"], "single_scale"),
         (["run=RUN", "good.png", "top=0"], "top=0"),
         (["run=RUN", "good.png", "device=tpu"], "device=tpu"),
-        (["run=RUN", "good.png", "out=bad.png"], "bad.png"),
         (["run=nowhere", "good.png"], "nowhere"),
     ],
 )

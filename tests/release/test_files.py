@@ -214,12 +214,10 @@ def test_nothing_that_is_there_is_lost(made: Made, way_in: Command, tmp_path: Pa
 
 def test_nothing_is_written_into_a_run(trained: Path, photographs: Path, way_in: Command) -> None:
     before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
-    image = str(photographs / "test" / "cat" / "9.jpg")
     out, more = trained / "weights.safetensors", "overwrite=true"
     for module, words in (
         (repro.export, ["format=safetensors", f"out={out}"]),
         (repro.export, ["format=safetensors", f"out={trained / 'views/net.safetensors'}"]),
-        (repro.predict, [f"out={trained / 'views'}", image]),
     ):
         status, _, error = way_in(module, f"run={trained}", *words, more)
         assert (status, error.count("\n")) == (2, 1)
