@@ -57,8 +57,7 @@ def export(
         elif kind == "safetensors":
             content = save(state, says(run, classes))
         else:
-            inputs = convention(run).inputs(torch.device("cpu"))
-            content, difference = graph.graph(net, inputs, says(run, classes))
+            content, difference = graph.graph(net, convention(run), says(run, classes))
             line = f"checked: onnxruntime is {difference:.1e} from torch"
         said = card.card(run, net, kind, out.name, classes, difference)
     fresh = not beside.exists()

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repro.data.inputs import Inputs
 from repro.errors import RequestError, RunError, one_line
 from repro.model.dense import Dense
 from repro.model.vgg import VGG
+from repro.weights.convention import Convention
 
 TOLERANCE = 1e-4
 """How far a posterior by onnxruntime may be from torch's; a score, by the largest score."""
@@ -28,13 +28,17 @@ DYNAMIC = {
 class Whole(nn.Module):
     """Decoded images, uint8 (N, C, H, W), to posteriors (N, classes) and the class score map."""
 
-    def __init__(self, net: VGG, prepare: Inputs) -> None:
+    def __init__(self, net: VGG, wanted: Convention) -> None:
         super().__init__()
-        self.dense, self.prepare = Dense(net), prepare
+        self.dense, self.wanted = Dense(net), wanted
+        self.mean, self.std = (torch.tensor(v).view(1, -1, 1, 1) for v in (wanted.mean, wanted.std))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """As dense evaluation has it (Section 3.2); one cell where an image is a crop."""
-        score_map = self.dense(self.prepare(images))
+        # Testing's own steps write into views, which is not traced.
+        ordered = images[:, [2, 1, 0]] if self.wanted.order == "BGR" else images
+        values = (ordered.float() * (self.wanted.input_range / 255) - self.mean) / self.std
+        score_map = self.dense(values)
         return score_map.mean(dim=(2, 3)).softmax(dim=1), score_map
 
 
@@ -49,7 +53,7 @@ def check_installed() -> None:
         ) from None
 
 
-def graph(net: VGG, prepare: Inputs, says: Mapping[str, str]) -> tuple[bytes, float]:
+def graph(net: VGG, wanted: Convention, says: Mapping[str, str]) -> tuple[bytes, float]:
     """The content of an ONNX file, and how far onnxruntime is from torch with it.
 
     `net` is in evaluation mode, on the CPU, in float32; the file carries `says` as metadata.
@@ -57,7 +61,7 @@ def graph(net: VGG, prepare: Inputs, says: Mapping[str, str]) -> tuple[bytes, fl
     """
     import onnx
 
-    whole = Whole(net, prepare).eval()
+    whole = Whole(net, wanted).eval()
     with (
         tempfile.TemporaryDirectory() as folder,
         warnings.catch_warnings(),
