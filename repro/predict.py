@@ -63,14 +63,10 @@ def split(arguments: list[str]) -> tuple[dict[str, str], list[Path]]:
         required(options, {"arch": "D"})
         refused = ["data.root"]
     if wrong := [f"{key}={options[key]}" for key in refused if options[key]]:
-        raise RequestError(
-            f"{wrong[0]} does not go with {'weights' if options['weights'] else 'run'}="
-        )
+        raise RequestError(f"{wrong[0]} goes with the other of run= and weights=: leave it out")
     for word in images:
         if not Path(word).is_file():
-            raise RequestError(
-                f"{word}: expected an image's file or one of {'=, '.join(DEFAULTS)}="
-            )
+            raise RequestError(f"{word}: expected an image or one of {'=, '.join(DEFAULTS)}=")
     if not images:
         raise RequestError("no image is named: give one or more, as in cat.jpg dog.png")
     return options, [Path(word) for word in images]

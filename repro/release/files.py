@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from repro.errors import RequestError, RunError
+from repro.errors import RequestError
 from repro.release import card, graph
 from repro.release.answers import class_names
 from repro.release.trained import convention, finished_run, opened
@@ -60,16 +59,8 @@ def export(
             content, difference = graph.graph(net, convention(run), says(run, classes))
             line = f"checked: onnxruntime is {difference:.1e} from torch"
         said = card.card(run, net, kind, out.name, classes, difference)
-    fresh = not beside.exists()
+    write_whole(out, content)
     write_whole(beside, said.encode())
-    try:
-        write_whole(out, content)
-    except RunError:
-        # A card of nothing would be left.
-        with contextlib.suppress(OSError):
-            if fresh:
-                beside.unlink()
-        raise
     return [f"{out}: {line}", f"{beside}: its card; the licence is to be filled in"]
 
 

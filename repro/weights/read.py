@@ -80,8 +80,8 @@ def _contents(path: Path) -> Weights:
         reader = state_dicts.read_safetensors
     if reader is None:
         raise RequestError(
-            "it is no weight file that is known: expected Caffe, Keras (.h5, .keras), torch or "
-            "safetensors (docs/weights.md converts ONNX to it)"
+            "it is no weight file: expected Caffe, Keras (.h5, .keras), torch or safetensors "
+            "(docs/weights.md converts ONNX to it)"
         )
     try:
         if zipfile.is_zipfile(path) and keras.INNER in zipfile.ZipFile(path).namelist():
@@ -91,9 +91,7 @@ def _contents(path: Path) -> Weights:
         raise
     except ImportError as error:
         extra = "keras" if reader is keras.read else "caffe"
-        raise RequestError(
-            f"this format needs more ({one_line(error)}): pip install 'vgg-repro[{extra}]'"
-        ) from None
+        raise RequestError(f"{one_line(error)}: pip install 'vgg-repro[{extra}]'") from None
     except Exception as error:
         # Whatever a library makes of a damaged or a hostile file.
         raise RequestError(f"it is damaged, or no file of its format: {one_line(error)}") from None
@@ -147,7 +145,6 @@ def _state_dict(found: Weights, net: Net) -> dict[str, Tensor]:
     # The extremes pass NaN on, and make no tensor as large as these.
     ends = {key: torch.stack(values.aminmax()).isfinite().all() for key, values in result.items()}
     if bad := [key for key in ends if not ends[key]]:
-        only = all(key.startswith("classifier.") for key in bad)
-        hint = ": it may be a file of features only, which classifies nothing" if only else ""
+        hint = "" if "features" in bad[0] else ": it may be a file of features only"
         raise RequestError(f"its weights for {bad[0]} are not all finite numbers{hint}")
     return result | {name: torch.tensor(0) for name in ours if name.endswith(COUNTER)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -243,26 +242,14 @@ def test_a_wrong_request_is_one_line(
     assert said in error
 
 
-@pytest.mark.parametrize("how", ["absent", "cut", "no result", "diverged"])
+@pytest.mark.parametrize("lost", ["weights.safetensors", "result.json"])
 def test_a_run_without_its_net_is_refused(
-    how: str, made: Made, way_in: Command, tmp_path: Path
+    lost: str, made: Made, way_in: Command, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(source := made("arch=A"), tmp_path / "runs" / source.name)
-    file, ended = folder / "weights.safetensors", folder / "result.json"
-    said = json.loads(ended.read_text())
-    said.pop("digests", None)
-    match how:
-        case "absent":
-            file.unlink()
-        case "cut":
-            file.write_bytes(file.read_bytes()[:-100])
-        case "no result":
-            ended.unlink()
-        case "diverged":
-            ended.write_text(json.dumps(said | {"outcome": "diverged"}))
+    (folder / lost).unlink()
     out = tmp_path / "net.pth"
-    words = [f"run={folder}", "format=torchvision", f"out={out}"]
-    status, shown, error = way_in(repro.export, *words)
+    status, shown, error = way_in(repro.export, f"run={folder}", "format=torchvision", f"out={out}")
     assert (status, shown, error.count("\n")) == (2, "", 1)
     assert folder.name in error
     assert not out.exists()
