@@ -1,4 +1,4 @@
-"""Sweeps on a Slurm of one node, started here: skipped where slurm-wlm and munge are not installed."""
+"""Sweeps on a Slurm of one node, started here; skipped where its programs are not installed."""
 
 from __future__ import annotations
 
