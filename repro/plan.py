@@ -73,7 +73,6 @@ def plan(arguments: list[str]) -> int:
     stores: dict[str, Assumed] = {}
 
     def known(config: Config) -> Assumed:
-        """What is taken for the data of a configuration, by the user's words or a store."""
         if config.runs not in stores:
             counts = Counts(*map(int, images)) if images else None
             stores[config.runs] = Assumed(counts, classes, started(Path(config.runs)))

@@ -25,17 +25,15 @@ ENDINGS = {"torchvision": (".pth", ".pt"), "safetensors": (".safetensors",), "on
 def export(
     folder: Path, kind: str, out: Path, overwrite: bool, root: str | None = None
 ) -> list[str]:
-    """Write the net of the finished run in `folder` to a file, and a model card beside it.
+    """Write the net of a finished run to a file, and its model card beside it; what to say.
 
-    `root` is where the run's data lies here, for the names of classes. Returns what to say.
-    RequestError: no such run or format, a file is in the way, or it would lie in a run. RunError:
-    the weights are damaged, the check failed, or nothing can be written.
+    RequestError: no such run or format, or a file is in the way. RunError: the weights are damaged,
+    the check failed, or nothing can be written. `root`: the run's data, for the names of classes.
     """
     if kind not in ENDINGS:
         raise RequestError(f"format={kind} is not known: choose from {', '.join(ENDINGS)}")
     if out.suffix not in ENDINGS[kind] or not out.name.isprintable() or "`" in out.name:
-        endings = " or ".join(ENDINGS[kind])
-        raise RequestError(f"out={out!a}: expected a plain name that ends with {endings}")
+        raise RequestError(f"out={out!a}: expected a plain name that ends with {ENDINGS[kind][0]}")
     beside = out.with_name(f"{out.name}.md")
     check_places([out, beside], overwrite)
     run = finished_run(folder)

@@ -65,20 +65,10 @@ class Training:
     ) -> None:
         """
         Args:
-            net: with its first weights, on its device.
-            batches: the training crops that this process makes.
-            config: the run's configuration.
-            folder: the run's folder, held.
-            stop: asked to stop, training saves a checkpoint and raises `Interrupted`.
-            prepare: takes crops (B, C, crop, crop) and colour shifts (B, C) to the net's input on
-                its device: a `repro.data.inputs.Inputs`.
-            validate: error (%) on the validation images; all processes call it; may raise
-                `Interrupted`, in all of them.
-            chance: the error that a net has which learned nothing.
-            say: prints a line without disturbing the progress bar.
+            prepare: takes crops (B, C, crop, crop) and colour shifts (B, C) to the net's input.
+            validate: error (%) on the validation images; all processes call it.
             test: likewise on the test images, to be logged after each epoch; None: not looked at.
             note: called after each epoch, when its row of the log is written.
-            world: the processes that train this net, each with its own `Training`.
         """
         self.net, self.batches, self.config, self.folder = net, batches, config, folder
         self.stop, self.prepare, self.say = stop, prepare, say

@@ -66,7 +66,6 @@ def first_free(
 
     Args:
         store: the folder that holds `.locks`.
-        names: what can be held, such as runs or devices.
         waits: called once, if this process has to wait.
         check: called again and again while this process waits; may raise.
         lost: called from another thread when the lease is taken from this process.
