@@ -26,6 +26,7 @@ from repro.data.inputs import Inputs
 from repro.data.loader import TrainingCrops
 from repro.data.rescale import rescale
 from repro.data.split import Split
+from repro.data.workers import processes
 from repro.errors import RunError
 from repro.model import reading
 from repro.model.init import initialise
@@ -104,8 +105,8 @@ class Task:
 
     def loader(self, split: Split, smin: int, smax: int, crop: int, batch: int) -> DataLoader[Any]:
         """torchvision's training crops."""
-        how: dict[str, Any] = {"num_workers": self.config.workers}
-        how |= {"persistent_workers": True} if self.config.workers else {}
+        workers = processes(split.images, self.config.workers)
+        how: dict[str, Any] = {"num_workers": workers, "persistent_workers": workers > 0}
         how["pin_memory"] = self.device.type == "cuda"
         return DataLoader(Tensors(split, smin, smax, crop), batch, shuffle=True, **how)
 

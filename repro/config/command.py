@@ -202,9 +202,6 @@ def _plan(requests: list[Request]) -> str:
         trained = "not trained" if member.published else f"{member.config.epochs} epochs"
         line = f"{member.name}: {member.state()}; {cost(member.net).parameters:,} parameters, "
         line += f"{trained}; views to compute: {views}"
-        if ways := member.missing_ways():
-            images = member.config.preprocessing_images
-            line += f"; {len(ways)} by other ways of preprocessing, on {images:,} images"
         lines.append(line)
     done = f"{len(lines)} run{'s' * (len(lines) > 1)} in {_stores(requests)}; nothing was done"
     return "\n".join([*lines, f"{done}; python -m repro.plan says what they would take"])

@@ -214,8 +214,6 @@ class Config:
     The file's digest is part of the run's identity, its place is not."""
     weights_input: str | None = None
     """The input that these weights want; None: what their file tells."""
-    preprocessing_images: int | None = field(default=None, metadata=above_zero(MANY))
-    """Test these weights on so many test images by other people's ways of preprocessing too."""
     device: str = "auto"
     compile: str = EAGER
     workers: str = field(default="auto", metadata=WORKERS)
@@ -259,7 +257,11 @@ def check_values(section: Any, path: str = "") -> None:
             raise RequestError(f"{path}{key.name}={value}: expected {words}")
 
 
-GONE: dict[str, Any] = {"data.cache_side": None, "data.contents": False}
+GONE: dict[str, Any] = {
+    "data.cache_side": None,
+    "data.contents": False,
+    "preprocessing_images": None,
+}
 """Keys that older runs have and the schema has no more, as `data.KEY`, each with its default."""
 TAKEN: dict[type, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),

@@ -217,10 +217,7 @@ def _rescaled(
         else:
             # The centre of the 5x5 grid too (a half rounds to the even number).
             top, left = (round((length - crop) / 2) for length in shape)
-            if rescaling.kernel == OURS.kernel:
-                image = rescaled_crop(image, shape, top, left, crop)
-            else:
-                image = rescale(image, side, rescaling)[:, top : top + crop, left : left + crop]
+            image = rescaled_crop(image, shape, top, left, crop)
         found.append(image.flip(-1) if mirror else image)
     return collated(found)
 

@@ -1,13 +1,9 @@
-"""The pixels of a rescaled image (Sections 3.1 and 3.2), for each of the kernels."""
+"""The pixels of a rescaled image (Sections 3.1 and 3.2): bilinear, antialiased."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
-import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,14 +15,13 @@ def rescale(images: Tensor, side: int, rescaling: Rescaling = OURS) -> Tensor:
     height, width = rescaling.shape(images.shape[-2], images.shape[-1], side)
     if (height, width) == tuple(images.shape[-2:]):
         return images
-    resampled = RESAMPLED[rescaling.kernel]
     if images.dim() == 4:
-        return resampled(images, height, width)
-    return resampled(_batch_of_one(images), height, width)[0]
+        return _resampled(images, height, width)
+    return _resampled(_batch_of_one(images), height, width)[0]
 
 
 def rescaled_crop(image: Tensor, shape: tuple[int, int], top: int, left: int, crop: int) -> Tensor:
-    """A crop of an image rescaled to `shape` by our own kernel, without rescaling all of it.
+    """A crop of an image rescaled to `shape`, without rescaling all of it.
 
     It is the rescaled image's [:, top : top + crop, left : left + crop], bit for bit: torch
     resamples along rows, rounds to grey levels, and resamples along columns; so the first step
@@ -58,30 +53,3 @@ def _batch_of_one(image: Tensor) -> Tensor:
 
 def _resampled(batch: Tensor, height: int, width: int) -> Tensor:
     return functional.interpolate(batch, (height, width), mode="bilinear", antialias=True)
-
-
-def _aliased(batch: Tensor, height: int, width: int) -> Tensor:
-    """As OpenCV's INTER_LINEAR, and as torchvision resized tensors for years."""
-    values = functional.interpolate(batch.float(), (height, width), mode="bilinear")
-    return values.round().to(torch.uint8)
-
-
-def _pillow(kernel: Image.Resampling) -> Callable[[Tensor, int, int], Tensor]:
-    def resampled(batch: Tensor, height: int, width: int) -> Tensor:
-        # Pillow's grey images have no axis of channels.
-        pixels = batch.permute(0, 2, 3, 1).numpy()
-        pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-        rows = [np.array(Image.fromarray(one).resize((width, height), kernel)) for one in pixels]
-        found = torch.from_numpy(np.stack(rows).reshape(len(rows), height, width, -1))
-        return found.permute(0, 3, 1, 2)
-
-    return resampled
-
-
-RESAMPLED: dict[str, Callable[[Tensor, int, int], Tensor]] = {
-    "bilinear": _resampled,
-    "bilinear_pillow": _pillow(Image.Resampling.BILINEAR),
-    "bilinear_aliased": _aliased,
-    "bicubic_pillow": _pillow(Image.Resampling.BICUBIC),
-}
-"""Takes a batch (N, C, H, W), uint8, to another height and width: an entry for each kernel."""

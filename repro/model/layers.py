@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,6 @@ class Pool:
     kernel: int
     stride: int
     block: int
-    ceil: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,7 @@ def output_side(layer: Layer, side: int) -> int:
         case Conv():
             return max(0, (side + 2 * layer.padding - layer.kernel) // layer.stride + 1)
         case Pool():
-            surplus = layer.stride - 1 if layer.ceil else 0
-            out = (side - layer.kernel + surplus) // layer.stride + 1
+            out = (side - layer.kernel + layer.stride - 1) // layer.stride + 1
             return max(0, out - ((out - 1) * layer.stride >= side))
         case Linear():
             return max(0, side - layer.side + 1)
@@ -118,12 +116,6 @@ def sides(layers: Iterable[Layer], side: int) -> Iterator[tuple[Layer, int, int]
         out = output_side(layer, side)
         yield layer, side, out
         side = out
-
-
-def rounding_down(net: Net) -> Net:
-    """The same net with poolings that round down; on its own crops nothing differs."""
-    layers = (replace(one, ceil=False) if isinstance(one, Pool) else one for one in net.layers)
-    return replace(net, layers=tuple(layers))
 
 
 def fan_in(layer: Conv | Linear) -> int:

@@ -70,7 +70,7 @@ def build(layer: spec.Conv | spec.LRN | spec.Pool) -> Iterator[nn.Module]:
             # torch divides alpha by n, AlexNet's formula does not: 5e-4 here is its 1e-4.
             yield LocalResponseNorm(LRN_WINDOW, alpha=5e-4, beta=0.75, k=2.0)
         case spec.Pool():
-            yield nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=layer.ceil)
+            yield nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=True)
 
 
 def fully_connected(layer: spec.Linear, dropout: float) -> Iterator[nn.Module]:

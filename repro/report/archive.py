@@ -7,9 +7,9 @@ from pathlib import Path
 
 from repro.errors import RequestError
 from repro.report.measured import Measured, listed_images, read_log, seconds, views_of
-from repro.report.published_nets import KEYS, Family
+from repro.report.published_nets import Family
 from repro.report.settings import Comparison, recorded
-from repro.store import ranks, varied
+from repro.store import ranks
 from repro.store.files import read_whole, write_whole
 from repro.store.ranks import Kept
 from repro.store.runs import CONFIG, LOG, RESULT
@@ -34,8 +34,6 @@ def keep(comparisons: Sequence[Comparison | Family], folder: Path) -> None:
     write_whole(folder / COMMANDS, "".join(f"{line}\n" for line in lines).encode())
     for run in runs:
         names = [CONFIG, RESULT, *[LOG] * (read_log(run) is not None)]
-        if (ways := varied.most(run.folder, KEYS)) is not None:
-            names.append(varied.file_name(ways[0]))
         for source in (run.folder / name for name in names):
             # A link could lead to what nobody meant to publish.
             if source.is_symlink() and source.name in (CONFIG, RESULT):

@@ -106,10 +106,11 @@ def is_shown(experiment: Experiment, comparison: Comparison, judged: pd.DataFram
 
 def table(experiment: Experiment, comparison: Comparison) -> pd.DataFrame:
     """Every net of an experiment by each of its protocols and test scales, a row each."""
-    rows = []
+    rows, fused = [], {(one.net, one.protocol) for one in comparison.fused}
     for nets, test in itertools.product(compared_nets(experiment, comparison), experiment.tests):
-        cells = comparison.cells(nets, test)
-        if cells or not isinstance(nets, tuple):  # Table 6 says which ensembles are open.
+        # Table 6 says which ensembles are open, and by which protocols.
+        if (nets, test) in fused or not isinstance(nets, tuple):
+            cells = comparison.cells(nets, test)
             each = [None] if PROTOCOLS[test].one_number else sorted({one.q for one in cells})
             rows += [tables.row(comparison, nets, test, q) for q in each]
     return pd.DataFrame(rows)

@@ -13,18 +13,13 @@ from typing import Any
 import pandas as pd
 
 from repro.paper import numbers
-from repro.protocol.preprocessing import VARIED, WAYS, key, view, wanted
-from repro.protocol.protocols import KINDS, PROTOCOLS
+from repro.protocol.protocols import PROTOCOLS
 from repro.report import tables
-from repro.report.intervals import difference
 from repro.report.measured import Measured, fuse, measure
 from repro.report.net import Net, members, named
 from repro.report.settings import recorded, setting
 from repro.report.titles import arch_title, scale_title
-from repro.store import varied
 from repro.store.runs import Run
-
-KEYS = [key(way, kind) for way, kind in wanted()]
 
 
 @dataclass
@@ -81,32 +76,3 @@ def table(families: Sequence[Family]) -> pd.DataFrame:
 def _file(run: Run) -> str:
     found = run.published or {}
     return f"{found.get('format')} {str(found.get('sha256'))[:8]}"
-
-
-def by_other_ways(families: Sequence[Family]) -> pd.DataFrame:
-    """Published nets by other people's ways of preprocessing: a row for each kind of view and way.
-
-    Each has its error and its difference from ours; of many images, if a net was tested on several.
-    """
-    rows = []
-    for run in (run for family in families for run in family.runs):
-        config, most = run.config, varied.most(run.folder, KEYS)
-        if most is None:
-            continue
-        images, kept = most
-        for kind in VARIED:
-            ours = kept.ranks[key(WAYS[0], kind)].wrong(1)
-            for way in WAYS:
-                wrong = kept.ranks[key(way, kind)].wrong(1)
-                gaps = wrong.astype(float) - ours
-                row: dict[str, Any] = {"data": config.data.name}
-                row |= {"net": f"{config.arch.name} {config.scale.name}, {_file(run)}"}
-                row |= {"view": f"{KINDS[kind].words}, Q={view(kind, config.scale).q}"}
-                row |= {"images": images, **way.words, "error": round(100 * wrong.mean(), 2)}
-                if way is not WAYS[0]:
-                    ends = difference(gaps[None]).interval(configuration=False)
-                    row["minus_ours"] = round(100 * gaps.mean(), 2)
-                    row |= {"low": round(ends.low, 2), "high": round(ends.high, 2)}
-                    row["right_by_one_only"] = round(100 * abs(gaps).mean(), 2)
-                rows.append(row)
-    return pd.DataFrame(rows)

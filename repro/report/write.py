@@ -155,7 +155,6 @@ def _write_all(
     claims.to_csv(folder / "claims.csv", index=False)
     frames = {f"{part.prefix}{name}": one for part in parts for name, one in part.tables.items()}
     frames |= {"published-nets": published_nets.table(others)}
-    frames |= {"preprocessing": published_nets.by_other_ways(others)}
     for name in ("tables", "figures"):
         (folder / name).mkdir()
     for name, frame in ((name, frame) for name, frame in frames.items() if len(frame)):

@@ -91,11 +91,11 @@ def _check_store(folder: str) -> None:
 
 
 def _check_trained(config: Config) -> None:
-    for key in ("preprocessing_images", "weights_input"):
-        if (value := getattr(config, key)) is not None:
-            raise RequestError(
-                f"{key}={value} is for nets that others trained: say which with weights=FILE"
-            )
+    if config.weights_input is not None:
+        raise RequestError(
+            f"weights_input={config.weights_input} is for nets that others trained: say which with "
+            "weights=FILE"
+        )
     if config.data.test_only:
         raise RequestError("data.test_only=true leaves nothing to train on: leave it out")
 

@@ -32,7 +32,6 @@ from repro.run.device import pick, reserved, torch_settings
 from repro.run.distributed import process_group
 from repro.run.interruption import Stop
 from repro.run.loop import Training
-from repro.run.preprocessing import Varied
 from repro.run.progress import Chance, Outcome
 from repro.run.request import Request
 from repro.run.setup import Setup, say
@@ -138,8 +137,6 @@ class Job(Setup):
         missing = self.world.decided_by_first(lambda: request.missing_views(tested))
         if result["outcome"] != "diverged" and missing:
             self._view(missing, tested)
-        if self.world.decided_by_first(lambda: request.missing_ways(result)):
-            Varied(self, self._tested_net).finish()
         if self.world.is_first:
             if request.lacks_activations():
                 self.folder.write(ACTIVATIONS, self._activations())

@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,10 +23,10 @@ from repro.data import sources
 from repro.data.split import Description
 from repro.errors import RequestError
 from repro.model import init, layers, reading
-from repro.protocol import preprocessing, protocols
+from repro.protocol import protocols
 from repro.run.checking import check, check_name
 from repro.run.weights import WeightFile, fix, inspect
-from repro.store import identity, runs, varied, views
+from repro.store import identity, runs, views
 from repro.store.expected import Expected
 from repro.store.identity import PUBLISHED
 
@@ -99,8 +99,6 @@ class Request:
             return False
         if result is None or self.lacks_activations() or self.has_checkpoint():
             return False
-        if self.missing_ways(result):
-            return False
         return result["outcome"] == "diverged" or not self.missing_views(Expected.of(result))
 
     def has_checkpoint(self) -> bool:
@@ -123,19 +121,6 @@ class Request:
     def lacks_activations(self) -> bool:
         """The size of activations at the start is wanted and not stored."""
         return self.config.activations and not (self.folder / runs.ACTIVATIONS).is_file()
-
-    def missing_ways(self, result: Mapping[str, Any] | None = None) -> list[str]:
-        """The ways of preprocessing that are wanted and not stored, by `preprocessing.key`.
-
-        Args:
-            result: the run's, which says how many test images there are; None: not known yet.
-        """
-        if (images := self.config.preprocessing_images) is None:
-            return []
-        if result is not None:
-            images = min(images, result["data"]["test"])
-        keys = [preprocessing.key(way, kind) for way, kind in preprocessing.wanted()]
-        return varied.missing(self.folder, images, keys)
 
     def lineage(self) -> Iterator[Request]:
         """The runs to be done, parents first, this one last."""

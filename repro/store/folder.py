@@ -99,8 +99,6 @@ class Folder:
             self.remove(name)
         for path in (self.path / "views").glob("*.npz"):
             self.remove(f"views/{path.name}")
-        for path in self.path.glob("preprocessing-*.npz"):
-            self.remove(path.name)
         self.clear(TRACK)
 
     def remove(self, name: str) -> None:

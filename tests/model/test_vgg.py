@@ -58,21 +58,6 @@ def test_lrn_is_alexnets_formula() -> None:
     assert torch.allclose(part(x), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["A", "D"])
-def test_rounding_down_maps_are_torchvisions_on_any_image(name: str) -> None:
-    """Theirs pool down; ours, as the authors' Caffe, up."""
-    net = spec(name, 1 / 16, 224)
-    ours, down = VGG(net, 0), VGG(layers.rounding_down(net), 0)
-    down.load_state_dict(ours.state_dict())
-    pools = (nn.MaxPool2d(2, 2) if isinstance(p, nn.MaxPool2d) else p for p in ours.features)
-    theirs = nn.Sequential(*pools)
-    with torch.inference_mode():
-        odd, even = torch.rand(1, 3, 255, 301), torch.rand(1, 3, 224, 256)
-        assert torch.equal(down.features(odd), theirs(odd))
-        assert ours.features(odd).shape[-2:] == (8, 10) != down.features(odd).shape[-2:]
-        assert torch.equal(down.features(even), ours.features(even))
-
-
 @pytest.mark.parametrize("cuts", [(0, 7), (0, 3, 7), (0, 0, 5, 7)])
 def test_parts_of_a_batch_are_dropped_as_the_whole(cuts: tuple[int, ...]) -> None:
     for kind in (torch.float32, torch.float64, torch.bfloat16):
