@@ -57,6 +57,7 @@ class Part:
             **{f"table{number}": frame for number, (frame, _) in filled.items()},
             "table1": built.configurations(),
             "table2": built.counted(runs),
+            "table7": tables.others(comparison),
             "depth-gains": tables.depth_gains(),
             "replications": tables.replications(),
             "nets": tables.nets(comparison),

@@ -149,6 +149,19 @@ def side_by_side(frame: pd.DataFrame) -> pd.DataFrame:
     return shown[sorted(shown, key=lambda name: name == "seeds")]
 
 
+def others(comparison: Comparison) -> pd.DataFrame:
+    """Table 7: other systems as the paper gives them, and which of them were measured here."""
+    rows = []
+    for theirs in numbers.rows(7):
+        own, test = theirs["members"], theirs["protocol"]
+        cells = comparison.cells(named(own), test) if own else []
+        said = PROTOCOLS[test].title if own else "published only"
+        paper = {"paper": theirs["top1_error"], "top5_paper": theirs["top5_error"]}
+        paper["top5_paper_test"] = theirs["test_top5_error"]
+        rows.append({"system": theirs["system"], "test": said, **error(cells), **paper})
+    return pd.DataFrame(rows)
+
+
 def replications() -> pd.DataFrame:
     """A row for each net of others, its errors in percent, beside Table 3's at S=256."""
     frame = pd.DataFrame(numbers.replications()).round(2)
