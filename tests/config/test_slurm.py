@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 pytestmark = [
     pytest.mark.slow,
@@ -118,7 +119,7 @@ def test_a_job_that_slurm_interrupts_is_queued_again_and_goes_on(
             [sys.executable, "-m", "repro.run", *words], stdout=log, stderr=log
         )
         try:
-            until(lambda: list(tmp_path.glob("A-*/log.csv")))
+            until(lambda: sweep.poll() is not None or list(tmp_path.glob("A-*/log.csv")))
             (job,) = said("squeue", "-h", "-o", "%A", "-p", "low").split()
             interrupt(job)
             until(lambda: "Restarts=1" in said("scontrol", "show", "job", job))
