@@ -33,7 +33,8 @@ def export(
     if kind not in ENDINGS:
         raise RequestError(f"format={kind} is not known: choose from {', '.join(ENDINGS)}")
     if out.suffix not in ENDINGS[kind] or not out.name.isprintable() or "`" in out.name:
-        raise RequestError(f"out={out!a}: expected a plain name that ends with {ENDINGS[kind][0]}")
+        expected = f"a plain name that ends with {' or '.join(ENDINGS[kind])}"
+        raise RequestError(f"out={out!a}: expected {expected}")
     beside = out.with_name(f"{out.name}.md")
     check_places([out, beside], overwrite)
     run = finished_run(folder)

@@ -262,7 +262,6 @@ class Job(Setup):
             "environment": environment.describe(request.config, self.device, self.world),
         }
 
-    @cached_property
     def _tested_net(self) -> VGG:
         """The net as the run left it, in evaluation mode, in every process."""
         net = self.placed(self.net()).eval()
@@ -271,7 +270,7 @@ class Job(Setup):
         return net
 
     def _view(self, missing: list[View], tested: Expected) -> None:
-        test, net = self.source.test, self._tested_net
+        test, net = self.source.test, self._tested_net()
         bar = tqdm(missing, unit="view", disable=not self.config.progress or None)
         for view in bar:
             bar.set_description(f"{self.config.arch.name} {view.name}")
