@@ -63,7 +63,7 @@ def test_each_section_compares_its_nets(report: Path, name: str) -> None:
     assert "not run" not in text
     (file,) = (report / "tables").glob(f"*experiment-{name}.csv")
     table = pd.read_csv(file, dtype=str)
-    each = len(EACH_Q) if experiment.curve else len(experiment.tests)
+    each = len(EACH_Q["each"]) if experiment.curve else len(experiment.tests)
     # Under their members stand the four ensembles of Table 6.
     assert len(table) == len(experiment.nets) * each + (4 if name == "fusion" else 0)
 

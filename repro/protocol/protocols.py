@@ -53,9 +53,11 @@ class View:
         return f"{self.kind}-Q{self.q}" + ("-mirrored" if self.mirrored else "")
 
 
-SCALES = {"one": "one Q", "several": "several Q", "each": "each Q"}
+SCALES = {"one": "one Q", "several": "several Q", "each": "each Q", "fine": "each Q near 496"}
 """How many test scales a protocol has: `one` (Table 3), `several` averaged (Table 4), or `each` of
-many by itself. Beside each stands what figures call it."""
+many by itself, `fine` in small steps. Beside each stands what figures call it."""
+EACH_Q = {"each": tuple(range(224, 513, 32)), "fine": tuple(range(448, 545, 16))}
+"""The test scales of a protocol that looks at each of many by itself, in paper pixels."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Protocol:
     @property
     def one_number(self) -> bool:
         """All its views have one mean; else there is a number for each test scale."""
-        return self.scales != "each"
+        return self.scales not in EACH_Q
 
 
 CROPS, BORDERS = "4.3, Table 5", "3.2 and 4.3, boundary conditions"
@@ -107,6 +109,8 @@ ENTRIES = (
     Protocol("crops_each_scale", ("grid",), "each", "4.2, S against Q"),
     Protocol("windows", ("windows",), "several", BORDERS, "zero-padded windows"),
     Protocol("windows_dense", ("windows", "dense"), "several", BORDERS, "windows & dense"),
+    # Whether the error jumps at a Q that is the file itself.
+    Protocol("fine_scale", ("dense",), "fine", "4.2, S against Q"),
 )
 """The protocols, in the order of tables and of colours; one of your own stands at the end."""
 PROTOCOLS = {protocol.name: protocol for protocol in ENTRIES}
@@ -114,8 +118,6 @@ TABLE3 = "single_scale"
 """How Table 3 tests its nets, by which nets are compared where nothing else is said."""
 ONE_NUMBER = tuple(protocol.name for protocol in ENTRIES if protocol.one_number)
 """The names of the protocols whose views have one mean."""
-EACH_Q = tuple(range(224, 513, 32))
-"""The test scales of a protocol that looks at each of many, in paper pixels."""
 
 
 def summarised() -> tuple[Protocol, ...]:
@@ -136,13 +138,10 @@ def readings(protocol: str, scale: Scale) -> tuple[tuple[int, ...], ...]:
 
     Q is in paper pixels; it depends on the scale that the net was trained at.
     """
-    match PROTOCOLS[protocol].scales:
-        case "several":
-            return (several_q(scale),)
-        case "each":
-            return tuple((q,) for q in EACH_Q)
-        case _:
-            return ((single_q(scale),),)
+    scales = PROTOCOLS[protocol].scales
+    if scales in EACH_Q:
+        return tuple((q,) for q in EACH_Q[scales])
+    return (several_q(scale) if scales == "several" else (single_q(scale),),)
 
 
 def views_at(protocol: str, qs: Sequence[int], mirror: bool) -> tuple[View, ...]:

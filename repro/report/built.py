@@ -89,7 +89,7 @@ def _shape(net: Net) -> dict[str, str]:
         score_map = cost.score_map_side(net, pixels(q, net.crop))
         words[f"score map at Q={q}"] = f"{score_map}x{score_map}"
         words[f"overhang at Q={q} (px)"] = str(cost.overhang(net, pixels(q, net.crop)))
-    uneven = ", ".join(str(q) for q in EACH_Q if q * net.crop % PAPER_CROP)
+    uneven = ", ".join(str(q) for q in EACH_Q["each"] if q * net.crop % PAPER_CROP)
     words["whole pixels for S and Q of 224 to 512"] = f"all but {uneven}" if uneven else "all"
     field = cost.receptive_field(net.layers)[0]
     share = f"{field / net.crop:.2f} ({field} of {net.crop} px)"

@@ -33,7 +33,7 @@ def test_pixels_are_rounded_half_up() -> None:
 
 @pytest.mark.parametrize("crop", [112, 56, 28, 14])
 def test_every_s_and_q_of_the_paper_divides_exactly(crop: int) -> None:
-    assert [pixels(q, crop) * 224 for q in EACH_Q] == [q * crop for q in EACH_Q]
+    assert [pixels(q, crop) * 224 for q in EACH_Q["each"]] == [q * crop for q in EACH_Q["each"]]
 
 
 def test_protocols_use_the_papers_scales() -> None:
