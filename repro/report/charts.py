@@ -108,7 +108,8 @@ def curves(experiment: Experiment, comparison: Comparison) -> Chart | None:
             at.setdefault(one.qs[0][0], []).append(one)
         common = [{one.seed for one in own} for own in at.values()]
         seeds = set.intersection(*common) if len(at) > 1 else set[int]()
-        facet = f"{worded(net.arch)}, {PROTOCOLS[test].method}"
+        seen = PROTOCOLS[test]
+        facet = f"{worded(net.arch)}, {seen.method if seen.scales == 'each' else seen.legend}"
         where = {"facet": facet, "group": f"trained at {s_words(net.scale)}"}
         # Points of one Q stand side by side.
         aside = 3 * (scales.index(net.scale) - (len(scales) - 1) / 2)
