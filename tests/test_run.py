@@ -108,9 +108,9 @@ def test_what_is_finished_is_not_done_again_and_what_is_missing_is_added(
     assert run(store, "test=[single_scale]") == 0
     assert capsys.readouterr().out.count("single_scale test error") == 1
     assert times(store) == before
-    assert run(store, "test=[multi_scale,centre]", "activations=true") == 0
+    assert run(store, "test=[multi_scale,centre]") == 0
     new = {path.relative_to(folder).as_posix() for path in times(store).keys() - before.keys()}
-    assert new == {"views/dense-Q224.npz", "views/dense-Q288.npz", "activations.csv"}
+    assert new == {"views/dense-Q224.npz", "views/dense-Q288.npz"}
     assert times(store).items() >= before.items()
     rows = pd.read_csv(folder / "activations.csv")
     assert dict(rows.groupby("net").size()) == {"as run": 11, "full width": 11}

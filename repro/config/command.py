@@ -108,7 +108,6 @@ def resolved(sweep: Sweep, check: Check) -> list[tuple[Request, Job]]:
 
 def _checked() -> Check:
     """What checks a configuration before any work; a run that several start from, once."""
-    from repro.run import machine
     from repro.run.device import pick
     from repro.run.distributed import process_group
     from repro.run.request import resolve
@@ -121,7 +120,7 @@ def _checked() -> Check:
         trackers.check(config.track.name)
         for member in request.lineage():
             member.check_folder()
-        machine.check(request, pick(request.config.device, process_group()))
+        pick(request.config.device, process_group())
         return request
 
     return checked
@@ -166,7 +165,7 @@ def _goes_on(arguments: Sequence[str]) -> str:
 
 def _outcome(requests: list[Request], before: list[Request], sweep: Sweep) -> int:
     """Say what became of the request, from the store; the exit status."""
-    from repro.run.summary import summary
+    from repro.run.request import summary
     from repro.store.runs import why_unfinished
 
     # The others were shown as they finished.

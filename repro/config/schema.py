@@ -225,7 +225,6 @@ class Config:
     micro_batch: int | None = field(default=None, metadata=above_zero(1_000_000))
     """Images of a training batch whose gradients a device computes at once; None: all of them."""
     channels_last: str = "auto"
-    activations: bool = False
     track: Track = field(default_factory=Track)
     runs: str = "runs"
     dry_run: bool = False
@@ -257,12 +256,14 @@ def check_values(section: Any, path: str = "") -> None:
             raise RequestError(f"{path}{key.name}={value}: expected {words}")
 
 
-GONE: dict[str, Any] = {
-    "data.cache_side": None,
-    "data.contents": False,
-    "preprocessing_images": None,
+GONE: dict[str, tuple[Any, ...]] = {
+    "activations": (False, True),
+    "data.cache_side": (None,),
+    "data.contents": (False,),
+    "preprocessing_images": (None,),
 }
-"""Keys that older runs have and the schema has no more, as `data.KEY`, each with its default."""
+"""Keys that older runs have and the schema has no more, as `data.KEY`, each with the values that
+change nothing."""
 TAKEN: dict[type, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
     int: ((int, str), "a whole number"),
@@ -299,7 +300,7 @@ def _section(kind: Any, tree: Any, path: str) -> Any:
         place = f"{path}{key}"
         if key in hints:
             values[key] = _value(hints[key], value, place)
-        elif place not in GONE or GONE[place] != value:
+        elif value not in GONE.get(place, ()):
             raise RequestError(f"{place} is not known: choose from {', '.join(hints)}")
     try:
         return kind(**values)

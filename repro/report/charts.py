@@ -99,7 +99,7 @@ def _points(cells: Sequence[Measured], along: str, where: dict[str, Any]) -> Row
 def curves(experiment: Experiment, comparison: Comparison) -> Chart | None:
     """Error against Q, a curve for each S of the seeds that have every Q (Section 4.2)."""
     rows: Rows = []
-    each = [name for name, one in PROTOCOLS.items() if not one.one_number]
+    each = [test for test in experiment.tests if not PROTOCOLS[test].one_number]
     nets = nets_of(experiment, comparison)
     scales = list(dict.fromkeys(net.scale for net in nets))
     for net, test in itertools.product(nets, each):

@@ -14,11 +14,20 @@ from repro.store import checks, identity
 from repro.store.files import nearest
 from repro.track import trackers
 
-PRECISIONS = ("float32", "tf32", "bf16", "float64")
-COMPILERS = (EAGER, "default", "reduce-overhead", "max-autotune")
 NAME = re.compile(r"[A-Za-z][\w.+-]*")
-LONGEST_NAME = 200
-"""Of a folder, so that the files named after it stay below the 255 bytes of a file system."""
+CHOICES = {
+    "recipe.resize": ("isotropic", "square"),
+    "recipe.optimiser": tuple(OPTIMISERS),
+    "recipe.schedule": SCHEDULES,
+    "recipe.init": tuple(init.FILLS),
+    "init.between": tuple(init.FILLS),
+    "precision": ("float32", "tf32", "bf16", "float64"),
+    "finetune": ("all", "fc"),
+    "scale.draws": DRAWS,
+    "compile": (EAGER, "default", "reduce-overhead", "max-autotune"),
+    "channels_last": ("auto", "true", "false", "True", "False"),
+    "track.name": trackers.CHOICES,
+}
 
 
 def check(config: Config) -> None:
@@ -30,45 +39,9 @@ def check(config: Config) -> None:
     Raises:
         RequestError: what is wrong with it, and what would be right.
     """
-    _check_choices(config)
-    _check_store(config.runs)
-    if config.weights is None:
-        _check_trained(config)
-    _check_start(config)
-    _check_sizes(config)
-    if config.micro_batch is not None:
-        _check_micro_batch(config)
-    protocols.check(config.scale, config.test, config.size.crop)
-
-
-def check_name(name: str) -> None:
-    """Refuse a run's name that no folder can have.
-
-    Raises:
-        RequestError: it is too long.
-    """
-    if len(name.encode()) > LONGEST_NAME:
-        raise RequestError(
-            f"{name}: too many values are changed for the name of a folder; "
-            "put them into a file of their own, as conf/recipe/mine.yaml, and take recipe=mine"
-        )
-
-
-def _check_choices(config: Config) -> None:
-    choices = {
-        "recipe.resize": (config.recipe.resize, ("isotropic", "square")),
-        "recipe.optimiser": (config.recipe.optimiser, tuple(OPTIMISERS)),
-        "recipe.schedule": (config.recipe.schedule, SCHEDULES),
-        "recipe.init": (config.recipe.init, tuple(init.FILLS)),
-        "init.between": (config.init.between, tuple(init.FILLS)),
-        "precision": (config.precision, PRECISIONS),
-        "finetune": (config.finetune, ("all", "fc")),
-        "scale.draws": (config.scale.draws, DRAWS),
-        "compile": (config.compile, COMPILERS),
-        "channels_last": (config.channels_last.lower(), ("auto", "true", "false")),
-        "track.name": (config.track.name, trackers.CHOICES),
-    }
-    for key, (value, known) in choices.items():
+    for key, known in CHOICES.items():
+        group, _, name = key.rpartition(".")
+        value = getattr(getattr(config, group) if group else config, name)
         if value not in known:
             raise RequestError(f"{key}={value} is not known: choose from {', '.join(known)}")
     for group in identity.GROUPS:
@@ -77,6 +50,19 @@ def _check_choices(config: Config) -> None:
             raise RequestError(
                 f"{group}.name={name}: expected a letter, then letters, digits, or any of . _ - + ="
             )
+    _check_store(config.runs)
+    if config.weights is None:
+        _check_trained(config)
+    _check_start(config)
+    _check_micro_batch(config)
+    step, crop = 2**config.size.poolings, config.size.crop
+    if crop % step:
+        near = [side for side in (crop // step * step, crop // step * step + step) if side]
+        raise RequestError(
+            f"size.crop={crop} is not a multiple of {step}, the step of "
+            f"size.poolings={config.size.poolings}: take {' or '.join(map(str, near))}"
+        )
+    protocols.check(config.scale, config.test, crop)
 
 
 def _check_store(folder: str) -> None:
@@ -91,6 +77,7 @@ def _check_store(folder: str) -> None:
 
 
 def _check_trained(config: Config) -> None:
+    recipe = config.recipe
     if config.weights_input is not None:
         raise RequestError(
             f"weights_input={config.weights_input} is for nets that others trained: say which with "
@@ -98,6 +85,8 @@ def _check_trained(config: Config) -> None:
         )
     if config.data.test_only:
         raise RequestError("data.test_only=true leaves nothing to train on: leave it out")
+    if recipe.schedule == "plateau" and recipe.patience < 1:
+        raise RequestError(f"recipe.patience={recipe.patience}: a plateau lasts at least one epoch")
 
 
 def _check_start(config: Config) -> None:
@@ -118,29 +107,13 @@ def _check_start(config: Config) -> None:
         )
 
 
-def _check_sizes(config: Config) -> None:
-    recipe = config.recipe
-    step, crop = 2**config.size.poolings, config.size.crop
-    if crop % step:
-        near = [side for side in (crop // step * step, crop // step * step + step) if side]
-        raise RequestError(
-            f"size.crop={crop} is not a multiple of {step}, the step of "
-            f"size.poolings={config.size.poolings}: take {' or '.join(map(str, near))}"
-        )
-    if recipe.schedule == "plateau" and recipe.patience < 1:
-        raise RequestError(f"recipe.patience={recipe.patience}: a plateau lasts at least one epoch")
-
-
 def _check_micro_batch(config: Config) -> None:
-    if config.arch.batch_norm:
-        raise RequestError(
-            f"micro_batch={config.micro_batch}: arch={config.arch.name} normalises by the batch, "
-            "and part of it gives another result: take micro_batch=null"
-        )
-    if config.compile != EAGER:
+    way_out = ""
+    if config.micro_batch is not None and config.arch.batch_norm:
+        way_out = f"arch={config.arch.name} normalises by the batch: take micro_batch=null"
+    elif config.micro_batch is not None and config.compile != EAGER:
         # Each part has other rows of the batch's dropout mask, which torch would compile anew, and
         # after some parts no more; CUDA graphs keep gradients where the next part overwrites them.
-        raise RequestError(
-            f"micro_batch={config.micro_batch} does not go with compile={config.compile}, which "
-            "takes a batch at once: take compile=none"
-        )
+        way_out = f"compile={config.compile} takes a batch at once: take compile=none"
+    if way_out:
+        raise RequestError(f"micro_batch={config.micro_batch} divides the batch, and {way_out}")

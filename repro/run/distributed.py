@@ -61,11 +61,6 @@ class World:
         """This process's rows of a batch of `total` images; none where there are too few."""
         return slice(total * self.rank // self.size, total * (self.rank + 1) // self.size)
 
-    @property
-    def own_batches(self) -> slice:
-        """This process's batches of a test: whole ones, so that they round as they always do."""
-        return slice(self.rank, None, self.size)
-
     def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over the processes, as one flat message.
 
@@ -124,9 +119,9 @@ class World:
 
     def host_first(self, make: Callable[[], T]) -> T:
         """What each process makes, the first one of each host before the others."""
-        early = make() if self.local_rank == 0 else None
+        early = [] if self.local_rank else [make()]
         self.all_gather(lambda: None)
-        return make() if self.local_rank else early  # type: ignore[return-value]
+        return early[0] if early else make()
 
     def broadcast_state(self, *parts: nn.Module | optim.Optimizer) -> None:
         """Give `parts` the state that they have in the first process."""
@@ -139,11 +134,7 @@ class World:
                 part.load_state_dict(torch.load(io.BytesIO(content), "cpu", weights_only=True))
 
     def check_same_run(self, identity: str) -> None:
-        """Refuse to go on where the processes mean different runs, which would mix two nets.
-
-        Raises:
-            RunError: in all of them.
-        """
+        """Refuse, in all processes, to go on where they mean different runs: nets would mix."""
         found = dict.fromkeys(self.all_gather(lambda: identity))
         if len(found) > 1:
             raise RunError(
@@ -153,10 +144,7 @@ class World:
 
 
 class _AllReduce(torch.autograd.Function):
-    """A sum over the processes. The loss is one too, so gradients are summed likewise.
-
-    `torch.distributed.nn.functional.all_reduce` does the same and is deprecated.
-    """
+    """A sum over the processes. The loss is one too, so gradients are summed likewise."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -196,12 +184,13 @@ def _join() -> World:
     global _joined
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return _joined
-    numbers = []
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
-        value = os.environ.get(name, "")
-        if not value.isdecimal() or len(value) > 9:
-            raise RequestError(f"{name}={value} in the environment: torchrun sets it to a number")
-        numbers.append(int(value))
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    try:
+        numbers = [int(os.environ[name]) for name in names]
+    except (KeyError, ValueError) as error:
+        raise RequestError(
+            f"{error} in the environment: torchrun sets {names} to numbers"
+        ) from None
     # Only gradients and what else lies on a device take NCCL.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with _meeting():

@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +18,42 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from repro.data.loader import centre_crops, crops_picture
+from repro.data import sources
+from repro.data.inputs import Inputs
+from repro.data.loader import TrainingCrops, crops_picture
 from repro.data.split import Split
-from repro.data.statistics import looked_at
+from repro.data.statistics import looked_at, statistics
 from repro.errors import RequestError, RunError
 from repro.model.cost import cost
-from repro.model.vgg import VGG, load_weights, rms, weights
+from repro.model.init import copy_layers, initialise
+from repro.model.reading import at_full_size
+from repro.model.vgg import VGG, load_weights, weights
 from repro.protocol.protocols import View
+from repro.protocol.rescaling import rescaling
 from repro.protocol.scales import PICTURED, pixels, single_q
 from repro.run import environment
-from repro.run.device import pick, reserved, torch_settings
+from repro.run.device import memory_format, pick, reserved, torch_settings
 from repro.run.distributed import process_group
 from repro.run.interruption import Stop
 from repro.run.loop import Training
-from repro.run.progress import Chance, Outcome
-from repro.run.request import Request
-from repro.run.setup import Setup, say
-from repro.run.summary import summary, test_errors
-from repro.run.views import compute
+from repro.run.progress import Chance
+from repro.run.request import Request, base_data, summary, test_errors
+from repro.run.views import EvaluationOptions, centre_error, compute
 from repro.run.weights import read_again
 from repro.store import views as stored
 from repro.store.expected import Expected, ListedImages, sha256
 from repro.store.files import DAY, remove_leftovers
 from repro.store.folder import Folder, Watched, hold
 from repro.store.identity import PUBLISHED
-from repro.store.runs import ACTIVATIONS, CHECKPOINTS, CROPS, FAILED, RESULT, WEIGHTS, read_result
+from repro.store.runs import CHECKPOINTS, CROPS, FAILED, RESULT, WEIGHTS, read_result
 from repro.track.curves import Curves
 from repro.track.trackers import NONE
 
-FORWARD = 4
-"""Images of the forward pass that measures activations."""
+
+def say(line: str) -> None:
+    """Print a line above any progress bar; of several processes the first one speaks."""
+    if process_group().is_first:
+        tqdm.write(line, file=sys.stderr)
 
 
 def perform(request: Request, stop: Stop) -> None:
@@ -63,7 +68,7 @@ def perform(request: Request, stop: Stop) -> None:
     world = process_group()
     with stop.listening():
         for member in request.lineage():
-            done = world.decided_by_first(member.finished) or _in_folder(member, stop)
+            done = world.decided_by_first(member.finished) or _finish(member, stop)
             # Asked to stop after the last place where this run could.
             world.check_stop(stop)
             if not done:
@@ -72,9 +77,10 @@ def perform(request: Request, stop: Stop) -> None:
     stop.check()
 
 
-def _in_folder(request: Request, stop: Stop) -> bool:
+def _finish(request: Request, stop: Stop) -> bool:
     """Hold a run's folder and do what is missing; whether that succeeded."""
-    world, store = process_group(), Path(request.config.runs)
+    world, config = process_group(), request.config
+    store = Path(config.runs)
     held = hold(store, request.name, say, stop.check)
     try:
         with held if world.is_first else nullcontext(Watched(request.folder)) as folder:
@@ -85,10 +91,13 @@ def _in_folder(request: Request, stop: Stop) -> bool:
                 # Another process may have finished it while this one waited.
                 if not world.decided_by_first(request.finished):
                     world.check_same_run(request.identity)
-                    _on_device(request, folder, stop)
+                    config.progress &= world.is_first
+                    free = reserved(pick(config.device, world), store, say, stop.check)
+                    with torch_settings(config), free as device:
+                        Job(request, folder, stop, device).train_and_test()
                 return True
             except Exception as error:
-                _record_failure(folder, error)
+                _record(folder, error)
                 raise
     except (RunError, RequestError) as error:
         where = f" (in process {world.rank} of {world.size})" if world.rank else ""
@@ -101,18 +110,7 @@ def _in_folder(request: Request, stop: Stop) -> bool:
     return False
 
 
-def _on_device(request: Request, folder: Folder, stop: Stop) -> None:
-    config, world = request.config, process_group()
-    config.progress &= world.is_first
-    with torch_settings(config):
-        chosen = pick(config.device, world)
-        with reserved(chosen, Path(config.runs), say, stop.check) as device:
-            job = Job(request, folder, stop, device)
-            with Curves(config.track.name if world.is_first else NONE, folder, say) as curves:
-                job.train_and_test(curves)
-
-
-def _record_failure(folder: Folder, error: Exception) -> None:
+def _record(folder: Folder, error: Exception) -> None:
     known = isinstance(error, RunError | RequestError)
     reason = str(error) if known else f"{type(error).__name__}: {error}"
     try:
@@ -122,26 +120,70 @@ def _record_failure(folder: Folder, error: Exception) -> None:
         return
 
 
-class Job(Setup):
+class Job:
     """One run on its device, from whatever is done of it to its end."""
 
-    def train_and_test(self, curves: Curves) -> None:
+    def __init__(self, request: Request, folder: Folder, stop: Stop, device: torch.device) -> None:
+        """
+        Raises:
+            RunError: the data cannot be read, or are not those of the request.
+        """
+        self.request, self.folder, self.stop, self.device = request, folder, stop, device
+        self.config, self.world = request.config, process_group()
+        config, world, self.cache = self.config, self.world, Path(self.config.runs) / ".cache"
+        data = base_data(config.data)
+        # What one process of a host downloads, the others find.
+        load = lambda: sources.load(data, self.cache, say, stop.check)  # noqa: E731
+        self.source = world.host_first(load)
+        self._check_source()
+        self.listed = ListedImages.of(self.source.test.ids, self.source.test.labels).digest
+        self.dtype = torch.float64 if config.precision == "float64" else torch.float32
+        layout = memory_format(config, device)
+        if request.published is not None:
+            self.prepare = request.published.convention.inputs(device, self.dtype, layout)
+        else:
+            found = self.source.description
+            key = f"{data.name}-{data.channels}-{found.fingerprint}{found.times[:16]}"
+            words = (self.cache, key, config.progress, stop.check, config.workers)
+            self.statistics = world.decided_by_first(lambda: statistics(self.source.train, *words))
+            mean, recipe = self.statistics.mean, config.recipe
+            mean = mean if recipe.subtract_mean else (0.0,) * len(mean)
+            self.prepare = Inputs(mean, recipe.input_range, device, self.dtype, layout)
+        self.evaluation = EvaluationOptions(
+            batch=config.test_batch,
+            workers=config.workers,
+            rescaling=rescaling(config.recipe.resize),
+            world=world,
+            say=say,
+            check=stop.check,
+        )
+
+    def _check_source(self) -> None:
+        """The run is named by what was known of its data when the command was given."""
+        found, known = self.source.description, self.request.description
+        what = "other images or classes than"
+        if found.left_out != known.left_out:
+            what = f"{found.left_out} image files that cannot be decoded, not {known.left_out} as"
+        if found != known:
+            name = self.config.data.name
+            raise RunError(f"data={name} has {what} when the command was given: give it again")
+
+    def train_and_test(self) -> None:
         """Train where that is not done, then compute the views that are missing."""
-        request = self.request
-        result = self.world.decided_by_first(self._begun)
-        if result is None:
-            result = self._train(curves) if request.published is None else self._take()
-        for name in CHECKPOINTS:
-            self.folder.remove(name)
-        tested = self._tested(result)
-        missing = self.world.decided_by_first(lambda: request.missing_views(tested))
-        if result["outcome"] != "diverged" and missing:
-            self._view(missing, tested)
-        if self.world.is_first:
-            if request.lacks_activations():
-                self.folder.write(ACTIVATIONS, self._activations())
-            curves.test(test_errors(request))
-            print(summary(request))
+        request, track = self.request, self.config.track.name
+        with Curves(track if self.world.is_first else NONE, self.folder, say) as curves:
+            result = self.world.decided_by_first(self._begun)
+            if result is None:
+                result = self._train(curves) if request.published is None else self._take()
+            for name in CHECKPOINTS:
+                self.folder.remove(name)
+            tested = self._tested(result)
+            missing = self.world.decided_by_first(lambda: request.missing_views(tested))
+            if result["outcome"] != "diverged" and missing:
+                self._view(missing, tested)
+            if self.world.is_first:
+                curves.test(test_errors(request))
+                print(summary(request))
         # The others wait until all is written.
         self.world.decided_by_first(lambda: None)
 
@@ -158,15 +200,16 @@ class Job(Setup):
         return result
 
     def _train(self, curves: Curves) -> dict[str, Any]:
-        config, source, net = self.config, self.source, self.first_weights()
+        """Train by Section 3.1; how it ended, as `result.json` says."""
+        config, source, crop = self.config, self.source, self.config.size.crop
         say(f"{self.request.name} trains")
         if source.description.left_out:
             say(f"{source.description.left_out} image files cannot be decoded and are left out")
-        crop = config.size.crop
-        scales = [(pixels(a, crop), pixels(b, crop)) for a, b in PICTURED]
         if self.world.is_first:
-            self.folder.write(CROPS, crops_picture(source.train, scales, crop, self.rescaling))
-        batches = self.batches()
+            scales = [(pixels(a, crop), pixels(b, crop)) for a, b in PICTURED]
+            how = self.evaluation.rescaling
+            self.folder.write(CROPS, crops_picture(source.train, scales, crop, how))
+        net, batches = self._first_weights(), self._batches()
         chance = Chance.of(batches.split.labels, len(source.validation.images))
         outcome = Training(
             net,
@@ -175,15 +218,59 @@ class Job(Setup):
             self.folder,
             self.stop,
             prepare=self.prepare,
-            validate=lambda: self.error(net, source.validation),
-            test=(lambda: self.error(net, source.test)) if config.recipe.test_each_epoch else None,
+            validate=lambda: self._error(net, source.validation),
+            test=(lambda: self._error(net, source.test)) if config.recipe.test_each_epoch else None,
             chance=chance,
             say=say,
             note=curves.follow,
             world=self.world,
         ).run()
         content = None if outcome.outcome == "diverged" else weights(net)
-        return self._ended(content, _trained(outcome, chance))
+        return self._ended(content, outcome.record | {"chance_error": chance.error})
+
+    def _first_weights(self) -> VGG:
+        """The net as training begins: by its seed and from the runs that it starts from."""
+        config, spec = self.config, self.request.net
+        net = VGG(spec, config.recipe.dropout)
+        full = at_full_size(config.arch, channels=spec.channels, classes=spec.classes)
+        initialise(net, config.init.between, full, config.seed)
+        net.to(self.dtype)
+        # Other processes are given the first one's weights as training starts.
+        for role, parent in self.request.parents.items() if self.world.is_first else ():
+            if role == "scale":
+                load_weights(net, parent.folder)
+            else:
+                other = VGG(parent.net, config.recipe.dropout).to(self.dtype)
+                load_weights(other, parent.folder)
+                copy_layers(net, other)
+        return self._placed(net)
+
+    def _placed(self, net: VGG) -> VGG:
+        return net.to(self.device).to(memory_format=memory_format(self.config, self.device))
+
+    def _batches(self) -> TrainingCrops:
+        """This process's training crops."""
+        config, crop = self.config, self.config.size.crop
+        return TrainingCrops(
+            self.source.train.spread(config.recipe.train_images),
+            smin=pixels(config.scale.smin, crop),
+            smax=pixels(config.scale.smax, crop),
+            crop=crop,
+            mirror=config.data.mirror,
+            batch=config.recipe.batch,
+            seed=config.seed,
+            workers=config.workers,
+            colour=(self.statistics, config.recipe.colour_shift),
+            rescaling=self.evaluation.rescaling,
+            own=self.world.rows,
+            series=self.request.series,
+        )
+
+    def _error(self, net: VGG, split: Split) -> float:
+        """Error (%) on centre crops at the one test scale."""
+        crop = self.config.size.crop
+        side = pixels(single_q(self.config.scale), crop)
+        return centre_error(net, split, side, crop, self.prepare, self.evaluation)
 
     def _take(self) -> dict[str, Any]:
         """Take a net that others trained for one that has ended its training here."""
@@ -218,35 +305,20 @@ class Job(Setup):
 
         return self.world.decided_by_first(written)
 
-    @cached_property
-    def _listed(self) -> str:
-        """The digest of the test images at hand, of which there may be 50,000."""
-        return ListedImages.of(self.source.test.ids, self.source.test.labels).digest
-
-    def _tested(self, result: dict[str, Any]) -> Expected:
-        """What the views must be of, by the data at hand and the weights that training left."""
-        test, known = self.source.test, Expected.of(result)
-        if known.listed not in (None, self._listed):
-            raise RunError(
-                f"{self.request.folder / RESULT} was written beside other test images than "
-                f"data={self.config.data.name} has now: move the run's folder away"
-            )
-        classes = self.request.net.classes
-        return replace(known, images=len(test.ids), classes=classes, listed=self._listed)
-
     def _result(self, content: bytes | None, ended: Mapping[str, Any]) -> dict[str, Any]:
         request, source = self.request, self.source
         mean: dict[str, Any] = {}
         if request.published is None:
             mean["mean"] = list(self.statistics.mean)
             mean["mean_of"] = len(looked_at(source.train).images)
+        sides = source.test.spread(1000).images.sizes().min(axis=1)
         return {
             "schema": 1,
             "name": request.name,
             **request.record,
             **ended,
             "parameters": cost(request.net).parameters,
-            "digests": {"test_images": self._listed}
+            "digests": {"test_images": self.listed}
             | ({} if content is None else {"weights": sha256(content)}),
             "data": {
                 "train": len(source.train.images),
@@ -254,7 +326,7 @@ class Job(Setup):
                 "test": len(source.test.images),
                 "classes": request.net.classes,
                 "class_names": list(source.classes),
-                "smallest_side": _smallest_side(source.test),
+                "smallest_side": int(np.median(sides)),
                 **mean,
                 "validation_is_test": source.validation_is_test,
                 "left_out": source.description.left_out,
@@ -262,63 +334,28 @@ class Job(Setup):
             "environment": environment.describe(request.config, self.device, self.world),
         }
 
-    def _tested_net(self) -> VGG:
-        """The net as the run left it, in evaluation mode, in every process."""
-        net = self.placed(self.net()).eval()
-        self.world.decided_by_first(lambda: load_weights(net, self.request.folder))
-        self.world.broadcast_state(net)
-        return net
+    def _tested(self, result: dict[str, Any]) -> Expected:
+        """What the views must be of, by the data at hand and the weights that training left."""
+        test, known = self.source.test, Expected.of(result)
+        if known.listed not in (None, self.listed):
+            raise RunError(
+                f"{self.request.folder / RESULT} was written beside other test images than "
+                f"data={self.config.data.name} has now: move the run's folder away"
+            )
+        classes = self.request.net.classes
+        return replace(known, images=len(test.ids), classes=classes, listed=self.listed)
 
     def _view(self, missing: list[View], tested: Expected) -> None:
-        test, net = self.source.test, self._tested_net()
+        """Compute the views that are missing, with the net as training left it."""
+        net = self._placed(VGG(self.request.net, self.config.recipe.dropout).to(self.dtype)).eval()
+        self.world.decided_by_first(lambda: load_weights(net, self.request.folder))
+        self.world.broadcast_state(net)
         bar = tqdm(missing, unit="view", disable=not self.config.progress or None)
         for view in bar:
             bar.set_description(f"{self.config.arch.name} {view.name}")
-            file = stored.path(self.request.folder, view)
-            if damage := stored.damage(file, tested):
+            if damage := stored.damage(stored.path(self.request.folder, view), tested):
                 say(damage)
             self.world.check_stop(self.stop)
-            posteriors = compute(net, view, test, self.prepare, self.evaluation)
-            self.folder.write(
-                f"views/{view.name}.npz", stored.encode(posteriors, tested.weights, view.name)
-            )
-
-    def _activations(self) -> bytes:
-        """RMS after each layer before training: of this net, and of its kind at full width.
-
-        Layers copied from another net are known at this run's width only.
-        """
-        rows = ["net,layer,rms"]
-        nets = {"as run": self.first_weights()}
-        if self.config.init.copy_from is None:
-            nets["full width"] = self.first_weights(self.full)
-        for name, net in nets.items():
-            side, crop = pixels(single_q(self.config.scale), net.spec.crop), net.spec.crop
-            few = self.source.train.spread(FORWARD)
-            _, images = next(centre_crops(few, side, crop, FORWARD, rescaling=self.rescaling))
-            rows += [
-                f"{name},{layer},{value:.6g}" for layer, value in rms(net, self.prepare(images))
-            ]
-        return ("\n".join(rows) + "\n").encode()
-
-
-def _trained(outcome: Outcome, chance: Chance) -> dict[str, Any]:
-    progress = outcome.progress
-    last = progress.rows[-1] if progress.rows else {}
-    return {
-        "outcome": outcome.outcome,
-        "reason": outcome.reason,
-        "epochs": progress.epoch,
-        "iterations": progress.iteration,
-        "validation_error": last.get("validation_error"),
-        "train_error": last.get("train_error"),
-        "train_loss": last.get("train_loss"),
-        "chance_error": chance.error,
-        "seconds": round(progress.seconds, 2),
-        "images_per_second": last.get("images_per_second"),
-    }
-
-
-def _smallest_side(test: Split) -> int:
-    """Median of the smaller sides of (at most a thousand of) the images, in pixels."""
-    return int(np.median(test.spread(1000).images.sizes().min(axis=1)))
+            found = compute(net, view, self.source.test, self.prepare, self.evaluation)
+            content = stored.encode(found, tested.weights, view.name)
+            self.folder.write(f"views/{view.name}.npz", content)

@@ -37,27 +37,21 @@ def at_once(net: VGG, most: int) -> int:
 
 
 class FitToMemory:
-    """Judges batches of images. One that does not fit into memory is halved until it does."""
+    """Judges batches of images. One that does not fit into memory is halved until it does.
+
+    `judge` takes images (N, C, H, W) and shapes (N, 2) to scores (N, classes); `say` takes the
+    line that says that a batch did not fit.
+    """
 
     def __init__(
         self, judge: Callable[[Tensor, Tensor | None], Tensor], say: Callable[[str], None]
     ) -> None:
-        """
-        Args:
-            judge: takes images (N, C, H, W), uint8, and shapes (N, 2) to posteriors, or scores,
-                (N, classes).
-            say: takes the line that says that a batch did not fit.
-        """
         self.judge, self.say = judge, say
         self.most: int | None = None
         """Grey levels of the largest batch that may fit; None: none was too large."""
 
     def __call__(self, images: Tensor, shapes: Tensor | None) -> Tensor:
-        """What `judge` gives for all images, (N, classes), on the CPU.
-
-        Raises:
-            RunError: a single image does not fit.
-        """
+        """The scores of all images, on the CPU; a RunError where a single one does not fit."""
         half, (height, width) = (len(images) + 1) // 2, images.shape[-2:]
         if self.most is None or images.numel() <= self.most or len(images) == 1:
             try:

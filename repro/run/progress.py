@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,3 +100,18 @@ class Outcome:
     """`trained`, `diverged` (a loss that is not finite) or `did not learn` (still at chance)."""
     reason: str
     progress: Progress
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """As it stands in `result.json`."""
+        progress = self.progress
+        last = progress.rows[-1] if progress.rows else {}
+        keys = ("validation_error", "train_error", "train_loss", "images_per_second")
+        return {
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "epochs": progress.epoch,
+            "iterations": progress.iteration,
+            "seconds": round(progress.seconds, 2),
+            **{key: last.get(key) for key in keys},
+        }

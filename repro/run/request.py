@@ -24,11 +24,14 @@ from repro.data.split import Description
 from repro.errors import RequestError
 from repro.model import init, layers, reading
 from repro.protocol import protocols
-from repro.run.checking import check, check_name
+from repro.run.checking import check
 from repro.run.weights import WeightFile, fix, inspect
 from repro.store import identity, runs, views
 from repro.store.expected import Expected
 from repro.store.identity import PUBLISHED
+
+LONGEST_NAME = 200
+"""Of a run's folder, so that the files named after it stay below a file system's 255 bytes."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Request:
     published: WeightFile | None = None
     """The weights that others trained, where the run tests these."""
     command: tuple[str, ...] | None = None
-    """The words of the command that asks for this run; None: it was not asked for by words."""
+    """The words of the command that asks for this run, or for one that starts from it."""
 
     @property
     def name(self) -> str:
@@ -78,11 +81,7 @@ class Request:
         }
 
     def missing_views(self, tested: Expected | None = None) -> list[protocols.View]:
-        """The wanted views that are not stored, or that cannot be used.
-
-        Args:
-            tested: what they must be of; None: what `result.json` says, where there is one.
-        """
+        """The wanted views that are not stored, or not of what was tested (None: as recorded)."""
         if tested is None:
             if (result := runs.read_result(self.folder)) is None:
                 # What is there is of a net that will be trained anew.
@@ -97,7 +96,7 @@ class Request:
         except RequestError:
             # `check_folder` says what is to be done about it.
             return False
-        if result is None or self.lacks_activations() or self.has_checkpoint():
+        if result is None or self.has_checkpoint():
             return False
         return result["outcome"] == "diverged" or not self.missing_views(Expected.of(result))
 
@@ -117,10 +116,6 @@ class Request:
         if self.has_checkpoint():
             return "goes on"
         return "trained, views missing" if (self.folder / runs.RESULT).is_file() else "new"
-
-    def lacks_activations(self) -> bool:
-        """The size of activations at the start is wanted and not stored."""
-        return self.config.activations and not (self.folder / runs.ACTIVATIONS).is_file()
 
     def lineage(self) -> Iterator[Request]:
         """The runs to be done, parents first, this one last."""
@@ -192,10 +187,7 @@ def _resolved(
     _label(config, description.fingerprint)
     # A published net starts from no other.
     starts = _parents(composed) if published is None else ()
-    parents = {
-        role: resolve(parent, describe, known, _words_of(parent, role, command))
-        for role, parent in starts
-    }
+    parents = {role: resolve(parent, describe, known, command) for role, parent in starts}
     if "init" in parents:
         init.copied(net, parents["init"].net)
     own = identity.identity(
@@ -207,7 +199,11 @@ def _resolved(
     wanted = (protocols.views(test, config.scale, config.data.mirror) for test in config.test)
     looks = tuple(dict.fromkeys(chain.from_iterable(wanted)))
     request = Request(config, net, description, parents, own, looks, published, command)
-    check_name(request.name)
+    if len(request.name.encode()) > LONGEST_NAME:
+        raise RequestError(
+            f"{request.name}: too many values are changed for the name of a folder; "
+            "put them into a file of their own, as conf/recipe/mine.yaml, and take recipe=mine"
+        )
     return request
 
 
@@ -239,7 +235,7 @@ def _short(value: Any) -> str:
 
 def _parents(config: Config) -> Iterator[tuple[str, Config]]:
     parent = copy.deepcopy(config)
-    parent.finetune, parent.activations = "all", False
+    parent.finetune = "all"
     # What is tested in a longer way, as by crops, is what was asked for.
     usual = choices.config().values["test"]
     parent.test = [name for name in config.test if name in usual] or usual[:1]
@@ -253,17 +249,39 @@ def _parents(config: Config) -> Iterator[tuple[str, Config]]:
         yield "init", parent
 
 
-def _words_of(parent: Config, role: str, command: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """The words of a command that asks for a parent, by those that ask for its child."""
-    if command is None:
-        return None
-    said = {"scale": parent.scale.name, "finetune": "all", "test": f"[{','.join(parent.test)}]"}
-    if role == "init":
-        said |= {"arch": parent.arch.name, "init": parent.init.name}
-    kept = [word for word in command if word.lstrip("+").split("=")[0].split(".")[0] not in said]
-    return (*kept, *(f"{key}={value}" for key, value in said.items()))
-
-
 def base_data(data: Data) -> Data:
     """The data as its file names it, without what the label adds."""
     return dataclasses.replace(data, name=identity.base(data.name))
+
+
+def summary(request: Request) -> str:
+    """How training ended, and the errors (%) of a finished run with their 95% intervals.
+
+    Raises:
+        RequestError: the run is not finished, or its views show different images.
+    """
+    result = runs.read_result(request.folder)
+    if result is None:
+        raise RequestError(f"{request.folder} is not finished")
+    line = f"{request.name}: {result['outcome']}"
+    if result["outcome"] != "trained":
+        line += f" ({result['reason']})"
+    if result["validation_error"] is not None:
+        line += f", validation error {result['validation_error']:.1f}%"
+    for protocol, found in _tested(request):
+        low, error, high = views.interval(views.wrong(found, 1))
+        line += f"; {protocol} test error {error:.1f}% [{low:.1f}; {high:.1f}]"
+    return line
+
+
+def test_errors(request: Request) -> dict[str, float]:
+    """The errors (%) on the test images, by protocol, as far as tested."""
+    return {name: 100 * views.wrong(found, 1).mean() for name, found in _tested(request)}
+
+
+def _tested(request: Request) -> Iterator[tuple[str, views.Posteriors]]:
+    """The posteriors of each protocol that gives one number, as far as it is tested."""
+    for protocol in protocols.ONE_NUMBER:
+        wanted = protocols.views(protocol, request.config.scale, request.config.data.mirror)
+        if (posteriors := views.mean_of(request.folder, wanted)) is not None:
+            yield protocol, posteriors

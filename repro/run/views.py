@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -45,8 +45,8 @@ class EvaluationOptions:
 
     @property
     def loading(self) -> dict[str, Any]:
-        """How this process's batches are made."""
-        part = self.world.own_batches
+        """How this process's batches are made: whole ones, so that they round as they always do."""
+        part = slice(self.world.rank, None, self.world.size)
         return {"rescaling": self.rescaling, "workers": self.workers, "part": part}
 
 
@@ -67,25 +67,24 @@ def grid(height: int, width: int, crop: int) -> list[tuple[int, int]]:
     return [(top, left) for top in rows for left in columns]
 
 
-def dense(net: VGG, crop_scores: CropScores) -> Judge:
+def _dense(net: VGG, crop_scores: CropScores) -> Judge:
     """The soft-max of the class score map averaged over space."""
     scores = Dense(net).scores
     return lambda images, shapes: scores(images, shapes).softmax(dim=1)
 
 
-def multi_crop(net: VGG, crop_scores: CropScores) -> Judge:
+def _multi_crop(net: VGG, crop_scores: CropScores) -> Judge:
     """The mean of the soft-max posteriors of the crops of a 5x5 grid."""
-    crop = net.spec.crop
 
     def judge(images: Tensor, shapes: Tensor | None) -> Tensor:
-        places = grid(images.shape[-2], images.shape[-1], crop)
+        places = grid(images.shape[-2], images.shape[-1], net.spec.crop)
         found = (scores.softmax(dim=1) for scores in crop_scores(images, places))
-        return _sum(found) / len(places)
+        return _mean(found, len(places))
 
     return judge
 
 
-def windows(net: VGG, crop_scores: CropScores) -> Judge:
+def _windows(net: VGG, crop_scores: CropScores) -> Judge:
     """Crops at exactly the positions of the dense score map, their scores averaged as there.
 
     What tells this from dense evaluation is the border alone: each crop is padded with zeros,
@@ -96,20 +95,13 @@ def windows(net: VGG, crop_scores: CropScores) -> Judge:
     def judge(images: Tensor, shapes: Tensor | None) -> Tensor:
         rows, columns = (score_map_side(net.spec, side) for side in images.shape[-2:])
         # The last windows may hang over the image, where the dense net sees zeros.
-        edges = ((rows - 1) * step + crop, (columns - 1) * step + crop)
-        below, right = (
-            max(0, edge - side) for edge, side in zip(edges, images.shape[-2:], strict=True)
-        )
+        below = max(0, (rows - 1) * step + crop - images.shape[-2])
+        right = max(0, (columns - 1) * step + crop - images.shape[-1])
         padded = functional.pad(images, (0, right, 0, below))
         places = [(row * step, column * step) for row in range(rows) for column in range(columns)]
-        return (_sum(crop_scores(padded, places)) / len(places)).softmax(dim=1)
+        return _mean(crop_scores(padded, places), len(places)).softmax(dim=1)
 
     return judge
-
-
-def plain(net: VGG, crop_scores: CropScores) -> Judge:
-    """The net's posteriors on images of its crop's size."""
-    return lambda images, shapes: net(images).softmax(dim=1)
 
 
 class CropScores:
@@ -131,11 +123,12 @@ class CropScores:
             yield from torch.split(self.scores(torch.cat(crops), None), len(images))
 
 
-def _sum(parts: Iterator[Tensor]) -> Tensor:
+def _mean(parts: Iterator[Tensor], count: int) -> Tensor:
+    """Of tensors that come one by one, so that they are not all in memory."""
     total = next(parts)
     for part in parts:
         total = total + part
-    return total
+    return total / count
 
 
 def compute(
@@ -166,8 +159,9 @@ def compute(
         how = {"waste": waste, "mirror": view.mirrored} | options.loading
         batches = whole_images(split, side, batch * crop**2, **how)
     result = torch.full((len(split.images), net.spec.classes), torch.nan)
-    judged = _judged(batches, lambda x, shapes: judge(prepare(x), shapes), Judged, options)
-    for indices, posteriors in judged:
+    note = lambda indices, posteriors: (indices, posteriors)  # noqa: E731
+    found = _judged(batches, lambda images, shapes: judge(prepare(images), shapes), note, options)
+    for indices, posteriors in found:
         result[indices] = posteriors
     blank = ~result.isfinite().all(dim=1)
     result[blank] = 1 / net.spec.classes
@@ -210,13 +204,6 @@ Batches = Iterator[tuple[Tensor, Tensor, Tensor | None]]
 T = TypeVar("T")
 
 
-class Judged(NamedTuple):
-    """Posteriors (N, classes) of the images at `indices`, (N,)."""
-
-    indices: Tensor
-    posteriors: Tensor
-
-
 def _judged(
     batches: Batches, judge: Judge, note: Callable[[Tensor, Tensor], T], options: EvaluationOptions
 ) -> Iterator[T]:
@@ -242,8 +229,8 @@ def _centres(
 
 
 JUDGES: dict[str, Callable[[VGG, CropScores], Judge]] = {
-    "dense": dense,
-    "grid": multi_crop,
-    "centre": plain,
-    "windows": windows,
+    "dense": _dense,
+    "grid": _multi_crop,
+    "centre": lambda net, _: lambda images, shapes: net(images).softmax(dim=1),
+    "windows": _windows,
 }

@@ -52,7 +52,7 @@ def fix(config: Config) -> None:
         clip=None, input_range=255.0, colour_shift=0.0, init="normal", resize=config.recipe.resize,
     )  # fmt: skip
     config.init = Init(PUBLISHED, "normal")
-    config.seed, config.finetune, config.activations = 0, "all", False
+    config.seed, config.finetune = 0, "all"
     config.micro_batch, config.compile = None, EAGER
     config.data.test_only = True
 

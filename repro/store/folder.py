@@ -19,7 +19,6 @@ from repro.store.expected import RESULT_DIGEST, sha256
 from repro.store.files import read_whole, remove_leftovers, write_whole
 from repro.store.leases import LOCKS, first_free
 from repro.store.runs import (
-    ACTIVATIONS,
     CONFIG,
     FAILED,
     LOG,
@@ -95,7 +94,7 @@ class Folder:
         Raises:
             RunError: something cannot be removed.
         """
-        for name in (WEIGHTS, ACTIVATIONS, LOG):
+        for name in (WEIGHTS, LOG):
             self.remove(name)
         for path in (self.path / "views").glob("*.npz"):
             self.remove(f"views/{path.name}")

@@ -44,8 +44,6 @@ TRACK = "track"
 """A folder of live curves, where they were asked for; the suite itself reads none."""
 CHECKPOINTS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
 """They are written in turn, so that one is whole while the other is written."""
-ACTIVATIONS = "activations.csv"
-"""How large activations are after each layer before training. Written with `activations=true`."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from repro.config.schema import Arch, Size
 from repro.errors import RequestError
 from repro.model import layers, reading
 from repro.model.init import FILLS, copied, copy_layers, initialise
-from repro.model.vgg import VGG, rms
+from repro.model.vgg import VGG
+from tests.model.activations import rms
 from tests.model.test_vgg import spec
 
 

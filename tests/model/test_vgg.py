@@ -8,13 +8,13 @@ import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.nn import functional
 
 from repro.config.choices import choice
 from repro.config.schema import Arch
 from repro.model import layers, reading
 from repro.model.init import initialise
-from repro.model.vgg import VGG, BatchNorm, Dropout, LocalResponseNorm, rms, share, share_batch_norm
+from repro.model.vgg import VGG, BatchNorm, Dropout, LocalResponseNorm, share, share_batch_norm
+from tests.model.activations import rms
 
 THEIRS = {
     "A": "vgg11",
@@ -112,20 +112,6 @@ def test_shared_batch_normalisation_of_one_process_is_torchs() -> None:
     single = own.float().train()(half)
     assert single.dtype == torch.bfloat16, "computed in single precision"
     torch.testing.assert_close(single, peer.float().train()(half), rtol=1e-2, atol=1e-2)
-
-
-def test_rms_before_each_rectification_by_hand() -> None:
-    net = VGG(spec("A", 1 / 16, 32, classes=3), 0.5)
-    initialise(net, "he", net.spec, seed=0)
-    images = torch.randn(2, 3, 32, 32)
-    found = dict(rms(net, images))
-    assert list(found) == [*(f"conv{n}" for n in range(1, 9)), "FC1", "FC2", "FC3"]
-    with torch.no_grad():
-        first = functional.conv2d(images, net.convs[0].weight, net.convs[0].bias, padding=1)
-        scores = net.eval()(images)
-    assert found["conv1"] == pytest.approx(float(first.square().mean().sqrt()), rel=1e-5)
-    assert found["FC3"] == pytest.approx(float(scores.square().mean().sqrt()), rel=1e-5)
-    assert not net.convs[0]._forward_hooks, "the net is left as it was"
 
 
 @pytest.mark.slow
