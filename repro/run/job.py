@@ -171,19 +171,19 @@ class Job:
     def train_and_test(self) -> None:
         """Train where that is not done, then compute the views that are missing."""
         request, track = self.request, self.config.track.name
-        with Curves(track if self.world.is_first else NONE, self.folder, say) as curves:
-            result = self.world.decided_by_first(self._begun)
-            if result is None:
-                result = self._train(curves) if request.published is None else self._take()
-            for name in CHECKPOINTS:
-                self.folder.remove(name)
-            tested = self._tested(result)
-            missing = self.world.decided_by_first(lambda: request.missing_views(tested))
-            if result["outcome"] != "diverged" and missing:
-                self._view(missing, tested)
-            if self.world.is_first:
-                curves.test(test_errors(request))
-                print(summary(request))
+        curves = Curves(track if self.world.is_first else NONE, self.folder, say)
+        result = self.world.decided_by_first(self._begun)
+        if result is None:
+            result = self._train(curves) if request.published is None else self._take()
+        for name in CHECKPOINTS:
+            self.folder.remove(name)
+        tested = self._tested(result)
+        missing = self.world.decided_by_first(lambda: request.missing_views(tested))
+        if result["outcome"] != "diverged" and missing:
+            self._view(missing, tested)
+        if self.world.is_first:
+            curves.test(test_errors(request))
+            print(summary(request))
         # The others wait until all is written.
         self.world.decided_by_first(lambda: None)
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
 
 from repro.errors import RequestError
 
@@ -18,28 +17,10 @@ NONE = "none"
 """The choice of no tracker."""
 
 
-class Tracker(Protocol):
-    """Writes the curves of one run into a folder, and of an earlier attempt's none twice."""
-
-    def __init__(self, folder: Path, run: str) -> None: ...
-
-    def add(self, epoch: int, values: Mapping[str, float], when: float) -> None:
-        """Write a point of each of several curves.
-
-        Args:
-            epoch: its place on the curves, counted from one.
-            values: by the names of the curves.
-            when: in seconds since 1970.
-        """
-
-    def end(self, finished: bool) -> None:
-        """Say that no more points come; `finished`: that the run is."""
-
-
 class TensorBoard:
-    """One event file; another attempt's takes its place."""
+    """One event file in a folder; another attempt's takes its place, so that no point is twice."""
 
-    def __init__(self, folder: Path, run: str) -> None:
+    def __init__(self, folder: Path) -> None:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,15 +33,12 @@ class TensorBoard:
         self._write(Event(wall_time=now, step=0, session_log=start))
 
     def add(self, epoch: int, values: Mapping[str, float], when: float) -> None:
-        """Write a point of each of several curves."""
+        """Write a point of each of several curves, by name; `when` in seconds since 1970."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         points = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
         self._write(Event(wall_time=when, step=epoch, summary=Summary(value=points)))
-
-    def end(self, finished: bool) -> None:
-        """Nothing: the file is closed after each point."""
 
     def _write(self, event: object) -> None:
         # Not by SummaryWriter: its thread prints a traceback where the disk is full.
@@ -70,19 +48,12 @@ class TensorBoard:
             RecordWriter(file).write(event.SerializeToString())  # type: ignore[attr-defined]
 
 
-TRACKERS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard}
+TRACKERS = {"tensorboard": TensorBoard}
 CHOICES = (NONE, *TRACKERS)
 
 
 def check(name: str) -> None:
-    """Refuse a tracker whose package is missing.
-
-    Raises:
-        RequestError: with the command that installs it.
-    """
-    if name == NONE:
-        return
-    package = find_spec(name)
+    """Refuse a tracker whose package is missing (RequestError), with the command to install it."""
     # A folder of that name where the command was given would be a package without a file.
-    if package is None or package.origin is None:
+    if name != NONE and ((package := find_spec(name)) is None or package.origin is None):
         raise RequestError(f"track={name} needs a package: pip install 'vgg-repro[{name}]'")
