@@ -53,10 +53,10 @@ class View:
         return f"{self.kind}-Q{self.q}" + ("-mirrored" if self.mirrored else "")
 
 
-SCALES = {"one": "one Q", "several": "several Q", "each": "each Q", "fine": "each Q near 496"}
+SCALES = {"one": "one Q", "several": "several Q", "each": "each Q", "fine": "Q between"}
 """How many test scales a protocol has: `one` (Table 3), `several` averaged (Table 4), or `each` of
-many by itself, `fine` in small steps. Beside each stands what figures call it."""
-EACH_Q = {"each": tuple(range(224, 513, 32)), "fine": tuple(range(448, 545, 16))}
+many by itself, or `fine`, those between the last of these. With each goes its name in figures."""
+EACH_Q = {"each": tuple(range(224, 513, 32)), "fine": (464, 496, 528, 544)}
 """The test scales of a protocol that looks at each of many by itself, in paper pixels."""
 
 

@@ -202,6 +202,7 @@ class Job:
     def _train(self, curves: Curves) -> dict[str, Any]:
         """Train by Section 3.1; how it ended, as `result.json` says."""
         config, source, crop = self.config, self.source, self.config.size.crop
+        net, batches = self._first_weights(), self._batches()
         say(f"{self.request.name} trains")
         if source.description.left_out:
             say(f"{source.description.left_out} image files cannot be decoded and are left out")
@@ -209,7 +210,6 @@ class Job:
             scales = [(pixels(a, crop), pixels(b, crop)) for a, b in PICTURED]
             how = self.evaluation.rescaling
             self.folder.write(CROPS, crops_picture(source.train, scales, crop, how))
-        net, batches = self._first_weights(), self._batches()
         chance = Chance.of(batches.split.labels, len(source.validation.images))
         outcome = Training(
             net,
