@@ -16,7 +16,7 @@ from repro.release.answers import class_names
 from repro.release.trained import convention, finished_run, opened
 from repro.store.files import unwritable, write_whole
 from repro.store.runs import CONFIG, FAILED, LOG, RESULT, WEIGHTS, Run
-from repro.weights.convention import METADATA
+from repro.weights.contents import METADATA
 
 ENDINGS = {"torchvision": (".pth", ".pt"), "safetensors": (".safetensors",), "onnx": (".onnx",)}
 """The formats, and how the names of their files end."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from repro.errors import RequestError, RunError, one_line
 from repro.model.dense import Dense
 from repro.model.vgg import VGG
-from repro.weights.convention import Convention
+from repro.weights.contents import Convention
 
 TOLERANCE = 1e-4
 """How far a posterior by onnxruntime may be from torch's; a score, by the largest score."""

@@ -19,8 +19,7 @@ from repro.model.vgg import VGG, load_weights
 from repro.run.device import memory_format, torch_settings
 from repro.store import identity
 from repro.store.runs import WEIGHTS, Run, read_run
-from repro.weights.contents import Weights
-from repro.weights.convention import Convention, of_run
+from repro.weights.contents import Convention, Weights, of_run
 
 
 class Trained(NamedTuple):

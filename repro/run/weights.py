@@ -12,10 +12,8 @@ from repro.errors import RequestError, RunError
 from repro.model.layers import Net
 from repro.model.reading import at_size
 from repro.store.identity import PUBLISHED
-from repro.weights.contents import Weights
-from repro.weights.convention import Convention
-from repro.weights.fetch import locate, sha256
-from repro.weights.read import read, read_any
+from repro.weights.contents import Convention, Weights
+from repro.weights.read import locate, read, read_any, sha256
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 from torch import Tensor
 
 from repro.errors import RequestError
-from repro.weights.contents import Weights, tensor
-from repro.weights.convention import CAFFE
+from repro.weights.contents import CAFFE, Weights
 
 KINDS = {"4": 4, "Convolution": 4, "14": 2, "InnerProduct": 2}
 """Axes of the weight, by type of layer: V1LayerParameter's number or LayerParameter's name."""
@@ -61,18 +60,13 @@ def read(path: Path) -> Weights:
         if layer.blobs and str(kind) not in KINDS:
             raise RequestError(f"its layer {name} is of type {kind}: expected {', '.join(KINDS)}")
         for blob, axes in zip(layer.blobs, (KINDS.get(str(kind), 4), 1), strict=False):
-            values = _blob(blob, name)
+            older = [blob.num, blob.channels, blob.height, blob.width]
+            shape = list(blob.shape.dim) if blob.HasField("shape") else older
+            data = bytearray().join(blob.data)
+            if not 0 < len(shape) <= 4 or min(shape) <= 0 or len(data) != 4 * math.prod(shape):
+                said = f"a blob of {shape[:5]} with {len(data)} bytes: expected 4 each"
+                raise RequestError(f"its layer {name} has {said}")
+            values = torch.frombuffer(data, dtype=torch.float32).reshape(shape)
             # Older files write fewer axes as 1 x 1 x OUT x IN.
-            tensors[f"{name}, {len(tensors)}"] = values.reshape(values.shape[-axes:])
+            tensors[f"{name}, {len(tensors)}"] = values.reshape(shape[-axes:])
     return Weights(tensors, CAFFE, "Caffe")
-
-
-def _blob(blob: Any, layer: str) -> Tensor:
-    older = [blob.num, blob.channels, blob.height, blob.width]
-    shape = list(blob.shape.dim) if blob.HasField("shape") else older
-    data = b"".join(blob.data)
-    if not 0 < len(shape) <= 4 or min(shape) <= 0 or len(data) != 4 * math.prod(shape):
-        raise RequestError(
-            f"its layer {layer} has a blob of {shape[:5]} with {len(data)} bytes: expected 4 each"
-        )
-    return tensor(np.frombuffer(data, "<f4")).reshape(shape)

@@ -1,19 +1,121 @@
-"""What a file of weights holds, whatever its format."""
+"""What a file of weights holds, whatever its format, and the input that its net wants."""
 
 from __future__ import annotations
 
-import warnings
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from repro.config.schema import Config
+from repro.data.inputs import Inputs
 from repro.errors import RequestError
-from repro.weights.convention import Convention
+from repro.store.checks import ORDERS
+from repro.store.identity import PUBLISHED
 
+METADATA = "vgg_repro.input"
+"""The key under which a safetensors file may hold `Convention.tree` as JSON."""
 LARGEST = 4 * 2**30
 """Bytes of a file and of what it unpacks to, as a checkpoint of E with its optimiser may have."""
+
+
+@dataclass(frozen=True)
+class Convention:
+    """Takes grey levels 0-255 to a net's input: range, then minus the mean, over the deviation.
+
+    The weights stay as the file has them: a net that was trained on BGR wants BGR here too.
+    ValueError: the numbers do not fit the channels, or are not usable.
+    """
+
+    order: str
+    """`RGB`, `BGR` or `grey`."""
+    input_range: float
+    """What 255 becomes before the mean is subtracted."""
+    mean: tuple[float, ...]
+    """For each channel, in the net's own order and in the units of `input_range`."""
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    """As `mean`; 1 where nothing is divided."""
+
+    def __post_init__(self) -> None:
+        if not ORDERS.get(self.order) == len(self.mean) == len(self.std):
+            raise ValueError(f"{self.order} with {len(self.mean)} means, {len(self.std)} stds")
+        numbers = [self.input_range, *self.mean, *self.std]
+        if not all(map(math.isfinite, numbers)) or min(self.input_range, *self.std) <= 0:
+            raise ValueError("an input range, a mean or a std that is no usable number")
+
+    def inputs(
+        self,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        layout: torch.memory_format = torch.contiguous_format,
+    ) -> Inputs:
+        """The same steps as testing calls them, on decoded RGB (or grey) images."""
+        # There the mean is in grey levels and RGB order.
+        mean = [value * 255 / self.input_range for value in self.mean]
+        step = -1 if self.order == "BGR" else 1
+        std = None if set(self.std) == {1.0} else self.std[::step]
+        return Inputs(mean[::step], self.input_range, device, dtype, layout, std, step == -1)
+
+    @property
+    def tree(self) -> dict[str, Any]:
+        """The convention as plain data, as a run records it; `recorded` reads it back."""
+        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+
+
+CAFFE = Convention("BGR", 255.0, (103.939, 116.779, 123.68))
+"""The authors' own: mean pixel of ILSVRC-2012's training images, as published with their nets."""
+TORCHVISION = Convention("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+NAMED = {"caffe": CAFFE, "torchvision": TORCHVISION}
+
+
+def parse(text: str) -> Convention:
+    """The convention that `weights_input` says: a name, or `ORDER:LOW..HIGH[:MEAN[:STD]]`.
+
+    Grey levels 0-255 become LOW to HIGH, then the mean is subtracted and the result divided by the
+    standard deviation: one number for all channels, or one for each, parted by `/`.
+    """
+    if text in NAMED:
+        return NAMED[text]
+    try:
+        # Others than these characters would not do in the name of a run.
+        order, span, *said = re.fullmatch("[A-Za-z0-9.:/-]+", text)[0].split(":")  # type: ignore[index]
+        low, high = map(float, span.split(".."))
+        each = [*said, *("0", "1")[len(said) :]]
+        numbers = ([float(number) for number in part.split("/")] for part in each)
+        mean, std = (n * ORDERS[order] if len(n) == 1 else n for n in numbers)
+        shifted = tuple(value - low for value in mean)
+        return Convention(order, high - low, shifted, tuple(std))
+    except (TypeError, KeyError, ValueError):
+        raise RequestError(
+            f"weights_input={text} is not known: choose from {', '.join(NAMED)}, or say "
+            "ORDER:LOW..HIGH:MEAN:STD, as in RGB:-1..1 or RGB:0..1:0.485/0.456/0.406:0.226"
+        ) from None
+
+
+def recorded(tree: Mapping[str, Any]) -> Convention:
+    """The convention that a run or a file recorded; ValueError where the record is none."""
+    try:
+        mean, std = (tuple(map(float, tree[key])) for key in ("mean", "std"))
+        return Convention(str(tree["order"]), float(tree["input_range"]), mean, std)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no input convention: {error}") from None
+
+
+def of_run(config: Config, result: Mapping[str, Any]) -> Convention:
+    """The convention of a finished run: that of the file that it tested, or its recipe's.
+
+    KeyError, ValueError: its `result.json` does not say the mean colour.
+    """
+    if PUBLISHED in result:
+        return recorded(result[PUBLISHED]["input"])
+    levels, channels = config.recipe.input_range, config.data.channels
+    mean = result["data"]["mean"] if config.recipe.subtract_mean else [0.0] * channels
+    scaled = tuple(value * levels / 255 for value in mean)
+    return Convention("grey" if channels == 1 else "RGB", levels, scaled, (1.0,) * len(mean))
 
 
 class Weights(NamedTuple):
@@ -33,13 +135,3 @@ class Weights(NamedTuple):
     """Why the convention may be another: it has to be said."""
     channels_last: bool = False
     """Whether the map was flattened with its channels last for the first FC layer."""
-
-
-def tensor(array: NDArray[Any]) -> Tensor:
-    """A tensor that shares an array's memory; RequestError: its numbers are no floating-point."""
-    if array.dtype.kind != "f":
-        raise RequestError(f"its weights are of type {array.dtype}: expected floating-point ones")
-    with warnings.catch_warnings():
-        # That a view of a file may not be written to: a net copies it when it loads it.
-        warnings.simplefilter("ignore")
-        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))

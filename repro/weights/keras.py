@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from repro.errors import RequestError
-from repro.weights.contents import LARGEST, Weights, tensor
-from repro.weights.convention import CAFFE
+from repro.weights.contents import CAFFE, LARGEST, Weights
 
 INNER, CONFIG = "model.weights.h5", "config.json"
 """Entries of a `.keras` archive."""
@@ -30,7 +30,6 @@ PREPARES = re.compile(
     "(true)?divide"
 )
 """Layers that may prepare images within the net, lower-case."""
-TH_KERNELS = "its kernels are in Theano's order (th_kernels): take the file of tf_kernels"
 
 
 def read(path: Path) -> Weights:
@@ -56,11 +55,11 @@ def read(path: Path) -> Weights:
         else:
             names, order = list(file.get("layers", ())), _by_counter(arrays)
         kinds = {_kind(name) for name in [*names, *_classes(json.loads(config or "{}"))]}
-        tensors = {path: _tensor(path, arrays[path]) for path in order}
-    prepares = sorted(filter(PREPARES.fullmatch, kinds))
-    doubt = "it has a layer {}, which may prepare its images and is left out here"
-    said = doubt.format(prepares[0]) if prepares else ""
-    return Weights(tensors, CAFFE, "Keras", doubt=said, channels_last=True)
+        tensors = {path: _tensor(arrays[path][()]) for path in order}
+    doubt = ""
+    if prepares := sorted(filter(PREPARES.fullmatch, kinds)):
+        doubt = f"it has a layer {prepares[0]}, which may prepare its images and is left out here"
+    return Weights(tensors, CAFFE, "Keras", doubt=doubt, channels_last=True)
 
 
 def _kind(name: str) -> str:
@@ -79,9 +78,7 @@ def _classes(tree: Any) -> Iterator[str]:
 def _arrays(file: Any) -> dict[str, Any]:
     """Every data set of a file by its path; links to other files are not followed."""
     found: dict[str, Any] = {}
-    file.visititems(
-        lambda name, entry: found.update({name: entry} if hasattr(entry, "dtype") else {})
-    )
+    file.visititems(lambda name, at: found.update({name: at} if hasattr(at, "dtype") else {}))
     if elsewhere := [name for name, entry in found.items() if entry.external or entry.is_virtual]:
         raise RequestError(f"its {elsewhere[0]} keeps its data elsewhere: not read")
     if sum(entry.nbytes for entry in found.values()) > LARGEST:
@@ -96,7 +93,7 @@ def _texts(holder: Any, attribute: str) -> list[str]:
 
 def _by_name(root: Any) -> Iterator[str]:
     if _texts(root, "backend") == ["theano"]:
-        raise RequestError(TH_KERNELS)
+        raise RequestError("its kernels are Theano's, turned by 180 degrees: take TensorFlow's")
     for layer in _texts(root, "layer_names"):
         if not PREPARES.fullmatch(_kind(layer)):
             for name in _texts(root[layer], "weight_names"):
@@ -116,10 +113,8 @@ def _by_counter(arrays: dict[str, Any]) -> list[str]:
     return [order[key] for key in sorted(order)]
 
 
-def _tensor(path: str, array: Any) -> Tensor:
-    if array.ndim == 4 and array.shape[0] != array.shape[1]:
-        raise RequestError(f"its {path} is {array.shape}: {TH_KERNELS}")
-    values = tensor(array[()])
-    return (
-        values.permute(3, 2, 0, 1) if array.ndim == 4 else values.t() if array.ndim == 2 else values
-    )
+def _tensor(array: Any) -> Tensor:
+    if array.dtype.kind != "f":
+        raise RequestError(f"its weights are of type {array.dtype}: expected floating-point ones")
+    values = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+    return values.permute(3, 2, 0, 1) if values.dim() == 4 else values.t()

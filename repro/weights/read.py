@@ -6,6 +6,9 @@ outside of it is read, but for the configuration and the result of a run of ours
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,22 +20,64 @@ from repro.errors import RequestError, flat, one_line
 from repro.model.layers import Net
 from repro.model.vgg import VGG
 from repro.store.checks import ORDERS
-from repro.weights import caffe, convention, keras, state_dicts
-from repro.weights.contents import LARGEST, Weights
+from repro.weights import caffe, keras, state_dicts
+from repro.weights.contents import LARGEST, Weights, parse
 
-READERS: dict[bytes, Callable[[Path], Weights]] = {
-    b"\x89HDF\r\n\x1a\n": keras.read,
-    b"PK\x03\x04": state_dicts.read_torch,
-    # torch's files before they were archives begin as a pickle.
-    b"\x80": state_dicts.read_torch,
-    # Protobuf has no magic number: a Caffe net begins with its name or with its first layer.
-    b"\x0a": caffe.read,
-    b"\x12": caffe.read,
-    b"\xa2\x06": caffe.read,
+# torch's files before they were archives begin as a pickle. Protobuf has no magic number: a Caffe
+# net begins with its name or with its first layer.
+READERS: dict[Callable[[Path], Weights], tuple[bytes, ...]] = {
+    keras.read: (b"\x89HDF\r\n\x1a\n",),
+    state_dicts.read_torch: (b"PK\x03\x04", b"\x80"),
+    caffe.read: (b"\x0a", b"\x12", b"\xa2\x06"),
 }
 LONGEST = 300
 """Characters of a library's own words, or of the names in a file."""
 COUNTER = "num_batches_tracked"
+TORCHVISION = "torchvision:"
+"""Begins the name of a net of torchvision's, as in `torchvision:vgg16`."""
+
+
+def locate(weights: str, progress: bool, fetch: bool = True) -> Path:
+    """The file that `weights` names; torchvision's is fetched into torch's cache, once and whole.
+
+    `progress` shows a bar; without `fetch` nothing is fetched. RequestError: torchvision has no
+    such net, or its file is not there, cannot be fetched or is damaged.
+    """
+    if not weights.startswith(TORCHVISION):
+        return Path(os.path.expanduser(weights))
+    from torchvision import models
+
+    name = weights.removeprefix(TORCHVISION)
+    known = [known for known in models.list_models(module=models) if known.startswith("vgg")]
+    if name not in known:
+        raise RequestError(f"weights={weights} is not known: choose from {', '.join(known)}")
+    url = str(models.get_model_weights(name).DEFAULT.url)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    # The beginning of its SHA-256 stands in the file's name.
+    digest = re.findall(r"-([0-9a-f]{8,64})\.", path.name)[0]
+    if not path.is_file():
+        if not fetch:
+            raise RequestError(f"weights={weights} is not at {path} yet, and nothing is fetched")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # It writes beside, compares the hash and renames.
+            torch.hub.download_url_to_file(url, str(path), digest, progress)
+        except (OSError, RuntimeError) as error:
+            said = flat(one_line(error))
+            raise RequestError(f"weights={weights} cannot be fetched from {url}: {said}") from None
+    if not sha256(path).startswith(digest):
+        raise RequestError(f"{path} is damaged: its SHA-256 does not begin with {digest}")
+    return path
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file's content, 64 hex digits; RequestError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(flat(f"weights={path} cannot be read: {reason}")) from None
 
 
 def read(path: Path, net: Net, wants: str | None = None) -> Weights:
@@ -49,7 +94,7 @@ def read_any(
     path: Path, net_of: Callable[[int], Net], wants: str | None = None
 ) -> tuple[Net, Weights]:
     """As `read`, with as many classes as the file has: `net_of` makes the net with these."""
-    said = None if wants is None else convention.parse(wants)
+    said = None if wants is None else parse(wants)
     try:
         found = _contents(path)
         if said is not None:
@@ -74,7 +119,7 @@ def _contents(path: Path) -> Weights:
         raise RequestError(f"cannot be read: {error.strerror}") from None
     if size > LARGEST:
         raise RequestError(f"it has {size / 1e9:.1f} GB, and none of these nets has so many")
-    reader = next((READERS[magic] for magic in READERS if start.startswith(magic)), None)
+    reader = next((one for one, magics in READERS.items() if start.startswith(magics)), None)
     # safetensors: eight bytes of length, then the header.
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size:
         reader = state_dicts.read_safetensors
@@ -98,7 +143,7 @@ def _contents(path: Path) -> Weights:
 
 
 def _check(found: Weights, layers: int, classes: int, net: Net) -> None:
-    order = found.convention.order
+    order, names = found.convention.order, len(found.classes or range(classes))
     if found.doubt:
         raise RequestError(f"{found.doubt}: say it, as in weights_input=torchvision or RGB:0..1")
     if ORDERS[order] != net.channels:
@@ -106,15 +151,10 @@ def _check(found: Weights, layers: int, classes: int, net: Net) -> None:
             f"it wants {order} images, and the data's have {net.channels} channel(s): say what to "
             "test it on, as in data=imagenet data.root=FOLDER"
         )
-    for what, number, expected in (
-        ("weight layers", layers, net.weight_layers),
-        ("classes", classes, net.classes),
-        ("names of classes", len(found.classes or range(classes)), net.classes),
-    ):
-        if number != expected:
-            raise RequestError(
-                f"it has {number} {what}: expected {expected}, as in arch={net.name}"
-            )
+    here = f"{layers} weight layers", f"{classes} classes", f"{names} names of classes"
+    for said, expected in zip(here, (net.weight_layers, net.classes, net.classes), strict=True):
+        if not said.startswith(f"{expected} "):
+            raise RequestError(f"it has {said}: expected {expected}, as in arch={net.name}")
 
 
 def _state_dict(found: Weights, net: Net) -> dict[str, Tensor]:
@@ -125,9 +165,8 @@ def _state_dict(found: Weights, net: Net) -> dict[str, Tensor]:
     if len(shapes) != len(found.tensors):
         plain = net.name.removesuffix("-BN")
         raise RequestError(
-            f"it has {len(found.tensors)} tensors: expected {len(shapes)}, as in "
-            f"arch={net.name}; arch={plain} takes weights without batch normalisation (which may "
-            f"be folded into the convolutions), arch={plain}-BN those with it"
+            f"it has {len(found.tensors)} tensors: expected {len(shapes)}; arch={plain} takes one "
+            f"without batch normalisation or with it folded in, arch={plain}-BN one with it"
         )
     result, linears = {}, iter(net.linears)
     for (key, shape), (name, values) in zip(shapes.items(), found.tensors.items(), strict=True):
@@ -145,6 +184,6 @@ def _state_dict(found: Weights, net: Net) -> dict[str, Tensor]:
     # The extremes pass NaN on, and make no tensor as large as these.
     ends = {key: torch.stack(values.aminmax()).isfinite().all() for key, values in result.items()}
     if bad := [key for key in ends if not ends[key]]:
-        hint = "" if "features" in bad[0] else ": it may be a file of features only"
+        hint = ": it may be a file of features only" * ("features" not in bad[0])
         raise RequestError(f"its weights for {bad[0]} are not all finite numbers{hint}")
     return result | {name: torch.tensor(0) for name in ours if name.endswith(COUNTER)}

@@ -7,6 +7,7 @@ torch could be made to run code even so (CVE-2026-24747), hence the bound on its
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import pickle
 import re
@@ -21,9 +22,7 @@ from torch import Tensor
 
 from repro.errors import RequestError
 from repro.store.runs import read_config, read_result
-from repro.weights import convention
-from repro.weights.contents import Weights
-from repro.weights.convention import CAFFE, METADATA, TORCHVISION
+from repro.weights.contents import CAFFE, METADATA, TORCHVISION, Weights, of_run, recorded
 
 OLDEST = "2.10"
 AVERAGED = ("state_dict_ema", "model_ema")
@@ -44,8 +43,7 @@ def read_torch(path: Path) -> Weights:
     """The layers of a state dict, or of one within a checkpoint."""
     if torch.__version__ < OLDEST:
         raise RequestError(
-            f"torch {torch.__version__} can be made to run code by it (CVE-2026-24747): install "
-            f"torch {OLDEST} or newer, or take a safetensors file"
+            f"torch {torch.__version__} may run code (CVE-2026-24747): expected {OLDEST} or newer"
         )
     try:
         # Checkpoints of torchvision's references hold their options in a Namespace: plain values.
@@ -54,22 +52,21 @@ def read_torch(path: Path) -> Weights:
             mapped = zipfile.is_zipfile(path)
             content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:
-        if isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
-            raise RequestError(
-                "it holds more than tensors: save these alone, torch.save(net.state_dict(), FILE)"
-            ) from None
-        raise
+        if not isinstance(error, pickle.UnpicklingError) and "weights_only" not in str(error):
+            raise
+        raise RequestError(
+            "it holds more than tensors: save these alone, torch.save(net.state_dict(), FILE)"
+        ) from None
     averaged = ""
     while isinstance(content, Mapping):
         wrapped = (key for key in WRAPPED if isinstance(content.get(key), Mapping))
         if (key := next(wrapped, None)) is None:
             break
         averaged, content = " (moving average)" if key in AVERAGED else averaged, content[key]
-    if not isinstance(content, Mapping):
-        raise RequestError(f"it holds a {type(content).__name__}: expected a state dict")
-    for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise RequestError(f"its {name!r} is a {type(value).__name__}: expected tensors only")
+    if not isinstance(content, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
+        raise RequestError(f"it holds a {type(content).__name__}: expected tensors by their names")
     contents = _contents(content)
     return contents._replace(format=contents.format + averaged)
 
@@ -84,24 +81,19 @@ def read_safetensors(path: Path) -> Weights:
         metadata = file.metadata() or {}
         found = _contents({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     if METADATA in metadata:
-        try:
-            wanted = convention.of(json.loads(metadata[METADATA]))
-        except (ValueError, RecursionError) as error:
-            raise RequestError(f"its {METADATA} is none: {error}") from None
+        wanted = recorded(json.loads(metadata[METADATA]))
         names = json.loads(metadata.get("classes", "null"))
         classes = tuple(map(str, names)) if isinstance(names, list) else None
         return found._replace(format="safetensors", convention=wanted, classes=classes)
     if found.format != "torchvision":
         return found
-    found = found._replace(format="safetensors", doubt="nothing tells what input it wants")
-    try:
+    found = found._replace(format="safetensors")
+    # Where it lies in no run, nothing is read.
+    with contextlib.suppress(RequestError):
         config, result = read_config(path.parent)[0], read_result(path.parent)
-    except RequestError:
-        # It lies in no run.
-        return found
-    if result is None:
-        return found
-    return found._replace(convention=convention.of_run(config, result), doubt="")
+        if result is not None:
+            return found._replace(convention=of_run(config, result))
+    return found._replace(doubt="nothing tells what input it wants")
 
 
 def _contents(tensors: Mapping[str, Tensor]) -> Weights:
@@ -112,18 +104,18 @@ def _contents(tensors: Mapping[str, Tensor]) -> Weights:
     }
     prefix = next((name[: -len(FIRST)] for name in plain if name.endswith(FIRST)), None)
     if prefix is None:
-        some = ", ".join(list(tensors)[:3]) or "nothing"
-        raise RequestError(f"it holds {some} ...: expected {FIRST} and so on")
-    modules: dict[str, dict[str, Tensor]] = {}
+        raise RequestError(
+            f"it holds {', '.join(list(tensors)[:3])} ...: expected {FIRST} and so on"
+        )
+    found: dict[str, Tensor] = {}
     for name, value in plain.items():
-        module, _, part = name.removeprefix(prefix).rpartition(".")
-        if part in COUNTERS:
-            continue
-        # Strides of zero would make much of little.
-        stored = value.untyped_storage().nbytes() if value.device.type == "cpu" else 0
-        if not value.is_floating_point() or value.numel() * value.element_size() > stored:
-            raise RequestError(f"its {name} is no plain tensor of floating-point numbers")
-        modules.setdefault(module, {})[part] = value.detach()
+        if name.rpartition(".")[2] not in COUNTERS:
+            # Strides of zero would make much of little.
+            stored = value.untyped_storage().nbytes() if value.device.type == "cpu" else 0
+            if not value.is_floating_point() or value.numel() * value.element_size() > stored:
+                raise RequestError(f"its {name} is no plain tensor of floating-point numbers")
+            found[name.removeprefix(prefix)] = value.detach()
+    modules = dict.fromkeys(name.rpartition(".")[0] for name in found)
     order = sorted(filter(NUMBERED.fullmatch, modules), key=lambda n: int(n.split(".")[1]))
     convs, linears = ([n for n in order if n.startswith(p)] for p in ("features", "classifier"))
     wanted, written = TORCHVISION, "torchvision"
@@ -132,7 +124,6 @@ def _contents(tensors: Mapping[str, Tensor]) -> Weights:
     elif linears == JCJOHNSON:
         wanted, written = CAFFE, "jcjohnson's torch file"
     named = [f"{name}.{part}" for name in convs + linears for part in PARTS]
-    found = {f"{name}.{part}": parts[part] for name, parts in modules.items() for part in parts}
     if other := found.keys() - set(named):
         raise RequestError(f"it also holds {min(other)}, which these nets do not have")
     return Weights({name: found[name] for name in named if name in found}, wanted, written)

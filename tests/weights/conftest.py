@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import torchvision
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from repro.config.choices import choice
@@ -43,15 +42,14 @@ def torchvisions(letter: str = "D", norm: bool = False, crop: int = CROP) -> nn.
         *(nn.Linear(int(512 * WIDTH) * side**2, hidden), nn.ReLU(), nn.Dropout()),
         *(nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(), nn.Linear(hidden, CLASSES)),
     )
-    for part in net.modules():
-        if isinstance(part, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(part.weight)
-            nn.init.uniform_(part.bias, -0.5, 0.5)
-        if isinstance(part, nn.BatchNorm2d):
-            for values in (part.weight, part.running_var):
-                nn.init.uniform_(values, 0.5, 1.5)
-            for values in (part.bias, part.running_mean):
-                nn.init.uniform_(values, -0.5, 0.5)
+    for name, values in net.state_dict().items():
+        if values.dim() > 1:
+            nn.init.kaiming_normal_(values)
+        elif values.dim() == 1:
+            # A variance is above zero.
+            nn.init.uniform_(
+                values, *((-0.5, 0.5) if name.endswith(("bias", "mean")) else (0.5, 1.5))
+            )
     return net.eval()
 
 
@@ -83,10 +81,9 @@ def torchvision_input(images: Tensor) -> Tensor:
     )
 
 
+@torch.inference_mode()
 def said(net: nn.Module, values: Tensor) -> Tensor:
-    with torch.inference_mode():
-        result: Tensor = net(values)
-    return result
+    return net(values)  # type: ignore[no-any-return]
 
 
 def same(found: Tensor, expected: Tensor) -> bool:
@@ -99,57 +96,72 @@ def weighted(net: nn.Module) -> list[nn.Conv2d | nn.Linear]:
     return [part for part in net.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
 
 
-# As in Caffe's caffe.proto: * where there are several, + where these are packed.
-CAFFE = {
-    "BlobShape": "dim=1:INT64+",
-    "BlobProto": "num=1:INT32 channels=2:INT32 height=3:INT32 width=4:INT32 data=5:FLOAT+ "
-    "shape=7:BlobShape",
-    "V0LayerParameter": "name=1:STRING type=2:STRING",
-    "V1LayerParameter": "layer=1:V0LayerParameter bottom=2:STRING* name=4:STRING type=5:INT32 "
-    "blobs=6:BlobProto* blobs_lr=7:FLOAT*",
-    "LayerParameter": "name=1:STRING type=2:STRING loss_weight=5:FLOAT* blobs=7:BlobProto*",
-    "NetParameter": "name=1:STRING layers=2:V1LayerParameter* layer=100:LayerParameter*",
-}
+def field(number: int, content: bytes | int) -> bytes:
+    """A field of a protobuf message, as its wire format has it: a number or bytes."""
+    if isinstance(content, int):
+        return varint(number << 3) + varint(content)
+    return varint(number << 3 | 2) + varint(len(content)) + content
 
 
-def caffe_net() -> Any:
-    """An empty NetParameter as protobuf's own library has it, floats being floats."""
-    descriptions = pytest.importorskip("google.protobuf.descriptor_pb2")
-    from google.protobuf import descriptor_pool, message_factory
+def varint(number: int) -> bytes:
+    more = number >> 7
+    return bytes([number]) if not more else bytes([number & 127 | 128]) + varint(more)
 
-    file = descriptions.FileDescriptorProto(name="caffe.proto", package="caffe", syntax="proto2")
-    for name, fields in CAFFE.items():
-        message = file.message_type.add(name=name)
-        for key, number, kind, several in re.findall(r"(\w+)=(\d+):(\w+)([*+]?)", fields):
-            added = message.field.add(name=key, number=int(number), label=3 if several else 1)
-            if kind in CAFFE:
-                added.type_name = f".caffe.{kind}"
-            else:
-                added.type = getattr(added, f"TYPE_{kind}")
-            if several == "+":
-                added.options.packed = True
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("caffe.NetParameter"))()
+
+def blob(values: Tensor, older: bool) -> bytes:
+    data = field(5, values.detach().numpy().tobytes())
+    if older:
+        sides = [1] * (4 - values.dim()) + list(values.shape)
+        return b"".join(field(n, side) for n, side in enumerate(sides, 1)) + data
+    return data + field(7, field(1, b"".join(map(varint, values.shape))))
 
 
 def write_caffe(net: nn.Module, path: Path, *, older: bool = True) -> None:
-    made = caffe_net()
-    made.name = "VGG"
+    """By the numbers of Caffe's caffe.proto, as V1LayerParameter or as LayerParameter."""
+    layer, name, kind, blobs = (2, 4, 5, 6) if older else (100, 1, 2, 7)
+    kinds = (4, 14) if older else (b"Convolution", b"InnerProduct")
+    made = field(1, b"VGG")
     for place, part in enumerate(weighted(net)):
-        conv = isinstance(part, nn.Conv2d)
-        if older:
-            layer = made.layers.add(name=f"layer{place}", type=4 if conv else 14, blobs_lr=[1, 2])
-            made.layers.add(name="relu", type=18)
-        else:
-            kind = "Convolution" if conv else "InnerProduct"
-            layer = made.layer.add(name=f"layer{place}", type=kind, loss_weight=[0.5])
-            made.layer.add(name="relu", type="ReLU")
+        inner = field(name, b"layer%d" % place) + field(kind, kinds[isinstance(part, nn.Linear)])
         for values in (part.weight, part.bias):
-            blob = layer.blobs.add(data=values.detach().flatten().tolist())
-            if older:
-                sides = [1] * (4 - values.dim()) + list(values.shape)
-                blob.num, blob.channels, blob.height, blob.width = sides
-            else:
-                blob.shape.dim.extend(values.shape)
-    path.write_bytes(made.SerializeToString())
+            inner += field(blobs, blob(values, older))
+        made += field(layer, inner) + field(layer, field(name, b"relu"))
+    path.write_bytes(made)
+
+
+def write_keras(net: nn.Module, path: Path) -> None:
+    """In Keras's newer layout."""
+    h5py = pytest.importorskip("h5py")
+    names: list[str] = []
+    with h5py.File(path, "w") as file:
+        for part in weighted(net):
+            conv, weight = isinstance(part, nn.Conv2d), part.weight.detach()
+            kind = "conv2d" if conv else "dense"
+            count = sum(kind in name for name in names)
+            if not conv and not count:
+                # Keras flattens maps with their channels last.
+                side = CROP // 32
+                weight = weight.unflatten(1, (-1, side, side)).permute(0, 2, 3, 1).flatten(1)
+            names.append(f"layers/{kind}_{count}/vars" if count else f"layers/{kind}/vars")
+            file[f"{names[-1]}/0"] = weight.permute(2, 3, 1, 0) if conv else weight.t()
+            file[f"{names[-1]}/1"] = part.bias.detach()
+
+
+FORMATS = {
+    **{"Caffe": caffe_input, "older Caffe": caffe_input, "Keras": caffe_input},
+    **dict.fromkeys(("torchvision", "older torchvision", "safetensors"), torchvision_input),
+}
+"""The formats, and the input that a net in them wants."""
+
+
+def write(kind: str, net: nn.Module, path: Path) -> None:
+    """A file of a net in one of `FORMATS`."""
+    older = kind.startswith("older")
+    if "Caffe" in kind:
+        write_caffe(net, path, older=older)
+    elif kind == "Keras":
+        write_keras(net, path)
+    elif kind == "safetensors":
+        save_file(net.state_dict(), path)
+    else:
+        torch.save(net.state_dict(), path, _use_new_zipfile_serialization=not older)
