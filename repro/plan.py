@@ -35,7 +35,7 @@ from repro.store.files import unwritable_file, write_whole
 
 if TYPE_CHECKING:
     from repro.config.schema import Config
-    from repro.data.sizes import Assumed
+    from repro.data.sources import Assumed
     from repro.run.request import Request
 
 OWN = ("tflops", "images", "classes", "out")
@@ -64,7 +64,7 @@ def plan(arguments: list[str]) -> int:
         if reason:
             raise RequestError(f"out={out[:200]} cannot be written, as out=plan.csv can: {reason}")
     from repro.config.command import compose
-    from repro.data.sizes import Assumed
+    from repro.data.sources import Assumed
     from repro.data.split import Counts
     from repro.run.forecast import Rate, forecast, page
     from repro.run.request import base_data, members

@@ -39,15 +39,7 @@ Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+012345678
 
 
 def read_file(path: Path, kind: Any = Loader) -> tuple[str, dict[str, Any]]:
-    """The text of a file of settings, and its keys and values, as plain data.
-
-    Args:
-        path: the file.
-        kind: the class that tells a value's type: `Loader` or `STORED`.
-
-    Raises:
-        RequestError: it cannot be read, or is none.
-    """
+    """The text of a file of settings, and its keys and values as plain data, read by `kind`."""
     try:
         with path.open("rb") as file:
             text = file.read(LARGEST + 1).decode()
@@ -66,16 +58,18 @@ def read_file(path: Path, kind: Any = Loader) -> tuple[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Choice:
-    """The content of `conf/GROUP/NAME.yaml`, with that of the files that it builds on."""
+    """The content of `conf/GROUP/NAME.yaml`, with that of the files that it builds on.
+
+    `chosen` has by group the choices that it makes, or changes, in other groups.
+    """
 
     comments: tuple[str, ...]
     values: dict[str, Any]
     chosen: dict[str, str | None]
-    """By group the choices that it makes, or changes, in other groups."""
 
     @property
     def comment(self) -> str:
-        """What the file says that it is."""
+        """Its first line, which says what it is."""
         return next((line for line in self.comments if not line.startswith("@package")), "")
 
     @property
@@ -96,20 +90,12 @@ def names(group: str) -> tuple[str, ...]:
 
 
 def choice(group: str, name: str) -> dict[str, Any]:
-    """The values of `conf/GROUP/NAME.yaml`, with those of the files that it builds on.
-
-    Raises:
-        RequestError: there is no such file, or it cannot be read.
-    """
+    """The values of `conf/GROUP/NAME.yaml`, with those of the files that it builds on."""
     return read(group, name).values
 
 
 def read(group: str, name: str) -> Choice:
-    """A file of a group, with the files that it builds on.
-
-    Raises:
-        RequestError: there is no such file, or it cannot be read.
-    """
+    """A file of a group, with the files that it builds on; an unknown name is refused."""
     # Listed instead of looked for: `../arch/A` would be a file too.
     if name not in names(group):
         raise RequestError(f"{group}={name} is not known: choose from {', '.join(names(group))}")
@@ -149,12 +135,7 @@ def _read(file: Path, group: str | None = None) -> Choice:
 
 
 def help_text(introduction: str, protocols: list[str]) -> str:
-    """The help: what the command does, every group with its choices, every scalar.
-
-    Args:
-        introduction: what the command does.
-        protocols: a line for each choice of `test`.
-    """
+    """The help: what the command does, every group with its choices, every scalar and protocol."""
     parts = [introduction.strip(), "", "Groups, as GROUP=CHOICE (* the default):"]
     usual = {key: name for key, name in config().chosen.items() if not key.startswith("hydra/")}
     for group, default in (usual | {"hydra/launcher": "basic"}).items():

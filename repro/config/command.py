@@ -1,8 +1,8 @@
 """From a command line to finished runs.
 
-Every job of the request is composed, checked and resolved first, once; one wrong job refuses the
-request. Then the runs are done one after the other here, or by a launcher of Hydra's. What became
-of them is read from the store, whoever worked and wherever.
+Every job is composed, checked and resolved first, once; one wrong job refuses the request. Then the
+runs are done one after the other here, or by a launcher of Hydra's. What became of them is read
+from the store, whoever worked and wherever.
 """
 
 from __future__ import annotations
@@ -31,11 +31,7 @@ Check = Callable[[Config, tuple[str, ...]], "Request"]
 
 
 def command(arguments: list[str]) -> int:
-    """Do what the command line asks for; the exit status, as `repro.run` says.
-
-    Raises:
-        repro.run.interruption.Interrupted: asked to stop; carries status 75.
-    """
+    """Do what the command line asks for; the exit status, as `repro.run` says."""
     if "LOCAL_RANK" in os.environ:
         # torchrun started this process.
         from repro.run.distributed import in_every_process
@@ -77,21 +73,13 @@ def _command(arguments: list[str]) -> int:
 
 
 def compose(arguments: Sequence[str], check: Callable[[Config], Request]) -> list[Request]:
-    """The runs that a command line asks for as a sweep, each composed and checked once.
-
-    Raises:
-        RequestError: what is wrong with any of them, a line each.
-    """
+    """The runs that a command line asks for as a sweep, each composed and checked once."""
     found = resolved(Sweep(arguments, multirun=True), lambda config, _: check(config))
     return [request for request, _ in found]
 
 
 def resolved(sweep: Sweep, check: Check) -> list[tuple[Request, Job]]:
-    """The runs of a sweep, each once: what it is, and the job that makes it.
-
-    Raises:
-        RequestError: what is wrong with any of them, a line each.
-    """
+    """The runs of a sweep, each once, and the job that makes it; or a line for each wrong one."""
     found: dict[object, tuple[Request, Job]] = {}
     errors: dict[str, None] = {}
     for words in sweep.jobs:
@@ -156,11 +144,9 @@ def _finish(sweep: Sweep, wanted: list[tuple[Request, Job]]) -> None:
 
 
 def _goes_on(arguments: Sequence[str]) -> str:
-    """What to say where a command did not finish all that it asks for."""
-    words = ["python", "-m", "repro.run", *arguments]
     # torchrun's own words are not known here.
-    again = "" if "LOCAL_RANK" in os.environ else f": {shlex.join(words)}"
-    return f"the same command goes on{again}"
+    words = [] if "LOCAL_RANK" in os.environ else ["python", "-m", "repro.run", *arguments]
+    return f"the same command goes on{': ' * bool(words)}{shlex.join(words)}"
 
 
 def _outcome(requests: list[Request], before: list[Request], sweep: Sweep) -> int:
@@ -199,8 +185,7 @@ def _plan(requests: list[Request]) -> str:
     for member in members(requests):
         views = ", ".join(view.name for view in member.missing_views()) or "none"
         trained = "not trained" if member.published else f"{member.config.epochs} epochs"
-        line = f"{member.name}: {member.state()}; {cost(member.net).parameters:,} parameters, "
-        line += f"{trained}; views to compute: {views}"
-        lines.append(line)
+        does = f"{cost(member.net).parameters:,} parameters, {trained}; views to compute: {views}"
+        lines.append(f"{member.name}: {member.state()}; {does}")
     done = f"{len(lines)} run{'s' * (len(lines) > 1)} in {_stores(requests)}; nothing was done"
     return "\n".join([*lines, f"{done}; python -m repro.plan says what they would take"])

@@ -14,9 +14,8 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
@@ -40,6 +39,7 @@ GRAMMAR = set(",()[]{}'\"\\")
 """Characters that mean something within a value; all else is text, in whatever script."""
 SETTABLE = ("hydra/launcher", "hydra.launcher.", "hydra.mode", "hydra.run.dir", "hydra.sweep.")
 """Beginnings of those of Hydra's own settings that have an effect here."""
+CHOICES = (*groups(), "hydra/launcher")
 OF_WEIGHTS = (("size=paper", "size"), ("scale=jitter", "scale", "net"))
 """What a command with `weights=` means where it has none of these keys: the size and the test
 scales of the authors' own nets."""
@@ -48,21 +48,18 @@ scales of the authors' own nets."""
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run of a command."""
+class Job(NamedTuple):
+    """One run: its words, each with one value, and what they compose, without Hydra's own part."""
 
     words: tuple[str, ...]
-    """The words of the command for this run, each with one value, without Hydra's own settings."""
     config: DictConfig
-    """Without the node `hydra`."""
 
 
 class Sweep:
-    """All runs that a command asks for; of one run too."""
+    """All runs that a command asks for; `jobs` has the words of each, be it one."""
 
     def __init__(self, arguments: Sequence[str], multirun: bool = False) -> None:
-        """Read a command line, a sweep where it says so or `multirun` does, or refuse it."""
+        """Reads a command line, a sweep where it says so or `multirun` does, or refuses it."""
         given = _options(arguments)
         self.arguments, self.cfg, self._own = arguments, given.cfg, given.config_dir
         words = [_parsed(word) for word in given.words]
@@ -74,7 +71,6 @@ class Sweep:
             self._hydra.append(f"hydra.searchpath=[{_quoted(f'file://{self._own.absolute()}')}]")
         self._bases: dict[tuple[str, ...], DictConfig] = {}
         self.jobs = self._product(task)
-        """The words of each run."""
         config = self.job(self.jobs[0]).config
         base = next(iter(self._bases.values()))
         if given.multirun or multirun or base.hydra.mode == RunMode.MULTIRUN:
@@ -101,14 +97,10 @@ class Sweep:
         return OmegaConf.to_yaml(config).rstrip()
 
     def job(self, words: Sequence[Override]) -> Job:
-        """One run, composed now.
-
-        Raises:
-            RequestError: what is wrong with it.
-        """
+        """One run, composed now; or a RequestError says what is wrong with it."""
         # With a + the order of words counts: such a job is Hydra's alone.
         plain = not any(one.is_add() or one.is_force_add() for one in words)
-        values = [one for one in words if plain and not _is_choice(one)]
+        values = [one for one in words if plain and one.key_or_group not in CHOICES]
         choices = tuple(str(one.input_line) for one in words if one not in values)
         if choices not in self._bases:
             self._bases[choices] = composed([*choices, *self._hydra])
@@ -168,12 +160,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 @functools.cache
 def _parsed(word: str) -> Override:
-    """A word, read by Hydra's grammar, that Hydra acts upon as is meant.
-
-    Raises:
-        RequestError: what is wrong with it.
-    """
+    """A word, read by Hydra's grammar, that Hydra acts upon as is meant; else it is refused."""
     key, _, value = word.partition("=")
+    if key.startswith("~"):
+        said = f"{word[:99]}: no key is removed; {key[1:]}=null sets it to none, where it may be"
+        raise RequestError(said)
     if not WORD.match(word) or value.startswith("~"):
         raise RequestError(
             f"{word[:99]}: expected KEY=VALUE, as in arch=D or recipe.clip=null (none); the shell "
@@ -184,10 +175,8 @@ def _parsed(word: str) -> Override:
         one = parser.parse_override(word)
     except (HydraException, ValueError) as error:
         if isinstance(error, ValueError) or GRAMMAR & set(value):
-            said = (
-                f"""{word[:99]} cannot be read; plain text is quoted twice, as in "{key}='...'\""""
-            )
-            raise RequestError(said) from None
+            said = f"cannot be read; plain text is quoted twice, as in \"{key}='...'\""
+            raise RequestError(f"{word[:99]} {said}") from None
         # Of letters that the grammar does not know, as in a path.
         one = parser.parse_override(text(key, value))
     swept = one.is_sweep_override()
@@ -199,21 +188,16 @@ def _parsed(word: str) -> Override:
     if swept and (key == "experiments" or not one.is_discrete_sweep()):
         raise RequestError(f"{word}: expected values to run in turn (of experiments, one)")
     none = one.value() is None and key in ("net", "experiments")
-    if _is_choice(one) and not (swept or none or isinstance(one.value(), str)):
+    if one.key_or_group in CHOICES and not (swept or none or isinstance(one.value(), str)):
         raise RequestError(f"{word}: choose one from {', '.join(names(one.key_or_group))}")
     return one
 
 
 def _of_weights(words: Sequence[Override]) -> list[Override]:
-    """The words that a command with `weights=` means besides its own."""
     named = {one.key_or_group: one for one in words}
     if "weights" not in named or named["weights"].value() is None:
         return []
     return [_parsed(w) for w, *keys in OF_WEIGHTS if not named.keys() & {*keys, "experiments"}]
-
-
-def _is_choice(one: Override) -> bool:
-    return (CONF / one.key_or_group).is_dir()
 
 
 def text(key: str, value: str) -> str:
@@ -230,9 +214,6 @@ def check_folder(folder: Path) -> None:
 
     Anyone may have written them. So all are plain data, and by one rule say nothing of Hydra's own
     settings, which Hydra calls and sets, but what an experiment sweeps.
-
-    Raises:
-        RequestError: with the file, and what it may not say.
     """
     if not folder.is_dir():
         raise RequestError(f"--config-dir {folder}: there is no such folder")
@@ -266,11 +247,7 @@ def hydra() -> Iterator[ConfigLoader]:
 
 
 def composed(words: Sequence[str]) -> DictConfig:
-    """The configuration of one run, with the node `hydra`.
-
-    Raises:
-        RequestError: what is wrong with the words, or with a file.
-    """
+    """The configuration of one run, with the node `hydra`; a wrong word or file is refused."""
     try:
         with hydra():
             return compose("config", list(words), return_hydra_config=True)
@@ -280,11 +257,7 @@ def composed(words: Sequence[str]) -> DictConfig:
 
 
 def one(words: Sequence[str]) -> Config:
-    """The configuration of one run, as `repro.run` takes the same words.
-
-    Raises:
-        RequestError: it cannot be composed.
-    """
+    """The configuration of one run, as `repro.run` takes the same words."""
     sweep = Sweep(words)
     return typed(sweep.job(sweep.jobs[0]).config)
 

@@ -1,7 +1,5 @@
 """Sweeps through Hydra's own launchers: several processes of this host, or Slurm.
 
-    python -m repro.run -m arch=A,B,C,D,E hydra/launcher=joblib hydra.launcher.n_jobs=5
-
 Their presets are `conf/hydra/launcher/NAME.yaml`. Jobs meet in the store: of those that need one
 run, as a parent, one trains it and the others wait.
 """
@@ -10,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
@@ -39,23 +38,21 @@ _stop: Stop | None = None
 
 
 def check(sweep: Sweep) -> None:
-    """Refuse a launcher that cannot be used, or not here.
-
-    Raises:
-        RequestError: with what would make it work.
-    """
+    """Refuse a launcher that cannot be used, or not here, with what would make it work."""
     name, extra = sweep.launcher, sweep.launcher.partition("_")[0]
     if name == BASIC:
         return
-    needs = ""
+    own, needs = sweep.config.hydra.launcher, ""
     if not _installed(f"hydra_plugins.hydra_{extra}_launcher"):
         needs = f"a plugin: pip install 'vgg-repro[{extra}]'"
     elif "LOCAL_RANK" in os.environ:
         needs = "processes of its own, without torchrun, whose processes train one net together"
     elif name == SLURM and shutil.which("sbatch") is None:
         needs = "sbatch: start it where Slurm's commands are"
-    elif extra == "joblib" and not sweep.config.hydra.launcher.n_jobs:
+    elif extra == "joblib" and not own.n_jobs:
         needs = "hydra.launcher.n_jobs above zero (runs at once), or -1: all cores"
+    elif extra == "joblib" and not re.fullmatch("auto|[1-9][0-9]*", str(own.batch_size)):
+        needs = "hydra.launcher.batch_size above zero, or auto"
     if needs:
         raise RequestError(f"hydra/launcher={name} needs {needs}")
 
@@ -72,13 +69,6 @@ def out_of_sight(launcher: str) -> bool:
     return launcher.startswith("submitit")
 
 
-def _nothing(**_: Any) -> None:
-    """What Hydra calls before and after each job."""
-
-
-NO_CALLBACKS = SimpleNamespace(on_job_start=_nothing, on_job_end=_nothing)
-
-
 def launch(sweep: Sweep, jobs: Sequence[Job]) -> None:
     """Have the sweep's launcher do its jobs, each of which a process of it composes once more."""
     settings = sweep.config.hydra
@@ -86,8 +76,9 @@ def launch(sweep: Sweep, jobs: Sequence[Job]) -> None:
     if sweep.launcher == SLURM and sweep.config.device == "cpu" and not asked:
         # A cluster without GPUs refuses a job that asks for any.
         settings.launcher.gpus_per_node = None
+    silent = SimpleNamespace(on_job_start=lambda **_: None, on_job_end=lambda **_: None)
     with hydra() as loader:
-        context = HydraContext(loader, cast(Any, NO_CALLBACKS))
+        context = HydraContext(loader, cast(Any, silent))
     # Hydra has no other door to a launcher than the one that its sweepers take.
     launcher = Plugins.instance().instantiate_launcher(context, job, sweep.config)
     with _started(sweep.launcher):
@@ -124,11 +115,7 @@ def job(config: Any) -> None:
 
 
 def _queue_again(stop: Stop) -> None:
-    """End a job of submitit's that was interrupted and saved, so that it is queued again.
-
-    Raises:
-        SystemExit: status 75, or submitit's own.
-    """
+    """End a job of submitit's that was interrupted and saved, so that it is queued again."""
     while "SLURM_JOB_ID" in os.environ and signal.SIGTERM in stop.signals:
         # Slurm is about to kill it. A job that ends by itself before would count as completed; one
         # that is killed is queued again where it was preempted, and not where it was cancelled.
@@ -157,10 +144,7 @@ def _work(config: Any, stop: Stop) -> None:
 def _started(launcher: str) -> Iterator[None]:
     """While a launcher works: signals reach its processes on this host, which save and end.
 
-    Raises:
-        Interrupted: this process was asked to stop, and joblib's have ended.
-        KeyboardInterrupt: it was asked to stop and has no processes of its own, or for the
-            second time.
+    Then `Interrupted` is raised; where there are no processes, and the second time, at once.
     """
     global _home
     _home = True

@@ -1,9 +1,8 @@
 """What can be configured: the typed schema behind `conf/`.
 
-Every key of every group is a field here, so that a value of the wrong type or an unknown key is
-refused while Hydra composes the configuration, and `32` means the same run however it was typed.
-What a number must be stands beside it; what values must satisfy together is checked in
-`repro.run.checking`.
+Every key of every group is a field, so that an unknown key or a value of the wrong type is refused
+while Hydra composes, and `32` means the same run however it was typed. What a value must be stands
+beside it; what values must satisfy together is checked in `repro.run.checking`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from repro.errors import RequestError, flat
 
@@ -23,19 +22,18 @@ STATISTICS_IMAGES = 10_000
 """Of more image files than this, the mean and the principal colours are taken from as many."""
 
 
-def _bound(holds: Callable[[float], bool], words: str) -> dict[str, Any]:
+def _bound(holds: Callable[[Any], bool], words: str) -> dict[str, Any]:
     return {"bound": (holds, words)}
 
 
 def above_zero(most: float) -> dict[str, Any]:
-    """The bound of a key whose number is above zero and not absurd."""
+    """Bounds a key's number: above zero and not absurd."""
     return _bound(lambda value: 0 < value <= most, f"a number above zero, up to {most}")
 
 
 def from_zero(most: float) -> dict[str, Any]:
-    """The bound of a key whose number is zero or above, and not absurd."""
-    words = f"zero or a number above it, up to {most}"
-    return _bound(lambda value: 0 <= value <= most, words)
+    """Bounds a key's number: zero or above, and not absurd."""
+    return _bound(lambda value: 0 <= value <= most, f"zero or a number above it, up to {most}")
 
 
 MANY = 1_000_000_000
@@ -43,13 +41,14 @@ MANY = 1_000_000_000
 HALVINGS = 5
 """How often each net of Table 1 halves its maps, once a block: 224 pixels become 7 cells."""
 HALVINGS_KEPT = _bound(lambda value: 0 <= value <= HALVINGS, f"a number from 0 to {HALVINGS}")
-CLASSES = _bound(lambda value: value <= 1_000_000, "a number up to 1000000")
-WORKERS = {
-    "bound": (
-        lambda value: value == "auto" or (value.isdecimal() and len(value) < 4),
-        "auto or a number below 1000",
-    )
-}
+CLASSES = _bound(lambda value: 2 <= value <= 1_000_000, "two classes or more, up to 1000000")
+HOLDOUT = _bound(lambda value: 0 < value < 0.5, "a share between 0 and 0.5")
+SEVERAL = _bound(lambda value: 2 <= value <= MANY, "two images or more")
+BAD_IMAGES = _bound(lambda value: value in ("error", "skip"), "error or skip")
+WORKERS = _bound(
+    lambda value: value == "auto" or (value.isdecimal() and len(value) < 4),
+    "auto or a number below 1000",
+)
 SHARE = _bound(lambda value: 0 <= value < 1, "zero or a number above it, below one")
 SEED = _bound(lambda value: 0 <= value < 2**32, f"zero or a number above it, below {2**32}")
 
@@ -112,7 +111,7 @@ class Data:
     """Take the images of the first so many classes only; None: of all."""
     root: str = "data"
     """Folder that holds the data set, or that it is downloaded into."""
-    holdout: float = 0.1
+    holdout: float = field(default=0.1, metadata=HOLDOUT)
     """Share of the training images held out for each set that the data does not bring."""
     split: int = field(default=0, metadata=from_zero(MANY))
     """Which random split, where the data set has no official one."""
@@ -124,7 +123,7 @@ class Data:
     enlarge: int | None = field(default=None, metadata=above_zero(8192))
     """Enlarge images whose smallest side has fewer pixels to so many first, so that no S and no Q
     is the file itself while others are resampled; None: take them as they are."""
-    on_bad_image: str = "error"
+    on_bad_image: str = field(default="error", metadata=BAD_IMAGES)
     """What a file that cannot be decoded does: `error` refuses the folder or ends the run; `skip`
     decodes all once before the first run, leaves the bad ones out, and says so in the report."""
     source: str | None = None
@@ -166,8 +165,8 @@ class Recipe:
     """Whether the training set's mean colour is subtracted from the input."""
     test_each_epoch: bool = False
     """Whether the error on the test images is logged after each epoch; it steers nothing."""
-    train_images: int | None = field(default=None, metadata=above_zero(MANY))
-    """Train on so many of the images only, evenly spread; None: on all."""
+    train_images: int | None = field(default=None, metadata=SEVERAL)
+    """Train on so many of the images at most, evenly spread; None: on all."""
     later_epochs: int | None = field(default=None, metadata=above_zero(1_000_000))
     """Epochs of a net that starts from that of another scale; None: `epochs`. (The paper does not
     say how long these stages are.)"""
@@ -242,11 +241,7 @@ class Config:
 
 
 def check_values(section: Any, path: str = "") -> None:
-    """Refuse a number that is not what stands beside its key, in a section and below it.
-
-    Raises:
-        RequestError: with the key, its value and what is expected.
-    """
+    """Refuse a value that is not what stands beside its key, in a section and below it."""
     for key in fields(section):
         value = getattr(section, key.name)
         holds, words = key.metadata.get("bound", (None, ""))
@@ -276,20 +271,16 @@ _hints = functools.cache(get_type_hints)
 
 
 def typed(tree: Any) -> Config:
-    """The tree of a composed or a stored configuration, as a `Config`.
+    """The tree of a composed or a stored configuration, as a `Config`; a wrong key is refused.
 
     A stored one is plain data: nothing in it stands for anything else. It may lack keys that have
     a default, and may have those of `GONE`.
-
-    Raises:
-        RequestError: a key or a type that the schema does not have, with the key.
     """
     if not isinstance(tree, dict):
         from omegaconf import OmegaConf
 
         tree = OmegaConf.to_container(tree, resolve=True)
-    config: Config = _section(Config, tree, "")
-    return config
+    return cast(Config, _section(Config, tree, ""))
 
 
 def _section(kind: Any, tree: Any, path: str) -> Any:

@@ -19,12 +19,9 @@ def way_in(
     work: Callable[[list[str]], int],
     interrupted: str = "interrupted; nothing is half written",
 ) -> int:
-    """The exit status of a command: help is printed, what is wrong is a line and status 2.
+    """The exit status of a command: its help is printed, what is wrong is a line and status 2.
 
-    Args:
-        page: its help.
-        work: takes the command line's words; returns a status.
-        interrupted: the line for who interrupts it.
+    `page` is the help, `work` takes the command line's words, `interrupted` is said to who does so.
     """
     # Two neighbours that spin while they wait for each other's cores are many times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -63,11 +60,7 @@ def guarded(work: Callable[[], int]) -> int:
 
 
 def read(arguments: list[str], defaults: Mapping[str, str]) -> dict[str, str]:
-    """The options of a command line, the defaults where it names none.
-
-    Raises:
-        RequestError: a word that is no KEY=VALUE, an unknown key, or an empty value.
-    """
+    """The options KEY=VALUE of a command line, each one of `defaults`, which hold elsewhere."""
     options = dict(defaults)
     for word in arguments:
         key, _, value = word.partition("=")
@@ -79,22 +72,14 @@ def read(arguments: list[str], defaults: Mapping[str, str]) -> dict[str, str]:
 
 
 def truth(key: str, value: str) -> bool:
-    """An option that is true or false.
-
-    Raises:
-        RequestError: it is neither.
-    """
+    """An option that is true or false, else refused."""
     if value not in ("true", "false"):
         raise RequestError(f"{key}={value}: expected true or false")
     return value == "true"
 
 
 def whole(key: str, value: str, most: int, least: int = 1) -> int:
-    """An option that is a whole number.
-
-    Raises:
-        RequestError: it is none, or it is out of its bounds.
-    """
+    """An option that is a whole number within bounds, else refused."""
     # Python reads no number of thousands of digits.
     number = int(value) if value.isdecimal() and len(value) < 20 else -1
     if not least <= number <= most:
@@ -103,11 +88,7 @@ def whole(key: str, value: str, most: int, least: int = 1) -> int:
 
 
 def show(text: str) -> None:
-    """Print text; who reads it may stop early, as `head` does.
-
-    Raises:
-        SystemExit: it cannot be printed, as on a full disk; status 2, after a line that says so.
-    """
+    """Print text; who reads it may stop early, as `head` does. A full disk is status 2."""
     try:
         print(text, flush=True)
     except OSError as error:

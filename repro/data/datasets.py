@@ -1,8 +1,7 @@
-"""The data sets: one entry each, named by `conf/data/*.yaml`.
+"""The data sets: one entry each, which `conf/data/*.yaml` names as `source`, or by its own name.
 
-A file there says which entry reads it with `source`, or by its own name. An entry says what cannot
-be chosen: how the images are read or how their files lie, how many there are, and where they are
-fetched from. A data set of one's own in a layout that is known needs no entry.
+An entry says what cannot be chosen: how the images are read or how their files lie, how many there
+are, where they are fetched from. One of your own in a layout that is known needs no entry.
 """
 
 from __future__ import annotations
@@ -85,8 +84,8 @@ class DataSet:
 def _digits(data: Data) -> Source:
     """500 of each digit; a holdout of 0.1 gives 400 for training, 50 validation, 50 test."""
     rest, test = _mnist5k().held_out(data.holdout, data.split)
-    train, validation = rest.held_out(data.holdout / (1 - data.holdout), data.split)
-    return Source(tuple("0123456789"), train, validation, test)
+    sets = rest.held_out(data.holdout / (1 - data.holdout), data.split)
+    return Source(tuple("0123456789"), *sets, test)
 
 
 @lru_cache(maxsize=1)
@@ -134,9 +133,8 @@ def _part(name: str, root: Path, train: bool) -> tuple[Split, tuple[str, ...]]:
                 raise ValueError("its files are not those that were published")
     images = images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2)
     ids = (f"{'train' if train else 'test'}/{index:05d}" for index in range(len(images)))
-    return Split(ArrayImages(images.contiguous()), labels.astype(np.int64), tuple(ids)), tuple(
-        part.classes
-    )
+    found = Split(ArrayImages(images.contiguous()), labels.astype(np.int64), tuple(ids))
+    return found, tuple(part.classes)
 
 
 def _in_memory(name: str, folder: str, channels: int, train: int, classes: int = 10) -> DataSet:

@@ -1,8 +1,7 @@
 """Folders of image files: what lies in them, and how each data set's files are split.
 
-A layout takes the data's configuration and lists files; it decodes none. A RequestError says which
-folder is missing or empty, or where the classes of its sets do not fit together. The ids of images
-are their files' names below the data set's folder.
+A layout lists files and decodes none. A RequestError says which folder is missing or empty, or
+where the classes of sets do not fit together. Ids of images are their names below `data.root`.
 """
 
 from __future__ import annotations
@@ -115,10 +114,8 @@ def _split(root: Path, rows: Sequence[Row], labels: Sequence[int], channels: int
 
 def named(root: Path, names: Sequence[str], labels: Sequence[int], channels: int) -> Split:
     """The image files of these names below `root`."""
-    rows = []
-    for name in names:
-        found = os.stat(f"{root}/{name}")
-        rows.append((name, found.st_size, found.st_mtime_ns))
+    status = [os.stat(f"{root}/{name}") for name in names]
+    rows = [(name, of.st_size, of.st_mtime_ns) for name, of in zip(names, status, strict=True)]
     return _split(root, rows, labels, channels)
 
 
@@ -163,10 +160,7 @@ def _say(line: str) -> None:
 
 
 def imagenet(data: Data) -> Source:
-    """ILSVRC-2012; its validation images are tested on and, as in the paper, steer the rate too.
-
-    Where only the test images are asked for, train/ is not looked at.
-    """
+    """ILSVRC-2012; its validation images are tested on and, as in the paper, steer the rate too."""
     root = Path(data.root)
     if data.test_only and (root / "val").is_dir():
         classes, test = listed(root, "val", data.channels)

@@ -1,7 +1,6 @@
-"""Images as the loaders see them: in memory, or as files that are decoded when asked for.
+"""Images in memory, or as files that are decoded when asked for.
 
-Either way an image is a uint8 tensor (C, H, W) of grey levels, upright, with one channel (grey)
-or three (RGB), whatever its file held.
+An image is a uint8 tensor (C, H, W) of grey levels, upright, of one channel (grey) or three (RGB).
 """
 
 from __future__ import annotations
@@ -121,11 +120,8 @@ def decode(path: Path, channels: int) -> Tensor:
 
     Its content decides how it is read, not its ending (ILSVRC-2012 holds a PNG named .JPEG). The
     camera's orientation is followed, transparency is laid on white, and of 16 bits the upper
-    eight are kept. Floats and whole numbers of 32 bits do not say what is white and are refused.
-
-    Raises:
-        Undecodable: its content is damaged, or of a kind that is refused; names the path.
-        RunError: it cannot be read, or memory does not suffice; names the path.
+    eight are kept. Raises `Undecodable` where the content is damaged, or does not say what is white
+    as floats and whole numbers of 32 bits do not, and else a RunError.
     """
     try:
         content, orientation = path.read_bytes(), 1
@@ -170,7 +166,6 @@ def _by_pillow(file: Image.Image, channels: int) -> Tensor:
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:
-    """Grey or RGB on white."""
     clear = image.info.get("transparency")
     if image.mode.startswith("I"):
         deep = np.asarray(image)

@@ -14,9 +14,8 @@ from torch import Tensor
 class Inputs:
     """Takes grey levels to the net's input, on its device. It is called with batches of images.
 
-    A training image is a random crop (`repro.data.loader.Cut`) with a colour that was drawn for it
-    (`repro.data.statistics.shifts`). Here that colour is added, the training set's mean colour is
-    subtracted, and the result is scaled from 0-255 to the recipe's range.
+    The colour that was drawn for a training image (`repro.data.statistics.shifts`) is added, the
+    training set's mean colour subtracted, and the result scaled from 0-255 to the recipe's range.
     """
 
     mean: Sequence[float]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, partial
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -55,6 +56,7 @@ def draws(seed: int, epoch: int, images: int, channels: int, series: int = 0) ->
     return Draws(order, random.random((images, 4)), random.standard_normal((images, channels)))
 
 
+@dataclass(kw_only=True)
 class TrainingCrops:
     """One random crop of each image an epoch, from the image rescaled to its own S.
 
@@ -64,27 +66,24 @@ class TrainingCrops:
     `series` which of a seed's series of draws (see `draws`).
     """
 
-    def __init__(
-        self,
-        split: Split,
-        *,
-        smin: int,
-        smax: int,
-        crop: int,
-        mirror: bool,
-        batch: int,
-        seed: int,
-        workers: str | int,
-        colour: tuple[Statistics, float] | None,
-        rescaling: Rescaling = OURS,
-        own: Callable[[int], slice] = lambda total: slice(total),
-        series: int = 0,
-    ) -> None:
-        self.split, self.crop, self.batch, self.seed = split, crop, batch, seed
-        self.workers, self.colour, self.own, self.series = workers, colour, own, series
-        self.channels = split.images[0].shape[0]
-        self.cut = Cut(split.images, smin, smax, crop, mirror, rescaling)
-        self._ahead: tuple[tuple[int, int], Iterator[Tensor]] | None = None
+    split: Split = field(kw_only=False)
+    smin: int
+    smax: int
+    crop: int
+    mirror: bool
+    batch: int
+    seed: int
+    workers: str | int
+    colour: tuple[Statistics, float] | None
+    rescaling: Rescaling = OURS
+    own: Callable[[int], slice] = slice
+    series: int = 0
+    _ahead: tuple[tuple[int, int], Iterator[Tensor]] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        images = self.split.images
+        self.channels = images[0].shape[0]
+        self.cut = Cut(images, self.smin, self.smax, self.crop, self.mirror, self.rescaling)
 
     def __len__(self) -> int:
         return -(-len(self.split.images) // self.batch)
@@ -135,55 +134,72 @@ class TrainingCrops:
         return loaded(self.cut, processes(self.split.images, self.workers), wanted(), len(self))
 
 
+@dataclass(frozen=True)
 class Cut:
-    """Makes the crops of a batch from what was drawn for them; a worker holds one of these."""
+    """Makes batches of images that are rescaled, cropped and mirrored; workers hold one of these.
 
-    def __init__(
-        self, images: Images, smin: int, smax: int, crop: int, mirror: bool, rescaling: Rescaling
-    ) -> None:
-        self.images, self.smin, self.smax, self.crop = images, smin, smax, crop
-        self.mirror, self.rescaling = mirror, rescaling
+    Without a `crop` images are whole, with zeros to the right of and below smaller ones.
+    """
 
-    def __call__(self, batch: tuple[NDArray[np.int64], NDArray[np.float64]]) -> Tensor:
-        """Crops, uint8 (B, C, crop, crop), of images (B,) by what was drawn for each, (B, 4)."""
+    images: Images
+    smin: int
+    smax: int
+    crop: int | None
+    mirror: bool
+    rescaling: Rescaling
+
+    def __call__(self, batch: tuple[NDArray[np.int64], NDArray[np.float64] | None]) -> Tensor:
+        """Images (B,) by what was drawn for each, (B, 4), as uint8 (B, C, crop, crop).
+
+        Where nothing was drawn all are mirrored or none, and crops are at the centre.
+        """
         indices, uniform = batch
-        sides = self.smin + (uniform[:, 0] * (self.smax - self.smin + 1)).astype(int)
-        flips = (self.mirror & (uniform[:, 3] < 0.5)).tolist()
+        sides, flips = np.full(len(indices), self.smin), np.full(len(indices), self.mirror)
+        if uniform is not None:
+            sides += (uniform[:, 0] * (self.smax - self.smin + 1)).astype(int)
+            flips &= uniform[:, 3] < 0.5
         if isinstance(self.images, ArrayImages):
             crops = self._windows(self.images, indices, sides, uniform)
             crops[flips] = crops[flips].flip(-1)
             return crops
         found = []
-        for index, side, random, flip in zip(indices, sides, uniform, flips, strict=True):
-            image = self.images[int(index)]
-            shape = self.rescaling.shape(image.shape[-2], image.shape[-1], int(side))
-            top, left = self._places(random[None], shape)
-            crop = rescaled_crop(image, shape, int(top[0]), int(left[0]), self.crop)
-            found.append(crop.flip(-1) if flip else crop)
+        for row, (index, side) in enumerate(zip(indices.tolist(), sides.tolist(), strict=True)):
+            image = self.images[index]
+            if self.crop is None:
+                image = rescale(image, side, self.rescaling)
+            else:
+                shape = self.rescaling.shape(image.shape[-2], image.shape[-1], side)
+                top, left = self._places(shape, self.crop, uniform, [row])[:, 0].tolist()
+                image = rescaled_crop(image, shape, top, left, self.crop)
+            found.append(image.flip(-1) if flips[row] else image)
         return collated(found)
 
     def _places(
-        self, uniform: NDArray[np.float64], shape: tuple[int, int]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """First rows and first columns (B,) of crops in images rescaled to `shape`."""
-        top, left = uniform[:, 1:3].T
-        height, width = shape
-        rows, columns = top * (height - self.crop + 1), left * (width - self.crop + 1)
-        return rows.astype(np.int64), columns.astype(np.int64)
+        self, shape: tuple[int, int], crop: int, uniform: NDArray[np.float64] | None, rows: Any
+    ) -> NDArray[np.int64]:
+        """First rows and first columns (2, B) of crops in images rescaled to `shape`."""
+        room: NDArray[np.int64] = np.array(shape)[:, None] - crop
+        if uniform is None:
+            # The centre of the 5x5 grid too (a half rounds to the even number).
+            return np.rint(room / 2).astype(int)
+        return np.asarray((uniform[rows, 1:3].T * (room + 1)).astype(int))
 
     def _windows(
         self,
         images: ArrayImages,
         indices: NDArray[np.int64],
         sides: NDArray[np.int64],
-        uniform: NDArray[np.float64],
+        uniform: NDArray[np.float64] | None,
     ) -> Tensor:
-        """Crops of images in memory: those of one S in one step instead of one by one."""
+        """A batch of images in memory: those of one S in one step instead of one by one."""
+        if self.crop is None:
+            return rescale(images.take(indices).array, self.smin, self.rescaling)
         found = images.array.new_empty(len(indices), images.array.shape[1], self.crop, self.crop)
         for side in np.unique(sides).tolist():
             rows = np.flatnonzero(sides == side)
             array = rescale(images.take(indices[rows]).array, side, self.rescaling)
-            top, left = self._places(uniform[rows], (array.shape[-2], array.shape[-1]))
+            shape = (array.shape[-2], array.shape[-1])
+            top, left = self._places(shape, self.crop, uniform, rows)
             windows = sliding_window_view(array.numpy(), (self.crop, self.crop), axis=(2, 3))
             found[rows] = torch.from_numpy(windows[np.arange(len(rows)), :, top, left])
         return found
@@ -199,34 +215,11 @@ def collated(images: Sequence[Tensor]) -> Tensor:
     return batch.permute(0, 3, 1, 2)
 
 
-def _rescaled(
-    images: Images,
-    side: int,
-    crop: int | None,
-    mirror: bool,
-    rescaling: Rescaling,
-    batch: Sequence[int],
-) -> Tensor:
-    """A batch rescaled to one smallest side, and perhaps cropped at the centre or mirrored."""
-    found = []
-    for index in batch:
-        image = images[index]
-        shape = rescaling.shape(image.shape[-2], image.shape[-1], side)
-        if crop is None:
-            image = rescale(image, side, rescaling)
-        else:
-            # The centre of the 5x5 grid too (a half rounds to the even number).
-            top, left = (round((length - crop) / 2) for length in shape)
-            image = rescaled_crop(image, shape, top, left, crop)
-        found.append(image.flip(-1) if mirror else image)
-    return collated(found)
-
-
 def _batches(
-    images: Images, batches: list[list[int]], workers: str | int, *how: Any
+    cut: Cut, batches: list[list[int]], workers: str | int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    make = partial(_rescaled, images, *how)
-    made = loaded(make, processes(images, workers), batches, len(batches))
+    wanted = [(np.array(indices), None) for indices in batches]
+    made = loaded(cut, processes(cut.images, workers), wanted, len(wanted))
     for indices, batch in zip(batches, made, strict=True):
         yield torch.tensor(indices), batch
 
@@ -271,8 +264,8 @@ def whole_images(
     sizes = split.images.sizes().tolist()
     shapes = [rescaling.shape(height, width, side) for height, width in sizes]
     batches = shared(shapes, room, waste)[part]
-    how = (side, None, mirror, rescaling)
-    for indices, images in _batches(split.images, batches, workers, *how):
+    cut = Cut(split.images, side, side, None, mirror, rescaling)
+    for indices, images in _batches(cut, batches, workers):
         yield indices, images, torch.tensor([shapes[index] for index in indices.tolist()])
 
 
@@ -293,7 +286,8 @@ def centre_crops(
     """
     indices = list(range(len(split.images)))
     batches = [indices[start : start + batch] for start in range(0, len(indices), batch)]
-    yield from _batches(split.images, batches[part], workers, side, crop, mirror, rescaling)
+    cut = Cut(split.images, side, side, crop, mirror, rescaling)
+    yield from _batches(cut, batches[part], workers)
 
 
 def crops_picture(

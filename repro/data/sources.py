@@ -1,8 +1,6 @@
 """Where images come from: each data set as a training, a validation and a test set.
 
-The validation images steer the learning rate; the test images are looked at once training has
-ended. What a data set does not bring is held out of its training images, class by class, with a
-fixed seed.
+What a data set does not bring is held out of its training images, class by class, by a fixed seed.
 """
 
 from __future__ import annotations
@@ -24,10 +22,17 @@ from repro.config.schema import Data
 from repro.data.datasets import DATASETS, DataSet
 from repro.data.folders import looked_at, shown
 from repro.data.images import FileImages, Undecodable, decode
-from repro.data.split import Description, Source, Split
+from repro.data.split import Counts, Description, Source, Split
 from repro.data.workers import loaded, processes
 from repro.errors import RequestError
+from repro.store import identity
 from repro.store.files import check_writable, unwritable, write_whole
+from repro.store.runs import Started
+
+UNKNOWN = (
+    "how many images and classes it has is not known without looking: "
+    "give images=TRAINING,VALIDATION,TEST and classes=N, as in images=9000,500,500 classes=20"
+)
 
 
 def check(data: Data, cache: Path, progress: bool = True) -> Description:
@@ -42,7 +47,7 @@ def check(data: Data, cache: Path, progress: bool = True) -> Description:
 def _checked(fields: tuple[Any, ...], cache: Path, progress: bool) -> Description:
     # A sweep asks for each of its jobs, and listing a large folder takes its time.
     data = Data(*fields)
-    check_options(data)
+    check_channels(data)
     kind = kind_of(data)
     with looked_at(data.root):
         there = kind.is_there(data)
@@ -72,7 +77,9 @@ def _look(data: Data, kind: DataSet, cache: Path, progress: bool) -> Source:
     """A folder's files with all that is known of them; bad ones are refused or left out."""
     with looked_at(data.root):
         found = kind.read(data)
-    found = found.test_only() if data.test_only else found
+    if data.test_only:
+        none = found.test.take(np.array([], dtype=np.int64))
+        found = dataclasses.replace(found, train=none, validation=none, validation_is_test=False)
     known, times = fingerprint(found.parts)
     bad: dict[str, str] = {}
     if data.verify or data.on_bad_image == "skip":
@@ -155,29 +162,72 @@ def classes_of(data: Data, classes: int) -> int:
     return data.first_classes or classes
 
 
-def check_options(data: Data) -> None:
-    """Refuse what is wrong whatever the images are, with the key, its value and what is right."""
+def check_channels(data: Data) -> None:
+    """Refuse a number of channels that images of this data set do not have."""
     channels = kind_of(data).channels
-    few = "a classifier needs at least two classes"
-    wrong = {
-        "root": ("\0" in data.root, "no folder has a character of value 0"),
-        "classes": ((data.classes or 2) < 2, few),
-        "first_classes": ((data.first_classes or 2) < 2, few),
-        "channels": (
-            data.channels not in ((1, 3) if channels is None else (channels,)),
-            f"expected {channels or '1 (grey) or 3 (RGB)'}",
-        ),
-        "on_bad_image": (data.on_bad_image not in ("error", "skip"), "choose from error, skip"),
-        "holdout": (not 0 < data.holdout < 0.5, "expected a share between 0 and 0.5"),
-    }
-    for key, (is_wrong, words) in wrong.items():
-        if is_wrong:
-            raise RequestError(f"data.{key}={getattr(data, key)!r}: {words}")
+    if data.channels not in ((1, 3) if channels is None else (channels,)):
+        expected = channels or "1 (grey) or 3 (RGB)"
+        raise RequestError(f"data.channels={data.channels}: expected {expected}")
 
 
 def other_classes(data: Data, classes: int, said: int | None) -> RequestError:
     """The refusal of a number of classes that is not what the data set has."""
     return RequestError(f"data.classes={said}: data={data.name} has {classes}, leave it out")
+
+
+class Assumed:
+    """What is taken for a data set: what was said, what an earlier run found, or what is known."""
+
+    def __init__(
+        self, images: Counts | None, classes: int | None, earlier: Sequence[Started]
+    ) -> None:
+        self._images, self._classes, self.earlier = images, classes, earlier
+
+    def describe(self, data: Data, cache: Path, progress: bool) -> Description:
+        """In place of `check`: nothing is looked at; a RequestError says what is wrong."""
+        check_channels(data)
+        kind = kind_of(data)
+        # What is in a folder of the user's own, the folder decides.
+        published = None if kind.channels is None and kind.bring is None else kind.classes
+        for said in (data.classes, self._classes):
+            if published is not None and said not in (None, published):
+                raise other_classes(data, published, said)
+        classes = data.classes or self._classes or self._found(data, "classes") or kind.classes
+        if classes is None:
+            raise RequestError(f"data={data.name}: {UNKNOWN}")
+        self.images(data)
+        runs = self._runs(data)
+        taken = classes_of(data, classes)
+        return Description(taken, runs[-1].fingerprint if runs else "")
+
+    def images(self, data: Data) -> Counts:
+        """How many images the data set has; a RequestError says that this cannot be known."""
+        if self._images is not None:
+            return self._images
+        found = [self._found(data, part) for part in Counts._fields]
+        if found[0] is not None:
+            return Counts(*(count or 0 for count in found))
+        kind = kind_of(data)
+        if kind.images is None or kind.classes is None or data.classes not in (None, kind.classes):
+            raise RequestError(f"data={data.name}: {UNKNOWN}")
+        share = (data.first_classes or kind.classes) / kind.classes
+        train, validation, test = (round(count * share) for count in kind.images)
+        held = round(data.holdout * train)
+        kept = train - held * ((validation == 0) + (test == 0))
+        return Counts(kept, validation or held, test or held)
+
+    def _runs(self, data: Data) -> list[Started]:
+        """Earlier runs on the same data, whatever a label adds and however it was checked."""
+
+        def plain(data: Data) -> Data:
+            return dataclasses.replace(data, name=identity.base(data.name), verify=False)
+
+        return [run for run in self.earlier if plain(run.config.data) == plain(data)]
+
+    def _found(self, data: Data, key: str) -> int | None:
+        """A number that the last finished run on the same data found."""
+        results = [run.result for run in self._runs(data) if run.result is not None]
+        return int(results[-1]["data"][key]) if results else None
 
 
 def load(
@@ -188,16 +238,16 @@ def load(
 ) -> Source:
     """The data set, downloaded into `data.root` where it can be and is not there yet.
 
-    `say` takes a line for the user; `check` is called while another process downloads, and raises
-    to stop.
+    `say` takes a line for the user; `check` is called while another process does, raises to stop.
     """
     kind = kind_of(data)
     kind.fetch(data, say, check)
     found = _loaded(data, kind, cache)
     if data.in_memory and kind.channels is None:
         found = found.each(Split.in_memory)
-    side = data.enlarge
-    return found if side is None else found.each(lambda part: part.enlarged(side))
+    if (side := data.enlarge) is not None:
+        found = found.each(lambda one: dataclasses.replace(one, images=one.images.enlarged(side)))
+    return found
 
 
 def _loaded(data: Data, kind: DataSet, cache: Path) -> Source:
@@ -206,7 +256,7 @@ def _loaded(data: Data, kind: DataSet, cache: Path) -> Source:
     else:
         found = kind.read(data)
         found = dataclasses.replace(found, description=Description(len(found.classes)))
-    return found.of_classes(data.first_classes)
+    return found if data.first_classes is None else found.of_classes(data.first_classes)
 
 
 def classes_there(data: Data, cache: Path) -> tuple[str, ...] | None:

@@ -1,4 +1,4 @@
-"""What a data set is to those who train and test: three sets of images, and what is known of it."""
+"""A data set as those see it who train and test: three sets of images, and what is known of it."""
 
 from __future__ import annotations
 
@@ -63,9 +63,18 @@ class Split:
         train, both = self.held_out(2 * share, seed)
         return train, *both.held_out(0.5, seed)
 
-    def enlarged(self, side: int) -> Split:
-        """Images of fewer pixels enlarged so that their smallest side has `side`."""
-        return replace(self, images=self.images.enlarged(side))
+    def trained_on(self, count: int | None, say: Callable[[str], None]) -> Split:
+        """The images that `recipe.train_images` asks for; a line says that there are fewer.
+
+        A RunError says that all of them are of one class.
+        """
+        there = len(self.ids)
+        if count is not None and count > there:
+            say(f"recipe.train_images={count}: there are {there}, all are used")
+        found = self.spread(count)
+        if (found.labels == found.labels[0]).all():
+            raise RunError(f"recipe.train_images={count}: all of them are of one class, take more")
+        return found
 
     def in_memory(self) -> Split:
         """All images decoded; a RunError says which are not of one size."""
@@ -129,15 +138,8 @@ class Source:
         """The images of each set for which `holds` is true."""
         return self.each(lambda part: part.take(np.flatnonzero(holds(part))))
 
-    def of_classes(self, count: int | None) -> Source:
-        """The images of the first `count` classes; None: of all."""
-        if count is None or count == len(self.classes):
-            return self
+    def of_classes(self, count: int) -> Source:
+        """The images of the first `count` classes."""
         known = replace(self.description, classes=count)
         fewer = self.where(lambda part: part.labels < count)
         return replace(fewer, classes=self.classes[:count], description=known)
-
-    def test_only(self) -> Source:
-        """The test set alone."""
-        none = self.test.take(np.array([], dtype=np.int64))
-        return replace(self, train=none, validation=none, validation_is_test=False)

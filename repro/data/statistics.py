@@ -45,9 +45,8 @@ def statistics(
 ) -> Statistics:
     """Mean and principal components of the training images, computed once and kept in `cache`.
 
-    `key` is the name of the data with all that decides which images its ids are. A kept file that
-    is damaged is computed anew. `check` is called with each image and raises to stop. A RunError
-    says which image cannot be decoded, or that the result cannot be kept.
+    `key` is the name of the data with all that decides which images its ids are. `check` is called
+    with each image and raises to stop; so does an image that cannot be decoded.
     """
     path = cache / f"statistics-{train.key(key)}.json"
     kept = recall(path)

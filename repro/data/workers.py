@@ -5,20 +5,21 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import os
-import re
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
 from repro.data.images import ArrayImages, Images
 from repro.errors import RunError
-from repro.run.interruption import AHEAD, URGENT
 
-ASKING = frozenset((*URGENT, *AHEAD))
+ASKING = frozenset(
+    one for one in signal.Signals if one.name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+)
 """The process that trains heeds these, and needs its workers meanwhile."""
 MOST, FEW = 8, 1000
 """Workers that `auto` takes at most, and the image files from which on they are worth it."""
@@ -38,16 +39,15 @@ def processes(images: Images, workers: str | int) -> int:
     return min(MOST, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
+@dataclass(frozen=True)
 class _Made(Dataset[Any]):
-    """Makes what is asked for; what says why there is none is passed on as it is."""
-
-    def __init__(self, make: Callable[[Any], Any]) -> None:
-        self.make = make
+    make: Callable[[Any], Any]
 
     def __getitem__(self, asked: Any) -> Any:
         try:
             return self.make(asked)
         except RunError as error:
+            # Raised where the batch is awaited.
             return error
 
 
@@ -59,13 +59,8 @@ def loaded(
     There are no more of them than `most`; with 0 workers this process makes all. A RunError of
     `make` is raised where its batch is awaited, and so is one that says that a worker was killed.
     """
-    loader: DataLoader[Any] = DataLoader(
-        _Made(make),
-        batch_size=None,
-        sampler=batches,
-        num_workers=min(workers, most),
-        collate_fn=_same,
-    )
+    how: dict[str, Any] = {"num_workers": min(workers, most), "collate_fn": _same}
+    loader: DataLoader[Any] = DataLoader(_Made(make), batch_size=None, sampler=batches, **how)
     with _undisturbed():
         items = iter(loader)
     while True:
@@ -74,7 +69,9 @@ def loaded(
         except StopIteration:
             return
         except (RuntimeError, OSError, EOFError) as error:
-            if not workers or not _worker_died(error):
+            killed = str(error).startswith("DataLoader worker (pid")
+            lost = not isinstance(error, RuntimeError) and not str(error).startswith("Caught ")
+            if not workers or not (killed or lost):
                 raise
             raise RunError(
                 "a loader worker was killed (out of memory?); the same command goes on, and "
@@ -116,10 +113,3 @@ def _end_workers() -> None:
     for child in multiprocessing.active_children():
         if child.daemon:
             child.kill()
-
-
-def _worker_died(error: Exception) -> bool:
-    """Whether this is torch's word for it, or a broken connection; not what a worker raised."""
-    if isinstance(error, RuntimeError):
-        return re.match(r"DataLoader worker \(pid", str(error)) is not None
-    return not str(error).startswith("Caught ")

@@ -252,7 +252,7 @@ class Job:
         """This process's training crops."""
         config, crop = self.config, self.config.size.crop
         return TrainingCrops(
-            self.source.train.spread(config.recipe.train_images),
+            self.source.train.trained_on(config.recipe.train_images, say),
             smin=pixels(config.scale.smin, crop),
             smax=pixels(config.scale.smax, crop),
             crop=crop,

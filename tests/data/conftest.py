@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+from repro.config.choices import choice
+from repro.config.schema import Data
 from repro.data.images import ArrayImages, FileImages
-from repro.data.split import Split
+from repro.data.split import Source, Split
 
 
 def save(path: Path, height: int, width: int, seed: int = 0) -> Path:
@@ -29,6 +33,17 @@ def fill(root: Path, **sets: dict[str, int]) -> Path:
             for n in range(count):
                 save(root / name / kind / f"{n}.png", 8, 9 + n % 3, seed=100 * label + n)
     return root
+
+
+def data(name: str, root: Path | str = "data", **changes: object) -> Data:
+    return replace(Data(**choice("data", name)), root=str(root), **changes)  # type: ignore[arg-type]
+
+
+def counts(source: Source) -> list[dict[int, int]]:
+    """Images by class, of each of three sets that have none in common."""
+    names = [name for part in source.parts for name in part.ids]
+    assert len(set(names)) == len(names)
+    return [dict(Counter(part.labels.tolist())) for part in source.parts]
 
 
 def arrays(count: int, channels: int = 1, height: int = 12, width: int = 17) -> Split:

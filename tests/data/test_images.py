@@ -17,23 +17,18 @@ from tests.data.conftest import save
 RED = (200, 10, 30)
 
 
-def middle(path: Path, channels: int = 3) -> list[int]:
-    tensor = decode(path, channels)
-    assert tensor.shape[0] == channels
-    assert tuple(tensor.shape[1:]) == upright_size(path)
+def middle(path: Path) -> list[int]:
+    tensor = decode(path, 3)
+    assert tuple(tensor.shape) == (3, *upright_size(path))
     values: list[int] = tensor[:, tensor.shape[1] // 2, tensor.shape[2] // 2].tolist()
     return values
-
-
-def close(found: list[int], expected: tuple[int, ...], within: int) -> bool:
-    return bool(np.abs(np.subtract(found, expected)).max() <= within)
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "gif", "tiff", "webp", "bmp", "ppm"])
 def test_every_format_gives_its_colour(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"image.{ending}"
     Image.new("RGB", (30, 20), RED).save(path)
-    assert close(middle(path), RED, 4)
+    assert middle(path) == pytest.approx(RED, abs=4)
 
 
 def test_palette_with_and_without_transparency(tmp_path: Path) -> None:
@@ -44,11 +39,11 @@ def test_palette_with_and_without_transparency(tmp_path: Path) -> None:
     image.save(tmp_path / "half.png", transparency=bytes([255, 127]))
     assert middle(tmp_path / "solid.png") == list(RED)
     assert middle(tmp_path / "clear.png") == [255, 255, 255]
-    assert close(middle(tmp_path / "half.png"), (228, 133, 143), 1)
+    assert middle(tmp_path / "half.png") == pytest.approx((228, 133, 143), abs=1)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tiff"])
+@pytest.mark.parametrize("ending", ["jpg", "png", "tiff"])
 def test_orientation_is_followed_by_pixels_and_sizes(
     tmp_path: Path, ending: str, orientation: int
 ) -> None:
@@ -70,8 +65,7 @@ def test_orientation_is_followed_by_pixels_and_sizes(
     exif[0x0112] = orientation
     Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
     tensor = decode(path, 3)
-    assert tuple(tensor.shape) == (3, 20, 30)
-    assert upright_size(path) == (20, 30)
+    assert tuple(tensor.shape[1:]) == upright_size(path) == (20, 30)
     means = [tensor[:, y : y + 10, x : x + 15].float().mean() for y in (0, 10) for x in (0, 15)]
     assert means[0] > 240
     assert max(means[1:]) < 20
@@ -103,17 +97,21 @@ def test_what_cannot_be_decoded_is_said_in_one_line_with_its_path(tmp_path: Path
         "cut.jpg": photograph[: len(photograph) * 9 // 10],
         "empty.jpg": b"",
         "text.jpg": b"<html>404</html>",
+        "absent.png": None,
     }
+    for kind in (np.float32, np.int32):
+        # Whose pixels do not say what is white.
+        Image.fromarray(np.ones((7, 9), dtype=kind)).save(tmp_path / "deep", "TIFF")
+        bad[f"{kind.__name__}.png"] = (tmp_path / "deep").read_bytes()
     for name, content in bad.items():
         path = tmp_path / name
-        path.write_bytes(content)
+        if content is not None:
+            path.write_bytes(content)
         for channels in (1, 3):
             with pytest.raises(RunError) as caught:
                 decode(path, channels)
             assert str(path) in str(caught.value)
             assert "\n" not in str(caught.value)
-    with pytest.raises(RunError, match=r"absent\.png"):
-        decode(tmp_path / "absent.png", 3)
     with pytest.raises(RunError, match=r"text\.jpg"):
         FileImages([tmp_path / "text.jpg"], 3).sizes()
 
@@ -159,22 +157,10 @@ def test_pixels_of_a_jpeg_are_pils(
         assert np.array_equal(decode(path, channels).permute(1, 2, 0).numpy(), expected[channels])
 
 
-@pytest.mark.parametrize("kind", [np.float32, np.int32])
-def test_pixels_that_do_not_say_what_is_white_are_refused(tmp_path: Path, kind: type) -> None:
-    path = tmp_path / "image.png"
-    Image.fromarray(np.ones((7, 9), dtype=kind)).save(path, "TIFF")
-    with pytest.raises(RunError, match=r"image\.png"):
-        decode(path, 3)
-
-
 def test_images_are_enlarged_alike_from_files_and_in_memory(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 20, 24, 3), dtype=np.uint8)
-    paths = [tmp_path / f"{index}.png" for index in range(4)]
-    for path, image in zip(paths, pixels, strict=True):
-        Image.fromarray(image).save(path)
+    paths = [save(tmp_path / f"{index}.png", 20, 24, seed=index) for index in range(4)]
     split = Split(FileImages(paths, 3), np.zeros(4, dtype=np.int64), [p.name for p in paths])
-    lazy = split.enlarged(30)
-    held = split.in_memory().enlarged(30)
-    assert lazy.images.sizes().tolist() == held.images.sizes().tolist() == [[30, 36]] * 4
-    assert all(torch.equal(lazy.images[index], held.images[index]) for index in range(4))
-    assert split.enlarged(8).images[0].shape == (3, 20, 24)
+    lazy, held = split.images.enlarged(30), split.in_memory().images.enlarged(30)
+    assert lazy.sizes().tolist() == held.sizes().tolist() == [[30, 36]] * 4
+    assert all(torch.equal(lazy[index], held[index]) for index in range(4))
+    assert split.images.enlarged(8)[0].shape == (3, 20, 24)
