@@ -119,8 +119,7 @@ def results(*stores: str | Path) -> pd.DataFrame:
 
     from repro.report.admitted import admitted, folder_of_runs
     from repro.report.measured import results as tidy
-    from repro.report.published_nets import families
-    from repro.report.settings import by_setting
+    from repro.report.settings import by_setting, families
 
     runs = admitted([folder_of_runs(Path(store)) for store in stores])
     own = by_setting([run for run in runs if run.published is None], ())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from repro.report.answer import change, grid, verdict
+from repro.report.claims import change, grid
 from repro.report.claims import claims as registered
 from repro.report.page import markdown_table
 
@@ -25,8 +25,8 @@ def claims(report: str, *names: str) -> None:
     judged, rows = _judged(report), []
     for name in names:
         for row in judged[judged.claim == name].to_dict("records"):
-            words = verdict(row) + (f": {row['reason']}" if isinstance(row["reason"], str) else "")
-            rows.append([texts[name], change(row), row["n_seeds"], words])
+            why = f": {row['reason']}" if isinstance(row["reason"], str) else ""
+            rows.append([texts[name], change(row), row["n_seeds"], row["verdict_holm"] + why])
     _print(pd.DataFrame(rows, columns=["claim", "here", "seeds", "verdict"]))
 
 

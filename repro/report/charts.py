@@ -11,15 +11,12 @@ import pandas as pd
 
 from repro.paper import numbers
 from repro.protocol.protocols import PROTOCOLS, summarised
-from repro.report.answer import primary, verdict
-from repro.report.claims import claims
+from repro.report.claims import claims, primary
 from repro.report.experiments import Experiment, compared_nets, nets_of
-from repro.report.figure import Chart, caption, marks
+from repro.report.figure import Chart, chart
 from repro.report.measured import Measured, read_log, spread
-from repro.report.net import Nets, label
+from repro.report.net import Nets, label, s_words, title, worded
 from repro.report.settings import Comparison
-from repro.report.tables import in_order, ordered
-from repro.report.titles import s_words, title, worded
 
 NEIGHBOURS = 32
 """Test scales that a line joins are at most so far apart, in paper pixels."""
@@ -31,7 +28,7 @@ def primary_claims(judged: pd.DataFrame) -> Chart | None:
     known = {claim.claim: claim for claim in claims()}
     rows: Rows = []
     for row in primary(judged).to_dict("records"):
-        claim, said = known[row["claim"]], verdict(row)
+        claim, said = known[row["claim"]], row["verdict_holm"]
         here = {"y": fill(claim.text, 46), "group": said}
         if pd.isna(row["log_odds"]):
             change = f"{row['metric']}:\n{row['difference']:+.0f} points ".replace("_", " ")
@@ -46,10 +43,8 @@ def primary_claims(judged: pd.DataFrame) -> Chart | None:
         rows.append(here | {"mark": kind, "x": row["log_odds"]} | interval)
         if not pd.isna(row["paper_log_odds"]):
             rows.append(here | {"group": "the paper", "mark": "paper", "x": row["paper_log_odds"]})
-    if not rows:
-        return None
     x = "log-odds of the error, less that of what it is compared with"
-    return Chart("primary-claims", caption("primary-claims"), marks(rows), x, centre=0.0)
+    return chart("primary-claims", "primary-claims", rows, x, signed=True)
 
 
 def compared(
@@ -70,18 +65,18 @@ def compared(
             theirs.append(here | {"facet": "the paper: ImageNet", "mark": "paper", "x": paper})
     if sum(row["mark"] != "seed" for row in rows) < 2:
         return None
-    gaps = {
+    rows += theirs if len(theirs) > 1 else []
+    gaps: dict[str, Any] = {
         "question": question.rstrip("."),
         "images": max(one.images for one in (*comparison.measured, *comparison.fused)),
         "seeds": " to ".join(map(str, sorted({min(seeds), max(seeds)}))),
     }
-    frame = marks(rows + theirs if len(theirs) > 1 else rows)
-    return Chart(name, caption("compared", **gaps), frame, "top-1 error (%)")
+    return chart(name, "compared", rows, "top-1 error (%)", **gaps)
 
 
 def errors(comparison: Comparison) -> Chart | None:
     """Every net with the setting's own initialisation by the protocols of the summary."""
-    nets = [net for net in ordered(comparison) if net.init is None]
+    nets = [net for net in sorted(comparison.nets) if net.init is None]
     tests = [protocol.name for protocol in summarised()]
     return compared("errors", "Top-1 errors of the nets", comparison, nets, tests)
 
@@ -89,8 +84,8 @@ def errors(comparison: Comparison) -> Chart | None:
 def _points(cells: Sequence[Measured], along: str, where: dict[str, Any]) -> Rows:
     """An error as marks: each of several seeds, then the mean with its interval."""
     found = spread(cells)
-    own = where | {"low": found.low, "high": found.high, along: found.mean}
-    if found.seeds == 1:
+    own = where | {"low": found["low"], "high": found["high"], along: found["mean"]}
+    if found["n"] == 1:
         return [own | {"mark": "one seed"}]
     each = [where | {"mark": "seed", along: 100 * float(one.wrong.mean())} for one in cells]
     return [*each, own | {"mark": "mean"}]
@@ -119,17 +114,15 @@ def curves(experiment: Experiment, comparison: Comparison) -> Chart | None:
             point = _points([one for one in at[q] if one.seed in seeds], "y", where)[-1]
             point |= {"x": q + aside, "line": str(line)}
             rows += [point | {"mark": "line"}, point]
-    if not rows:
-        return None
-    words = caption("curves", question=experiment.question.rstrip("."), apart=NEIGHBOURS)
+    gaps: dict[str, Any] = {"question": experiment.question.rstrip("."), "apart": NEIGHBOURS}
     name, x = f"experiment-{experiment.name}", "test scale Q (paper pixels)"
-    return Chart(name, words, marks(rows), x, y="top-1 error (%)")
+    return chart(name, "curves", rows, x, "top-1 error (%)", **gaps)
 
 
 def learning_curves(comparison: Comparison) -> Chart | None:
     """Validation error by epoch, a panel for each configuration, and that on training crops."""
     rows: Rows = []
-    for net in sorted(comparison.nets, key=lambda net: (in_order(net.arch), net)):
+    for net in sorted(comparison.nets):
         logs = [log for run in comparison.nets[net] if (log := read_log(run)) is not None]
         if net.init or net.finetune != "all" or max(map(len, logs), default=0) < 2:
             continue
@@ -141,13 +134,9 @@ def learning_curves(comparison: Comparison) -> Chart | None:
             rows.append(own | {"mark": "band", "x": epoch, "low": row["min"], "high": row["max"]})
         training = where | {"group": "training crops", "mark": "dotted"}
         rows += [training | {"x": epoch, "y": y} for epoch, y in every.train_error.mean().items()]
-    if not rows:
-        return None
-    dropped = ", with dropout" if comparison.config.recipe.dropout else ""
-    validation = comparison.runs[0].result["data"]["validation"]
-    words = caption("learning-curves", validation=validation, dropout=dropped)
-    name, y = "learning-curves", "error (%)"
-    return Chart(name, words, marks(rows), "epoch", y)
+    gaps: dict[str, Any] = {"dropout": ", with dropout" if comparison.config.recipe.dropout else ""}
+    gaps |= {"validation": comparison.runs[0].result["data"]["validation"]}
+    return chart("learning-curves", "learning-curves", rows, "epoch", "error (%)", **gaps)
 
 
 def of_experiment(experiment: Experiment, comparison: Comparison) -> Chart | None:

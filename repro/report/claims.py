@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from repro.config.choices import names
 from repro.errors import RequestError
 from repro.paper import numbers
 from repro.report.findings import FINDERS, Finding, least_favourable
-from repro.report.intervals import UNDECIDED, UNTESTABLE, Edges, Interval, holm
+from repro.report.intervals import UNDECIDED, UNTESTABLE, VERDICTS, Answer, Edges, Interval, holm
 from repro.report.net import named
 from repro.report.settings import Comparison
 from repro.report.sides import Contrast, Side, side_words
@@ -36,6 +37,10 @@ COLUMNS = [
 ]
 CONTRAST = ("pairs", "tests", "q", "above", "complete", "paper_difference", "paper_right")
 """The keys of one comparison that a claim makes."""
+OPEN = "not run"
+ONE_SEED = "one seed: it holds for these nets, and says nothing about other seeds"
+SHOWS = {"tie": " (a tie)", "no": " (its numbers disagree)"}
+"""What the paper's own numbers say of a claim, where they do not show it."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +102,8 @@ def read_claim(row: dict[str, Any]) -> Claim:
             choose = ", ".join(known)
             raise RequestError(f"{where} {key}={word} is not known: choose from {choose}")
     words = {key: value for key, value in row.items() if key not in (*CONTRAST, "each")}
-    shared = {key: row[key] for key in CONTRAST if key in row}
     try:
-        each = tuple(_contrast(shared | own) for own in row.get("each", [{}]))
+        each = tuple(_contrast(row | own) for own in row.get("each", [{}]))
         return Claim(**words, contrasts=each)
     except (TypeError, KeyError) as error:
         raise RequestError(f"{where} {error}") from None
@@ -142,60 +146,111 @@ def _judge(claim: Claim, comparison: Comparison) -> dict[str, Any] | None:
             return None
         found.append(one)
     finding = least_favourable(found, claim.about)
-    verdict, p, reason = _verdict(claim, finding)
-    left, right = (side_words(pair[n] for pair in finding.pairs) for n in (0, 1))
-    verdicts = {f"verdict_{about}": "" for about in ("nets", "configuration")}
-    for about, answer in finding.answers.items():
-        verdicts[f"verdict_{about}"] = UNTESTABLE if finding.obstacle else answer.verdict
-    return {
-        **{key: getattr(claim, key) for key in COLUMNS if hasattr(claim, key)},
-        **{"left": left, "right": right, "metric": finding.metric},
-        **{"n_images": finding.images, "n_seeds": finding.seeds},
-        **{"verdict": verdict, "verdict_holm": verdict, "p": p, "reason": reason, **verdicts},
-        **{"pooled": "; ".join(finding.words), "one_seed": finding.seeds == 1},
-        **_numbers(claim, finding),
-        "init": comparison.usual.name,
-        **dataclasses.asdict(comparison.setting),
-    }
-
-
-def _verdict(claim: Claim, finding: Finding) -> tuple[str, float | None, str]:
-    """Verdict, its level where there is a test, and why there is none."""
-    answer = finding.answers.get(claim.about)
+    answer, p = finding.answers.get(claim.about), None
     if finding.obstacle:
-        return UNTESTABLE, None, finding.obstacle
-    if finding.seeds < claim.seeds:
-        return UNDECIDED, None, f"{finding.seeds} of {claim.seeds} seeds"
-    if answer is None:
-        return UNDECIDED, None, "one seed says nothing about the configuration"
-    return answer.verdict, answer.p, ""
+        said, reason = UNTESTABLE, finding.obstacle
+    elif finding.seeds < claim.seeds:
+        said, reason = UNDECIDED, f"{finding.seeds} of {claim.seeds} seeds"
+    elif answer is None:
+        said, reason = UNDECIDED, "one seed says nothing about the configuration"
+    else:
+        said, p, reason = answer.verdict, answer.p, ""
+    left, right = (side_words(pair[n] for pair in finding.pairs) for n in (0, 1))
+    row = {key: getattr(claim, key) for key in COLUMNS if hasattr(claim, key)}
+    row |= {"verdict_nets": "", "verdict_configuration": ""}
+    for about, to in finding.answers.items():
+        row[f"verdict_{about}"] = UNTESTABLE if finding.obstacle else to.verdict
+    row |= {"left": left, "right": right, "metric": finding.metric, "p": p, "reason": reason}
+    row |= {"n_images": finding.images, "n_seeds": finding.seeds, "one_seed": finding.seeds == 1}
+    row |= {"verdict": said, "verdict_holm": said, "pooled": "; ".join(finding.words)}
+    row |= _numbers(finding, answer or finding.answers.get("nets"))
+    return row | {"init": comparison.usual.name, **dataclasses.asdict(comparison.setting)}
 
 
-def _numbers(claim: Claim, finding: Finding) -> dict[str, float | None]:
+def _numbers(finding: Finding, shown: Answer | None) -> dict[str, float | None]:
     """The effect in points, in log-odds and in percent, its intervals, and the paper's."""
-    contrast, shown = (
-        finding.contrast,
-        finding.answers.get(claim.about) or finding.answers.get("nets"),
-    )
     share = 100 / finding.value if finding.value else None
-    paper_relative, paper_log_odds = contrast.paper
+    paper_relative, paper_log_odds = finding.contrast.paper
     found = {
-        "paper_difference": contrast.paper_difference,
+        "paper_difference": finding.contrast.paper_difference,
         "difference": finding.difference,
         "log_odds": finding.log_odds,
         "paper_log_odds": paper_log_odds,
         "relative": share and share * finding.difference,
         "paper_relative": paper_relative,
     }
-    for about, answer in finding.answers.items():
-        found |= _ends(about, answer.points)
+    ends: dict[str, Interval | None] = {
+        about: answer.points for about, answer in finding.answers.items()
+    }
     if shown is not None:
-        found |= _ends("ci", shown.points) | _ends("log_odds", shown.odds)
-        found |= _ends("class", shown.by_class)
-        found |= _ends("relative", shown.points, share) if share else {}
+        ends |= {"ci": shown.points, "log_odds": shown.odds, "class": shown.by_class}
+        if share:
+            ends["relative"] = Interval(share * shown.points.low, share * shown.points.high)
+    for name, one in ends.items():
+        found[f"{name}_low"], found[f"{name}_high"] = (one.low, one.high) if one else (None, None)
     return {key: None if value is None else round(value, 4) for key, value in found.items()}
 
 
-def _ends(name: str, interval: Interval | None, times: float = 1.0) -> dict[str, float | None]:
-    ends = (None, None) if interval is None else (times * interval.low, times * interval.high)
-    return {f"{name}_low": ends[0], f"{name}_high": ends[1]}
+def primary(judged: pd.DataFrame) -> pd.DataFrame:
+    """The primary claims that were judged, in the order in which they were written down."""
+    return judged[judged.primary.astype(bool)]
+
+
+def counted(judged: pd.DataFrame) -> list[str]:
+    """How many claims have each verdict, as in `3 reproduced`."""
+    counts = Counter(judged.verdict_holm)
+    return [f"{counts[one]} {one}" for one in VERDICTS if counts[one]]
+
+
+def answer(judged: pd.DataFrame, comparison: Comparison) -> str:
+    """One sentence: how many primary claims there are, and what became of them."""
+    if not comparison.has_papers_nets:
+        return "None of the paper's nets was run here, so none of its claims is judged."
+    every, found = sum(claim.primary for claim in claims()), primary(judged)
+    words = counted(found) + [f"{every - len(found)} {OPEN}"] * (every > len(found))
+    return f"Of {every} primary claims: {', '.join(words)}."
+
+
+def grid(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The primary claims against settings, by their names for readers: a verdict in each cell."""
+    every = [claim for claim in claims() if claim.primary]
+    found = pd.DataFrame({"claim": [claim.text for claim in every]})
+    for head, frame in judged.items():
+        said = dict(zip(frame.claim, frame.verdict_holm, strict=True))
+        found[head] = [said.get(claim.claim, OPEN) for claim in every]
+    return found
+
+
+def table(judged: pd.DataFrame) -> pd.DataFrame:
+    """Claims for readers: what the paper's numbers say and ours, the interval, n, the verdict."""
+    known = {claim.claim: claim for claim in claims()}
+    rows = []
+    for row in judged.to_dict("records"):
+        claim = known[row["claim"]]
+        theirs = [row["paper_relative"], row["paper_relative_other"]]
+        paper = " or ".join(f"{value:+.1f}%" for value in theirs if not pd.isna(value)) or "-"
+        notes = [row["reason"], f"measured: {row['pooled']}" if row["pooled"] else "", row["note"]]
+        if row["one_seed"] and "one seed" not in str(row["reason"]):
+            notes.insert(2, ONE_SEED)
+        rows.append(
+            {
+                "claim": claim.text + (" (ours)" if claim.ours else ""),
+                "section": row["section"],
+                "the paper": paper + SHOWS.get(claim.paper_shows, ""),
+                "here": change(row),
+                "seeds": str(row["n_seeds"]),
+                "images": "-" if pd.isna(row["n_images"]) else f"{int(row['n_images']):,}",
+                "verdict": row["verdict_holm"],
+                "note": "; ".join(filter(None, notes)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def change(row: Mapping[Hashable, Any]) -> str:
+    """A relative change with its interval, or a difference in points where there is none."""
+    keys, unit = ("relative", "relative_low", "relative_high"), "%"
+    if pd.isna(row["relative"]):
+        keys, unit = ("difference", "ci_low", "ci_high"), " points"
+    middle, low, high = (float(row[key]) for key in keys)
+    return f"{middle:+.1f}{unit} [{low:+.1f}; {high:+.1f}]"

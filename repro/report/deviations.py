@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from repro.config.choices import choice
-from repro.config.schema import PARENT, STATISTICS_IMAGES, Recipe
+from repro.config.schema import PARENT, STATISTICS_IMAGES, Arch, Config, Recipe
+from repro.model import cost, layers, reading
 from repro.paper import numbers
-from repro.protocol.protocols import readings
+from repro.protocol.protocols import EACH_Q, readings
 from repro.protocol.scales import PAPER_CROP, pixels
-from repro.report.built import shapes
+from repro.report.net import TABLE1, built, s_words, title, worded
 from repro.report.settings import Comparison
-from repro.report.titles import s_words, template, title, worded
 from repro.store.identity import base, changes
 from repro.store.runs import Run
 
 Row = tuple[str, str, str]
+FILE = Path(__file__).with_name("templates") / "deviations.yaml"
+KNOWN: dict[str, Any] = yaml.safe_load(FILE.read_text("utf-8"))
+EXAMPLE = "D"
+"""The net by which maps and windows are shown: the columns of Table 1 share them."""
+SHAPE_Q = (224, 256, 288, 384, 512)
+"""Test scales at which the geometry of a size is shown, in paper pixels."""
 IN_MEMORY = ("mnist5k", "mnist", "fashion_mnist", "cifar10", "cifar100")
 """Data whose images are no files."""
 SHARES = {"S256": 1.0, "S384": 0.1}
@@ -26,20 +34,20 @@ SHARES = {"S256": 1.0, "S384": 0.1}
 
 def deviations(run: Run) -> list[Row]:
     """What departs from the paper in one run: (section, here, the paper)."""
-    config, known = run.config, template("deviations")
+    config = run.config
     rows: list[Row] = []
     gaps = {"config": config, "counts": run.result["data"], "recipe": config.recipe}
     for part in (_net_and_data, _training):
         holds, own = part(run)
         for key in [key for key, departs in holds.items() if departs]:
-            section, here, paper = (text.format(**gaps, **own) for text in known[key])
+            section, here, paper = (text.format(**gaps, **own) for text in KNOWN[key])
             rows.append((section, here, paper))
     here, full = shapes(config, run.result["data"]["classes"], config.arch)
     rows += [
         ("2.1", f"{what}: {here[what]}", full[what]) for what in here if here[what] != full[what]
     ]
     paper = choice("recipe", "paper")
-    for key, words in known["keys"].items():
+    for key, words in KNOWN["keys"].items():
         both = getattr(config.recipe, key), paper.get(key, getattr(Recipe, key, None))
         if both[0] != both[1] and not (key == "colour_shift" and config.data.channels == 1):
             rows.append(("3.1", *(words[0 if one else -1].format(one) for one in both)))
@@ -127,3 +135,33 @@ def _training(run: Run) -> Part:
         **{"named": s_words(name), "share": share, "drops": paper["drops"]},
         "length": "as long as S=256 was" if later is None else f"for {later} epochs",
     }
+
+
+def shapes(config: Config, classes: int, arch: Arch) -> tuple[dict[str, str], dict[str, str]]:
+    """What a size may change of a configuration's geometry, in words: here, and at full size."""
+    own = built(config, classes, arch)
+    here = _shape(own)
+    full = _shape(reading.at_full_size(arch, channels=own.channels, classes=classes))
+    if arch.name in TABLE1 and arch.name != EXAMPLE:
+        shared = shapes(config, classes, Arch(**choice("arch", EXAMPLE)))
+        here, full = here | shared[0], full | shared[1]
+    return here, full
+
+
+def _shape(net: layers.Net) -> dict[str, str]:
+    words = {f"map of block {n}": f"{side}x{side}" for n, side in cost.block_sides(net).items()}
+    last = cost.map_side(net, net.crop)
+    words["map that FC6 sees"] = f"{last}x{last}"
+    for q in SHAPE_Q:
+        score_map = cost.score_map_side(net, pixels(q, net.crop))
+        words[f"score map at Q={q}"] = f"{score_map}x{score_map}"
+        words[f"overhang at Q={q} (px)"] = str(cost.overhang(net, pixels(q, net.crop)))
+    uneven = ", ".join(str(q) for q in EACH_Q["each"] if q * net.crop % PAPER_CROP)
+    words["whole pixels for S and Q of 224 to 512"] = f"all but {uneven}" if uneven else "all"
+    field = cost.receptive_field(net.layers)[0]
+    share = f"{field / net.crop:.2f} ({field} of {net.crop} px)"
+    words["share of the crop that a cell before FC6 sees"] = share
+    if (channels := cost.lrn_channels(net)) is not None:
+        summed = f"{min(cost.LRN_WINDOW, channels)} of {channels}"
+        words["channels that local response normalisation sums over"] = summed
+    return words

@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -17,7 +18,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from repro.report.intervals import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTABLE
-from repro.report.titles import template
 
 MARKS = ["facet", "group", "mark", "line", "x", "y", "low", "high", "words"]
 """The columns of a chart's frame, a row for each mark.
@@ -40,7 +40,9 @@ GREY, SHADE, HOLDS = "#6b747c", "#f1f3f5", "#cfe8df"
 WIDTH, DPI = 8.0, 160
 LANE, LINE, GAP = 0.17, 0.15, 0.12
 """Inches between two groups of a row, between two lines of its name, and between two rows."""
-STYLE = Path(__file__).with_name("templates") / "figure.mplstyle"
+TEMPLATES = Path(__file__).with_name("templates")
+STYLE = TEMPLATES / "figure.mplstyle"
+CAPTIONS: dict[str, str] = yaml.safe_load((TEMPLATES / "captions.yaml").read_text("utf-8"))
 POINTS: dict[str, dict[str, Any]] = {
     "mean": {"marker": "o", "ms": 5, "ls": "-"},
     "one seed": {"marker": "o", "ms": 5, "mfc": "white", "ls": "--"},
@@ -69,8 +71,8 @@ class Chart:
     x: str
     y: str = ""
     """The title of the upright axis; empty: a chart of rows."""
-    centre: float | None = None
-    """Values lie on both sides of this one, where a line is drawn."""
+    signed: bool = False
+    """Values lie on both sides of zero, where a line is drawn."""
 
     def png(self) -> bytes:
         """The figure as a file; the same frame gives the same bytes."""
@@ -89,9 +91,17 @@ class Chart:
         return figure
 
 
-def caption(name: str, **words: Any) -> str:
-    """A caption of `templates/captions.yaml` with its gaps filled."""
-    return str(template("captions")[name]).format(**words)
+def chart(
+    name: str,
+    words: str,
+    rows: list[dict[str, Any]],
+    x: str,
+    y: str = "",
+    signed: bool = False,
+    **gaps: Any,
+) -> Chart | None:
+    """A chart of marks, if there are any, with a caption of `templates/captions.yaml`."""
+    return Chart(name, CAPTIONS[words].format(**gaps), marks(rows), x, y, signed) if rows else None
 
 
 def marks(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -125,8 +135,8 @@ def _rows(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
             lane = own.index(mark["group"]) if mark["group"] in own else (len(own) - 1) / 2
             place = sum(span) / 2 + LANE * (lane - (len(own) - 1) / 2)
             _row_mark(panel, mark, place, span, colours.get(mark["group"], GREY))
-        if chart.centre is not None:
-            panel.axvline(chart.centre, color="black", lw=0.9, zorder=1)
+        if chart.signed:
+            panel.axvline(0, color="black", lw=0.9, zorder=1)
     middles = [sum(span) / 2 for span in spans.values()]
     panels[0].set_yticks(middles, list(spans), multialignment="left")
     return figure
@@ -167,14 +177,14 @@ def _limits(chart: Chart, facets: list[str]) -> list[tuple[float, float]]:
         part = chart.marks[(chart.marks.facet == facet) & chart.marks.mark.isin(list(POINTS))]
         part = part[["x", "low", "high"]].astype(float)
         # A few nets that did not learn are pointed at, so that the others can be told apart.
-        near = part[part.x.abs() <= (4 * part.x.abs().median() if chart.centre is None else 60.0)]
+        near = part[part.x.abs() <= (60.0 if chart.signed else 4 * part.x.abs().median())]
         first, last = near.x.min(), near.x.max()
         reach = last - first or 1.0
         low = near.low.fillna(near.x).clip(lower=first - reach).min()
         high = near.high.fillna(near.x).clip(upper=last + reach).max()
         ends.append((min(low, first), max(high, last)))
-    if chart.centre is not None:
-        ends = [(min(low, chart.centre), max(high, chart.centre)) for low, high in ends]
+    if chart.signed:
+        ends = [(min(low, 0.0), max(high, 0.0)) for low, high in ends]
         return [(low - 0.06 * (high - low), high + 0.06 * (high - low)) for low, high in ends]
     share = 1.08 * max(0.02, *((high - low) / (low + high) for low, high in ends))
     middles = [(low + high) / 2 for low, high in ends]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -212,36 +213,23 @@ def results(measured: Sequence[Measured]) -> pd.DataFrame:
     rows = []
     for one in measured:
         config, fused = one.run.config, "fusion:" if len(one.runs) > 1 else ""
-        inits = dict.fromkeys(run.config.init.name for run in one.runs)
+        inits = list(dict.fromkeys(run.config.init.name for run in one.runs))
+        row = [config.data.name, config.size.name]
+        row += [one.joined(lambda r: r.config.arch.name), one.joined(lambda r: r.config.scale.name)]
+        row += [config.recipe.name]
+        row += inits if len(inits) == 1 else [one.joined(lambda r: r.config.init.name)]
+        row += [one.joined(lambda r: r.config.finetune), config.precision, str(config.seed)]
         for metric in TOP:
-            if (value := one.error(metric)) is None:
-                continue
-            paper = one.published(metric)
-            row = [config.data.name, config.size.name]
-            row += [one.joined(lambda r: r.config.arch.name)]
-            row += [one.joined(lambda r: r.config.scale.name), config.recipe.name]
-            row += [*inits] if len(inits) == 1 else [one.joined(lambda r: r.config.init.name)]
-            row += [one.joined(lambda r: r.config.finetune), config.precision]
-            row += [str(config.seed), fused + one.protocol, one.q, metric, f"{value:.4f}"]
-            row += ["" if paper is None else f"{paper:.1f}", one.joined(lambda r: r.identity)]
-            rows.append(row)
+            if (value := one.error(metric)) is not None:
+                paper = one.published(metric)
+                number = [fused + one.protocol, one.q, metric, f"{value:.4f}"]
+                number += ["" if paper is None else f"{paper:.1f}"]
+                rows.append([*row, *number, one.joined(lambda r: r.identity)])
     return pd.DataFrame(rows, columns=COLUMNS).sort_values(COLUMNS).reset_index(drop=True)
 
 
-@dataclass(frozen=True)
-class Spread:
-    """An error over the seeds that there are, in percent, with the ends of its 95% interval."""
-
-    mean: float
-    low: float
-    high: float
-    sd: float | None
-    """Standard deviation over seeds; None for one seed."""
-    seeds: int
-
-
-def spread(cells: Sequence[Measured]) -> Spread:
-    """Mean and interval of one cell.
+def spread(cells: Sequence[Measured]) -> dict[str, Any]:
+    """An error in percent over the seeds that there are: mean, sd, n, and its 95% interval.
 
     With one seed the interval is Wilson's over test images, for this net; with several it is
     Student's over seeds, for the configuration.
@@ -250,8 +238,9 @@ def spread(cells: Sequence[Measured]) -> Spread:
 
     if len(cells) == 1:
         low, error, high = stored.interval(cells[0].wrong)
-        return Spread(error, low, high, None, 1)
-    errors = np.array([100 * cell.wrong.mean() for cell in cells])
+        return {"mean": error, "sd": None, "n": 1, "low": low, "high": high}
+    errors, count = np.array([100 * cell.wrong.mean() for cell in cells]), len(cells)
     mean, sd = float(errors.mean()), float(errors.std(ddof=1))
-    half = float(stdtrit(len(cells) - 1, 0.975)) * sd / len(cells) ** 0.5
-    return Spread(mean, max(0.0, mean - half), min(100.0, mean + half), sd, len(cells))
+    half = float(stdtrit(count - 1, 0.975)) * sd / count**0.5
+    ends = {"low": max(0.0, mean - half), "high": min(100.0, mean + half)}
+    return {"mean": mean, "sd": sd, "n": count, **ends}

@@ -1,18 +1,33 @@
-"""The name of a net: what tells the nets of one setting apart, seeds aside."""
+"""The name of a net: what tells the nets of one setting apart, seeds aside; and readers' words."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from repro.config import choices
-from repro.config.schema import Config, Init
+from repro.config.schema import Arch, Config, Init
 from repro.errors import RequestError
+from repro.model import layers, reading
+from repro.paper import numbers
 from repro.store.identity import base
 
 OWN = "of_recipe"
 """The choice of `conf/init/` that names no initialisation."""
+TABLE1 = tuple(numbers.table1())
+"""The names of its columns, in order."""
+CHANGED = re.compile(r"\+(?=[a-z_.]+=)")
+"""What parts a changed value from the name before it, as in `jitter+lr_factor=1e+30`."""
+WORDS = {
+    "lr_factor": "learning rate times {}",
+    "first_classes": "first {} classes",
+    "train_images": "{} training images",
+    "draws": "draws: {}",
+    "content": "another file of this name ({})",
+}
+"""How a changed value is worded, by its key; others by key and value."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +66,9 @@ class Net:
         return "-".join(filter(None, (self.arch, self.scale, tuned, self.init)))
 
     def __lt__(self, other: Net) -> bool:
-        return str(self) < str(other)
+        """Configurations stand as in Table 1, all others after them by name."""
+        places = [TABLE1.index(n.arch) if n.arch in TABLE1 else len(TABLE1) for n in (self, other)]
+        return (places[0], self.arch, str(self)) < (places[1], other.arch, str(other))
 
 
 Nets = Net | tuple[Net, ...]
@@ -86,3 +103,55 @@ def named(words: str, others: Iterable[Net] = ()) -> Nets:
     if unknown := [part for part in parts if part not in nets]:
         raise RequestError(f"there is no net {unknown[0]}, but {', '.join(sorted(nets))}")
     return tuple(nets[part] for part in parts)
+
+
+def built(config: Config, classes: int, arch: Arch | None = None) -> layers.Net:
+    """The layers of a run's net, or of another configuration at that run's size."""
+    images = {"channels": config.data.channels, "classes": classes}
+    return reading.at_size(arch or config.arch, config.size, **images)
+
+
+def worded(name: str) -> str:
+    """The name of a choice with its changed values in words, as in `mnist5k, holdout 0.02`."""
+    first, *changes = CHANGED.split(name)
+    pairs = [change.split("=", 1) for change in changes]
+    said = [WORDS.get(key, key.replace("_", " ") + " {}").format(value) for key, value in pairs]
+    return ", ".join([first, *said])
+
+
+def s_words(scale: str) -> str:
+    """S as the paper writes it, as in `S=[256; 512]`; a scale of one's own by its name."""
+    first, *changes = worded(scale).split(", ")
+    return ", ".join([_scales().get(first, first), *changes])
+
+
+@lru_cache
+def _scales() -> dict[str, str]:
+    files = {name: choices.choice("scale", name) for name in choices.names("scale")}
+    found = {}
+    for name, own in files.items():
+        low, high = own["smin"], own["smax"]
+        found[name] = f"S={low}" if low == high else f"S=[{low}; {high}]"
+        before = files.get(str(own.get("parent")), {})
+        if (before.get("smin"), before.get("smax")) == (low, high):
+            found[name] += ", trained on"
+    return found
+
+
+def scale_title(scale: str) -> str:
+    """S in a table, where the column's head says that it is S."""
+    return s_words(scale).removeprefix("S=")
+
+
+def arch_title(net: Net) -> str:
+    """A net's name but for its S, as in `D, FC layers tuned`."""
+    notes = ["FC layers tuned"] if net.finetune == "fc" else []
+    notes += [f"init {worded(net.init)}"] if net.init else []
+    return ", ".join([worded(net.arch), *notes])
+
+
+def title(nets: Nets) -> str:
+    """A net as in `D, S=[256; 512]`, or the members of an ensemble."""
+    if isinstance(nets, Net):
+        return f"{arch_title(nets)}, {s_words(nets.scale)}"
+    return " + ".join(map(str, nets))

@@ -12,9 +12,8 @@ from repro.model.cost import LRN_WINDOW, lrn_channels, overhang
 from repro.model.reading import at_full_size
 from repro.protocol.protocols import KINDS, PROTOCOLS, readings
 from repro.protocol.scales import pixels
-from repro.report.built import as_run
 from repro.report.measured import read_log
-from repro.report.net import Net, members
+from repro.report.net import Net, built, members
 from repro.report.settings import Comparison
 from repro.report.sides import Pair, Side
 from repro.store.runs import Run
@@ -63,7 +62,7 @@ def _scales(side: Side, config: Config) -> list[int]:
 
 def _overhang(side: Side, config: Config, comparison: Comparison) -> Iterator[str]:
     """The last window hangs over the image by a larger share than the paper's."""
-    here, name = as_run(config, comparison.classes), config.arch.name
+    here, name = built(config, comparison.classes), config.arch.name
     there = at_full_size(config.arch, channels=here.channels, classes=here.classes)
     on_map = any(KINDS[kind].on_score_map for kind in PROTOCOLS[side.test].kinds)
     for q in _scales(side, config) if on_map else ():
@@ -79,7 +78,7 @@ def _weak_lrn(config: Config, comparison: Comparison) -> Iterator[str]:
     It divides by (k + alpha * sum of squares)^beta: over all channels of a map where these are no
     more than its window, by a constant where the input is small, for alpha is that of grey levels.
     """
-    here, name = lrn_channels(as_run(config, comparison.classes)), config.arch.name
+    here, name = lrn_channels(built(config, comparison.classes)), config.arch.name
     if here is not None and here <= LRN_WINDOW:
         full = lrn_channels(at_full_size(config.arch, channels=3, classes=2))
         words = f"LRN's window of {LRN_WINDOW} covers all {here} channels of {name} here"
@@ -160,7 +159,7 @@ def _harder_to_train(pair: Pair, comparison: Comparison, seeds: Sequence[int]) -
     """The deeper of two nets ends at a higher training error, by more than noise."""
     nets = [side.net for side in pair if isinstance(side.net, Net)]
     configs = [comparison.runs_of(net)[0].config for net in nets]
-    layers = [as_run(config, comparison.classes).weight_layers for config in configs]
+    layers = [built(config, comparison.classes).weight_layers for config in configs]
     by_depth = sorted(zip(layers, nets, strict=True), reverse=True)
     ends = [[one[-1] for one in _train_errors(net, comparison, seeds)] for _, net in by_depth]
     if len(set(layers)) < 2 or min(map(len, ends)) < 2:

@@ -13,12 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown import Markdown
 from markdown.extensions.toc import slugify
 
-from repro.report import answer, built, charts, deviations, experiments, published_nets, tables
-from repro.report.claims import claims, judge
+from repro.paper.numbers import CLASSES
+from repro.report import charts, claims, deviations, experiments, tables
 from repro.report.intervals import VERDICTS
-from repro.report.published_nets import Family
-from repro.report.settings import Comparison
-from repro.report.titles import setting_title
+from repro.report.settings import Comparison, Family, recorded
 from repro.store.identity import base
 
 SYNTAX = re.compile(r"[\\`*<|]|&(?=#?\w+;)|(?<=\])[(\[]|(?<![^\W_])_|_(?![^\W_])")
@@ -34,14 +32,13 @@ class Part:
     """All that the report says about one setting; `prefix` begins the names of its files."""
 
     def __init__(self, comparison: Comparison, prefix: str = "") -> None:
-        runs = comparison.runs
         self.comparison, self.prefix = comparison, prefix
-        self.title = setting_title(comparison.setting)
+        self.title = comparison.setting.title
         self.anchor = slugify(self.title, "-")
         place = base(comparison.setting.data), comparison.setting.size
-        self.has_papers_task = comparison.has_1000_classes and place == ("imagenet", "paper")
-        self.claims = judge(comparison)
-        self.answer = answer.answer(self.claims, comparison)
+        self.has_papers_task = (*place, comparison.classes) == ("imagenet", "paper", CLASSES)
+        self.claims = claims.judge(comparison)
+        self.answer = claims.answer(self.claims, comparison)
         drawn = [charts.primary_claims(self.claims), charts.learning_curves(comparison)]
         drawn.append(charts.errors(comparison))
         self.sections = {}
@@ -55,17 +52,15 @@ class Part:
         self.missing = {n: lines if asked else [] for n, (_, lines) in filled.items()}
         self.tables = {
             **{f"table{number}": frame for number, (frame, _) in filled.items()},
-            "table1": built.configurations(),
-            "table2": built.counted(runs),
+            **{f"experiment-{one.name}": frame for one, frame in self.sections.items()},
+            "table1": tables.configurations(),
+            "table2": tables.counted(comparison),
             "table7": tables.others(comparison),
-            "depth-gains": tables.depth_gains(),
-            "replications": tables.replications(),
             "nets": tables.nets(comparison),
             "protocols": tables.protocols(comparison),
-            **{f"experiment-{one.name}": frame for one, frame in self.sections.items()},
             "deviations": deviations.departures(comparison),
-            "runs": tables.runs_table(runs),
-            "environment": tables.environment(runs),
+            "runs": tables.runs_table(comparison.runs),
+            "environment": tables.environment(comparison.runs),
         }
 
 
@@ -90,8 +85,8 @@ def _jinja() -> Environment:
     jinja = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True)
     jinja.filters |= {"plain": plain, "cells": markdown_table}
     jinja.filters["table"] = lambda frame: markdown_table(tables.readable(frame))
-    jinja.globals |= {"answer": answer, "experiments": experiments, "claims": claims()}
-    jinja.globals |= {"published_nets": published_nets, "tables": tables}
+    jinja.globals |= {"claims": claims, "experiments": experiments, "tables": tables}
+    jinja.globals["recorded"] = recorded
     return jinja
 
 
@@ -139,7 +134,7 @@ def _framed(table: re.Match[str]) -> str:
     """A table that scrolls where it is too wide; numbers with their intervals stay on one line."""
     cells = re.sub(r"<td([^>]*)>(.{1,26})</td>", r'<td\1 class="short">\2</td>', table[0])
     # A verdict is told by its colour too.
-    for word in (*VERDICTS, answer.OPEN):
+    for word in (*VERDICTS, claims.OPEN):
         slug = word.replace(" ", "-")
         cells = cells.replace(f'class="short">{word}<', f'class="short {slug}">{word}<')
     return f'<div class="wide">{cells}</div>'

@@ -6,8 +6,9 @@ import re
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from repro.errors import RequestError
 from repro.paper import numbers
 from repro.protocol.protocols import ONE_NUMBER
 from repro.report.measured import Measured, fuse, listed_images, measure, usual_init
-from repro.report.net import Net, Nets, known, members, named
+from repro.report.net import Net, Nets, known, members, named, worded
 from repro.store.identity import base, changes
 from repro.store.ranks import FOLDER as RANKS
 from repro.store.runs import Run
@@ -39,8 +40,14 @@ class Setting:
     @property
     def slug(self) -> str:
         """The setting in letters that the name of a file may have."""
-        words = (self.data, self.size, self.recipe, self.precision)
-        return "-".join(words).replace("=", "-").replace("+", "-").replace(".", "_")
+        words = "-".join((self.data, self.size, self.recipe, self.precision))
+        return words.replace("=", "-").replace("+", "-").replace(".", "_")
+
+    @property
+    def title(self) -> str:
+        """For readers, as in `tiny_imagenet, first 50 classes; size eighth; recipe photos`."""
+        words = f"{worded(self.data)}; size {worded(self.size)}; recipe {worded(self.recipe)}"
+        return words if self.precision == "float32" else f"{words}; {self.precision}"
 
 
 def setting(config: Config) -> Setting:
@@ -48,38 +55,35 @@ def setting(config: Config) -> Setting:
     return Setting(config.data.name, config.size.name, config.recipe.name, config.precision)
 
 
-@dataclass
+def _table6() -> list[tuple[tuple[Net, ...], str]]:
+    return [(members(named(row["members"])), row["protocol"]) for row in numbers.rows(6)]
+
+
 class Comparison:
     """All runs of one setting, what their views say, and the ensembles of them."""
 
-    setting: Setting
-    runs: Sequence[Run]
-    asked: Sequence[str] = ()
-    """Ensembles beside the paper's, as in `D-jitter+E-jitter`; what it has no nets for is none."""
-    measured: list[Measured] = field(init=False)
-    fused: list[Measured] = field(init=False)
-    nets: dict[Net, list[Run]] = field(init=False)
-    """The runs of each net."""
+    def __init__(self, runs: Sequence[Run], asked: Sequence[str] = ()) -> None:
+        """`asked`: ensembles beside the paper's, as in `D-jitter+E-jitter`, if there are the nets.
 
-    def __post_init__(self) -> None:
-        self.config = self.runs[0].config
-        """Of one of the runs: what is a setting's is the same in all."""
-        self.classes = int(self.runs[0].result["data"]["classes"])
-        self.has_1000_classes = self.classes == numbers.CLASSES
-        self.has_papers_nets = any(numbers.is_table1(run.config.arch) for run in self.runs)
-        self.by_identity = {run.identity: run for run in self.runs}
-        self.usual = usual_init(self.runs)
-        self.measured, self.nets = measure(self.runs, self.usual), {}
-        for run in self.runs:
+        `config` is that of one of the runs: what is a setting's is the same in all.
+        """
+        self.runs, self.config, self.setting = runs, runs[0].config, setting(runs[0].config)
+        self.classes = int(runs[0].result["data"]["classes"])
+        self.has_papers_nets = any(numbers.is_table1(run.config.arch) for run in runs)
+        self.by_identity = {run.identity: run for run in runs}
+        self.usual = usual_init(runs)
+        self.measured = measure(runs, self.usual)
+        self.nets: dict[Net, list[Run]] = {}
+        for run in runs:
             self.nets.setdefault(Net.of(run.config, self.usual), []).append(run)
-        wanted = [(members(named(row["members"])), row["protocol"]) for row in numbers.rows(6)]
+        wanted = _table6()
         papers = [nets for nets, _ in wanted]
-        for words in self.asked:
+        for words in asked:
             with suppress(RequestError):
                 nets = members(named(words, self.nets))
                 # In the paper's order where the paper has it.
-                nets = next((one for one in papers if set(one) == set(nets)), nets)
-                wanted += [(nets, protocol) for protocol in ONE_NUMBER]
+                same = (one for one in papers if set(one) == set(nets))
+                wanted += [(next(same, nets), protocol) for protocol in ONE_NUMBER]
         self._by_test: dict[tuple[Nets, str], list[Measured]] = {}
         for one in self.measured:
             self._by_test.setdefault((one.net, one.protocol), []).append(one)
@@ -96,7 +100,7 @@ class Comparison:
     @cached_property
     def test_classes(self) -> NDArray[np.int64] | None:
         """The class of each test image (images,), in the order of their ids; None: not known."""
-        found = (listed_images(run) for run in self.runs)
+        found = map(listed_images, self.runs)
         return next((images.labels for images in found if images is not None), None)
 
     def cells(self, nets: Nets, protocol: str, q: str | None = None) -> list[Measured]:
@@ -109,11 +113,6 @@ class Comparison:
         if isinstance(nets, tuple) and key not in self._by_test:
             self._by_test[key] = fuse(self.measured, plain, protocol)
         return [one for one in self._by_test.get(key, ()) if q in (None, one.q)]
-
-    def diverged(self, net: Net) -> bool:
-        """Whether all runs of a net diverged, so that it will never have an error."""
-        runs = self.runs_of(net)
-        return bool(runs) and all(run.result["outcome"] == "diverged" for run in runs)
 
     def commands(self, nets: Sequence[Net], tests: Sequence[str] = ()) -> list[str]:
         """The command lines that make nets of `conf/net/` in the setting and the store of these."""
@@ -184,4 +183,31 @@ def by_setting(runs: Sequence[Run], asked: Sequence[str] = ()) -> list[Compariso
     groups: dict[Setting, list[Run]] = {}
     for run in runs:
         groups.setdefault(setting(run.config), []).append(run)
-    return [Comparison(shared, own, asked) for shared, own in sorted(groups.items())]
+    return [Comparison(own, asked) for _, own in sorted(groups.items())]
+
+
+class Family:
+    """Nets that others trained, of one origin, tested on the same images: none is there twice.
+
+    Nobody here knows on what, how long or how these were trained. So they are no side of any claim
+    and stand in no table or figure of nets that were trained here.
+    """
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs = runs
+        # Each net is named plainly: how the others start is no matter.
+        self.measured = [one for run in runs for one in measure([run], run.config.init)]
+        self.fused = [one for cell in _table6() for one in fuse(self.measured, *cell)]
+
+
+def families(runs: Sequence[Run]) -> list[Family]:
+    """Published nets by their data, their origin and the input that they want."""
+    groups: dict[Any, list[Run]] = {}
+    seen: dict[Any, int] = {}
+    for run in sorted(runs, key=lambda run: Net.of(run.config, run.config.init)):
+        found, net = run.published or {}, Net.of(run.config, run.config.init)
+        origin = (setting(run.config), str(found.get("format")), str(found.get("input")))
+        # Of two files of one net each has its own family.
+        seen[origin, net] = place = seen.get((origin, net), -1) + 1
+        groups.setdefault((*origin, place), []).append(run)
+    return [Family(groups[origin]) for origin in sorted(groups)]

@@ -8,21 +8,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
 
+from repro.config.choices import choice
+from repro.config.schema import Arch
+from repro.model import layers, reading
 from repro.model.cost import cost
 from repro.paper import numbers
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS
-from repro.report.built import TABLE1, as_run
 from repro.report.measured import Measured, spread
-from repro.report.net import Net, Nets, label, members, named
-from repro.report.settings import Comparison
-from repro.report.titles import arch_title, s_words, scale_title, span, worded
+from repro.report.net import (
+    TABLE1,
+    Net,
+    Nets,
+    arch_title,
+    built,
+    label,
+    members,
+    named,
+    s_words,
+    scale_title,
+    worded,
+)
+from repro.report.settings import Comparison, Family
 from repro.store.runs import Run
 
-ERROR = ("mean", "sd", "n", "low", "high")
 TITLES = {"mean": "here (%)", "n": "seeds", "paper": "paper (%)"}
 STEPS = (("A", "B"), ("B", "D"), ("D", "E"))
 """Neighbours in depth among the nets that others trained, the shallower first (Section 4.1)."""
@@ -40,27 +53,11 @@ MACHINE = {
 }
 
 
-def error(cells: Sequence[Measured]) -> dict[str, float | int | None]:
-    """An error in percent over the seeds that there are: mean, sd, n, low and high.
-
-    With one seed the interval is Wilson's over test images, with several Student's over seeds.
-    """
+def _error(cells: Sequence[Measured]) -> dict[str, Any]:
     if not cells:
-        return dict.fromkeys(ERROR)
+        return dict.fromkeys(("mean", "sd", "n", "low", "high"))
     found = spread(cells)
-    ends = {"mean": found.mean, "sd": found.sd, "low": found.low, "high": found.high}
-    rounded = {key: None if value is None else round(value, 4) for key, value in ends.items()}
-    return {key: found.seeds if key == "n" else rounded[key] for key in ERROR}
-
-
-def in_order(arch: str) -> tuple[int, str]:
-    """The place of a configuration for sorting: as in Table 1, all others after it by name."""
-    return (TABLE1.index(arch) if arch in TABLE1 else len(TABLE1), arch)
-
-
-def ordered(comparison: Comparison) -> list[Net]:
-    """The nets of a setting, configurations as in Table 1."""
-    return sorted(comparison.nets, key=lambda net: (in_order(net.arch), str(net)))
+    return {key: value and round(value, 4) for key, value in found.items()}
 
 
 def _named(comparison: Comparison, nets: Nets, **columns: Any) -> dict[str, Any]:
@@ -79,7 +76,7 @@ def row(comparison: Comparison, nets: Nets, test: str, q: str | None = None) -> 
     cells = comparison.cells(nets, test, q)
     where = {"test": PROTOCOLS[test].title, "Q": cells[0].q if cells else q or ""}
     paper = numbers.error_of(test, label(nets), "top1_error")
-    return _named(comparison, nets, **where, **error(cells), paper=paper)
+    return _named(comparison, nets, **where, **_error(cells), paper=paper)
 
 
 def paper_rows(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
@@ -95,16 +92,18 @@ def paper_rows(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[
     for (nets, test), theirs in asked.items():
         found, cells = row(comparison, nets, test), comparison.cells(nets, test)
         absent = [one for one in members(nets) if not comparison.cells(one, test)]
-        lost = [one for one in absent if comparison.diverged(one)]
-        missing |= dict.fromkeys((one, test) for one in absent if one not in lost)
-        if not cells and not lost:
+        ends = [{run.result["outcome"] for run in comparison.runs_of(one)} for one in absent]
+        # A net whose runs all diverged will never have an error.
+        lost = [end == {"diverged"} for end in ends]
+        missing |= {(one, test): None for one, gone in zip(absent, lost, strict=True) if not gone}
+        if not cells and not any(lost):
             continue
         found["Q"] = theirs.get("Q") or found["Q"]
         found["test"] = PROTOCOLS[test].method if number > 4 else found["test"]
         if number == 6:
             found = {"ensemble": theirs.get("system", "asked for")} | found
             found.pop("S")
-        if comparison.has_1000_classes:
+        if comparison.classes == numbers.CLASSES:
             top5 = [value for one in cells if (value := one.error("top5_error")) is not None]
             found["top5"] = round(sum(top5) / len(top5), 4) if top5 else None
             found["top5_paper"] = theirs.get("top5_error")
@@ -115,26 +114,56 @@ def paper_rows(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[
 
 def protocols(comparison: Comparison) -> pd.DataFrame:
     """Every net by every protocol that it was tested by and that gives one number, a row each."""
-    every = ((net, test) for net in ordered(comparison) for test in ONE_NUMBER)
+    every = ((net, test) for net in sorted(comparison.nets) for test in ONE_NUMBER)
     return pd.DataFrame(
         [row(comparison, net, test) for net, test in every if comparison.cells(net, test)]
     )
 
 
+def configurations() -> pd.DataFrame:
+    """Table 1 as built from `conf/arch/`: a column for each net."""
+    blocks, fc = [f"block {n}" for n in range(1, 6)], [f"FC {n}" for n in (1, 2, 3)]
+    columns: dict[str, list[str]] = {"layers": ["weight layers", *blocks, *fc]}
+    for name in TABLE1:
+        arch = Arch(**choice("arch", name))
+        columns[name] = [str(_full(name).weight_layers)]
+        for block in arch.blocks:
+            words = {word: len(list(same)) for word, same in groupby(block)}
+            columns[name] += [", ".join(w if n == 1 else f"{w} x{n}" for w, n in words.items())]
+        columns[name] += arch.fc
+    return pd.DataFrame(columns)
+
+
+def _full(arch: str) -> layers.Net:
+    return reading.at_full_size(Arch(**choice("arch", arch)), channels=3, classes=numbers.CLASSES)
+
+
+def counted(comparison: Comparison) -> pd.DataFrame:
+    """Table 2: the parameters of each net, counted at the paper's size and at that of the runs."""
+    config, rows = comparison.config, []
+    for paper in numbers.rows(2):
+        full = cost(_full(paper["net"]))
+        arch = Arch(**choice("arch", paper["net"]))
+        here = cost(built(config, comparison.classes, arch))
+        row = {"net": paper["net"], "parameters at full size": full.parameters}
+        row |= {"paper (millions)": paper["millions"]}
+        row |= {"GFLOPs an image at full size": round(full.flops / 1e9, 1)}
+        row |= {f"parameters at size {config.size.name}": here.parameters}
+        rows.append(row | {"MFLOPs an image": round(here.flops / 1e6, 1)})
+    return pd.DataFrame(rows)
+
+
 def nets(comparison: Comparison) -> pd.DataFrame:
     """The nets: depth, parameters, validation error, seeds, and what became of their runs."""
     rows = []
-    for net in ordered(comparison):
+    for net in sorted(comparison.nets):
         runs = comparison.nets[net]
-        built = as_run(runs[0].config, comparison.classes)
+        own = built(runs[0].config, comparison.classes)
         known = [e for run in runs if (e := run.result["validation_error"]) is not None]
-        columns = {
-            **{"weight layers": built.weight_layers, "parameters": cost(built).parameters},
-            "epochs": runs[0].config.epochs,
-            "validation_error": round(sum(known) / len(known), 4) if known else None,
-            "runs": len(runs),
-        }
-        rows.append(_named(comparison, net, **columns))
+        columns: dict[str, Any] = {"weight layers": own.weight_layers}
+        columns |= {"parameters": cost(own).parameters, "epochs": runs[0].config.epochs}
+        columns |= {"validation_error": round(sum(known) / len(known), 4) if known else None}
+        rows.append(_named(comparison, net, **columns, runs=len(runs)))
     return pd.DataFrame(rows)
 
 
@@ -158,7 +187,7 @@ def others(comparison: Comparison) -> pd.DataFrame:
         said = PROTOCOLS[test].title if own else "published only"
         paper = {"paper": theirs["top1_error"], "top5_paper": theirs["top5_error"]}
         paper["top5_paper_test"] = theirs["test_top5_error"]
-        rows.append({"system": theirs["system"], "test": said, **error(cells), **paper})
+        rows.append({"system": theirs["system"], "test": said, **_error(cells), **paper})
     return pd.DataFrame(rows)
 
 
@@ -222,12 +251,14 @@ def what_ran(comparison: Comparison) -> str:
     """One sentence on the runs of a setting."""
     runs, config, nets = comparison.runs, comparison.config, len(comparison.nets)
     counts, seeds = runs[0].result["data"], sorted({run.config.seed for run in runs})
-    size, lost = config.size, ""
+    size, lost, every = config.size, "", ", ".join(map(str, seeds))
     if left_out := counts.get("left_out", 0):
         lost = f" {left_out} image files could not be decoded and were left out."
+    if len(seeds) > 2 and seeds[-1] - seeds[0] + 1 == len(seeds):
+        every = f"{seeds[0]} to {seeds[-1]}"
     return (
         f"{len(runs)} run{'s'[: len(runs) > 1]} of {nets} net{'s'[: nets > 1]}, "
-        f"seed{'s'[: len(seeds) > 1]} {span(seeds)}, on "
+        f"seed{'s'[: len(seeds) > 1]} {every}, on "
         f"{worded(config.data.name)}: {counts['train']:,} training, {counts['validation']:,} "
         f"validation and {counts['test']:,} test images of {counts['classes']} classes.{lost} "
         f"Size {worded(size.name)} (crop {size.crop} pixels, {size.poolings} of 5 poolings, width "
@@ -257,25 +288,21 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _error_words(found: Mapping[Any, Any]) -> str:
-    if missing(found["mean"]):
+    if _empty(found["mean"]):
         return str(found.get("note") or "not run")
-    if missing(found["sd"]):
+    if _empty(found["sd"]):
         return f"{found['mean']:.1f} [{found['low']:.1f}; {found['high']:.1f}]"
     return f"{found['mean']:.1f} ± {found['sd']:.1f}"
 
 
-def missing(value: object) -> bool:
-    """Whether a cell holds nothing."""
+def _empty(value: object) -> bool:
     return value is None or value is pd.NA or value == "" or value != value
 
 
-def _number_words(value: object, digits: int = 1) -> str:
-    """A cell in words, a float with so many digits after the point."""
-    if missing(value):
-        return "-"
-    if isinstance(value, float):
+def _number_words(value: object, digits: int) -> str:
+    if isinstance(value, float) and not _empty(value):
         return f"{value:,.{digits}f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return "-" if _empty(value) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def summary(comparison: Comparison) -> str:
@@ -283,3 +310,23 @@ def summary(comparison: Comparison) -> str:
     one = [test.title for test in PROTOCOLS.values() if test.scales == "one"]
     frame = protocols(comparison)
     return side_by_side(frame[frame.test.isin(one)]).to_string(index=False) if len(frame) else ""
+
+
+def published(families: Sequence[Family]) -> pd.DataFrame:
+    """Every number of the nets that others trained beside the paper's of the same cell."""
+    rows = []
+    every = (one for family in families for one in (*family.measured, *family.fused))
+    for one in (one for one in every if PROTOCOLS[one.protocol].one_number):
+        nets, top5 = members(one.net), one.error("top5_error")
+        row: dict[str, Any] = {"data": one.run.config.data.name}
+        row |= {"net": " + ".join(map(arch_title, nets)), "weights": one.joined(_file)}
+        row |= {"S": " + ".join(dict.fromkeys(scale_title(net.scale) for net in nets))}
+        row |= {"test": PROTOCOLS[one.protocol].title, "Q": one.q, **_error([one])}
+        row |= {"paper": one.published("top1_error"), "top5": top5 and round(top5, 4)}
+        rows.append(row | {"top5_paper": one.published("top5_error")})
+    return pd.DataFrame(rows)
+
+
+def _file(run: Run) -> str:
+    found = run.published or {}
+    return f"{found.get('format')} {str(found.get('sha256'))[:8]}"

@@ -12,22 +12,25 @@ from pathlib import Path
 import pandas as pd
 
 from repro.errors import RequestError, RunError
-from repro.report import published_nets, tables
+from repro.report import tables
 from repro.report.admitted import RUNS, admitted, folder_of_runs, shortened
-from repro.report.archive import keep
 from repro.report.claims import COLUMNS
-from repro.report.measured import results
+from repro.report.measured import Measured, listed_images, read_log, results, seconds, views_of
 from repro.report.net import members, named
 from repro.report.page import Part, html, markdown
-from repro.report.published_nets import Family
-from repro.report.settings import Comparison, by_setting
+from repro.report.settings import Comparison, Family, by_setting, families, recorded
+from repro.store import ranks
 from repro.store import runs as store
 from repro.store.archive import ARCHIVE, opened, pack
+from repro.store.files import read_whole, write_whole
 from repro.store.identity import tell_apart
-from repro.store.runs import Run
+from repro.store.ranks import Kept
+from repro.store.runs import CONFIG, LOG, RESULT, Run
 
 CONTENT = {"comparison.md", "comparison.html", "results.csv", "claims.csv", "tables", "figures"}
 """What a report's folder holds beside an archive; one that holds more is not replaced."""
+COMMANDS = "commands.txt"
+"""The command lines that made the runs of an archive."""
 
 
 def write(
@@ -55,7 +58,7 @@ def write(
         unfinished = sorted((name, why) for name, why in dict(rows).items() if name not in done)
         try:
             if archive:
-                keep([*comparisons, *others], beside / RUNS)
+                _archive([*comparisons, *others], beside / RUNS)
                 pack(beside / RUNS, beside / ARCHIVE)
                 shutil.rmtree(beside / RUNS)
                 # They were admitted by their views; what was just written needs no second look.
@@ -72,7 +75,7 @@ def write(
             raise RunError(f"cannot write {out}: {error.strerror}") from error
     words = [f"{one.title}\n{tables.summary(one.comparison)}\n{one.answer}" for one in parts]
     if others:
-        shown = tables.readable(published_nets.table(others)).to_string(index=False)
+        shown = tables.readable(tables.published(others)).to_string(index=False)
         words.append(f"published nets\n{shown}")
     return "\n\n".join([*words, str(out / "comparison.html")])
 
@@ -80,7 +83,7 @@ def write(
 def _parted(runs: Sequence[Run], fuse: Sequence[str]) -> tuple[list[Comparison], list[Family]]:
     """The nets that were trained here, and those that others trained."""
     own = [run for run in runs if run.published is None]
-    return by_setting(own, fuse), published_nets.families([run for run in runs if run.published])
+    return by_setting(own, fuse), families([run for run in runs if run.published])
 
 
 @contextmanager
@@ -154,7 +157,8 @@ def _write_all(
     claims = pd.concat(judged) if judged else pd.DataFrame(columns=COLUMNS)
     claims.to_csv(folder / "claims.csv", index=False)
     frames = {f"{part.prefix}{name}": one for part in parts for name, one in part.tables.items()}
-    frames |= {"published-nets": published_nets.table(others)}
+    frames |= {"published-nets": tables.published(others)}
+    frames |= {"depth-gains": tables.depth_gains(), "replications": tables.replications()}
     for name in ("tables", "figures"):
         (folder / name).mkdir()
     for name, frame in ((name, frame) for name, frame in frames.items() if len(frame)):
@@ -186,3 +190,38 @@ def _put(beside: Path, out: Path) -> None:
             old.rename(out)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _archive(comparisons: Sequence[Comparison | Family], folder: Path) -> None:
+    """Write what a report follows from into a folder of runs: settings, logs and ranks."""
+    runs = [run for comparison in comparisons for run in comparison.runs]
+    files = dict.fromkeys(run.folder.parent / COMMANDS for run in runs)
+    earlier = [read_whole(one).decode() for one in files if one.is_file() and not one.is_symlink()]
+    lines = dict.fromkeys([*"".join(earlier).splitlines(), *recorded(runs)])
+    write_whole(folder / COMMANDS, "".join(f"{line}\n" for line in lines).encode())
+    for run in runs:
+        names = [CONFIG, RESULT, *[LOG] * (read_log(run) is not None)]
+        for source in (run.folder / name for name in names):
+            # A link could lead to what nobody meant to publish.
+            if source.is_symlink() and source.name in (CONFIG, RESULT):
+                raise RequestError(f"{source} is a link, and an archive takes files only")
+            if source.is_file() and not source.is_symlink():
+                write_whole(folder / run.name / source.name, read_whole(source, links=False))
+    by_runs: dict[tuple[str, ...], list[Measured]] = {}
+    for comparison in comparisons:
+        for one in (*comparison.measured, *comparison.fused):
+            by_runs.setdefault(tuple(run.identity for run in one.runs), []).append(one)
+    for found in by_runs.values():
+        _keep_ranks(found, folder)
+
+
+def _keep_ranks(found: Sequence[Measured], folder: Path) -> None:
+    runs = found[0].runs
+    images = next((one for run in runs if (one := listed_images(run)) is not None), None)
+    if images is None or any(one.images != len(images.ids) for one in found):
+        raise RequestError(f"{runs[0].folder} has ranks, but not the list of their images")
+    measured = {f"{one.protocol}@{one.q}": one.ranks for one in found}
+    took = {view.name: seconds(runs[0], view) for view in views_of(runs[0]) if len(runs) == 1}
+    known = {name: value for name, value in took.items() if value is not None}
+    kept = Kept(found[0].ranks.classes, images.short, measured, known)
+    ranks.write(folder, [run.identity for run in runs], kept, images)

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from repro import layers
 from repro.config.choices import CONF, choice
 from repro.config.schema import Arch
 from repro.paper import numbers
-from repro.report.built import at_full_size
 from repro.report.tables import depth_gains, replications
 
 
@@ -39,7 +39,7 @@ def test_the_files_are_the_columns_of_table_1() -> None:
         assert not numbers.is_table1(replace(arch, blocks=arch.blocks[1:]))
     assert not numbers.is_table1(Arch(**choice("arch", "B-5x5")))
     for row in numbers.rows(2):
-        assert at_full_size(row["net"]).weight_layers == row["weight_layers"]
+        assert layers(row["net"]).weight_layers == row["weight_layers"]
 
 
 def test_others_errors_are_their_pages() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from repro.config.choices import choice
 from repro.config.schema import Arch
-from repro.report.built import shapes
+from repro.report.deviations import shapes
 from tests.conftest import Compose
 
 MAPS = ["map of block 4", "map of block 5", "map that FC6 sees"]

@@ -15,7 +15,6 @@ from repro.report.claims import COLUMNS, claims
 from repro.report.experiments import experiments
 from repro.report.figure import Chart, marks
 from repro.report.settings import Comparison, by_setting
-from repro.report.titles import setting_title
 from repro.store.runs import finished
 from tests.report.conftest import MakeRun
 
@@ -115,7 +114,7 @@ def test_no_internal_word_reaches_a_reader(tmp_path: Path, make_run: MakeRun) ->
     found = [errors(here), charts.learning_curves(here)]
     said = [text.get_text() for one in found if one for text in one.figure().findobj(Text)]
     assert "S=384, trained on, learning rate times 1" in said
-    assert not [one for one in [*said, setting_title(here.setting)] if "=0" in one or "+" in one]
+    assert not [one for one in [*said, here.setting.title] if "=0" in one or "+" in one]
 
 
 @pytest.mark.parametrize("groups", [2, 12])

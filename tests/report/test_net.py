@@ -4,8 +4,7 @@ import pytest
 
 from repro.config import choices
 from repro.errors import RequestError
-from repro.report.net import Net, label, members, named
-from repro.report.titles import title
+from repro.report.net import Net, label, members, named, title
 from tests.conftest import Compose
 
 OWN = [Net("D-my", "scale"), Net("facade", "S256"), Net("E+batch_norm=true", "S256", "fc", "he")]
