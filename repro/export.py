@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 
 from repro.config.way_in import read, show, truth, way_in
-from repro.release.command import required
+from repro.release import required
 
 DEFAULTS = {"run": "", "format": "", "out": "", "overwrite": "false", "data.root": ""}
 

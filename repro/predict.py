@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 from repro.config.way_in import read, show, way_in, whole
 from repro.errors import RequestError
-from repro.release.command import MOST, required
+from repro.release import MOST, required
 
 if TYPE_CHECKING:
     import torch

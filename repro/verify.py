@@ -22,7 +22,7 @@ from pathlib import Path
 
 from repro.config.way_in import read, show, way_in, whole
 from repro.errors import RunError
-from repro.release.command import MOST, required
+from repro.release import MOST, required
 
 DEFAULTS = {"run": "", "images": "200", "seed": "0", "data.root": "", "device": "auto"}
 
@@ -42,17 +42,16 @@ def _verify(arguments: list[str]) -> int:
 
     folder, device = Path(options["run"]), pick(options["device"])
     try:
-        rows = list(verify(folder, images, seed, options["data.root"] or None, device))
+        number, rows = verify(folder, images, seed, options["data.root"] or None, device)
     except RunError as error:
         print(error, file=sys.stderr)
         return 1
     width = max(len(row.view) for row in rows)
     show(f"{'view':<{width}}  images  max |difference|  other top-1  within")
     for row in rows:
-        known = (
-            f"{row.view:<{width}}  {row.images:>6}  {row.difference:>16.1e}  {row.other_top1:>11}"
-        )
-        show(f"{known}  {'yes' if row.within else 'NO'}" + f" ({row.fault})" * bool(row.fault))
+        said = f"{number:>6}  {row.difference:>16.1e}  {row.other_top1:>11}"
+        fault = f" ({row.fault})" * bool(row.fault)
+        show(f"{row.view:<{width}}  {said}  {'yes' if row.within else 'NO'}{fault}")
     if off := [row.view for row in rows if not row.within]:
         show(
             f"{len(off)} of {len(rows)} views are not what the weights give: {', '.join(off)}; "

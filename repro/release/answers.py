@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,10 @@ def say_aside(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def options(config: Config, say: Callable[[str], None] = say_aside) -> EvaluationOptions:
+def options(config: Config) -> EvaluationOptions:
     """How images are looked at here: one by one decoded, rescaled as the run's were."""
     resize = rescaling(config.recipe.resize)
-    return EvaluationOptions(batch=config.test_batch, rescaling=resize, say=say)
+    return EvaluationOptions(batch=config.test_batch, rescaling=resize, say=say_aside)
 
 
 def check(config: Config, paths: Sequence[Path], protocol: str) -> None:
@@ -57,8 +57,7 @@ def posteriors(trained: Trained, paths: Sequence[Path], protocol: str) -> Poster
     config = trained.config
     # Of one length, so that their order is that of the images.
     ids = tuple(f"{number:09d}" for number in range(len(paths)))
-    labels = np.zeros(len(paths), dtype=np.int64)
-    split = Split(FileImages(paths, config.data.channels), labels, ids)
+    split = Split(FileImages(paths, config.data.channels), np.zeros(len(paths), np.int64), ids)
     wanted, how = views(protocol, config.scale, config.data.mirror), options(config)
     return mean(compute(trained.net, view, split, trained.prepare, how) for view in wanted)
 
@@ -82,10 +81,8 @@ def class_names(run: Run, root: str | None = None) -> tuple[str, ...]:
     data, count = data_of(run, root), run.result["data"]["classes"]
     found: Any = run.result["data"].get("class_names")
     if found is None:
-        try:
+        with contextlib.suppress(RequestError, RunError):
             found = sources.classes_there(data, run.folder.parent / ".cache")
-        except (RequestError, RunError):
-            found = None
     known = isinstance(found, list | tuple) and len(found) == count
     names = [flat(str(name)) for name in (found if known else range(count))]
     words: dict[str, str] = {}
@@ -103,18 +100,14 @@ def class_names(run: Run, root: str | None = None) -> tuple[str, ...]:
 
 def names_of_file(own: Sequence[str] | None, count: int) -> tuple[tuple[str, ...], str]:
     """The names of a file's `count` classes, its `own` if it has some, and whose names they are."""
-    unchecked = "that the net has them in this order is not checked here"
-    if own is not None:
-        names = tuple(flat(name)[:LONGEST] for name in own)
-        return names, f"classes: the file's names; {unchecked}"
-    if count == ILSVRC:
-        said = f"classes: the file has no names; ImageNet's, of {ILSVRC:,} classes; {unchecked}"
-        return tuple(_ilsvrc()), said
-    return tuple(map(str, range(count))), "classes: the file has no names; numbers from 0"
+    if own is None and count != ILSVRC:
+        return tuple(map(str, range(count))), "classes: the file has no names; numbers from 0"
+    whose = "the file has no names; ImageNet's" if own is None else "the file's names"
+    names = tuple(flat(name)[:LONGEST] for name in (_ilsvrc() if own is None else own))
+    return names, f"classes: {whose}; that the net has them in this order is not checked here"
 
 
 def _ilsvrc() -> Sequence[str]:
     from torchvision.models import VGG16_Weights
 
-    names: Sequence[str] = VGG16_Weights.IMAGENET1K_V1.meta["categories"]
-    return names
+    return VGG16_Weights.IMAGENET1K_V1.meta["categories"]  # type: ignore[no-any-return]

@@ -31,10 +31,9 @@ class Compared(NamedTuple):
     """One view, as it is stored and as it was computed anew."""
 
     view: str
-    images: int
-    difference: float
-    """The largest |difference| of a posterior."""
     tolerance: float
+    difference: float = float("nan")
+    """The largest |difference| of a posterior."""
     other_top1: int = 0
     """Images whose best class differs."""
     fault: str = ""
@@ -48,8 +47,8 @@ class Compared(NamedTuple):
 
 def verify(
     folder: Path, images: int, seed: int, root: str | None, device: torch.device
-) -> Iterator[Compared]:
-    """Compare each stored view of a run with what its weights give on a sample of its test images.
+) -> tuple[int, list[Compared]]:
+    """How many test images of a run were looked at anew, and how each stored view compares.
 
     `root` is the folder that holds the run's data here; None: where its configuration says.
     RequestError: no such run, no views, or other data. RunError: damaged weights or images.
@@ -69,35 +68,28 @@ def verify(
         )
     few = test.take(np.sort(np.random.default_rng(seed).permutation(len(test.ids))[:images]))
     with opened(run, device) as trained:
-        for view in views:
-            yield _compared(run, trained, view, few)
+        return len(few.ids), list(_compared(run, trained, views, few))
 
 
-def _compared(run: Run, trained: Trained, view: View, few: Split) -> Compared:
+def _compared(run: Run, trained: Trained, views: list[View], few: Split) -> Iterator[Compared]:
     limit = TF32 if run.config.precision == "tf32" else FLOAT32
     limit += HALVES if run.tested.classes > stored.LOGARITHMS_ABOVE else 0.0
-    kept, damage = None, "it is gone"
-    try:
-        kept = stored.read(run.folder, view, run.tested)
-    except stored.Damaged as error:
-        damage = str(error)
-    if kept is None:
-        return Compared(view.name, len(few.ids), float("nan"), limit, fault=damage)
-    rows = {str(name): row for row, name in enumerate(kept.ids)}
-    if unknown := [name for name in few.ids if name not in rows]:
-        raise RequestError(
-            f"view {view.name} knows no image {unknown[0]}: say with data.root= where the data "
-            "lies that the run was tested on"
-        )
-    places = [rows[name] for name in few.ids]
-    before = kept.posteriors[places]
-    after = compute(trained.net, view, few, trained.prepare, options(run.config)).posteriors
-    others = int((kept.labels[places] != few.labels).sum())
-    return Compared(
-        view.name,
-        len(few.ids),
-        float(np.abs(before - after).max()),
-        limit,
-        int((before.argmax(axis=1) != after.argmax(axis=1)).sum()),
-        f"{others} labels are not the data's" if others else "",
-    )
+    for view in views:
+        try:
+            kept = stored.read(run.folder, view, run.tested)
+            assert kept is not None
+        except stored.Damaged as error:
+            yield Compared(view.name, limit, fault=str(error))
+            continue
+        rows = {str(name): row for row, name in enumerate(kept.ids)}
+        if unknown := [name for name in few.ids if name not in rows]:
+            raise RequestError(
+                f"view {view.name} knows no image {unknown[0]}: say with data.root= where the data "
+                "lies that the run was tested on"
+            )
+        places = [rows[name] for name in few.ids]
+        before, others = kept.posteriors[places], (kept.labels[places] != few.labels).sum()
+        after = compute(trained.net, view, few, trained.prepare, options(run.config)).posteriors
+        best = int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
+        fault = f"{others} labels are not the data's" if others else ""
+        yield Compared(view.name, limit, float(np.abs(before - after).max()), best, fault)

@@ -1,25 +1,42 @@
-"""Exporting a run's net: a weight file that other programs take, and its card beside it."""
+"""Exporting a run's net: a weight file that other programs take, and its model card beside it."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from jinja2 import Environment
 from safetensors.torch import save
+from torch import nn
 
-from repro.errors import RequestError
-from repro.release import card, graph
+from repro.config.choices import choice
+from repro.config.schema import Arch, Config
+from repro.errors import RequestError, flat
+from repro.model.vgg import VGG, Dropout
+from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings, views
+from repro.protocol.scales import PAPER_CROP, pixels, single_q
+from repro.release import graph
 from repro.release.answers import class_names
 from repro.release.trained import convention, finished_run, opened
+from repro.report.deviations import deviations
+from repro.store import views as stored
 from repro.store.files import unwritable, write_whole
 from repro.store.runs import CONFIG, FAILED, LOG, RESULT, WEIGHTS, Run
 from repro.weights.contents import METADATA
 
 ENDINGS = {"torchvision": (".pth", ".pt"), "safetensors": (".safetensors",), "onnx": (".onnx",)}
 """The formats, and how the names of their files end."""
+TO_FILL = "TO BE FILLED IN: the licence of these weights; that of the images may bear on it"
+TORCHVISIONS = {
+    f"{letter}{batch_norm}": f"vgg{depth}{batch_norm.replace('-BN', '_bn')}"
+    for letter, depth in (("A", 11), ("B", 13), ("D", 16), ("E", 19))
+    for batch_norm in ("", "-BN")
+}
+"""Which of torchvision's nets has a configuration's layers and takes its weights."""
 
 
 def export(
@@ -36,38 +53,32 @@ def export(
         expected = f"a plain name that ends with {' or '.join(ENDINGS[kind])}"
         raise RequestError(f"out={out!a}: expected {expected}")
     beside = out.with_name(f"{out.name}.md")
-    check_places([out, beside], overwrite)
+    _check_places([out, beside], overwrite)
     run = finished_run(folder)
-    if kind == "onnx":
-        graph.check_installed()
     classes, difference = class_names(run, root), None
     with opened(run, torch.device("cpu")) as trained:
         net = trained.net.float()
         state = {name: values.detach().contiguous() for name, values in net.state_dict().items()}
-        name = card.torchvision_name(run.config)
+        name = torchvision_name(run.config)
         line = "a state dict in torchvision's naming; its card has the lines that load it"
         if name is not None:
             line = f"what torchvision.models.{name}(num_classes={len(classes)}) takes"
         if kind == "torchvision":
-            buffer = io.BytesIO()
-            torch.save(state, buffer)
+            torch.save(state, buffer := io.BytesIO())
             content = buffer.getvalue()
         elif kind == "safetensors":
-            content = save(state, says(run, classes))
+            content = save(state, _says(run, classes))
         else:
-            content, difference = graph.graph(net, convention(run), says(run, classes))
+            content, difference = graph.graph(net, convention(run), _says(run, classes))
             line = f"checked: onnxruntime is {difference:.1e} from torch"
-        said = card.card(run, net, kind, out.name, classes, difference)
+        said = _card(run, net, kind, out.name, classes, difference)
     write_whole(out, content)
     write_whole(beside, said.encode())
     return [f"{out}: {line}", f"{beside}: its card; the licence is to be filled in"]
 
 
-def check_places(paths: Sequence[Path], overwrite: bool) -> None:
-    """Refuse files to be written, all in one folder, before any work.
-
-    RequestError: the folder is a run's, in one or not writable; a file is there already.
-    """
+def _check_places(paths: Sequence[Path], overwrite: bool) -> None:
+    """Refuse a folder that is a run's, in one or not writable, and files that are there already."""
     folder = paths[0].parent
     if reason := unwritable(folder):
         raise RequestError(f"out={folder} is no folder that can be written to: {reason}")
@@ -80,15 +91,65 @@ def check_places(paths: Sequence[Path], overwrite: bool) -> None:
             raise RequestError(f"{path} is there already: name another, or add overwrite=true")
 
 
-def says(run: Run, classes: Sequence[str]) -> dict[str, str]:
+def _says(run: Run, classes: Sequence[str]) -> dict[str, str]:
     """What a file that has room for it says of itself, each value text or JSON."""
-    wanted = convention(run)
-    values = {
-        "crop": run.config.size.crop,
-        "mean": [value * 255 / wanted.input_range for value in wanted.mean],
-        "input_range": wanted.input_range,
-        METADATA: wanted.tree,
-        "classes": list(classes),
+    crop, wanted = str(run.config.size.crop), json.dumps(convention(run).tree)
+    texts = {"run": run.name, "arch": run.config.arch.name, "crop": crop}
+    return texts | {METADATA: wanted, "classes": json.dumps(list(classes))}
+
+
+def torchvision_name(config: Config) -> str | None:
+    """Which of torchvision's nets takes the weights of a run; None: none does."""
+    name, size = config.arch.name, config.size
+    if name not in TORCHVISIONS or config.arch != Arch(**choice("arch", name)):
+        return None
+    paper = (size.crop, size.poolings, size.width) == (PAPER_CROP, 5, 1)
+    return TORCHVISIONS[name] if paper and config.data.channels == 3 else None
+
+
+def _card(
+    run: Run, net: VGG, kind: str, file: str, classes: Sequence[str], difference: float | None
+) -> str:
+    """A model card in Markdown; `difference` is how far onnxruntime is from torch, for a graph."""
+    jinja = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    jinja.filters |= {
+        # What a folder or a stored file says becomes neither a cell nor a tag.
+        "cell": lambda text: flat(str(text or "")).replace("|", "\\|").replace("<", "&lt;"),
+        "numbers": lambda values: ", ".join(f"{value:.6g}" for value in values),
+        "code": _code,
     }
-    texts = {"run": run.name, "arch": run.config.arch.name, "channels": wanted.order}
-    return texts | {key: json.dumps(value) for key, value in values.items()}
+    page, config = Path(__file__).with_name("card.md.j2").read_text(encoding="utf-8"), run.config
+    return jinja.from_string(page).render(
+        run=run,
+        net=net,
+        kind=kind,
+        file=flat(file),
+        quoted=json.dumps(file, ensure_ascii=False),
+        classes=classes,
+        difference=difference,
+        to_fill=TO_FILL,
+        wanted=convention(run),
+        torchvision=torchvision_name(config),
+        side=pixels(single_q(config.scale), config.size.crop),
+        errors=list(_errors(run)),
+        departs=[] if run.published else deviations(run),
+    )
+
+
+def _code(part: nn.Module) -> str:
+    """A layer as it is written in Python; for most, torch's own words for it are that."""
+    # Versions of torch differ in what they say of a batch normalisation.
+    norm = isinstance(part, nn.BatchNorm2d)
+    said = f"BatchNorm2d({part.num_features})" if norm else str(part)
+    return f"nn.Dropout({part.p:g})" if isinstance(part, Dropout) else f"nn.{said}"
+
+
+def _errors(run: Run) -> Iterator[tuple[Any, ...]]:
+    """The errors of the protocols whose views are stored, with n and interval."""
+    for protocol in ONE_NUMBER:
+        wanted = views(protocol, run.config.scale, run.config.data.mirror)
+        if (mean := stored.mean_of(run.folder, wanted, run.tested)) is not None:
+            section, qs = PROTOCOLS[protocol].section, readings(protocol, run.config.scale)[0]
+            for k in (1, 5) if run.tested.classes > 5 else (1,):
+                found = stored.interval(stored.wrong(mean, k))
+                yield (protocol, section, qs, k, *found, len(mean.labels))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import tempfile
 import warnings
 from collections.abc import Mapping
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,38 +42,26 @@ class Whole(nn.Module):
         return score_map.mean(dim=(2, 3)).softmax(dim=1), score_map
 
 
-def check_installed() -> None:
-    """Refuse to go on without the packages that ONNX needs, and say how they are installed."""
-    try:
-        for name in ("onnx", "onnxruntime"):
-            importlib.import_module(name)
-    except ImportError as error:
-        raise RequestError(
-            f"format=onnx needs more ({one_line(error)}): pip install 'vgg-repro[onnx]'"
-        ) from None
-
-
 def graph(net: VGG, wanted: Convention, says: Mapping[str, str]) -> tuple[bytes, float]:
     """The content of an ONNX file, and how far onnxruntime is from torch with it.
 
     `net` is in evaluation mode, on the CPU, in float32; the file carries `says` as metadata.
-    RunError: onnxruntime's posteriors are not torch's.
+    RequestError: a package is missing. RunError: onnxruntime's posteriors are not torch's.
     """
-    import onnx
-
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        said = f"format=onnx needs more ({one_line(error)}): pip install 'vgg-repro[onnx]'"
+        raise RequestError(said) from None
     whole = Whole(net, wanted).eval()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        warnings.catch_warnings(),
-        torch.inference_mode(),
-    ):
-        file = f"{folder}/net.onnx"
+    with TemporaryDirectory() as folder, warnings.catch_warnings(), torch.inference_mode():
         # torch's newer exporter needs a further package; the net has nothing that this one lacks.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             whole,
             (_images(net, 2, 0),),
-            file,
+            f"{folder}/net.onnx",
             dynamo=False,
             # Otherwise batch normalisation goes into the convolutions, and the file is another net.
             training=torch.onnx.TrainingMode.PRESERVE,
@@ -82,19 +70,17 @@ def graph(net: VGG, wanted: Convention, says: Mapping[str, str]) -> tuple[bytes,
             output_names=["posteriors", "score_map"],
             dynamic_axes=DYNAMIC,
         )
-        model = onnx.load_model(file, load_external_data=False)
+        model = onnx.load_model(f"{folder}/net.onnx", load_external_data=False)
     onnx.helper.set_model_props(model, dict(says))
     content: bytes = model.SerializeToString()
-    return content, _checked(content, whole, net)
-
-
-def _checked(content: bytes, whole: Whole, net: VGG) -> float:
-    """How far the graph is from torch, on crops and on an image of another shape."""
-    import onnxruntime
-
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return content, _difference(session, whole, net)
+
+
+def _difference(session: Any, whole: Whole, net: VGG) -> float:
+    """How far the graph is from torch, on crops and on an image of another shape."""
     worst = 0.0
     for images in (_images(net, 3, 0), _images(net, 1, 17)):
         with torch.inference_mode():

@@ -23,14 +23,14 @@ from repro.weights.contents import Convention, Weights, of_run
 
 
 class Trained(NamedTuple):
-    """A trained net: a finished run's, or that of a file."""
+    """A trained net in evaluation mode, how it is tested, and how it takes images.
+
+    `prepare` takes grey levels (N, C, H, W), uint8, to the net's input, on its device.
+    """
 
     config: Config
-    """How it is tested."""
     net: VGG
-    """In evaluation mode, on its device."""
     prepare: Inputs
-    """Grey levels (N, C, H, W), uint8, to the net's input, on its device."""
 
 
 def finished_run(folder: Path) -> Run:
@@ -47,27 +47,24 @@ def finished_run(folder: Path) -> Run:
         raise RequestError(f"run={folder} is no finished run: expected its folder, as in runs/NAME")
     if run.result["outcome"] == "diverged" or not (folder / WEIGHTS).is_file():
         raise RequestError(f"run={folder} has no net: expected a run that ended with {WEIGHTS}")
-    try:
-        convention(run)
-    except (KeyError, ValueError):
-        raise RequestError(
-            f"{folder / 'result.json'} does not say the mean colour that the net was trained with: "
-            f"expected data.mean with {run.config.data.channels} numbers"
-        ) from None
     return run
 
 
 def convention(run: Run) -> Convention:
-    """What input the net of a run wants."""
-    return of_run(run.config, run.result)
+    """What input the net of a run wants; RequestError where its result does not say."""
+    try:
+        return of_run(run.config, run.result)
+    except (KeyError, ValueError):
+        wanted = f"expected data.mean with {run.config.data.channels} numbers"
+        raise RequestError(f"{run.folder / 'result.json'}: {wanted}") from None
 
 
 def data_of(run: Run, root: str | None) -> Data:
     """The data set of a run as its file names it; `root` says where it lies on this machine."""
     data = run.config.data
-    name, root = identity.base(data.name), data.root if root is None else root
     # Each file that is looked at is decoded anyway.
-    return replace(data, name=name, root=root, verify=False)
+    root = data.root if root is None else root
+    return replace(data, name=identity.base(data.name), root=root, verify=False)
 
 
 @contextmanager
@@ -85,12 +82,11 @@ def opened(run: Run, device: torch.device) -> Iterator[Trained]:
         load_weights(net, run.folder)
         layout = memory_format(config, device)
         net = net.to(device).to(memory_format=layout)
-        if run.published is not None:
-            inputs = convention(run).inputs(device, dtype, layout)
-        else:
+        inputs = convention(run).inputs(device, dtype, layout)
+        if run.published is None:
             # The very numbers that training used; the convention's are rounded.
             mean = data["mean"] if recipe.subtract_mean else [0.0] * channels
-            inputs = Inputs(mean, recipe.input_range, device, dtype, layout)
+            inputs = replace(inputs, mean=mean)
         yield Trained(config, net.eval(), inputs)
 
 

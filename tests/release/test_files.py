@@ -22,7 +22,7 @@ import repro.predict
 from repro.model import reading
 from repro.model.vgg import VGG
 from repro.release import graph
-from repro.release.card import torchvision_name
+from repro.release.files import torchvision_name
 from repro.release.trained import finished_run, opened
 from tests.conftest import composed
 from tests.release.conftest import Command, Made, stored
