@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from repro.config.command import command
 from repro.model.init import initialise
@@ -40,10 +39,8 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("photographs")
     for label, kind in enumerate(KINDS):
         for n in range(14):
-            name = f"{n}.png" if n % 3 else f"{n}.jpg"
-            part = "train" if n < 8 else "test"
-            shape = (40 + 7 * (n % 4), 44 + 9 * (n % 3))
-            photograph(root / part / kind / name, *shape, seed=100 * label + n)
+            name = f"{'train' if n < 8 else 'test'}/{kind}/{n}.{'png' if n % 3 else 'jpg'}"
+            photograph(root / name, 40 + 7 * (n % 4), 44 + 9 * (n % 3), seed=100 * label + n)
     return root
 
 
@@ -53,9 +50,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Path
     runs = tmp_path_factory.mktemp("trained") / "runs"
     words = ["arch=A", "size=eighth", "recipe=smoke", "recipe.batch=8", "init=he", "threads=1"]
     words += ["data=imagefolder", f"data.root={photographs}", "data.holdout=0.2", "progress=false"]
-    words += ["recipe.learning_rate=0.0001"]
-    tests = "test=[single_scale,multi_scale,multi_crop_dense,centre]"
-    assert command([*words, tests, f"runs={runs}"]) == 0
+    words += ["recipe.learning_rate=0.0001", "test=[multi_scale,multi_crop]", f"runs={runs}"]
+    assert command(words) == 0
     (folder,) = (path for path in runs.iterdir() if path.name[0] != ".")
     return folder
 
@@ -70,7 +66,12 @@ def made(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Made:
         request = resolve(composed(*data, *words))
         net = VGG(request.net, 0.5)
         initialise(net, "he", request.net, seed=1)
-        perturb(net)
+        # What begins at zero or one has a value of its own, so that none is ignored.
+        random = torch.Generator().manual_seed(7)
+        for name, values in net.state_dict().items():
+            if values.dim() == 1:
+                values += 0.1 * torch.rand(values.shape, generator=random)
+                values += 0.5 * ("running_mean" in name)
         with hold(store, request.name, lambda _: None) as folder:
             folder.write_config(request.config, request.record)
             folder.write("weights.safetensors", weights(net))
@@ -80,17 +81,6 @@ def made(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Made:
         return request.folder
 
     return make
-
-
-def perturb(net: nn.Module) -> None:
-    """Give each number that begins at zero or one a value of its own, so that none is ignored."""
-    random = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for name, values in net.state_dict().items():
-            if values.dim() == 1:
-                values += 0.1 * torch.rand(values.shape, generator=random)
-                if "running_mean" in name:
-                    values += 0.5
 
 
 @pytest.fixture
@@ -111,7 +101,6 @@ def way_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 def stored(folder: Path, *names: str) -> tuple[np.ndarray, list[str], np.ndarray]:
     """The mean of a run's stored views, by numpy alone: posteriors, ids, labels."""
     views = [np.load(folder / "views" / f"{name}.npz") for name in names]
-    for view in views:
-        assert list(view["ids"]) == list(views[0]["ids"])
+    assert all(list(view["ids"]) == list(views[0]["ids"]) for view in views)
     mean = np.mean([view["posteriors"] for view in views], axis=0)
     return mean, list(views[0]["ids"]), views[0]["labels"]
