@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from repro.paper import numbers
-from repro.protocol.protocols import PROTOCOLS, summarised
+from repro.protocol.protocols import PROTOCOLS
 from repro.report.claims import claims, primary
 from repro.report.experiments import Experiment, compared_nets, nets_of
 from repro.report.figure import Chart, chart
@@ -74,13 +74,6 @@ def compared(
     return chart(name, "compared", rows, "top-1 error (%)", **gaps)
 
 
-def errors(comparison: Comparison) -> Chart | None:
-    """Every net with the setting's own initialisation by the protocols of the summary."""
-    nets = [net for net in sorted(comparison.nets) if net.init is None]
-    tests = [protocol.name for protocol in summarised()]
-    return compared("errors", "Top-1 errors of the nets", comparison, nets, tests)
-
-
 def _points(cells: Sequence[Measured], along: str, where: dict[str, Any]) -> Rows:
     """An error as marks: each of several seeds, then the mean with its interval."""
     found = spread(cells)
@@ -141,7 +134,7 @@ def learning_curves(comparison: Comparison) -> Chart | None:
 
 def of_experiment(experiment: Experiment, comparison: Comparison) -> Chart | None:
     """The figure of an experiment; None where too little of it was measured."""
-    if experiment.curve:
-        return curves(experiment, comparison)
     nets, tests = compared_nets(experiment, comparison), experiment.tests
+    if not all(PROTOCOLS[test].one_number for test in tests):
+        return curves(experiment, comparison)
     return compared(f"experiment-{experiment.name}", experiment.question, comparison, nets, tests)

@@ -35,14 +35,9 @@ class Experiment:
     ensembles: bool = False
     """The ensembles of Table 6 stand below its nets."""
 
-    @property
-    def curve(self) -> bool:
-        """Whether a protocol of the experiment gives a number for each of many test scales."""
-        return not all(PROTOCOLS[test].one_number for test in self.tests)
-
     def commands(self, comparison: Comparison) -> list[str]:
         """The command lines that run it in the setting and the store of some runs."""
-        return comparison.experiment_commands(self.name, nets_of(self, comparison), self.tests)
+        return comparison.commands(self.name, nets_of(self, comparison), self.tests)
 
 
 @lru_cache

@@ -63,7 +63,7 @@ def of_errors(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
     # One seed says nothing about the configuration.
     for configuration in (False, True)[: points.seeds]:
         own, classes = odds.interval(configuration=configuration), None
-        if odds.over_classes is not None:
+        if not math.isnan(odds.over_classes):
             classes = odds.interval(configuration=configuration, by_class=True)
         level = partial(odds.p_value, configuration=configuration)
         verdict = decide(own, odds.centre, edges, level)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,7 @@ Term = tuple[float, NDArray[np.bool_]]
 """A weight, and the errors (seeds, images) of one net tested in one way."""
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """The ends of a 95% interval."""
 
     low: float
@@ -45,44 +45,42 @@ class Interval:
 
 @dataclass(frozen=True)
 class Effect:
-    """Left minus right, in points of error or in log-odds."""
+    """Left minus right, in points of error or in log-odds; a standard error may be unknown (nan).
+
+    `middle` is in points the mean of the gaps, in log-odds the centre; `centre` is the same with
+    one image more for either side, where the intervals have their centre.
+    """
 
     middle: float
-    """In points the mean of the gaps; in log-odds the centre."""
     centre: float
-    """The same with one image more for either side: where the intervals have their centre."""
     over_images: float
     """Standard error over test images, of the mean over the seeds there are."""
     images_alone: float
     """The same without what the seeds' spread holds too."""
-    over_classes: float | None
-    """Standard error over classes; None where they are not known."""
-    over_seeds: float | None
-    """Standard error over seeds, with its floor; None for one seed."""
+    over_classes: float
+    over_seeds: float
+    """Standard error over seeds, with its floor; nan for one seed."""
     images: int
     classes: int
     seeds: int
     largest: float
-    """What no effect can be above."""
+    """No effect can be above this."""
 
     def half(self, alpha: float, *, configuration: bool, by_class: bool = False) -> float:
         """Half-width of the interval at level 1 - `alpha`, before its ends are cut off.
 
-        Raises ValueError where the classes are not known, or for the configuration with one seed.
+        Raises ValueError for the configuration with one seed.
         """
         # Loaded where it is needed: it takes longer than the rest of a small report.
         from scipy.special import ndtri, stdtrit
 
-        if not by_class:
-            alone = self.images_alone if configuration else self.over_images
-            images = -float(ndtri(alpha / 2)) * alone
-        elif self.over_classes is None:
-            raise ValueError("the classes of the test images are not known")
-        else:
+        alone = self.images_alone if configuration else self.over_images
+        images = -float(ndtri(alpha / 2)) * alone
+        if by_class:
             images = -float(stdtrit(self.classes - 1, alpha / 2)) * self.over_classes
         if not configuration:
             return images
-        if self.over_seeds is None:
+        if self.seeds < 2:
             raise ValueError("one seed says nothing about the configuration")
         return math.hypot(images, float(stdtrit(self.seeds - 1, alpha / 2)) * self.over_seeds)
 
@@ -115,32 +113,11 @@ def effect(
     is the class of each image, None where it is not known.
     """
     each, middles, centres, ends = zip(*(_gaps(terms, odds) for terms in pairs), strict=True)
-    largest = math.inf if odds else 100 * sum(weight for weight, _ in pairs[0] if weight > 0)
-    centre, more = float(np.mean(centres)), np.array(ends).mean(axis=0)
-    middle = centre if odds else float(np.mean(middles))
-    return _effect(np.array(each), more, centre, middle, largest, classes)
-
-
-def difference(gaps: Floats) -> Effect:
-    """The difference of two errors in points, by the gaps (seeds, images) of errors from 0 to 1."""
-    middle = 100 * float(gaps.mean())
-    centre = middle * gaps.shape[1] / (gaps.shape[1] + 2)
-    return _effect(100 * gaps[None], np.array([100.0, -100.0]), centre, middle, 100.0)
-
-
-def _effect(
-    by_pair: Floats,
-    more: Floats,
-    centre: float,
-    middle: float,
-    largest: float,
-    classes: NDArray[np.int64] | None = None,
-) -> Effect:
-    """An effect of gaps (pairs, seeds, images) and those of the two images more."""
+    by_pair, more, centre = np.array(each), np.array(ends).mean(axis=0), float(np.mean(centres))
     gaps = by_pair.mean(axis=0)
     seeds, images = gaps.shape
     variance = _of_mean(gaps.mean(axis=0), more)
-    alone, over_seeds = variance, None
+    alone, over_seeds = variance, math.nan
     if seeds > 1:
         # The mean square of what neither a seed nor an image explains.
         rest = gaps - gaps.mean(axis=1, keepdims=True) - gaps.mean(axis=0) + gaps.mean()
@@ -150,9 +127,12 @@ def _effect(
         own = float(gaps.mean(axis=1).var(ddof=1))
         pooled = float(by_pair.mean(axis=2).var(axis=1, ddof=1).mean()) / len(by_pair)
         over_seeds = math.sqrt(max(own, pooled, square / images) / seeds)
-    over_classes = None if classes is None else _over_classes(gaps.mean(axis=0), classes)
-    count = 0 if classes is None else len(np.unique(classes))
+    over_classes, count = math.nan, 0
+    if classes is not None:
+        over_classes, count = _over_classes(gaps.mean(axis=0), classes)
     errors = (math.sqrt(variance), math.sqrt(alone), over_classes, over_seeds)
+    middle = centre if odds else float(np.mean(middles))
+    largest = math.inf if odds else 100 * sum(weight for weight, _ in pairs[0] if weight > 0)
     return Effect(middle, centre, *errors, images, count, seeds, largest)
 
 
@@ -176,13 +156,13 @@ def _of_mean(gaps: Floats, more: Floats) -> float:
     return float(np.append(gaps, more).var()) / (len(gaps) + 2)
 
 
-def _over_classes(gaps: Floats, classes: NDArray[np.int64]) -> float | None:
-    """Standard error of the mean where whole classes are drawn; None for one class."""
+def _over_classes(gaps: Floats, classes: NDArray[np.int64]) -> tuple[float, int]:
+    """Standard error of the mean where whole classes are drawn (nan for one), and their number."""
     _, place = np.unique(classes, return_inverse=True)
     sums = np.bincount(place, weights=gaps - gaps.mean())
-    if len(sums) < 2:
-        return None
-    return math.sqrt(len(sums) / (len(sums) - 1) * float((sums**2).sum())) / len(gaps)
+    if (count := len(sums)) < 2:
+        return math.nan, count
+    return math.sqrt(count / (count - 1) * float((sums**2).sum())) / len(gaps), count
 
 
 @dataclass(frozen=True)

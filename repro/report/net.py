@@ -60,6 +60,18 @@ class Net:
         expected = {usual.name} | ({own} if usual.copy_from == base(self.arch) else set())
         return Net(self.arch, self.scale, self.finetune) if self.init in expected else self
 
+    @property
+    def arch_title(self) -> str:
+        """Its name for readers but for its S, as in `D, FC layers tuned`."""
+        tuned = "FC layers tuned" if self.finetune == "fc" else ""
+        init = f"init {worded(self.init)}" if self.init else ""
+        return ", ".join(filter(None, (worded(self.arch), tuned, init)))
+
+    @property
+    def scale_title(self) -> str:
+        """Its S where the head of the column says that it is S."""
+        return s_words(self.scale).removeprefix("S=")
+
     def __str__(self) -> str:
         """Its name in text, as in `D-jitter-fc` or `E-S256-he`."""
         tuned = "" if self.finetune == "all" else self.finetune
@@ -138,20 +150,8 @@ def _scales() -> dict[str, str]:
     return found
 
 
-def scale_title(scale: str) -> str:
-    """S in a table, where the column's head says that it is S."""
-    return s_words(scale).removeprefix("S=")
-
-
-def arch_title(net: Net) -> str:
-    """A net's name but for its S, as in `D, FC layers tuned`."""
-    notes = ["FC layers tuned"] if net.finetune == "fc" else []
-    notes += [f"init {worded(net.init)}"] if net.init else []
-    return ", ".join([worded(net.arch), *notes])
-
-
 def title(nets: Nets) -> str:
     """A net as in `D, S=[256; 512]`, or the members of an ensemble."""
     if isinstance(nets, Net):
-        return f"{arch_title(nets)}, {s_words(nets.scale)}"
+        return f"{nets.arch_title}, {s_words(nets.scale)}"
     return " + ".join(map(str, nets))

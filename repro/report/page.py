@@ -14,6 +14,7 @@ from markdown import Markdown
 from markdown.extensions.toc import slugify
 
 from repro.paper.numbers import CLASSES
+from repro.protocol.protocols import summarised
 from repro.report import charts, claims, deviations, experiments, tables
 from repro.report.intervals import VERDICTS
 from repro.report.settings import Comparison, Family, recorded
@@ -40,18 +41,17 @@ class Part:
         self.claims = claims.judge(comparison)
         self.answer = claims.answer(self.claims, comparison)
         drawn = [charts.primary_claims(self.claims), charts.learning_curves(comparison)]
-        drawn.append(charts.errors(comparison))
+        nets, tests = [n for n in comparison.nets if not n.init], [p.name for p in summarised()]
+        words = "errors", "Top-1 errors of the nets"
+        drawn.append(charts.compared(*words, comparison, sorted(nets), tests))
         self.sections = {}
         for one in experiments.experiments():
             if experiments.is_shown(one, comparison, self.claims):
                 self.sections[one] = experiments.table(one, comparison)
                 drawn.append(charts.of_experiment(one, comparison))
         self.figures = {one.name: one for one in drawn if one is not None}
-        filled = {number: tables.paper_rows(number, comparison) for number in (3, 4, 5, 6)}
-        asked = comparison.has_papers_nets
-        self.missing = {n: lines if asked else [] for n, (_, lines) in filled.items()}
         self.tables = {
-            **{f"table{number}": frame for number, (frame, _) in filled.items()},
+            **{f"table{n}": tables.paper_rows(n, comparison) for n in (3, 4, 5, 6)},
             **{f"experiment-{one.name}": frame for one, frame in self.sections.items()},
             "table1": tables.configurations(),
             "table2": tables.counted(comparison),

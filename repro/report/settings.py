@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -114,34 +114,25 @@ class Comparison:
             self._by_test[key] = fuse(self.measured, plain, protocol)
         return [one for one in self._by_test.get(key, ()) if q in (None, one.q)]
 
-    def commands(self, nets: Sequence[Net], tests: Sequence[str] = ()) -> list[str]:
-        """The command lines that make nets of `conf/net/` in the setting and the store of these."""
-        files = {net: name for name, net in known().items()}
-        usual, own = base(self.usual.name), self.config.recipe.init
-        groups: dict[str, list[str]] = {}
-        for net in nets:
-            # The net that the others start from comes first: it cannot start from itself.
-            init = own if net.arch == self.usual.copy_from else usual
-            init = base(net.init) if net.init is not None else init
-            word = "" if net.init is None and init == own else f"init={init}"
-            groups.setdefault(word, []).append(files[replace(net, init=None)])
-        return [
-            self._command(f"net={','.join(of)}", *filter(None, [init]), tests=tests)
-            for init, of in sorted(groups.items())
-        ]
+    def commands(self, experiment: str, nets: Sequence[Net], tests: Sequence[str]) -> list[str]:
+        """The command lines of an experiment of these nets in the setting and store of the runs.
 
-    def experiment_commands(
-        self, name: str, nets: Sequence[Net], tests: Sequence[str]
-    ) -> list[str]:
-        """The command lines of the experiment `conf/experiments/NAME.yaml` with these nets.
-
-        They stand one by one where the setting's nets start otherwise than by the recipe, if each
+        The nets stand one by one where the setting's start otherwise than by the recipe, if each
         has a file in `conf/net/`.
         """
-        apart = any(net.init or net not in known().values() for net in nets)
-        if apart or self.usual.name == self.config.recipe.init:
-            return [self._command(f"experiments={name}")]
-        return self.commands(nets, tests)
+        files = {net: name for name, net in known().items() if net.init is None}
+        usual = base(self.usual.name)
+        if self.usual.name == self.config.recipe.init or not files.keys() >= set(nets):
+            return [self._command(f"experiments={experiment}")]
+        groups: dict[bool, list[str]] = {}
+        for net in nets:
+            # The net that the others start from comes first: it cannot start from itself.
+            groups.setdefault(net.arch != self.usual.copy_from, []).append(files[net])
+        words = {apart: f"net={','.join(of)}" for apart, of in sorted(groups.items())}
+        return [
+            self._command(word, *[f"init={usual}"] * apart, tests=tests)
+            for apart, word in words.items()
+        ]
 
     def _command(self, *wanted: str, tests: Sequence[str] = ()) -> str:
         """The command line that runs something in the setting and the store of these runs."""

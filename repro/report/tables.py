@@ -20,19 +20,7 @@ from repro.model.cost import cost
 from repro.paper import numbers
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS
 from repro.report.measured import Measured, spread
-from repro.report.net import (
-    TABLE1,
-    Net,
-    Nets,
-    arch_title,
-    built,
-    label,
-    members,
-    named,
-    s_words,
-    scale_title,
-    worded,
-)
+from repro.report.net import TABLE1, Nets, built, label, members, named, s_words, worded
 from repro.report.settings import Comparison, Family
 from repro.store.runs import Run
 
@@ -67,7 +55,7 @@ def _named(comparison: Comparison, nets: Nets, **columns: Any) -> dict[str, Any]
     if isinstance(nets, tuple):
         which = {"net": " + ".join(map(str, nets)), "S": ""}
         return which | columns | {"note": "a member diverged" if ended["diverged"] else ""}
-    which = {"net": arch_title(nets), "S": scale_title(nets.scale)}
+    which = {"net": nets.arch_title, "S": nets.scale_title}
     return which | columns | {"note": ", ".join(f"{count} {word}" for word, count in ended.items())}
 
 
@@ -79,24 +67,16 @@ def row(comparison: Comparison, nets: Nets, test: str, q: str | None = None) -> 
     return _named(comparison, nets, **where, **_error(cells), paper=paper)
 
 
-def paper_rows(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[str]]:
-    """Table 3, 4, 5 or 6 and the commands that make those of its rows which nobody has run.
-
-    The paper's rows that were run stand in its order; ensembles that were asked for follow.
-    """
+def paper_rows(number: int, comparison: Comparison) -> pd.DataFrame:
+    """Table 3, 4, 5 or 6: the paper's rows that were run, in its order, then asked ensembles."""
     asked = {(named(cell["label"]), cell["protocol"]): cell for cell in numbers.cells(number)}
     if number == 6:
         asked |= {k: asked.get(k, {}) for one in comparison.fused if (k := (one.net, one.protocol))}
     rows: list[dict[str, Any]] = []
-    missing: dict[tuple[Net, str], None] = {}
     for (nets, test), theirs in asked.items():
         found, cells = row(comparison, nets, test), comparison.cells(nets, test)
-        absent = [one for one in members(nets) if not comparison.cells(one, test)]
-        ends = [{run.result["outcome"] for run in comparison.runs_of(one)} for one in absent]
-        # A net whose runs all diverged will never have an error.
-        lost = [end == {"diverged"} for end in ends]
-        missing |= {(one, test): None for one, gone in zip(absent, lost, strict=True) if not gone}
-        if not cells and not any(lost):
+        ends = [{run.result["outcome"] for run in comparison.runs_of(one)} for one in members(nets)]
+        if not cells and {"diverged"} not in ends:
             continue
         found["Q"] = theirs.get("Q") or found["Q"]
         found["test"] = PROTOCOLS[test].method if number > 4 else found["test"]
@@ -108,8 +88,7 @@ def paper_rows(number: int, comparison: Comparison) -> tuple[pd.DataFrame, list[
             found["top5"] = round(sum(top5) / len(top5), 4) if top5 else None
             found["top5_paper"] = theirs.get("top5_error")
         rows.append(found)
-    wanted, tests = dict.fromkeys(net for net, _ in missing), dict.fromkeys(t for _, t in missing)
-    return pd.DataFrame(rows), comparison.commands(list(wanted), list(tests))
+    return pd.DataFrame(rows)
 
 
 def protocols(comparison: Comparison) -> pd.DataFrame:
@@ -319,8 +298,8 @@ def published(families: Sequence[Family]) -> pd.DataFrame:
     for one in (one for one in every if PROTOCOLS[one.protocol].one_number):
         nets, top5 = members(one.net), one.error("top5_error")
         row: dict[str, Any] = {"data": one.run.config.data.name}
-        row |= {"net": " + ".join(map(arch_title, nets)), "weights": one.joined(_file)}
-        row |= {"S": " + ".join(dict.fromkeys(scale_title(net.scale) for net in nets))}
+        row |= {"net": " + ".join(net.arch_title for net in nets), "weights": one.joined(_file)}
+        row |= {"S": " + ".join(dict.fromkeys(net.scale_title for net in nets))}
         row |= {"test": PROTOCOLS[one.protocol].title, "Q": one.q, **_error([one])}
         row |= {"paper": one.published("top1_error"), "top5": top5 and round(top5, 4)}
         rows.append(row | {"top5_paper": one.published("top5_error")})

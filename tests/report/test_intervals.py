@@ -7,9 +7,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from repro.report.intervals import difference, holm
+from repro.report.intervals import Effect, effect, holm
 
 Z = stats.norm.ppf(0.975)
+
+
+def difference(gaps: NDArray[np.float64]) -> Effect:
+    """The effect in points whose gaps (seeds, images), of -1, 0 or 1, are these."""
+    return effect([[(1.0, gaps > 0), (-1.0, gaps < 0)]], odds=False)
 
 
 def paired(left_only: int, right_only: int, images: int) -> NDArray[np.float64]:
