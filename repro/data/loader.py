@@ -7,6 +7,7 @@ and after an interruption.
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from repro.data.statistics import Statistics, shifts
 from repro.data.workers import loaded, processes
 from repro.protocol.rescaling import OURS, Rescaling
 
+NOTHING: tuple[tuple[int, int], Iterator[Tensor]] = ((-1, -1), iter(()))
 WASTE = 0.2
 """Largest share of a batch of several shapes that lies outside of its images."""
 
@@ -78,7 +80,7 @@ class TrainingCrops:
     rescaling: Rescaling = OURS
     own: Callable[[int], slice] = slice
     series: int = 0
-    _ahead: tuple[tuple[int, int], Iterator[Tensor]] | None = field(default=None, init=False)
+    _ahead: tuple[tuple[int, int], Iterator[Tensor]] = field(default=NOTHING, init=False)
 
     def __post_init__(self) -> None:
         images = self.split.images
@@ -103,8 +105,9 @@ class TrainingCrops:
         shift = np.zeros((images, self.channels), dtype=np.float32)
         if self.colour is not None:
             shift = shifts(random.normal, *self.colour)
-        ahead, self._ahead = self._ahead, None
-        made = ahead[1] if ahead and ahead[0] == (epoch, start) else self._made(epoch, start)
+        (at, made), self._ahead = self._ahead, NOTHING
+        if at != (epoch, start):
+            made = self._made(epoch, start)
         none = torch.empty(0, self.channels, self.crop, self.crop, dtype=torch.uint8)
         for rows in self._rows(epoch, start):
             crops = next(made) if len(rows) else none
@@ -125,10 +128,13 @@ class TrainingCrops:
     def _made(self, epoch: int, start: int) -> Iterator[Tensor]:
         """The crops of all batches from here on, epoch after epoch, by the same workers."""
 
+        # Workers that a cycle of references holds are found late, and end slowly.
+        own = copy.copy(self)
+
         def wanted() -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
             for later in count(epoch):
-                uniform = self._draws(later).uniform
-                every = self._rows(later, start if later == epoch else 0)
+                uniform = own._draws(later).uniform
+                every = own._rows(later, start if later == epoch else 0)
                 yield from ((rows, uniform[rows]) for rows in every if len(rows))
 
         return loaded(self.cut, processes(self.split.images, self.workers), wanted(), len(self))

@@ -78,6 +78,8 @@ def loaded(
                 f"workers={workers // 2} takes less memory"
             ) from error
         if isinstance(item, RunError):
+            # Else they live on in this frame, as long as the error does that holds it.
+            del items
             raise item
         yield item
 

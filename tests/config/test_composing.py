@@ -18,8 +18,7 @@ from repro.config.choices import CONF
 from repro.config.command import command, compose
 from repro.config.composing import Job, Sweep, one, text
 from repro.config.schema import typed
-from repro.errors import RequestError
-from repro.run.request import Request, members, resolve
+from repro.run.request import resolve
 from tests.conftest import plan
 from tests.test_run import LIGHT, run
 
@@ -61,16 +60,32 @@ def test_a_job_is_what_hydra_composes_of_its_words() -> None:
             assert typed(job.config) == typed(hydra_compose("config", list(job.words)))
 
 
+def test_a_path_is_taken_as_it_is_written() -> None:
+    for word, value in {
+        "runs=/d/ключ & é": "/d/ключ & é",
+        "runs='/d/a (1), b'": "/d/a (1), b",
+        text("runs", "/d/it's, (b) \\"): "/d/it's, (b) \\",
+    }.items():
+        assert one([word]).runs == value
+
+
 @pytest.mark.parametrize(
-    ("given", "value"),
+    ("word", "says"),
     [
-        ("runs=/d/ключ & é", "/d/ключ & é"),
-        ("runs='/d/a (1), b'", "/d/a (1), b"),
-        (text("runs", "/d/it's, (b) \\"), "/d/it's, (b) \\"),
+        ("~recipe.clip", "recipe.clip=null"),
+        ("dry_run=2", "dry_run"),
+        ("recipe.train_images=1", "recipe.train_images=1"),
+        ("data.holdout=nan", "data.holdout=nan"),
+        ("data.classes=1", "data.classes=1"),
+        ("seed=0,1", "-m"),
     ],
 )
-def test_a_path_is_taken_as_it_is_written(given: str, value: str) -> None:
-    assert one([given]).runs == value
+def test_a_word_that_means_nothing_here_is_refused(
+    word: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command([word, "dry_run=true"] if "dry" not in word else [word]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
 
 
 def test_words_hold_against_what_an_experiment_varies() -> None:
@@ -101,12 +116,10 @@ def test_a_run_keeps_the_words_that_make_it_and_its_parents() -> None:
     words = ["net=D-jitter-fc,E-S256-from_A", "recipe=smoke", "scale.lr_factor=1", "size=tiny"]
     assert compose(words, resolve)[0].command is None, "asked for by no words"
     for job in composed("-m", *words):
-        (request,) = members([resolve(typed(job.config), command=job.words)])[-1:]
+        request = resolve(typed(job.config), command=job.words)
         assert request.record["command"] == list(job.words)
-        for member in request.lineage():
-            assert member.command is not None
-            again: Request = resolve(one(member.command))
-            assert (again.identity, again.views) == (member.identity, member.views), member.name
+        again = resolve(one(job.words)).lineage()
+        assert [member.name for member in again] == [member.name for member in request.lineage()]
 
 
 def test_files_of_ones_own_run_and_are_planned(
@@ -134,5 +147,3 @@ def test_a_configuration_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         said = capsys.readouterr().out
         assert said.startswith(start)
         assert ("seed: 7" in said) == (part != "hydra")
-    with pytest.raises(RequestError, match="several values"):
-        Sweep(["seed=0,1"])
