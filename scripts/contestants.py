@@ -84,7 +84,7 @@ class Task:
         config = self.config
         spec = reading.at_size(config.arch, config.size, channels=3, classes=10)
         net = VGG(spec, config.recipe.dropout)
-        full = reading.at_full_size(config.arch, channels=3, classes=10)
+        full = reading.read(config.arch, channels=3, classes=10)
         initialise(net, config.init.between, full, config.seed)
         return net.to(self.device).to(memory_format=memory_format(config, self.device))
 

@@ -1,7 +1,6 @@
 """What a net costs, sees and holds, from the layer list: nothing is allocated, torch is not needed.
 
-The paper's arguments about dense evaluation and about borders are arguments about geometry. At a
-smaller crop the same net meets another geometry; these numbers say how different it is.
+At a smaller crop the same net meets another geometry; these numbers say how different it is.
 """
 
 from __future__ import annotations
@@ -60,11 +59,9 @@ def cost(net: Net, side: int | None = None) -> Cost:
 
 def training_flops(net: Net, finetune: str = "all") -> int:
     """Operations of a training step, for one image; `fc`: the convolutions only pass forward."""
-    every = sides(net.layers, net.crop)
     trained = Conv | Linear if finetune == "all" else Linear
-    gradients = sum(
-        multiply_adds(layer, side) for layer, side, _ in every if isinstance(layer, trained)
-    )
+    every = sides(net.layers, net.crop)
+    gradients = sum(multiply_adds(one, side) for one, side, _ in every if isinstance(one, trained))
     return cost(net).flops + (PASSES - 1) * 2 * gradients
 
 
@@ -135,11 +132,6 @@ class Memory(NamedTuple):
     optimiser: int
     activations: int
 
-    @property
-    def state(self) -> int:
-        """All that does not depend on the batch."""
-        return self.weights + self.gradients + self.optimiser
-
 
 def training_memory(
     net: Net, recipe: Recipe, precision: str, finetune: str = "all", micro_batch: int | None = None
@@ -157,12 +149,7 @@ def training_memory(
 
 
 def _kept(net: Net, number: int, finetune: str) -> int:
-    """Bytes kept for the backward pass of one image, `number` bytes to an activation.
-
-    The input of the first layer with gradients; what each convolution puts out, rectified in place
-    (with batch normalisation also what went into that); of each pooling also the places of the
-    maxima; of a hidden FC layer what it puts out, the dropout's mask and their product.
-    """
+    """Bytes kept for the backward pass of one image, `number` bytes to an activation."""
     channels, total = net.channels, 0
     first = net.layers[0] if finetune == "all" else net.linears[0]
     for layer, before, after in sides(net.layers, net.crop):
@@ -172,6 +159,7 @@ def _kept(net: Net, number: int, finetune: str) -> int:
             continue
         match layer:
             case Conv():
+                # The output, rectified in place; with batch normalisation also what went into that.
                 total += number * channels * after**2 * (1 + layer.batch_norm)
             case LRN():
                 # The squares are padded by two channels on either side before they are summed.
@@ -179,6 +167,7 @@ def _kept(net: Net, number: int, finetune: str) -> int:
             case Pool():
                 total += (number + PLACE_BYTES) * channels * after**2
             case Linear():
+                # Of a hidden layer the dropout's mask and the product too.
                 total += number * layer.out_features * (3 if layer.hidden else 1)
     return total
 

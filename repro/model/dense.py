@@ -1,7 +1,4 @@
-"""The dense form of a net: it runs over whole images of any shape (Section 3.2).
-
-The first FC layer becomes a convolution as large as the map that it was trained on, the others
-become 1x1 convolutions; the weights are the net's own, not copies.
+"""The dense form of a net: FC layers become convolutions over images of any shape (Section 3.2).
 
 Images of several shapes can share a batch: each stands in the upper left corner of the common
 shape, and whatever lies outside an image is set back to zero after every layer. Zeros are what its

@@ -1,9 +1,7 @@
 """How weights start (Section 3.1): five distributions, and copying from net A.
 
-Biases start at zero, batch normalisation as the identity. In a scale model the standard deviation
-of the normal distributions grows layer by layer with the square root of the fan-in at full size
-over the fan-in here, so that each layer multiplies activations by what it does in the paper's net.
-(The first layer's fan-in is the same in both.)
+Biases start at zero, batch normalisation as the identity. In a scale model the normal distributions
+are wider, so that each layer multiplies activations by what it does in the paper's net.
 """
 
 from __future__ import annotations
@@ -48,22 +46,18 @@ def copied(net: spec.Net, parent: spec.Net) -> list[tuple[str, int, int]]:
     """The layers that `net` takes from `parent`, by block and place: (kind, own, parent's) indices.
 
     They are the first four convolutions of the parent, as far as `net` has a convolution of the
-    same shape there, and all FC layers.
-
-    Raises:
-        RequestError: the FC layers have other shapes.
+    same shape there, and all FC layers; a RequestError says where these have other shapes.
     """
-    places = {_shape(conv): index for index, conv in enumerate(net.convs)}
-    firsts = enumerate(map(_shape, parent.convs[:4]))
-    pairs = [("convs", places[shape], index) for index, shape in firsts if shape in places]
+
+    def shape(conv: spec.Conv) -> spec.Conv:
+        return replace(conv, stride=1, padding=0, bias=True, batch_norm=False)
+
+    places = {shape(conv): index for index, conv in enumerate(net.convs)}
+    firsts = enumerate(map(shape, parent.convs[:4]))
+    pairs = [("convs", places[first], index) for index, first in firsts if first in places]
     if net.linears != parent.linears:
         raise RequestError(f"{net.name} cannot take the FC layers of {parent.name}: other shapes")
     return pairs + [("linears", index, index) for index in range(len(net.linears))]
-
-
-def _shape(conv: spec.Conv) -> spec.Conv:
-    """The block, the place and the shape of a convolution, without what else it says."""
-    return replace(conv, stride=1, padding=0, bias=True, batch_norm=False)
 
 
 def copy_layers(net: VGG, parent: VGG) -> None:

@@ -25,13 +25,10 @@ from repro.errors import RequestError
 from repro.model.layers import LRN, Conv, Layer, Linear, Net, Pool, sides
 from repro.protocol.scales import PAPER_CROP
 
-# A kernel, a stride or a padding of a thousand, and a million channels, are slips of the keyboard.
 CELLS, CHANNELS = r"([1-9]\d{0,2})", r"([1-9]\d{0,6})"
 CONV = re.compile(rf"conv{CELLS}-{CHANNELS}(?:/{CELLS})?(?:p(\d{{1,3}}))?(?:g{CHANNELS})?")
 POOL = re.compile(f"maxpool{CELLS}/{CELLS}")
 FC = re.compile(f"FC-(?:{CHANNELS}|classes)")
-LONGEST = 200
-"""Characters of a word that are said of one that cannot be read."""
 
 
 def _scaled(channels: int, width: float, word: str) -> int:
@@ -45,7 +42,7 @@ def _conv(word: str, arch: Arch, width: float, inputs: int, block: int, place: i
     match = CONV.fullmatch(word)
     if match is None:
         raise RequestError(
-            f"{word[:LONGEST]!r} in block {block} of arch {arch.name} is no layer: expected LRN or "
+            f"{word[:200]!r} in block {block} of arch {arch.name} is no layer: expected LRN or "
             "convKERNEL-CHANNELS with /STRIDE, pPADDING, gGROUPS, of 999 cells, 9999999 channels"
         )
     kernel, channels, stride, groups = (int(match[n] or 1) for n in (1, 2, 3, 5))
@@ -64,7 +61,7 @@ def _features(arch: Arch, width: float, channels: int) -> Iterator[Layer]:
     pool = POOL.fullmatch(arch.pool)
     if pool is None:
         raise RequestError(
-            f"arch.pool={arch.pool[:LONGEST]}: expected maxpoolWINDOW/STRIDE, as in maxpool2/2"
+            f"arch.pool={arch.pool[:200]}: expected maxpoolWINDOW/STRIDE, as in maxpool2/2"
         )
     for block, words in enumerate(arch.blocks, start=1):
         place = 0
@@ -113,7 +110,7 @@ def _classifier(
         match, last = FC.fullmatch(word), place == len(arch.fc)
         if match is None or last != (match[1] is None):
             raise RequestError(
-                f"arch.fc={','.join(arch.fc)[:LONGEST]}: expected FC-UNITS (9999999 at most) for "
+                f"arch.fc={','.join(arch.fc)[:200]}: expected FC-UNITS (9999999 at most) for "
                 "each hidden layer and FC-classes as the last"
             )
         outputs = classes if last else _scaled(int(match[1]), width, word)
@@ -122,9 +119,15 @@ def _classifier(
 
 
 def read(
-    arch: Arch, *, width: float, crop: int, channels: int, classes: int, poolings: int = HALVINGS
+    arch: Arch,
+    *,
+    channels: int,
+    classes: int,
+    width: float = 1,
+    crop: int = PAPER_CROP,
+    poolings: int = HALVINGS,
 ) -> Net:
-    """The layers of a configuration at one size; a RequestError names the word that gives none.
+    """The layers of a configuration, at the paper's size or another; a RequestError says why none.
 
     Channels are multiplied by `width`; the last layer has `classes` outputs. `crop` is the side of
     the training crop in pixels, `poolings` how many of the net's five halvings are kept.
@@ -150,8 +153,3 @@ def at_size(arch: Arch, size: Size, *, channels: int, classes: int) -> Net:
     """The layers of a configuration at a size of `conf/size/`; see `read`."""
     width, crop, poolings = size.width, size.crop, size.poolings
     return read(arch, width=width, crop=crop, poolings=poolings, channels=channels, classes=classes)
-
-
-def at_full_size(arch: Arch, *, channels: int, classes: int) -> Net:
-    """The layers of a configuration at the paper's own size, for any images and classes."""
-    return read(arch, width=1, crop=PAPER_CROP, channels=channels, classes=classes)

@@ -1,8 +1,6 @@
-"""A configuration of Table 1 as a net (Section 2.1).
+"""A configuration of Table 1 as a net (Section 2.1), layer by layer from its list of layers.
 
-The net is two plain sequences, `features` and `classifier`, built layer by layer from the list
-that `repro.model.reading` makes of the YAML. For A, B, D and E the names of its weights are
-those of torchvision's vgg11, vgg13, vgg16 and vgg19, so that either loads the other's.
+The names of its weights are torchvision's, so that either loads the other's.
 """
 
 from __future__ import annotations
@@ -28,11 +26,9 @@ class VGG(nn.Module):
     def __init__(self, net: spec.Net, dropout: float) -> None:
         super().__init__()
         self.spec = net
-        features = (layer for layer in net.layers if not isinstance(layer, spec.Linear))
-        self.features = nn.Sequential(*(part for layer in features for part in build(layer)))
-        self.classifier = nn.Sequential(
-            *(part for layer in net.linears for part in fully_connected(layer, dropout))
-        )
+        features = (part for layer in net.features for part in build(layer, dropout))
+        classifier = (part for layer in net.linears for part in build(layer, dropout))
+        self.features, self.classifier = nn.Sequential(*features), nn.Sequential(*classifier)
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (N, classes) of crops (N, channels, crop, crop)."""
@@ -50,8 +46,8 @@ class VGG(nn.Module):
         return [part for part in self.classifier if isinstance(part, nn.Linear)]
 
 
-def build(layer: spec.Conv | spec.LRN | spec.Pool) -> Iterator[nn.Module]:
-    """The modules of one layer of a block: a convolution brings its rectification."""
+def build(layer: spec.Layer, dropout: float) -> Iterator[nn.Module]:
+    """The modules of one layer: those that are rectified or dropped from bring what does so."""
     match layer:
         case spec.Conv():
             yield nn.Conv2d(
@@ -71,14 +67,11 @@ def build(layer: spec.Conv | spec.LRN | spec.Pool) -> Iterator[nn.Module]:
             yield LocalResponseNorm(LRN_WINDOW, alpha=5e-4, beta=0.75, k=2.0)
         case spec.Pool():
             yield nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=True)
-
-
-def fully_connected(layer: spec.Linear, dropout: float) -> Iterator[nn.Module]:
-    """The modules of one FC layer: a hidden one brings its rectification and dropout."""
-    yield nn.Linear(layer.in_channels * layer.side**2, layer.out_features)
-    if layer.hidden:
-        yield nn.ReLU(inplace=True)
-        yield Dropout(dropout)
+        case spec.Linear():
+            yield nn.Linear(layer.in_channels * layer.side**2, layer.out_features)
+            if layer.hidden:
+                yield nn.ReLU(inplace=True)
+                yield Dropout(dropout)
 
 
 # Dropout and normalisation give the same however a batch is split, and each time again. torch's own
@@ -111,10 +104,8 @@ def share(net: nn.Module, rows: slice, total: int) -> None:
 
 
 def seed(device: torch.device, value: int) -> None:
-    """Seed what masks are drawn from: of torch's generators the CPU's and the device's.
-
-    torch.manual_seed looks for every device there may be, which takes a share of a small step.
-    """
+    """Seed what masks are drawn from: of torch's generators the CPU's and the device's."""
+    # torch.manual_seed looks for every device there may be, which takes a share of a small step.
     torch.default_generator.manual_seed(value)
     if device.type == "cuda":
         torch.cuda.manual_seed(value)

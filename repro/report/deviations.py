@@ -141,7 +141,7 @@ def shapes(config: Config, classes: int, arch: Arch) -> tuple[dict[str, str], di
     """What a size may change of a configuration's geometry, in words: here, and at full size."""
     own = built(config, classes, arch)
     here = _shape(own)
-    full = _shape(reading.at_full_size(arch, channels=own.channels, classes=classes))
+    full = _shape(reading.read(arch, channels=own.channels, classes=classes))
     if arch.name in TABLE1 and arch.name != EXAMPLE:
         shared = shapes(config, classes, Arch(**choice("arch", EXAMPLE)))
         here, full = here | shared[0], full | shared[1]

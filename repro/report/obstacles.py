@@ -9,7 +9,7 @@ import numpy as np
 
 from repro.config.schema import Config
 from repro.model.cost import LRN_WINDOW, lrn_channels, overhang
-from repro.model.reading import at_full_size
+from repro.model.reading import read
 from repro.protocol.protocols import KINDS, PROTOCOLS, readings
 from repro.protocol.scales import pixels
 from repro.report.measured import read_log
@@ -63,7 +63,7 @@ def _scales(side: Side, config: Config) -> list[int]:
 def _overhang(side: Side, config: Config, comparison: Comparison) -> Iterator[str]:
     """The last window hangs over the image by a larger share than the paper's."""
     here, name = built(config, comparison.classes), config.arch.name
-    there = at_full_size(config.arch, channels=here.channels, classes=here.classes)
+    there = read(config.arch, channels=here.channels, classes=here.classes)
     on_map = any(KINDS[kind].on_score_map for kind in PROTOCOLS[side.test].kinds)
     for q in _scales(side, config) if on_map else ():
         ours, theirs = overhang(here, pixels(q, here.crop)), overhang(there, q)
@@ -80,7 +80,7 @@ def _weak_lrn(config: Config, comparison: Comparison) -> Iterator[str]:
     """
     here, name = lrn_channels(built(config, comparison.classes)), config.arch.name
     if here is not None and here <= LRN_WINDOW:
-        full = lrn_channels(at_full_size(config.arch, channels=3, classes=2))
+        full = lrn_channels(read(config.arch, channels=3, classes=2))
         words = f"LRN's window of {LRN_WINDOW} covers all {here} channels of {name} here"
         yield f"{words}, at the paper's size {LRN_WINDOW} of {full}"
     if here is not None and config.recipe.input_range < GREY_LEVELS:

@@ -114,7 +114,7 @@ def configurations() -> pd.DataFrame:
 
 
 def _full(arch: str) -> layers.Net:
-    return reading.at_full_size(Arch(**choice("arch", arch)), channels=3, classes=numbers.CLASSES)
+    return reading.read(Arch(**choice("arch", arch)), channels=3, classes=numbers.CLASSES)
 
 
 def counted(comparison: Comparison) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from repro.data.statistics import looked_at, statistics
 from repro.errors import RequestError, RunError
 from repro.model.cost import cost
 from repro.model.init import copy_layers, initialise
-from repro.model.reading import at_full_size
+from repro.model.reading import read
 from repro.model.vgg import VGG, load_weights, weights
 from repro.protocol.protocols import View
 from repro.protocol.rescaling import rescaling
@@ -232,7 +232,7 @@ class Job:
         """The net as training begins: by its seed and from the runs that it starts from."""
         config, spec = self.config, self.request.net
         net = VGG(spec, config.recipe.dropout)
-        full = at_full_size(config.arch, channels=spec.channels, classes=spec.classes)
+        full = read(config.arch, channels=spec.channels, classes=spec.classes)
         initialise(net, config.init.between, full, config.seed)
         net.to(self.dtype)
         # Other processes are given the first one's weights as training starts.

@@ -54,7 +54,7 @@ def test_a_narrow_net_multiplies_activations_as_the_wide_one(name: str, width: f
 def test_the_first_layer_starts_as_in_the_paper(size: str) -> None:
     arch, chosen = Arch(**choice("arch", "D")), Size(**choice("size", size))
     net = VGG(reading.at_size(arch, chosen, channels=3, classes=10), 0.5)
-    full = reading.at_full_size(arch, channels=3, classes=10)
+    full = reading.read(arch, channels=3, classes=10)
     stds = []
     for seed in range(20):
         initialise(net, "normal", full, seed=seed)
