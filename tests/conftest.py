@@ -1,19 +1,24 @@
-"""What several rooms' tests need: the configurations of `conf/`, composed as the program does."""
+"""What several rooms' tests need: configurations composed as the program does, and small runs."""
 
 from __future__ import annotations
 
 import copy
 import os
+import shutil
 import signal
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import settings
 from omegaconf import DictConfig
 
 from repro import plan as planning
 from repro.config import composing
+from repro.config.command import command
 from repro.config.composing import one
 from repro.config.schema import Config
 from repro.config.way_in import status_of
@@ -55,3 +60,45 @@ def compose() -> Compose:
 def plan(words: list[str]) -> int:
     """The exit status of `python -m repro.plan`, in this process."""
     return status_of(lambda: planning.plan(words), "interrupted")
+
+
+# Few layers, few images, one thread: a run in about a second.
+LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=96", "recipe.batch=16", "threads=1"]
+LIGHT += ["data.first_classes=3", "progress=false"]
+TIMES = ["images_per_second", "seconds"]
+
+
+def run(runs: Path, *words: str) -> int:
+    """The exit status of a small run in a store, or of a sweep of such runs."""
+    return command([*LIGHT, f"runs={runs}", *words])
+
+
+def folders(runs: Path) -> dict[str, Path]:
+    """Runs by the first word of their names and their scale, as in `A-S256`."""
+    found = sorted(path for path in runs.iterdir() if path.name[0] != ".")
+    return {path.name.split("-tiny")[0]: path for path in found}
+
+
+def same(first: Path, second: Path) -> bool:
+    """Whether two folders hold the same run bit for bit, times aside."""
+    logs = [pd.read_csv(folder / "log.csv").drop(columns=TIMES) for folder in (first, second)]
+    weights = [(folder / "weights.safetensors").read_bytes() for folder in (first, second)]
+    views = [
+        {file.name: np.load(file)["posteriors"].tobytes() for file in (one / "views").iterdir()}
+        for one in (first, second)
+    ]
+    return logs[0].equals(logs[1]) and weights[0] == weights[1] and views[0] == views[1]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with A and B-5x5, trained and tested; not to be changed."""
+    runs = tmp_path_factory.mktemp("trained")
+    assert run(runs, "-m", "arch=A,B-5x5", "test=[single_scale,centre]") == 0
+    return runs
+
+
+@pytest.fixture
+def store(trained: Path, tmp_path: Path) -> Path:
+    """A copy of that store."""
+    return shutil.copytree(trained, tmp_path / "runs")

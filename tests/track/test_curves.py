@@ -15,9 +15,8 @@ from repro.run.interruption import Interrupted
 from repro.store.folder import Folder
 from repro.track import trackers
 from repro.track.curves import Curves
-from tests.test_run import LIGHT, folders, run, same, trained
+from tests.conftest import LIGHT, folders, run, same
 
-__all__ = ["trained"]  # a fixture
 TESTED = {"test_error_single_scale", "test_error_centre"}
 TRACKED = ["test=[single_scale,centre]", "track=tensorboard"]
 
