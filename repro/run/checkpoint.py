@@ -45,9 +45,7 @@ class Checkpoints:
         return time.monotonic() >= self.next
 
     def save(self, net: nn.Module, optimiser: optim.Optimizer, progress: dict[str, Any]) -> None:
-        """Write the next checkpoint over the older of the two generations.
-
-        When this returns, what is written is a copy; `wait` returns when it is on the disk.
+        """Copy what the next checkpoint holds; it is then written over the older generation.
 
         Raises:
             RunError: the checkpoint before it could not be written, see `wait`.
@@ -79,15 +77,9 @@ class Checkpoints:
     def load(
         self, net: nn.Module, optimiser: optim.Optimizer, say: Callable[[str], None]
     ) -> dict[str, Any] | None:
-        """Load the newest whole checkpoint into `net` and `optimiser`.
+        """Load the newest whole checkpoint into `net` and `optimiser`; the progress of training.
 
-        Args:
-            net: as training begins; unchanged where there is no checkpoint.
-            optimiser: likewise.
-            say: takes a line about a checkpoint that is not used.
-
-        Returns:
-            The progress of training; None where there is no checkpoint.
+        None where there is no checkpoint. `say` takes a line about one that is not used.
         """
         found = []
         for generation, name in enumerate(CHECKPOINTS):

@@ -61,11 +61,8 @@ def reserved(
 ) -> Iterator[torch.device]:
     """Of several CUDA devices the first one that no other run of the store is on, for one run.
 
-    Args:
-        chosen: a device; `cuda` without a number is any of them.
-        store: whose runs are meant.
-        say: prints a line, where all are taken and this process waits.
-        check: called while it waits; may raise.
+    `cuda` without a number is any of them. Where all are taken this process waits with a line that
+    `say` prints, and calls `check`, which may raise.
     """
     devices = torch.cuda.device_count() if chosen.type == "cuda" else 0
     if chosen.index is not None or devices < 2:

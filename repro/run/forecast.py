@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -20,7 +19,7 @@ from repro.run.request import Request
 from repro.store.runs import LOG
 
 HOUR, WEEK = 3600, 7 * 24
-GROUPS = ("size", "data", "recipe", "init")
+NAMED = ("arch", "scale", "size", "data", "recipe", "init")
 COUNTED = """\
 Operations: two a multiply-add; a training step is three forward passes (its own, the gradients of
 the activations and of the weights); each epoch ends with the centre crops of the validation
@@ -29,14 +28,12 @@ Memory of training, an estimate: weights, gradients and the optimiser's state; o
 and what each layer keeps for the backward pass. What a library uses beside that is not counted."""
 
 
-@dataclass(frozen=True)
-class Rate:
-    """Floating point operations a second."""
+class Rate(NamedTuple):
+    """Floating point operations a second, and in words where the numbers come from."""
 
     training: float
     testing: float
     source: str
-    """Where the numbers come from, in words."""
 
     def __str__(self) -> str:
         if self.training == self.testing:
@@ -50,12 +47,10 @@ def forecast(
     images: Callable[[Config], Counts],
     given: Rate | None = None,
 ) -> pd.DataFrame:
-    """What runs would still cost, a row each; a finished one costs nothing.
+    """What runs, parents first, would still cost, a row each; a finished one costs nothing.
 
-    Args:
-        members: the runs, parents first.
-        images: how many images the data of a configuration have.
-        given: operations a second to reckon with; None: those of this machine, timed now.
+    `images` counts those of a configuration's data; `given` are the operations a second to reckon
+    with, None: those of this machine, timed now.
 
     Raises:
         RunError: not even one image fits into this machine's memory.
@@ -89,7 +84,7 @@ def _row(
         "run": names[request.name],
         "starts_from": ", ".join(names[parent.name] for parent in request.parents.values()),
         "state": request.state(),
-        **{group: getattr(config, group).name for group in ("arch", "scale", *GROUPS)},
+        **{group: getattr(config, group).name for group in NAMED},
         **{key: getattr(config, key) for key in ("finetune", "precision", "seed")},
         "train_images": images.train,
         "validation_images": images.validation,
@@ -132,32 +127,28 @@ def _timed(request: Request, timed: dict[Any, Rate]) -> Rate:
 
 def epochs_left(request: Request) -> int:
     """Epochs that a run has still to train: at most, where a plateau may end it sooner."""
-    match request.state():
-        case "new":
-            return request.config.epochs
-        case "goes on":
-            log = request.folder / LOG
-            done = len(log.read_text(encoding="utf-8").splitlines()) - 1 if log.is_file() else 0
-            return max(0, request.config.epochs - done)
-        case _:
-            return 0
+    if request.state() not in ("new", "goes on"):
+        return 0
+    log, goes_on = request.folder / LOG, request.has_checkpoint()
+    done = log.read_text(encoding="utf-8").count("\n") - 1 if goes_on and log.is_file() else 0
+    return max(0, request.config.epochs - done)
 
 
 def labels(requests: Sequence[Request]) -> dict[str, str]:
     """For the name of each run the words that tell it from the others, as in `D-S256`."""
-    configs = [request.config for request in requests]
-    varying = [g for g in GROUPS if len({getattr(config, g).name for config in configs}) > 1]
-    precisions = len({config.precision for config in configs}) > 1
-    seeds = len({config.seed for config in configs}) > 1
-    found = {}
-    for request in requests:
-        config = request.config
-        words = [config.arch.name, config.scale.name]
-        words += [getattr(config, group).name for group in varying]
-        words += ["fc"] * (config.finetune == "fc") + [config.precision] * precisions
-        found[request.name] = "-".join([*words, *[f"s{config.seed}"] * seeds])
-    twice = {label for label, count in Counter(found.values()).items() if count > 1}
-    return {name: name if label in twice else label for name, label in found.items()}
+    words = pd.DataFrame(
+        {
+            **{key: [getattr(r.config, key).name for r in requests] for key in NAMED},
+            "fc": ["fc" if r.config.finetune == "fc" else "" for r in requests],
+            "precision": [r.config.precision for r in requests],
+            "seed": [f"s{r.config.seed}" for r in requests],
+        }
+    )
+    told = [key for key in words if key in ("arch", "scale", "fc") or words[key].nunique() > 1]
+    found = ["-".join(filter(None, row)) for row in words[told].itertuples(index=False)]
+    twice = {label for label, count in Counter(found).items() if count > 1}
+    names = [request.name for request in requests]
+    return {n: n if label in twice else label for n, label in zip(names, found, strict=True)}
 
 
 def page(rows: pd.DataFrame) -> str:

@@ -62,19 +62,14 @@ class Stop:
 
     def __init__(self, parent: int | None = None) -> None:
         """`parent`: the process that waits for the result; when it has died, nobody does."""
-        self._asked: set[int] = set()
-        self._since = 0.0
-        self._parent = parent
+        self.signals: set[int] = set()
+        """Those that asked."""
+        self._since, self._parent = 0.0, parent
 
     @property
     def asked(self) -> bool:
-        """True after the first signal."""
-        return bool(self._asked) or self.orphaned
-
-    @property
-    def signals(self) -> frozenset[int]:
-        """The signals that asked."""
-        return frozenset(self._asked)
+        """True after the first signal, and when the parent has died."""
+        return bool(self.signals) or self.orphaned
 
     @property
     def orphaned(self) -> bool:
@@ -104,12 +99,12 @@ class Stop:
                 signal.signal(number, handler)
             for number in AHEAD:
                 handler = before[number]
-                if number in self._asked and callable(handler):
+                if number in self.signals and callable(handler):
                     handler(number, None)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if number not in self._asked:
-            self._asked.add(number)
+        if number not in self.signals:
+            self.signals.add(number)
             self._since = time.monotonic()
         elif number in URGENT and time.monotonic() - self._since > ECHO:
             raise Interrupted

@@ -31,11 +31,7 @@ def measure(net: Net, config: Config, device: torch.device) -> tuple[float, floa
     """Floating point operations a second of training steps, and of forward passes as in testing.
 
     The step grows up to the run's batch or micro-batch, or until it takes long enough to be timed.
-
-    Args:
-        net: the layers.
-        config: batch, precision and threads. Testing computes in float32 where training is bf16.
-        device: where.
+    Testing computes in float32 where training is bf16.
 
     Raises:
         RunError: not even one image fits into memory.
@@ -62,11 +58,7 @@ def without_hidden(net: Net) -> Net:
 def training_step(net: VGG, config: Config, device: torch.device, images: int) -> Step:
     """A training step on one batch of noise that is already there, as in `repro.run.loop`.
 
-    Args:
-        net: on its device, in the configuration's precision and layout.
-        config: recipe, precision and compilation.
-        device: where the net is; it may not be done when the step returns: see `wait`.
-        images: in the batch.
+    The net is on its device, which may not be done when the step returns: see `wait`.
     """
     noise = _noise(net, config, device, images)
     labels = torch.arange(images, device=device) % net.spec.classes
@@ -78,8 +70,7 @@ def training_step(net: VGG, config: Config, device: torch.device, images: int) -
     net.train()
 
     def step() -> None:
-        half = config.precision == "bf16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(device.type, torch.bfloat16, config.precision == "bf16"):
             loss = nn.functional.cross_entropy(forward(noise), labels)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -143,7 +143,7 @@ def test_an_interrupted_job_of_slurms_never_ends_as_if_it_were_complete(
     stop, asked = Stop(), []
 
     def interrupted(config: object, stop: Stop) -> None:
-        stop._asked.add(asked[-1])
+        stop.signals.add(asked[-1])
         raise Interrupted
 
     def slept(seconds: float) -> None:

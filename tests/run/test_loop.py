@@ -276,7 +276,7 @@ def test_an_interrupted_training_goes_on_bit_for_bit(
     def stopping(training: Training, *batch: Tensor) -> None:
         step(training, *batch)
         if training.progress.iteration in stops:
-            cut.stop._asked.add(signal.SIGTERM)
+            cut.stop.signals.add(signal.SIGTERM)
 
     monkeypatch.setattr(Training, "step", stopping)
 
@@ -359,7 +359,7 @@ def test_a_validation_that_is_interrupted_loses_no_step(
 
     def looks() -> float:
         if next(interruptions, False):
-            cut.stop._asked.add(signal.SIGTERM)
+            cut.stop.signals.add(signal.SIGTERM)
             cut.stop.check()
         return 40.0
 
