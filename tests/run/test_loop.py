@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,7 +30,6 @@ from repro.run.interruption import Interrupted, Stop
 from repro.run.loop import Training
 from repro.run.progress import Chance, Outcome
 from repro.store.folder import Folder
-from repro.store.runs import CHECKPOINTS
 from tests.conftest import Compose
 
 LABELS: NDArray[np.int64] = np.arange(22) % 3
@@ -236,18 +233,6 @@ def test_a_loss_that_is_not_finite_ends_training(
     assert ended.progress.iteration == 2
 
 
-def test_a_loss_that_is_read_late_is_the_same(compose: Compose, tmp_path: Path) -> None:
-    trials = [Trial(compose, tmp_path / str(late)) for late in (0, 1, 2)]
-    rows = []
-    for late, trial in enumerate(trials):
-        training = trial.training()
-        training.late = late
-        rows.append([untimed(row) for row in training.run().progress.rows])
-    assert rows[0] == rows[1] == rows[2]
-    for name, weight in trials[0].weights().items():
-        assert all(torch.equal(trial.weights()[name], weight) for trial in trials)
-
-
 def untimed(row: dict[str, float]) -> dict[str, float]:
     return {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
 
@@ -295,55 +280,6 @@ def test_an_interrupted_training_goes_on_bit_for_bit(
         assert len(goes_on) == len(stops)
         epoch, done = divmod(stops[0], 3)
         assert goes_on[0].startswith(f"cut goes on at epoch {epoch + 1}") or not done
-
-
-@pytest.mark.parametrize(
-    ("seconds", "duration", "expected"),
-    [
-        (1000, 0, [(1, 0), (2, 0)]),
-        (0.5, 0.12, [(0, 1), (1, 0), (1, 3), (2, 0)]),
-    ],
-)
-def test_checkpoints_come_by_the_clock_and_after_each_epoch_and_leave_time_to_train(
-    seconds: float,
-    duration: float,
-    expected: list[tuple[int, int]],
-    compose: Compose,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now, saved, step = [0.0], [], Training.step
-
-    def stepping(training: Training, *batch: Any) -> None:
-        # What is written meanwhile comes to its end.
-        training.checkpoints.wait()
-        step(training, *batch)
-        now[0] += 1
-
-    def write(folder: Folder, name: str, content: bytes) -> None:
-        if name in CHECKPOINTS:
-            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-            place = json.loads(header["__metadata__"]["place"])
-            saved.append((place["epoch"], place["step"]))
-            now[0] += duration
-
-    monkeypatch.setattr("repro.run.checkpoint.time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(Folder, "write", write)
-    monkeypatch.setattr(Training, "step", stepping)
-    Trial(compose, tmp_path, f"checkpoint_seconds={seconds}").training().run()
-    assert saved == expected
-
-
-def test_a_disk_that_is_full_ends_training_at_the_next_checkpoint(
-    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def write(folder: Folder, name: str, content: bytes) -> None:
-        if name in CHECKPOINTS:
-            raise RunError("the disk is full")
-
-    monkeypatch.setattr(Folder, "write", write)
-    with pytest.raises(RunError, match="the disk is full"):
-        Trial(compose, tmp_path).training().run()
 
 
 def test_a_validation_that_is_interrupted_loses_no_step(

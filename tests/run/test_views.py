@@ -202,20 +202,6 @@ def test_without_padding_windows_are_dense_evaluation(tmp_path: Path) -> None:
     np.testing.assert_allclose(views[0].posteriors, views[1].posteriors, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["dense", "windows"])
-def test_memory_is_bounded_by_the_setting(split: Split, net: VGG, kind: str) -> None:
-    """However many images: no batch that the net sees has more pixels than it may."""
-    many = split.take(np.tile(np.arange(len(split.ids)), 8))
-    seen: list[int] = []
-    net.features.register_forward_pre_hook(
-        lambda module, inputs: seen.append(inputs[0].numel() // 3)
-    )
-    compute(net, View(kind, 256, False), many, prepare, EvaluationOptions(batch=4))
-    one = max(int(np.prod(rescale(split.images[i], 37).shape[1:])) for i in range(len(split.ids)))
-    assert len(seen) >= 12, "48 images, four at once"
-    assert max(seen) <= max(4 * 37 * 37 * 2, one), "the longest is near three times as long as wide"
-
-
 @pytest.mark.parametrize("kind", ["dense", "grid", "centre", "windows"])
 def test_what_does_not_fit_into_memory_is_judged_in_smaller_batches(
     split: Split, net: VGG, kind: str

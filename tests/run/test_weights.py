@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -188,14 +187,6 @@ def test_what_is_wrong_is_a_line_before_any_work(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_bare_command_says_what_is_missing(
-    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for weights in (str(file), "torchvision:vgg16"):
-        assert command(["arch=D", f"weights={weights}", f"runs={tmp_path / 'runs'}"]) == 2
-        assert "data=imagenet data.root=FOLDER" in capsys.readouterr().err
-
-
 def test_the_size_is_the_papers_and_the_scales_are_the_authors(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -256,18 +247,6 @@ def test_the_report_has_a_section_of_its_own(
     assert "Published nets" not in (tmp_path / "alone" / "comparison.md").read_text()
 
 
-def test_a_report_of_published_nets_alone_can_be_made_from_its_archive(
-    tested: Path, tmp_path: Path
-) -> None:
-    write([tested.parent], tmp_path / "first", archive=True)
-    write([tmp_path / "first"], tmp_path / "second")
-    first, second = ((tmp_path / n / "results.csv").read_bytes() for n in ("first", "second"))
-    assert first == second
-    assert "No net was trained here" in (tmp_path / "first" / "comparison.md").read_text()
-    line = zipfile.ZipFile(tmp_path / "first" / "runs.zip").read("commands.txt").decode()
-    assert "weights=" in line
-
-
 def test_it_is_verified_asked_and_exported(
     tested: Path, photos: Path, file: Path, tmp_path: Path, way_in: Command
 ) -> None:
@@ -318,18 +297,6 @@ def test_a_file_is_asked_without_a_run(
         for of in ([f"weights={file}", *ASKED], [f"run={tested}"])
     ]
     assert [share for share, _ in tables[0]] == [share for share, _ in tables[1]] != []
-
-
-def test_the_files_own_names_are_shown(
-    photos: Path, tested: Path, tmp_path: Path, way_in: Command
-) -> None:
-    out = tmp_path / "d, 1.safetensors"
-    assert way_in(repro.export, f"run={tested}", "format=safetensors", f"out={out}")[0] == 0
-    words = [f"weights={out}", *ASKED, str(photos / "val/class0/0.png")]
-    status, shown, error = way_in(repro.predict, *words)
-    assert (status, error) == (0, "")
-    assert "classes: the file's names; that the net has them in this order is not checked" in shown
-    assert {name for _, name in ROW.findall(shown)} < {f"class{n}" for n in range(CLASSES)}
 
 
 def test_a_thousand_classes_without_names_have_imagenets() -> None:
@@ -390,19 +357,3 @@ def test_two_processes_leave_the_views_of_one(
         assert np.array_equal(one["ids"], both["ids"])
         assert np.array_equal(one["labels"], both["labels"])
         np.testing.assert_allclose(both["posteriors"], one["posteriors"], rtol=0, atol=1e-5)
-
-
-def test_the_graph_carries_caffes_input(
-    photos: Path, theirs: nn.Module, tmp_path: Path, way_in: Command
-) -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    files.write_caffe(theirs, tmp_path / "d.caffemodel")
-    runs = tmp_path / "runs"
-    assert command(words(photos, tmp_path / "d.caffemodel", runs, "test=[centre]")) == 0
-    out = tmp_path / "d.onnx"
-    assert way_in(repro.export, f"run={only(runs)}", "format=onnx", f"out={out}")[0] == 0
-    images = files.photographs()
-    found, _ = runtime.InferenceSession(str(out)).run(None, {"images": images.numpy()})
-    with torch.inference_mode():
-        expected = theirs(files.caffe_input(images)).softmax(dim=1).numpy()
-    assert np.abs(found - expected).max() < 1e-4
