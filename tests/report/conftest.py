@@ -14,6 +14,7 @@ import pytest
 from repro.config.schema import Config
 from repro.protocol.protocols import views as views_of
 from repro.report.claims import claims, judge
+from repro.report.figure import Chart
 from repro.report.settings import by_setting
 from repro.run.progress import Progress
 from repro.run.request import resolve
@@ -74,6 +75,13 @@ def judged(tmp_path: Path, seeds: int = 1) -> pd.DataFrame:
     return judge(comparison, needed).set_index("claim")
 
 
+@pytest.fixture(autouse=True)
+def plain_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take most of a report's time; few tests look at them."""
+    if "figures" not in request.module.__name__ and "golden" not in request.node.name:
+        monkeypatch.setattr(Chart, "png", lambda chart: b"PNG")
+
+
 @pytest.fixture
 def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
     """Put a finished run into `tmp_path/runs`: `make_run("arch=D", wrong=10)`; its name."""
@@ -87,11 +95,11 @@ def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
         train_errors: Sequence[float] = FLAT,
         **changes: Any,
     ) -> str:
-        # `wrong_of`: for single views, by name, another number of errors than `wrong`.
-        # `seconds_of`: what single views took, by name; else that is not known.
+        # By the names of views: other numbers of errors than `wrong`, and what they took.
         store = tmp_path / "runs"
-        words = (*overrides, f"runs={store}")
-        request = resolve(compose(*words), command=words)
+        config = compose(*overrides)
+        config.runs = str(store)
+        request = resolve(config, command=(*overrides, f"runs={store}"))
         with hold(store, request.name, lambda _: None) as folder:
             request.folder.mkdir()
             folder.write_config(request.config, request.record)

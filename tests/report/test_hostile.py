@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 from repro.config.schema import typed
-from repro.report.page import plain
 from repro.report.write import write
 from repro.store import identity
 from tests.report.conftest import MakeRun
@@ -92,19 +91,3 @@ def test_nothing_of_a_store_becomes_code(
     for file in (tmp_path / "out").rglob("*.csv"):
         for row in csv.reader(file.open()):
             assert not [cell for cell in row if cell.startswith(("=", "@", "+=", "-="))], file
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        (
-            "74.5 ± 0.7 [70.1; 78.9] on x86_64 & others",
-            "74.5 ± 0.7 [70.1; 78.9] on x86_64 & others",
-        ),
-        ("<b> &lt;", "&lt;b> &amp;lt;"),
-        ("[a](b)", "[a]\\(b)"),
-        ("a|`*b*`", "a\\|\\`\\*b\\*\\`"),
-    ],
-)
-def test_text_is_shown_as_it_is(text: str, shown: str) -> None:
-    assert plain(text) == shown

@@ -50,11 +50,6 @@ def test_nets_that_err_on_the_same_images_are_not_equal_with_certainty() -> None
     assert found.low < -1 < 1 < found.high
 
 
-def test_one_seed_says_nothing_about_the_configuration() -> None:
-    with pytest.raises(ValueError, match="one seed"):
-        difference(paired(1, 2, 50)).interval(configuration=True)
-
-
 @pytest.mark.parametrize("edge", [-9.0, 0.0, 0.5])
 @pytest.mark.parametrize("configuration", [True, False])
 def test_at_its_level_the_interval_just_reaches_the_edge(edge: float, configuration: bool) -> None:

@@ -30,7 +30,7 @@ def test_a_window_that_hangs_over_is_not_testable(
     assert (row.paper_relative, row.paper_relative_other) == (pytest.approx(-19.6078), -6.5)
 
 
-@pytest.mark.parametrize("native", [28, 36, 40])
+@pytest.mark.parametrize("native", [28, 40])
 def test_a_scale_that_is_the_file_itself(tmp_path: Path, make_run: MakeRun, native: int) -> None:
     # At an eighth Q of 224, 256, 288 are 28, 32, 36 pixels.
     for net in ("D-S256", "E-S256"):
