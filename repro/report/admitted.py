@@ -12,7 +12,7 @@ from repro.errors import RequestError, one_line
 from repro.protocol import protocols
 from repro.report.deviations import deviations
 from repro.report.measured import read_log
-from repro.report.settings import setting
+from repro.report.settings import Setting, setting
 from repro.store import identity, ranks, views
 from repro.store import runs as store
 from repro.store.archive import ARCHIVE, opened
@@ -20,15 +20,10 @@ from repro.store.runs import CONFIG, LOG, RESULT, Run
 
 RUNS = "runs"
 ADVICE = "make runs first, as in: python -m repro.run -m arch=A,B,C,D,E"
-LONGEST_PATH = 80
 
 
 def folder_of_runs(folder: Path) -> Path:
-    """The folder of runs that is meant: a report that holds what was kept of runs is one too.
-
-    Raises:
-        RequestError: there is none, or it cannot be read.
-    """
+    """The folder of runs that is meant, or that a report keeps; a RequestError says why none."""
     why = "is missing"
     try:
         if (folder / ARCHIVE).is_file():
@@ -38,20 +33,13 @@ def folder_of_runs(folder: Path) -> Path:
             return folder
     except OSError as error:
         why = f"cannot be read ({error.strerror})"
-    raise RequestError(f"runs={shortened(folder)} {why}: {ADVICE}")
-
-
-def shortened(path: Path) -> str:
-    """A path for a line of text: of one that no file system would take, the beginning."""
-    text = str(path)
-    return text if len(text) < 4 * LONGEST_PATH else f"{text[:LONGEST_PATH]}..."
+    raise RequestError(f"runs={folder!s:.300} {why}: {ADVICE}")
 
 
 def admitted(stores: Sequence[Path]) -> list[Run]:
     """The finished runs of some folders of runs, by name; of several with one name the first.
 
-    Raises:
-        RequestError: a folder holds none.
+    Raises RequestError where a folder holds none.
     """
     runs: dict[str, Run] = {}
     for folder in stores:
@@ -60,29 +48,28 @@ def admitted(stores: Sequence[Path]) -> list[Run]:
         runs = {run.name: run for run in found} | runs
     identity.tell_apart([run.config for run in runs.values()])
     whole = [run for _, run in sorted(runs.items()) if _describable(run)]
-    # Older runs do not say which images these were: they agree with all.
-    counts = Counter((setting(run.config), _counted(run)) for run in whole)
-    lists = Counter((setting(r.config), r.tested.listed) for r in whole if r.tested.listed)
-    most = {shared: counted for (shared, counted), _ in reversed(counts.most_common())}
-    listed = {shared: digest for (shared, digest), _ in reversed(lists.most_common())}
-    there = []
+    groups: dict[Setting, list[Run]] = {}
     for run in whole:
-        shared, tested = setting(run.config), run.tested
-        if _counted(run) == most[shared] and tested.listed in (None, listed.get(shared)):
-            there.append(run)
-        else:
-            why = f"tested on {tested}, and most runs of its setting on other images"
-            print(f"left out: {run.folder / RESULT}: {why}", file=sys.stderr)
+        groups.setdefault(setting(run.config), []).append(run)
+    there = []
+    for runs_of in groups.values():
+        counts = Counter((run.tested.images, run.tested.classes) for run in runs_of)
+        lists = Counter(run.tested.listed for run in runs_of if run.tested.listed)
+        # Older runs do not say which images these were: they agree with all.
+        same = {None, *(listed for listed, _ in lists.most_common(1))}
+        for run in runs_of:
+            counted = run.tested.images, run.tested.classes
+            if counted == counts.most_common(1)[0][0] and run.tested.listed in same:
+                there.append(run)
+            else:
+                why = f"tested on {run.tested}, and most runs of its setting on other images"
+                print(f"left out: {run.folder / RESULT}: {why}", file=sys.stderr)
     if not there:
         folders = ",".join(map(str, stores))
         raise RequestError(f"runs={folders} holds no finished run that is whole: {ADVICE}")
     for line in _damaged(there, stores):
         print(f"left out: {line}", file=sys.stderr)
     return there
-
-
-def _counted(run: Run) -> tuple[int, int]:
-    return run.tested.images, run.tested.classes
 
 
 def _describable(run: Run) -> bool:

@@ -13,14 +13,13 @@ from repro.paper import numbers
 from repro.protocol.protocols import PROTOCOLS
 from repro.report.claims import claims, primary
 from repro.report.experiments import Experiment, compared_nets, nets_of
-from repro.report.figure import Chart, chart
+from repro.report.figure import Chart, Rows, chart
 from repro.report.measured import Measured, read_log, spread
 from repro.report.net import Nets, label, s_words, title, worded
 from repro.report.settings import Comparison
 
 NEIGHBOURS = 32
 """Test scales that a line joins are at most so far apart, in paper pixels."""
-Rows = list[dict[str, Any]]
 
 
 def primary_claims(judged: pd.DataFrame) -> Chart | None:
@@ -44,7 +43,7 @@ def primary_claims(judged: pd.DataFrame) -> Chart | None:
         if not pd.isna(row["paper_log_odds"]):
             rows.append(here | {"group": "the paper", "mark": "paper", "x": row["paper_log_odds"]})
     x = "log-odds of the error, less that of what it is compared with"
-    return chart("primary-claims", "primary-claims", rows, x, signed=True)
+    return chart("primary-claims", "primary-claims", rows, x)
 
 
 def compared(
@@ -66,12 +65,10 @@ def compared(
     if sum(row["mark"] != "seed" for row in rows) < 2:
         return None
     rows += theirs if len(theirs) > 1 else []
-    gaps: dict[str, Any] = {
-        "question": question.rstrip("."),
-        "images": max(one.images for one in (*comparison.measured, *comparison.fused)),
-        "seeds": " to ".join(map(str, sorted({min(seeds), max(seeds)}))),
-    }
-    return chart(name, "compared", rows, "top-1 error (%)", **gaps)
+    gaps = {"question": question.rstrip(".")}
+    gaps |= {"seeds": " to ".join(map(str, sorted({min(seeds), max(seeds)})))}
+    images = max(len(one.wrong) for one in (*comparison.measured, *comparison.fused))
+    return chart(name, "compared", rows, "top-1 error (%)", images=images, **gaps)
 
 
 def _points(cells: Sequence[Measured], along: str, where: dict[str, Any]) -> Rows:
@@ -107,7 +104,7 @@ def curves(experiment: Experiment, comparison: Comparison) -> Chart | None:
             point = _points([one for one in at[q] if one.seed in seeds], "y", where)[-1]
             point |= {"x": q + aside, "line": str(line)}
             rows += [point | {"mark": "line"}, point]
-    gaps: dict[str, Any] = {"question": experiment.question.rstrip("."), "apart": NEIGHBOURS}
+    gaps = {"question": experiment.question.rstrip("."), "apart": NEIGHBOURS}
     name, x = f"experiment-{experiment.name}", "test scale Q (paper pixels)"
     return chart(name, "curves", rows, x, "top-1 error (%)", **gaps)
 
@@ -127,7 +124,7 @@ def learning_curves(comparison: Comparison) -> Chart | None:
             rows.append(own | {"mark": "band", "x": epoch, "low": row["min"], "high": row["max"]})
         training = where | {"group": "training crops", "mark": "dotted"}
         rows += [training | {"x": epoch, "y": y} for epoch, y in every.train_error.mean().items()]
-    gaps: dict[str, Any] = {"dropout": ", with dropout" if comparison.config.recipe.dropout else ""}
+    gaps = {"dropout": ", with dropout" if comparison.config.recipe.dropout else ""}
     gaps |= {"validation": comparison.runs[0].result["data"]["validation"]}
     return chart("learning-curves", "learning-curves", rows, "epoch", "error (%)", **gaps)
 

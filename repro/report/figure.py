@@ -26,6 +26,7 @@ MARKS = ["facet", "group", "mark", "line", "x", "y", "low", "high", "words"]
 are joined; `low` and `high` are an interval along the axis of values; `words` stand where they are
 drawn. In a chart of rows `y` is the name of the row and `x` the value, else both are numbers.
 """
+Rows = list[dict[str, Any]]
 # Okabe and Ito's colours and some of Paul Tol's, told apart by colour-blind readers too.
 COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
@@ -71,8 +72,11 @@ class Chart:
     x: str
     y: str = ""
     """The title of the upright axis; empty: a chart of rows."""
-    signed: bool = False
-    """Values lie on both sides of zero, where a line is drawn."""
+
+    @property
+    def signed(self) -> bool:
+        """Values lie on both sides of zero, where a line is drawn."""
+        return "beside" in set(self.marks.mark)
 
     def png(self) -> bytes:
         """The figure as a file; the same frame gives the same bytes."""
@@ -91,20 +95,12 @@ class Chart:
         return figure
 
 
-def chart(
-    name: str,
-    words: str,
-    rows: list[dict[str, Any]],
-    x: str,
-    y: str = "",
-    signed: bool = False,
-    **gaps: Any,
-) -> Chart | None:
+def chart(name: str, words: str, rows: Rows, x: str, y: str = "", **gaps: Any) -> Chart | None:
     """A chart of marks, if there are any, with a caption of `templates/captions.yaml`."""
-    return Chart(name, CAPTIONS[words].format(**gaps), marks(rows), x, y, signed) if rows else None
+    return Chart(name, CAPTIONS[words].format(**gaps), marks(rows), x, y) if rows else None
 
 
-def marks(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def marks(rows: Rows) -> pd.DataFrame:
     """The frame of a chart from its marks; what one does not say is empty."""
     empty = {"facet": "", "group": "", "line": "", "words": ""}
     return pd.DataFrame([empty | row for row in rows], columns=MARKS)

@@ -83,9 +83,8 @@ def of_errors(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
 def least_favourable(found: Sequence[Finding], about: str) -> Finding:
     """Of comparisons that must all hold, the one that speaks most against a claim about this.
 
-    This is an intersection-union test: "better than each of these" holds at 5% where each single
-    comparison does, so its level is the largest of theirs, with no correction. For the other
-    question, which has its own least favourable comparison, interval and verdict are of that one.
+    This is an intersection-union test: its level is the largest of theirs, with no correction. Each
+    question has its own least favourable comparison.
     """
     if len(found) == 1:
         return found[0]
@@ -107,8 +106,7 @@ def least_favourable(found: Sequence[Finding], about: str) -> Finding:
 def of_counts(contrast: Contrast, edges: Edges, setting: Comparison, most: int) -> Finding | None:
     """The finding of a claim about learning: the difference of two shares of runs that learn.
 
-    It is about the configuration, of which each run is a sample, even where there is one. The
-    interval (points) is Newcombe's; see `_of_shares` for the verdict.
+    It is about the configuration, of which each run is a sample, even where there is one.
     """
     there = [pair for pair in contrast.pairs if all(setting.runs_of(side.net) for side in pair)]
     if not there:
@@ -134,10 +132,9 @@ def of_counts(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
 
 
 def _of_shares(left: tuple[int, int], right: tuple[int, int]) -> Answer:
-    """Fewer on the left? By Fisher's exact test; so many (which learn, of all) on either side.
+    """Fewer on the left? Fisher's exact test of so many (which learn, of all); Newcombe's interval.
 
-    Where most runs of the left side learn (the lower end of Clopper and Pearson's interval is above
-    a half) the claim is contradicted, whatever the right side does.
+    Where most of the left side learn (Clopper and Pearson) the claim is contradicted in any case.
     """
     from scipy import stats
 
@@ -163,10 +160,8 @@ def _of_shares(left: tuple[int, int], right: tuple[int, int]) -> Answer:
 def of_seconds(contrast: Contrast, edges: Edges, setting: Comparison, most: int) -> Finding | None:
     """The time of a test image on the left, in percent of that on the right, less 100.
 
-    Each pair is one net tested by two protocols of one kind of view each. A view of one is compared
-    with the view of the other of the same run, Q and orientation; the interval is Student's over
-    the logarithms of the ratios: over runs (each the mean of its views), or over the views of a
-    single run. None where there are not two of these.
+    Views of the same run, Q and orientation are compared; the interval is Student's over runs (each
+    the mean of its views), or over the views of a single run. None where there are not two.
     """
     every = [(pair, run) for pair in contrast.pairs for run in setting.runs_of(pair[0].net)]
     known = [(pair, run, found) for pair, run in every if (found := _log_ratios(run, pair))]
@@ -188,10 +183,7 @@ def of_seconds(contrast: Contrast, edges: Edges, setting: Comparison, most: int)
 
 
 def _log_ratios(run: Run, pair: Pair) -> list[float]:
-    """The logarithms of left seconds over right, for each Q and orientation of a run's views.
-
-    Empty where the time of one of them is not known: the others would not stand for all.
-    """
+    """The logarithms of left seconds over right, a view each; empty where one is not known."""
     scale, mirror = run.config.scale, run.config.data.mirror
     left, right = (
         {(one.q, one.mirrored): seconds(run, one) for one in views(side.test, scale, mirror)}

@@ -1,18 +1,8 @@
 """The worth of a difference between two sides: its intervals, its verdict, many tests at once.
 
-An effect is a weighted sum over test errors, in points or in log-odds, log(e / (1 - e)). All nets
-see the same images, so it has a gap for each seed and image: the sum of weight * slope * error (0
-or 1), the slope that of the log-odds at the mean error. docs/statistics.md derives what follows.
-
-- *These nets*: only the test images are a sample. Bonett and Price (2012) add two images, one that
-  only the left side and one that only the right side gets wrong, in the centre and the variance.
-- *The configuration*: Student's interval over the seeds' gaps, joined with that of the images (the
-  root of the sum of squares of the half-widths). A gap is mu + a_s + b_i + e_si; the mean square of
-  e goes from the images' term, so that it counts once. The seeds' variance has a floor, for they
-  may agree by luck: SE^2 = max(s^2, s_pairs^2 / K, MS_e / N) / S, with s^2 over the effects of S
-  seeds, s_pairs^2 within each of K pairs, pooled, and N images.
-
-The third interval takes the classes as a sample too: t over classes in place of the images' term.
+An effect is a weighted sum over test errors, in points or in log-odds, log(e / (1 - e)). It has a
+gap for each seed and image: the sum of weight * slope * error (0 or 1), the slope that of the
+log-odds at the mean error. docs/statistics.md derives the two intervals from these.
 """
 
 from __future__ import annotations
@@ -186,8 +176,7 @@ def decide(
 ) -> tuple[str, float, float]:
     """The verdict of a 95% interval, its level, and how much speaks against (see `Answer`).
 
-    The claim holds where all of the interval lies between the edges. `level` is the two-sided level
-    at which the interval, around its centre, just reaches an edge.
+    `level` is the two-sided level at which the interval, around its centre, just reaches an edge.
     """
     above, below = edges
     levels = {edge: level(edge) for edge in edges if math.isfinite(edge)}

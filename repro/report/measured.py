@@ -63,11 +63,6 @@ class Measured:
         return "+".join(",".join(map(str, own)) for own in self.qs)
 
     @property
-    def images(self) -> int:
-        """Test images."""
-        return len(self.ranks.values)
-
-    @property
     def wrong(self) -> NDArray[np.bool_]:
         """Top-1 errors, an image each, in the order of image ids."""
         return self.ranks.wrong(1)

@@ -73,11 +73,7 @@ def _overhang(side: Side, config: Config, comparison: Comparison) -> Iterator[st
 
 
 def _weak_lrn(config: Config, comparison: Comparison) -> Iterator[str]:
-    """Local response normalisation is another thing than at the paper's size.
-
-    It divides by (k + alpha * sum of squares)^beta: over all channels of a map where these are no
-    more than its window, by a constant where the input is small, for alpha is that of grey levels.
-    """
+    """LRN sees all channels, or divides by a constant, for its alpha is that of grey levels."""
     here, name = lrn_channels(built(config, comparison.classes)), config.arch.name
     if here is not None and here <= LRN_WINDOW:
         full = lrn_channels(read(config.arch, channels=3, classes=2))
@@ -90,10 +86,7 @@ def _weak_lrn(config: Config, comparison: Comparison) -> Iterator[str]:
 
 
 def _file_itself(pair: Pair, comparison: Comparison) -> Iterator[str]:
-    """One of several test scales is that of the files: they alone are not resampled.
-
-    Resampling blurs, so the error at such a Q says nothing about the scale.
-    """
+    """One of several test scales is that of the files, which resampling does not blur."""
     native = comparison.runs_of(pair[0].net)[0].result["data"].get("smallest_side")
     every = [_scales(side, config) for side, config in _configs(pair, comparison)]
     used = sorted({q for scales in every for q in scales})
@@ -103,10 +96,7 @@ def _file_itself(pair: Pair, comparison: Comparison) -> Iterator[str]:
 
 
 def _unequal_lengths(pair: Pair, comparison: Comparison) -> Iterator[str]:
-    """One side was trained for more epochs than the other, parents included.
-
-    Nets on both sides, as an ensemble's member that it is compared with, are of one length.
-    """
+    """One side was trained for more epochs than the other, parents included."""
     left, right = (set(members(side.net)) for side in pair)
     longest = []
     for own in (left - right, right - left) if left - right and right - left else ():
@@ -120,10 +110,7 @@ def _unequal_lengths(pair: Pair, comparison: Comparison) -> Iterator[str]:
 
 
 def _lineage_epochs(run: Run, comparison: Comparison, below: tuple[str, ...] = ()) -> float:
-    """The epochs that a run and those before it may have; infinite: one of these is not there.
-
-    Under a rule that ends training early all have the same rule, and lengths as they need.
-    """
+    """The epochs that a run and those before it may have; infinite: one of these is not there."""
     # A stored run may say that it comes before itself.
     if run.identity in below:
         return math.inf

@@ -6,7 +6,6 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,8 +24,6 @@ SYNTAX = re.compile(r"[\\`*<|]|&(?=#?\w+;)|(?<=\])[(\[]|(?<![^\W_])_|_(?![^\W_])
 ENTITIES = {"<": "&lt;", "&": "&amp;"}
 FOREIGN = re.compile(r' (?:href|src)="(?!#|https?://|figures/)[^"]*"')
 """A link or a picture that no report writes."""
-DETAILS = "\n# Details"
-"""Begins the part of the page that is folded."""
 
 
 class Part:
@@ -101,21 +98,9 @@ def markdown(
 
 
 def html(page: str, pictures: Mapping[str, bytes]) -> str:
-    """`comparison.html`, one file: the page converted, with the figures by their files' names."""
-    first, _, details = page.partition(DETAILS)
-    body, toc = _converted(first, pictures)
-    folded, more = _converted(details and DETAILS + details, pictures)
-    context = {"body": body, "details": folded, "toc": toc, "more": more}
-    return _jinja().get_template("page.html.j2").render(context)
-
-
-def _converted(page: str, pictures: Mapping[str, bytes]) -> tuple[str, list[tuple[str, Any]]]:
-    """HTML with its pictures inside, and its headings: (title, sections) each."""
-    converter = Markdown(
-        extensions=["tables", "toc", "fenced_code"],
-        extension_configs={"toc": {"toc_depth": "1-2"}},
-        output_format="html",
-    )
+    """`comparison.html`, one file: the page converted, its figures by their names inside."""
+    use, toc = ["tables", "toc", "fenced_code"], {"toc": {"toc_depth": "1-2"}}
+    converter = Markdown(extensions=use, extension_configs=toc, output_format="html")
     # The report's Markdown holds no HTML: what looks like it is text.
     converter.preprocessors.deregister("html_block")
     converter.inlinePatterns.deregister("html")
@@ -126,8 +111,12 @@ def _converted(page: str, pictures: Mapping[str, bytes]) -> tuple[str, list[tupl
 
     body = re.sub(r'src="figures/([^"]+\.png)"', inline, body)
     body = re.sub(r"<table>.*?</table>", _framed, body, flags=re.DOTALL)
-    tokens: list[dict[str, Any]] = converter.toc_tokens  # type: ignore[attr-defined]
-    return body, [(top["name"], top["children"]) for top in tokens]
+    heads = [(one["name"], one["children"]) for one in converter.toc_tokens]  # type: ignore[attr-defined]
+    cut = [name for name, _ in heads].index("Details")
+    # What stands behind the answer is folded.
+    first, begin, details = body.partition('<h1 id="details">')
+    context = {"body": first, "details": begin + details, "toc": heads[:cut], "more": heads[cut:]}
+    return _jinja().get_template("page.html.j2").render(context)
 
 
 def _framed(table: re.Match[str]) -> str:

@@ -178,11 +178,7 @@ def by_setting(runs: Sequence[Run], asked: Sequence[str] = ()) -> list[Compariso
 
 
 class Family:
-    """Nets that others trained, of one origin, tested on the same images: none is there twice.
-
-    Nobody here knows on what, how long or how these were trained. So they are no side of any claim
-    and stand in no table or figure of nets that were trained here.
-    """
+    """Nets that others trained, nobody here knows how, of one origin: no side of any claim."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs = runs

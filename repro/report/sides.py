@@ -47,9 +47,9 @@ class Contrast:
 
     @property
     def given(self) -> bool:
-        """Whether both sides have the same nets, tested in two ways, or an ensemble stands on one.
+        """Whether both sides have the same nets, so that another training is no question.
 
-        Then another training of these nets is no question.
+        They are tested in two ways, or an ensemble stands on one side.
         """
         fused = any(isinstance(side.net, tuple) for pair in self.pairs for side in pair)
         return fused or all(left.net == right.net for left, right in self.pairs)
@@ -139,11 +139,7 @@ def _terms(pair: Pair, comparison: Comparison) -> Terms:
 
 
 def _ways(pair: Pair, comparison: Comparison) -> list[Pair]:
-    """A pair as a setting's nets start, or, where one of its nets cannot, both by the recipe's own.
-
-    So B, whose first layers may come from a trained A, is never compared with a net that has no
-    layer to take them.
-    """
+    """A pair as a setting's nets start, and, for where one of them cannot, as the recipe says."""
     if comparison.usual.copy_from is None or pair[0].net == pair[1].net:
         return [pair]
 

@@ -1,14 +1,12 @@
-"""The tables of the report: numbers as they are measured, and the same as a reader's text.
+"""The tables of the report: frames of numbers for CSVs, which `readable` words for pages.
 
-A frame holds numbers: an error in percent has the columns `mean`, `sd`, `n` (seeds), `low`, `high`
-(its 95% interval) and `paper`. The CSV is that frame; `readable` words it for pages and LaTeX.
+An error in percent is `mean`, `sd`, `n` (seeds), `low`, `high` (its 95% interval), `paper`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 import pandas as pd
@@ -101,15 +99,14 @@ def protocols(comparison: Comparison) -> pd.DataFrame:
 
 def configurations() -> pd.DataFrame:
     """Table 1 as built from `conf/arch/`: a column for each net."""
-    blocks, fc = [f"block {n}" for n in range(1, 6)], [f"FC {n}" for n in (1, 2, 3)]
-    columns: dict[str, list[str]] = {"layers": ["weight layers", *blocks, *fc]}
+    index = ["weight layers", *(f"block {n}" for n in range(1, 6)), *(f"FC {n}" for n in (1, 2, 3))]
+    columns = {"layers": index}
     for name in TABLE1:
         arch = Arch(**choice("arch", name))
-        columns[name] = [str(_full(name).weight_layers)]
-        for block in arch.blocks:
-            words = {word: len(list(same)) for word, same in groupby(block)}
-            columns[name] += [", ".join(w if n == 1 else f"{w} x{n}" for w, n in words.items())]
-        columns[name] += arch.fc
+        blocks = [
+            [w if n == 1 else f"{w} x{n}" for w, n in Counter(b).items()] for b in arch.blocks
+        ]
+        columns[name] = [str(_full(name).weight_layers), *map(", ".join, blocks), *arch.fc]
     return pd.DataFrame(columns)
 
 
@@ -179,10 +176,7 @@ def replications() -> pd.DataFrame:
 
 
 def depth_gains() -> pd.DataFrame:
-    """By how many points each step in depth lowers the top-1 error: by whose nets, a row each.
-
-    Negative where the deeper net's error is higher.
-    """
+    """By how many points each step in depth lowers the top-1 error: by whose nets, a row each."""
     rows = []
     for theirs in (one for one in numbers.rows(3) if one["scale"] in ("S256", "jitter")):
         whose = f"the paper, Table 3, {s_words(theirs['scale'])}, dense"
@@ -199,10 +193,7 @@ def depth_gains() -> pd.DataFrame:
 
 
 def runs_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row for each run: how it ended, how long it took.
-
-    The training error is that of the last epoch's crops, as they were met, with dropout.
-    """
+    """A row for each run: how it ended, how long it took."""
     rows = []
     for run in runs:
         found = {title: run.result.get(key) for title, key in ENDED.items()}
@@ -247,10 +238,7 @@ def what_ran(comparison: Comparison) -> str:
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table of numbers in words: an error with its spread in one column, its seeds in another.
-
-    One seed: its 95% Wilson interval over test images; several: mean ± standard deviation.
-    """
+    """A table of numbers in words: an error with its spread in one column, its seeds in another."""
     rows = []
     for found in frame.to_dict("records"):
         words: dict[str, str] = {}
@@ -267,21 +255,19 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _error_words(found: Mapping[Any, Any]) -> str:
-    if _empty(found["mean"]):
+    if pd.isna(found["mean"]):
         return str(found.get("note") or "not run")
-    if _empty(found["sd"]):
+    if pd.isna(found["sd"]):
         return f"{found['mean']:.1f} [{found['low']:.1f}; {found['high']:.1f}]"
     return f"{found['mean']:.1f} ± {found['sd']:.1f}"
 
 
-def _empty(value: object) -> bool:
-    return value is None or value is pd.NA or value == "" or value != value
-
-
-def _number_words(value: object, digits: int) -> str:
-    if isinstance(value, float) and not _empty(value):
+def _number_words(value: Any, digits: int) -> str:
+    if pd.isna(value) or value == "":
+        return "-"
+    if isinstance(value, float):
         return f"{value:,.{digits}f}"
-    return "-" if _empty(value) else f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def summary(comparison: Comparison) -> str:
@@ -298,7 +284,7 @@ def published(families: Sequence[Family]) -> pd.DataFrame:
     for one in (one for one in every if PROTOCOLS[one.protocol].one_number):
         nets, top5 = members(one.net), one.error("top5_error")
         row: dict[str, Any] = {"data": one.run.config.data.name}
-        row |= {"net": " + ".join(net.arch_title for net in nets), "weights": one.joined(_file)}
+        row |= {"net": " + ".join(net.arch_title for net in nets), "weights": one.joined(_weights)}
         row |= {"S": " + ".join(dict.fromkeys(net.scale_title for net in nets))}
         row |= {"test": PROTOCOLS[one.protocol].title, "Q": one.q, **_error([one])}
         row |= {"paper": one.published("top1_error"), "top5": top5 and round(top5, 4)}
@@ -306,6 +292,6 @@ def published(families: Sequence[Family]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _file(run: Run) -> str:
+def _weights(run: Run) -> str:
     found = run.published or {}
     return f"{found.get('format')} {str(found.get('sha256'))[:8]}"

@@ -13,7 +13,7 @@ import pandas as pd
 
 from repro.errors import RequestError, RunError
 from repro.report import tables
-from repro.report.admitted import RUNS, admitted, folder_of_runs, shortened
+from repro.report.admitted import RUNS, admitted, folder_of_runs
 from repro.report.claims import COLUMNS
 from repro.report.measured import Measured, listed_images, read_log, results, seconds, views_of
 from repro.report.net import members, named
@@ -107,7 +107,7 @@ def _beside(out: Path) -> Iterator[Path]:
 
 
 def _unusable(out: Path, why: str) -> RequestError:
-    return RequestError(f"out={shortened(out)} {why}; name another folder")
+    return RequestError(f"out={out!s:.300} {why}; name another folder")
 
 
 def _check_out(out: Path, archive: bool, stores: Sequence[Path]) -> None:
@@ -124,7 +124,7 @@ def _check_out(out: Path, archive: bool, stores: Sequence[Path]) -> None:
         lost = lost - set[str]().union(*map(store.names, stores))
     if lost:
         why = f"keeps {min(lost)}, which would be lost: archive=true keeps what runs= names"
-        raise _unusable(out, f"{why}, so add {shortened(out)} to it")
+        raise _unusable(out, f"{why}, so add {out} to it")
 
 
 def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
@@ -218,7 +218,7 @@ def _archive(comparisons: Sequence[Comparison | Family], folder: Path) -> None:
 def _keep_ranks(found: Sequence[Measured], folder: Path) -> None:
     runs = found[0].runs
     images = next((one for run in runs if (one := listed_images(run)) is not None), None)
-    if images is None or any(one.images != len(images.ids) for one in found):
+    if images is None or any(len(one.wrong) != len(images.ids) for one in found):
         raise RequestError(f"{runs[0].folder} has ranks, but not the list of their images")
     measured = {f"{one.protocol}@{one.q}": one.ranks for one in found}
     took = {view.name: seconds(runs[0], view) for view in views_of(runs[0]) if len(runs) == 1}
