@@ -86,9 +86,7 @@ class LoadedRun:
         q, _, mirrored = rest.partition("-")
         if name not in self.views:
             raise RequestError(f"{name} is not stored: expected one of {', '.join(self.views)}")
-        found = read(self.run.folder, View(kind, int(q), bool(mirrored)), self.run.tested)
-        assert found is not None
-        return found
+        return read(self.run.folder, View(kind, int(q), bool(mirrored)), self.run.tested)
 
 
 def load(folder: str | Path, device: str = "cpu") -> LoadedRun:

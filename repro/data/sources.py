@@ -27,7 +27,7 @@ from repro.data.workers import loaded, processes
 from repro.errors import RequestError
 from repro.store import identity
 from repro.store.files import check_writable, unwritable, write_whole
-from repro.store.runs import Started
+from repro.store.runs import Run
 
 UNKNOWN = (
     "how many images and classes it has is not known without looking: "
@@ -178,9 +178,7 @@ def other_classes(data: Data, classes: int, said: int | None) -> RequestError:
 class Assumed:
     """What is taken for a data set: what was said, what an earlier run found, or what is known."""
 
-    def __init__(
-        self, images: Counts | None, classes: int | None, earlier: Sequence[Started]
-    ) -> None:
+    def __init__(self, images: Counts | None, classes: int | None, earlier: Sequence[Run]) -> None:
         self._images, self._classes, self.earlier = images, classes, earlier
 
     def describe(self, data: Data, cache: Path, progress: bool) -> Description:
@@ -216,7 +214,7 @@ class Assumed:
         kept = train - held * ((validation == 0) + (test == 0))
         return Counts(kept, validation or held, test or held)
 
-    def _runs(self, data: Data) -> list[Started]:
+    def _runs(self, data: Data) -> list[Run]:
         """Earlier runs on the same data, whatever a label adds and however it was checked."""
 
         def plain(data: Data) -> Data:
@@ -226,7 +224,7 @@ class Assumed:
 
     def _found(self, data: Data, key: str) -> int | None:
         """A number that the last finished run on the same data found."""
-        results = [run.result for run in self._runs(data) if run.result is not None]
+        results = [run.result for run in self._runs(data) if run.result]
         return int(results[-1]["data"][key]) if results else None
 
 

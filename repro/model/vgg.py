@@ -17,7 +17,7 @@ from torch.nn import functional
 from repro.errors import RunError
 from repro.model import layers as spec
 from repro.model.cost import LRN_WINDOW
-from repro.store.runs import WEIGHTS, read_weights, without_weights
+from repro.store.runs import WEIGHTS, read_weights
 
 
 class VGG(nn.Module):
@@ -179,8 +179,6 @@ def weights(net: VGG) -> bytes:
 def load_weights(net: VGG, folder: Path) -> None:
     """Load a finished run's weights into a net of the same shape; a RunError says why it cannot."""
     content = read_weights(folder)
-    if content is None:
-        raise RunError(without_weights(folder))
     try:
         net.load_state_dict(load(content))
     except (SafetensorError, RuntimeError) as error:

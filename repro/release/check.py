@@ -77,8 +77,7 @@ def _compared(run: Run, trained: Trained, views: list[View], few: Split) -> Iter
     for view in views:
         try:
             kept = stored.read(run.folder, view, run.tested)
-            assert kept is not None
-        except stored.Damaged as error:
+        except stored.Absent as error:
             yield Compared(view.name, limit, fault=str(error))
             continue
         rows = {str(name): row for row, name in enumerate(kept.ids)}

@@ -174,8 +174,8 @@ def listed_images(run: Run) -> ListedImages | None:
     """The test images of a run, by one of its views or by its ranks; None: neither is whole."""
     for view in views_of(run):
         with suppress(RequestError):
-            if (found := stored.read(run.folder, view, run.tested)) is not None:
-                return ListedImages.of(found.ids, found.labels)
+            found = stored.read(run.folder, view, run.tested)
+            return ListedImages.of(found.ids, found.labels)
     with suppress(RequestError):
         if (own := kept([run], run.folder.parent)) is not None:
             return read_images(run.folder.parent, own.images)

@@ -39,9 +39,8 @@ MOST, LARGEST = 20_000, 2**30
 def pack(folder: Path, file: Path) -> None:
     """Put a folder of runs into an archive.
 
-    Raises:
-        RequestError: it holds something else than files and folders of files, or damaged ranks.
-        RunError: the archive cannot be written.
+    A RequestError says that it holds something else than files and folders of files, or damaged
+    ranks; a RunError that the archive cannot be written.
     """
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
     if found := [name for name in names if not MEMBER.fullmatch(name) or name == MANIFEST]:
@@ -54,9 +53,10 @@ def pack(folder: Path, file: Path) -> None:
         "files": {name: sha256(content) for name, content in members.items()},
         "ranks": _ties(folder),
     }
+    text = (json.dumps(manifest, indent=1) + "\n").encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in {MANIFEST: _text(manifest), **members}.items():
+        for name, content in {MANIFEST: text, **members}.items():
             # Its date is 1980, wherever and whenever it is written.
             entry = zipfile.ZipInfo(name)
             entry.create_system, entry.external_attr = 3, 0o644 << 16
@@ -67,9 +67,8 @@ def pack(folder: Path, file: Path) -> None:
 def opened(file: Path) -> Path:
     """The folder of runs that an archive holds, unpacked into a place that goes with this process.
 
-    Raises:
-        RequestError: the archive is damaged, or its members are not those of its manifest; each of
-            these is a line on standard error.
+    A RequestError says that it is damaged; each member that is not the manifest's is a line on
+    standard error.
     """
     try:
         state = file.stat()
@@ -89,12 +88,11 @@ def _opened(file: Path, written: int, size: int) -> TemporaryDirectory[str]:
         # As with views, there are many ways to be damaged.
         raise RequestError(f"{file} is damaged: {one_line(error)}; fetch it again") from None
     wrong = dict.fromkeys(known.keys() - members.keys(), "it is missing")
-    wrong |= dict.fromkeys(members.keys() - known.keys(), "the manifest does not list it")
-    wrong |= {
-        name: "its content has another digest"
-        for name, content in members.items()
-        if name in known and sha256(content) != known[name]
-    }
+    for name, content in members.items():
+        if name not in known:
+            wrong[name] = "the manifest does not list it"
+        elif sha256(content) != known[name]:
+            wrong[name] = "its content has another digest"
     for name, why in sorted(wrong.items()):
         print(f"left out: {file}: {name}: {why}", file=sys.stderr)
     if wrong:
@@ -139,7 +137,3 @@ def _ties(folder: Path) -> dict[str, Any]:
             "numbers": sorted(found.ranks),
         }
     return ties
-
-
-def _text(manifest: dict[str, Any]) -> bytes:
-    return (json.dumps(manifest, indent=1) + "\n").encode()

@@ -1,20 +1,28 @@
-"""What a run was tested on, and with which weights: its views are checked against this."""
+"""What binds a file of posteriors or ranks to its run: digests, and what the run was tested on."""
 
 from __future__ import annotations
 
 import hashlib
+import io
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from repro.store.files import read_whole
+
 RESULT_DIGEST = "result"
 """The key of `digests` in a `result.json` that is the digest of the file's own content."""
+DIGEST = "digest"
+"""The array of an npz file that is the digest of all others."""
 SHORT = 10
 """Hex digits of a digest that stands in a file's name."""
+LARGEST = 2**30
+"""Bytes of all arrays, unpacked: ten times those of a view of ImageNet's 50,000 images."""
 
 
 def sha256(content: bytes) -> str:
@@ -24,12 +32,10 @@ def sha256(content: bytes) -> str:
 
 @dataclass(frozen=True)
 class ListedImages:
-    """The test images that posteriors or ranks are of."""
+    """The test images that posteriors or ranks are of: ids (N,) in order, and labels (N,)."""
 
     ids: NDArray[np.str_]
-    """(N,), in order."""
     labels: NDArray[np.int64]
-    """(N,)"""
 
     @classmethod
     def of(cls, ids: Sequence[str] | NDArray[np.str_], labels: NDArray[np.int64]) -> ListedImages:
@@ -41,8 +47,8 @@ class ListedImages:
     @property
     def content(self) -> bytes:
         """As a CSV file."""
-        rows = zip(self.ids.tolist(), self.labels.tolist(), strict=True)
-        return "".join(["id,label\n", *(f"{name},{label}\n" for name, label in rows)]).encode()
+        rows = zip(["id", *self.ids.tolist()], ["label", *self.labels.tolist()], strict=True)
+        return "".join(f"{name},{label}\n" for name, label in rows).encode()
 
     @property
     def digest(self) -> str:
@@ -55,44 +61,62 @@ class ListedImages:
         return self.digest[:SHORT]
 
 
-def listed(ids: NDArray[np.str_], labels: NDArray[Any]) -> str:
-    """The digest of test images that come in any order; of one list it is computed once."""
-    return _listed(ids.tobytes(), ids.dtype.str, labels.astype(np.int64).tobytes())
-
-
-@lru_cache(maxsize=8)
-def _listed(ids: bytes, kind: str, labels: bytes) -> str:
-    return ListedImages.of(np.frombuffer(ids, kind), np.frombuffer(labels, np.int64)).digest
-
-
 @dataclass(frozen=True)
 class Expected:
     """What the views and the ranks of a run must be of."""
 
     images: int
-    """Test images."""
     classes: int
+    # The digests of the list of test images and of the weights; None: not known, of older runs.
     listed: str | None = None
-    """The digest of the list of test images (`ListedImages`); None: not known, of older runs."""
     weights: str | None = None
-    """The digest of the weights; None: not known, or there are none."""
-    digests: bool = False
-    """Whether each file of posteriors or ranks has its digest; of older runs not."""
-    names: bool = False
-    """Whether each of these also says what it is (which view; ranks of which runs)."""
+    bound: bool = False
+    """Whether each file has a digest and says what it is of; those of older runs need not."""
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> Expected:
         """By a run's `result.json`."""
-        data, digests = result["data"], result.get("digests", {})
-        return cls(
-            data["test"],
-            data["classes"],
-            digests.get("test_images"),
-            digests.get("weights"),
-            digests=bool(digests),
-            names=RESULT_DIGEST in digests,
-        )
+        data, known = result["data"], result.get("digests", {})
+        images, weights = known.get("test_images"), known.get("weights")
+        return cls(data["test"], data["classes"], images, weights, RESULT_DIGEST in known)
 
     def __str__(self) -> str:
         return f"{self.images} images of {self.classes} classes"
+
+
+def encode(arrays: Mapping[str, Any]) -> bytes:
+    """The content of an npz file that holds the arrays and their digest."""
+    stored = {name: np.asarray(array) for name, array in arrays.items()}
+    stored[DIGEST] = np.array(_digest(stored))
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **stored)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def decode(file: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an npz file by name; older files have no digest. Nothing in it is executed.
+
+    A damaged file raises numpy's or zipfile's own errors, of a dozen kinds, or a ValueError: they
+    would take too much memory, or their digest is another.
+    """
+    content = io.BytesIO(read_whole(file))
+    with zipfile.ZipFile(content) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > LARGEST:
+        raise ValueError(f"its arrays have {unpacked:,} bytes: expected at most {LARGEST:,}")
+    content.seek(0)
+    with np.load(content, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    if DIGEST in arrays and str(arrays[DIGEST]) != _digest(arrays):
+        raise ValueError("its content has another digest")
+    return arrays
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Of the names, types, shapes and values of all arrays but the digest itself."""
+    total = hashlib.sha256()
+    for name in sorted(arrays.keys() - {DIGEST}):
+        array = arrays[name]
+        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()

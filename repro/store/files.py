@@ -5,7 +5,6 @@ A file is written under another name beside its place, flushed to the disk, and 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
@@ -13,6 +12,7 @@ import secrets
 import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from repro.errors import RequestError, RunError
@@ -25,15 +25,10 @@ LARGEST = 2**33
 
 
 def write_whole(path: Path, content: bytes, allowed: Callable[[], None] = lambda: None) -> None:
-    """Put `content` at `path`. A reader sees the old file or the new one, never a part.
+    """Put `content` at `path`, and make its folder; a reader sees the old file or the new one.
 
-    Args:
-        path: where the file belongs. Its folder is made.
-        content: the whole file.
-        allowed: called just before the rename. It raises if this process may no longer write.
-
-    Raises:
-        RunError: the disk is full or the folder cannot be written to; `path` is as it was.
+    `allowed` is called just before the rename and raises if this process may no longer write. A
+    RunError says that the disk is full or the folder not writable; then `path` is as it was.
     """
     beside = _beside(path)
     try:
@@ -44,26 +39,26 @@ def write_whole(path: Path, content: bytes, allowed: Callable[[], None] = lambda
             os.fsync(file.fileno())
         allowed()
         beside.replace(path)
-        _flush_folder(path.parent)
+        if os.name != "nt":
+            descriptor = os.open(path.parent, os.O_RDONLY)
+            # Some network file systems cannot; their rename is as durable as they make it.
+            with suppress(OSError):
+                os.fsync(descriptor)
+            os.close(descriptor)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
         raise RunError(f"cannot write {path}: {reason}; what was finished stays") from error
     finally:
         # What keeps it from being removed was said above.
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             beside.unlink(missing_ok=True)
 
 
 def read_whole(path: Path, most: int = LARGEST, links: bool = True) -> bytes:
-    """The content of a regular file; a pipe, a socket or a device is not waited for.
+    """The content of a regular file of `most` bytes; a pipe or a device is not waited for.
 
-    Args:
-        path: the file.
-        most: bytes that it may have.
-        links: whether it may be a link to a file.
-
-    Raises:
-        OSError: there is none, it cannot be read, or it is something else than a file.
+    An OSError says that it cannot be read, or is something else than a file, such as, without
+    `links`, a link to one.
     """
     flags = getattr(os, "O_NONBLOCK", 0) | (0 if links else getattr(os, "O_NOFOLLOW", 0))
     with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | flags), "rb") as file:
@@ -79,53 +74,29 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
-def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        # Some network file systems cannot; their rename is as durable as they make it.
-        pass
-    finally:
-        os.close(descriptor)
-
-
 def remove_leftovers(folder: Path, older: float = 0.0) -> None:
     """Remove what killed writers left in a folder and in the folders below it.
 
-    Args:
-        folder: where to look.
-        older: only files that nobody has written to for so many seconds are removed. Zero is for a
-            folder in which no other process writes now.
+    Where others may write there now, only files that are `older` (seconds) are removed.
     """
     # The clock of the disk's host may be another.
     before = time.time() - older if older else float("inf")
     for place, _, names in os.walk(folder):
         for path in (Path(place, name) for name in names if BESIDE.fullmatch(name)):
             # Where it cannot be removed, the next write says why.
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 if path.lstat().st_mtime <= before:
                     path.unlink()
 
 
 def nearest(path: Path) -> Path:
-    """The path, or the nearest of the folders around it that exists.
-
-    Raises:
-        OSError: it cannot be looked at.
-    """
+    """The path, or the nearest of the folders around it that exists; may raise OSError."""
     path = path.absolute()
     return next(place for place in (path, *path.parents) if place.exists())
 
 
 def check_writable(folder: Path) -> None:
-    """Refuse a folder that this process cannot write to, or make, before work starts.
-
-    Raises:
-        RequestError: with the folder's name.
-    """
+    """Refuse, with a RequestError, a folder that this process cannot write to, or make."""
     if unwritable(folder):
         raise RequestError(f"{folder} cannot be written to: name a place of your own with runs=")
 
@@ -149,8 +120,6 @@ def unwritable_file(path: Path) -> str | None:
     try:
         # The longest name that is needed: that of the file while it is written.
         _beside(path).exists()
-        if path.is_dir():
-            return "it is a folder"
+        return "it is a folder" if path.is_dir() else unwritable(path.parent)
     except OSError as error:
         return error.strerror
-    return unwritable(path.parent)

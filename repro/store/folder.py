@@ -17,41 +17,26 @@ from repro.config.schema import Config
 from repro.errors import RunError
 from repro.store.expected import RESULT_DIGEST, sha256
 from repro.store.files import read_whole, remove_leftovers, write_whole
-from repro.store.leases import LOCKS, first_free
-from repro.store.runs import (
-    CONFIG,
-    FAILED,
-    LOG,
-    RECORD,
-    RESULT,
-    TRACK,
-    WEIGHTS,
-    digest_of,
-)
+from repro.store.leases import LOCKS, first_free, holder
+from repro.store.runs import CONFIG, FAILED, LOG, RECORD, RESULT, TRACK, WEIGHTS, digest_of
 
 
 class Folder:
-    """A run's folder while this process holds it: every write checks that it still does."""
+    """A run's folder while this process holds it.
+
+    `check` raises a RunError where it is known that another process holds the folder by now and
+    costs nothing; `allowed` finds out, before each change.
+    """
 
     def __init__(
         self, path: Path, check: Callable[[], None], allowed: Callable[[], None] | None = None
     ) -> None:
-        """
-        Args:
-            path: the folder.
-            check: raises where it is known that another process holds the folder; costs nothing.
-            allowed: finds out, before each write; None: as `check`.
-        """
         self.path, self.check = path, check
         self._stood = path.is_dir()
         self._allowed = allowed or check
 
     def write(self, name: str, content: bytes) -> None:
-        """Put a file into the folder, whole (see `write_whole`).
-
-        Raises:
-            RunError: it cannot be written, or the folder is gone or another process's by now.
-        """
+        """Put a file into the folder, whole; a RunError says why it cannot (see `write_whole`)."""
         # Before, too: what is gone is not made anew on the disk below where it was mounted.
         self._allowed()
         if self._stood and not self.path.is_dir():
@@ -66,8 +51,7 @@ class Folder:
     def write_result(self, result: dict[str, Any]) -> dict[str, Any]:
         """Say how training ended: the last file, with the digests of the log and of itself.
 
-        Returns:
-            What was written.
+        What was written is returned.
         """
         digests = dict(result.get("digests", {}))
         if (self.path / LOG).is_file():
@@ -89,43 +73,26 @@ class Folder:
         remove_leftovers(self.path)
 
     def forget(self) -> None:
-        """Remove what belongs to a net that is trained anew, so that no two are ever mixed.
-
-        Raises:
-            RunError: something cannot be removed.
-        """
-        for name in (WEIGHTS, LOG):
+        """Remove what belongs to a net that is trained anew, so that no two are ever mixed."""
+        views = (f"views/{path.name}" for path in (self.path / "views").glob("*.npz"))
+        for name in (WEIGHTS, LOG, *views, TRACK):
             self.remove(name)
-        for path in (self.path / "views").glob("*.npz"):
-            self.remove(f"views/{path.name}")
-        self.clear(TRACK)
 
     def remove(self, name: str) -> None:
-        """Remove a file of the folder, if it is there.
+        """Remove a file of the folder, or a folder of live curves, if it is there.
 
         Raises:
             RunError: it cannot be removed.
         """
         self._allowed()
+        path = self.path / name
         try:
-            (self.path / name).unlink(missing_ok=True)
+            if name == TRACK and path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
         except OSError as error:
-            raise RunError(f"cannot remove {self.path / name}: {error.strerror}") from error
-
-    def clear(self, name: str) -> None:
-        """Remove a folder of the folder with all that it holds, if it is there.
-
-        Raises:
-            RunError: it cannot be removed.
-        """
-        self._allowed()
-        try:
-            shutil.rmtree(self.path / name)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            reason = error.strerror or error
-            raise RunError(f"cannot remove {self.path / name}: {reason}") from error
+            raise RunError(f"cannot remove {path}: {error.strerror or error}") from error
 
 
 class Watched(Folder):
@@ -138,9 +105,6 @@ class Watched(Folder):
         """Leave it to the holder."""
 
     def remove(self, name: str) -> None:
-        """Leave it to the holder."""
-
-    def clear(self, name: str) -> None:
         """Leave it to the holder."""
 
 
@@ -161,14 +125,13 @@ def hold(
     lost = threading.Event()
 
     def known() -> None:
-        if not lost.is_set():
-            return
-        if not (store / LOCKS).is_dir():
+        if lost.is_set() and (store / LOCKS).is_dir():
+            raise RunError(f"{name} was taken over by another process while this one stood still")
+        if lost.is_set():
             raise RunError(
                 f"runs={store} is gone: it was deleted, renamed or unmounted while {name} was "
                 "under way; bring it back and give the command again"
             )
-        raise RunError(f"{name} was taken over by another process while this one stood still")
 
     def allowed() -> None:
         if not held.kept():
@@ -176,7 +139,7 @@ def hold(
         known()
 
     def waits() -> None:
-        say(f"{name}: another process works on it; waiting")
+        say(f"{name}: another process works on it ({holder(store, name) or 'unknown'}); waiting")
 
     with first_free(store, [name], waits=waits, check=check, lost=lost.set) as held:
         yield Folder(store / name, known, allowed)

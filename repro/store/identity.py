@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,63 +56,49 @@ def changes(config: Config, group: str) -> dict[str, Any]:
     Empty where there is no such file, as for a configuration from elsewhere.
     """
     chosen = getattr(config, group)
-    name = base(chosen.name)
-    if name not in names(group):
+    if base(chosen.name) not in names(group):
         return {}
-    file, found = choice(group, name), {}
+    file, found = choice(group, base(chosen.name)), {}
     for field in dataclasses.fields(chosen):
-        usual = file.get(field.name, _default(field))
+        value, factory = getattr(chosen, field.name), field.default_factory
+        usual = file.get(field.name, factory() if callable(factory) else field.default)
         if usual == "${recipe.init}":
             usual = config.recipe.init
-        ignored = field.name in ("name", *NOT_IDENTITY.get(group, ()))
-        if not ignored and getattr(chosen, field.name) != usual:
-            found[field.name] = getattr(chosen, field.name)
+        if value != usual and field.name not in ("name", *NOT_IDENTITY.get(group, ())):
+            found[field.name] = value
     return found
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
-
-
-def content(config: Config, group: str) -> str:
-    """A short hash of all values of a group but its name."""
-    tree = dataclasses.asdict(getattr(config, group))
-    for key in ("name", *NOT_IDENTITY.get(group, ())):
-        del tree[key]
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:6]
 
 
 def tell_apart(configs: Sequence[Config]) -> None:
     """Give what has one name and differs, as after a file was edited, names of their own."""
     for group in GROUPS:
-        contents: dict[str, set[str]] = {}
-        for config in configs:
-            name = getattr(config, group).name
-            contents.setdefault(name, set()).add(content(config, group))
-        for config in configs:
-            chosen = getattr(config, group)
-            if len(contents.get(chosen.name, ())) > 1:
-                # With a key, as in any changed name: `facade` alone is also what a net may be
-                # called.
-                chosen.name += f"{LABEL}content={content(config, group)}"
+        contents = defaultdict(list)
+        for chosen in (getattr(config, group) for config in configs):
+            tree = dataclasses.asdict(chosen)
+            for key in ("name", *NOT_IDENTITY.get(group, ())):
+                del tree[key]
+            contents[chosen.name].append((chosen, _hash(tree)[:6]))
+        for found in contents.values():
+            if len({short for _, short in found}) > 1:
+                for chosen, short in found:
+                    # With a key, as in any changed name: `facade` alone may be a net's name.
+                    chosen.name += f"{LABEL}content={short}"
 
 
-def substance(
+def _hash(tree: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+
+def identity(
     config: Config,
     parents: dict[str, str],
     fingerprint: str,
     published: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """All that can change the result of a run, as a plain tree.
+) -> str:
+    """The first ten hexadecimal digits of the hash of all that can change a run's result.
 
-    Args:
-        config: the run's configuration.
-        parents: the identities of the runs that this one starts from, by role.
-        fingerprint: of the data folder's contents; empty where the name of the data says it all.
-        published: what is known of the weights that others trained (`sha256`, `input`); None: the
-            run trains its net.
+    `parents` are the identities of the runs that it starts from, by role; `fingerprint` is empty
+    where the data's name says it all; `published` is what is known of weights that others trained.
     """
     tree: dict[str, Any] = {group: dataclasses.asdict(getattr(config, group)) for group in GROUPS}
     for group, keys in NOT_IDENTITY.items():
@@ -128,35 +115,22 @@ def substance(
         "parents": parents,
         "fingerprint": fingerprint,
     }
-    if published is None:
-        return tree
-    tested = {key: value for key, value in tree.items() if key not in TRAINED_BY}
-    weights = {key: published[key] for key in ("sha256", "input")}
-    return tested | {"resize": config.recipe.resize, "weights": weights}
-
-
-def identity(
-    config: Config,
-    parents: dict[str, str],
-    fingerprint: str,
-    published: Mapping[str, Any] | None = None,
-) -> str:
-    """The first ten hexadecimal digits of the hash of a run's substance."""
-    text = json.dumps(substance(config, parents, fingerprint, published), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+    if published is not None:
+        tree = {key: value for key, value in tree.items() if key not in TRAINED_BY}
+        tree["resize"] = config.recipe.resize
+        tree["weights"] = {key: published[key] for key in ("sha256", "input")}
+    return _hash(tree)[:10]
 
 
 def name(config: Config, identity: str) -> str:
     """The run's folder: what a reader wants to know first, then the identity."""
-    words = [config.arch.name, config.scale.name, config.size.name, config.data.name]
+    net, data = config.arch.name, [config.scale.name, config.size.name, config.data.name]
+    full = config.precision == "float32"
     if config.weights is not None:
-        words.insert(1, PUBLISHED)
-        words += [config.recipe.resize] * (config.recipe.resize != "isotropic")
-        words += [config.precision] * (config.precision != "float32")
-        return "-".join([*words, identity])
-    words += [config.recipe.name, config.init.name]
-    if config.finetune != "all":
-        words.append(config.finetune)
-    if config.precision != "float32":
-        words.append(config.precision)
-    return "-".join([*words, f"s{config.seed}", identity])
+        isotropic = config.recipe.resize == "isotropic"
+        words = [net, PUBLISHED, *data, "" if isotropic else config.recipe.resize]
+    else:
+        finetune = "" if config.finetune == "all" else config.finetune
+        words = [net, *data, config.recipe.name, config.init.name, finetune]
+    words += ["" if full else config.precision, "" if config.weights else f"s{config.seed}"]
+    return "-".join(word for word in (*words, identity) if word)

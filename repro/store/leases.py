@@ -2,8 +2,7 @@
 
 A lease is a file in the store's `.locks` (`filelock.SoftFileLease`). Its holder renews it; one that
 is not renewed for a minute passes to another process, on the same host as soon as its holder has
-died. This needs exclusive creation and atomic renaming of files, and no advisory locks, which
-network file systems often lack.
+died. No advisory locks are needed, which network file systems often lack.
 """
 
 from __future__ import annotations
@@ -18,30 +17,27 @@ from pathlib import Path
 
 from filelock import SoftFileLease, Timeout
 
-from repro.errors import RunError
+from repro.errors import RunError, flat
 
 LOCKS = ".locks"
 """The folder of leases in a store."""
 LEASE_SECONDS = 60.0
-LOOKS, BETWEEN = 5, 0.1
-"""A lease's file that is absent is looked at so often, with so many seconds between: a process that
-finds out whether the lease is stale moves the file aside for a moment."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """A lease that this process took."""
+    """A lease that this process took: the `index`-th of those that it asked for."""
 
     index: int
-    """Which of the names that were asked for it is, from 0."""
     path: Path
     token: str
     """Stands in the file while the lease is this process's."""
 
     def kept(self) -> bool:
         """Whether the lease is still this process's, as its file says now."""
-        for look in range(LOOKS):
-            time.sleep(BETWEEN if look else 0)
+        # Who finds out whether a lease is stale moves the file aside for a moment.
+        for seconds in (0, 0.1, 0.1, 0.1, 0.1):
+            time.sleep(seconds)
             try:
                 if self.token.encode() in self.path.read_bytes():
                     return True
@@ -62,31 +58,25 @@ def first_free(
     check: Callable[[], None] = lambda: None,
     lost: Callable[[], None] = lambda: None,
 ) -> Iterator[Held]:
-    """Hold the first of `names` that is free; where none is, wait for one.
+    """Hold the first of `names` in a store that is free; where none is, wait for one.
 
-    Args:
-        store: the folder that holds `.locks`.
-        waits: called once, if this process has to wait.
-        check: called again and again while this process waits; may raise.
-        lost: called from another thread when the lease is taken from this process.
-
-    Raises:
-        RunError: the store cannot be written to.
+    `waits` is called once if this process has to wait, `check` again and again meanwhile (it may
+    raise), `lost` from another thread when the lease is taken away. A RunError says that the store
+    cannot be written to.
     """
     locks = store / LOCKS
+    leases = [
+        SoftFileLease(
+            locks / f"{name}.lock",
+            lease_duration=LEASE_SECONDS,
+            on_compromise=lambda _: lost(),
+            is_singleton=False,
+        )
+        for name in names
+    ]
     try:
         locks.mkdir(parents=True, exist_ok=True)
-        leases = [
-            SoftFileLease(
-                locks / f"{name}.lock",
-                lease_duration=LEASE_SECONDS,
-                on_compromise=lambda _: lost(),
-                is_singleton=False,
-            )
-            for name in names
-        ]
-        index = _free(leases)
-        if index is None:
+        if (index := _free(leases)) is None:
             waits()
         while index is None:
             check()
@@ -101,44 +91,35 @@ def first_free(
         lease.release()
 
 
-def _free(leases: list[SoftFileLease]) -> int | None:
+def _free(leases: Sequence[SoftFileLease]) -> int | None:
     for index, lease in enumerate(leases):
-        try:
+        with suppress(Timeout):
             lease.acquire(timeout=0)
-        except Timeout:
-            _let_go(Path(lease.lock_file))
-            continue
-        return index
+            return index
+        # filelock waits for ever for an empty file, as a power cut leaves one. It may be another's
+        # by now: to write into it is safe where to remove it is not.
+        with suppress(OSError):
+            state = os.stat(lease.lock_file)
+            if not state.st_size and time.time() - state.st_mtime > LEASE_SECONDS:
+                Path(lease.lock_file).write_bytes(b"?")
     return None
 
 
-def _let_go(path: Path) -> None:
-    """Have an old empty file taken over, as a power cut leaves one.
-
-    filelock waits for it for ever, as older versions of it held locks by empty files. To write into
-    the file is safe where to remove it is not: another process may have put its own in this place.
-    """
-    with suppress(OSError):
-        found = path.stat()
-        if not found.st_size and time.time() - found.st_mtime > LEASE_SECONDS and path.is_file():
-            path.write_bytes(b"?")
-
-
-def at_work(store: Path, name: str) -> bool:
-    """Whether a process holds a lease: on this host it lives, on another it renewed the lease."""
+def holder(store: Path, name: str) -> str | None:
+    """The process that holds a lease: on this host it lives, on another it renewed the lease."""
     path = store / LOCKS / f"{name}.lock"
     try:
         renewed, lines = path.stat().st_mtime, path.read_text(errors="replace").splitlines()
     except OSError:
-        return False
-    holder = dict(line.partition("=")[::2] for line in lines)
-    own, pid = holder.get("host") == socket.gethostname(), holder.get("pid", "")
+        return None
+    said = dict(line.partition("=")[::2] for line in lines)
+    host, pid = said.get("host", ""), said.get("pid", "")
     # On Windows the signal 0 ends a process.
-    if own and pid.isdecimal() and os.name != "nt":
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            return False
-        except (OSError, OverflowError):
-            pass
-    return time.time() - renewed < LEASE_SECONDS
+    if host == socket.gethostname() and pid.isdecimal() and os.name != "nt":
+        with suppress(PermissionError, OverflowError):
+            try:
+                os.kill(int(pid), 0)
+            except ProcessLookupError:
+                return None
+    who = flat(f"process {pid} on {host}"[:80])
+    return who if time.time() - renewed < LEASE_SECONDS else None

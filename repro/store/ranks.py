@@ -1,18 +1,15 @@
 """Ranks on disk: what is published in place of posteriors, which are too large.
 
-The rank of an image is the number of other classes that the net prefers to the true one. Where it
-is below 1, the net's first guess is right; where it is below 5, one of its first five is. All
-errors follow from ranks. A folder of runs may hold, beside the runs,
+The rank of an image is the number of other classes that the net prefers to the true one; all errors
+follow from ranks. A folder of runs may hold, beside the runs,
 
     ranks/IDENTITY.npz             of one run
     ranks/IDENTITY+IDENTITY.npz    of an ensemble
     ranks/images-DIGEST.csv        the test images in the order of the ranks: id, label
 
-A `.npz` holds the ranks (N,) for each number that was measured, as the smallest unsigned integers
-that suffice. An array is named `PROTOCOL@Q`, as in `multi_scale@224,256,288`. The file also holds
-`classes`, `images` (the digest of the list), `runs` (the identities joined by `+`, as in the file's
-name), `digest` (that of everything else in the file) and `seconds:VIEW`, the time that each view
-took; older files lack `runs` and `digest`.
+A `.npz` holds the ranks (N,) of each number, `PROTOCOL@Q` as in `multi_scale@224,256,288`; further
+`classes`, `images` (the digest of the list), `runs` (as in the file's name), `digest` and
+`seconds:VIEW`. Older files lack `runs` and `digest`.
 """
 
 from __future__ import annotations
@@ -20,7 +17,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,17 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.errors import RequestError, one_line
-from repro.store import npz, views
-from repro.store.expected import SHORT, Expected, ListedImages, sha256
+from repro.store import expected, views
+from repro.store.expected import DIGEST, SHORT, Expected, ListedImages, sha256
 from repro.store.files import read_whole, write_whole
 from repro.store.views import Posteriors
 
 FOLDER = "ranks"
 SECONDS = "seconds:"
 RUNS = "runs"
-OWN = ("classes", "images", RUNS, npz.DIGEST, "permuted")
+OWN = ("classes", "images", RUNS, DIGEST, "permuted")
 """Arrays that are no ranks; older files may hold the last one."""
-DIGEST = re.compile(r"[0-9a-f]{10}")
 
 
 @dataclass(frozen=True)
@@ -64,15 +60,13 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Kept:
-    """What is kept of a run, or of an ensemble."""
+    """What is kept of a run or an ensemble: `ranks` by `PROTOCOL@Q`, `seconds` by view."""
 
     classes: int
     images: str
     """The digest of the list of test images, its first ten digits."""
     ranks: Mapping[str, Ranks] = field(default_factory=dict)
-    """By `PROTOCOL@Q`."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """For each view, the time that computing it for all test images took."""
     runs: str | None = None
     """The identities of the runs that the file says it is of; None: it does not say."""
 
@@ -83,11 +77,7 @@ def file_of(store: Path, identities: Sequence[str]) -> Path:
 
 
 def images(store: Path, digest: str) -> ListedImages | None:
-    """A list of test images that a folder of runs holds, or None.
-
-    Raises:
-        RequestError: the file is damaged.
-    """
+    """A list of test images that a folder of runs holds, or None; a RequestError: it is damaged."""
     file = _list_of(store, digest)
     try:
         content = read_whole(file)
@@ -104,89 +94,61 @@ def _list_of(store: Path, digest: str) -> Path:
 
 
 def write(store: Path, identities: Sequence[str], kept: Kept, images: ListedImages) -> None:
-    """Put what is kept of a run or an ensemble, and the list of images, into a folder of runs.
-
-    Raises:
-        RunError: the disk is full or the folder cannot be written to.
-    """
+    """Put what is kept of a run or an ensemble, and the list of images, into a folder of runs."""
     if not _list_of(store, kept.images).is_file():
         write_whole(_list_of(store, kept.images), images.content)
-    write_whole(file_of(store, identities), encode(replace(kept, runs="+".join(identities))))
-
-
-def encode(kept: Kept) -> bytes:
-    """The content of a file of ranks."""
     arrays: dict[str, Any] = {key: ranks.values for key, ranks in kept.ranks.items()}
     arrays |= {SECONDS + view: took for view, took in kept.seconds.items()}
-    arrays |= {"classes": kept.classes, "images": kept.images}
-    arrays |= {} if kept.runs is None else {RUNS: kept.runs}
-    return npz.encode(arrays)
+    arrays |= {"classes": kept.classes, "images": kept.images, RUNS: "+".join(identities)}
+    write_whole(file_of(store, identities), expected.encode(arrays))
 
 
 def read(store: Path, identities: Sequence[str], tested: Expected) -> Kept | None:
-    """What is kept of a run or an ensemble, or None where nothing is.
+    """What is kept of a run or an ensemble that was `tested` on this, or None where nothing is.
 
-    Args:
-        store: the folder of runs.
-        identities: of the run, or of the ensemble's.
-        tested: what the ranks must be of.
-
-    Raises:
-        RequestError: the file is damaged.
+    A RequestError says that the file is damaged.
     """
     file = file_of(store, identities)
-    kept = decoded(file)
-    if kept is None:
+    if (kept := decoded(file)) is None:
         return None
-    why = None
-    if kept.runs != "+".join(identities) and (kept.runs is not None or tested.names):
-        why = "it does not say that it is of this run"
-    elif (
-        kept.classes != tested.classes
-        or {len(one.values) for one in kept.ranks.values()} - {tested.images}
-        or (tested.listed is not None and kept.images != tested.listed[:SHORT])
-    ):
-        why = f"the run was tested on {tested}, its ranks are of others"
-    if why is not None:
-        raise RequestError(f"{file} is damaged: {why}; remove it")
+    counts = {len(one.values) for one in kept.ranks.values()} | {tested.images}
+    of_run = kept.runs == "+".join(identities) or (kept.runs is None and not tested.bound)
+    listed = tested.listed is None or kept.images == tested.listed[:SHORT]
+    if not (of_run and listed and kept.classes == tested.classes and len(counts) == 1):
+        raise RequestError(
+            f"{file} is damaged: it is not of this run, or not of {tested}; remove it"
+        )
     return kept
 
 
 def decoded(file: Path) -> Kept | None:
-    """What a file of ranks holds, or None where there is no file.
-
-    Raises:
-        RequestError: the file is damaged.
-    """
+    """What a file of ranks holds, or None where there is no file; a RequestError: it is damaged."""
     try:
         state = file.stat()
     except OSError:
         return None
-    return _read(file, state.st_mtime_ns, state.st_size)
+    return _decoded(file, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=1024)
-def _read(file: Path, written: int, size: int) -> Kept:
+def _decoded(file: Path, written: int, size: int) -> Kept:
     try:
-        found = npz.read(file)
-        classes = int(found["classes"])
+        found = expected.decode(file)
+        classes, images = int(found["classes"]), str(found["images"])
+        runs = str(found[RUNS]) if RUNS in found else None
+        if not re.fullmatch(f"[0-9a-f]{{{SHORT}}}", images):
+            raise ValueError("images is not the digest of a list")
         ranks, seconds = {}, {}
         for key, values in found.items():
-            if key in OWN:
-                continue
             if key.startswith(SECONDS):
-                seconds[key.removeprefix(SECONDS)] = float(values)
-            elif values.ndim != 1 or values.dtype.kind != "u" or (values >= classes).any():
-                raise ValueError("ranks are whole numbers from 0 to below the number of classes")
-            else:
+                seconds[key.removeprefix(SECONDS)] = took = float(values)
+                if not 0 <= took < math.inf:
+                    raise ValueError("seconds are not numbers from 0")
+            elif key not in OWN:
+                if values.ndim != 1 or values.dtype.kind != "u" or (values >= classes).any():
+                    raise ValueError("ranks are whole numbers from 0 to below the classes")
                 ranks[key] = Ranks(classes, values)
-        digest = str(found["images"])
-        if not DIGEST.fullmatch(digest):
-            raise ValueError("images is not the digest of a list")
-        if not all(0 <= one < math.inf for one in seconds.values()):
-            raise ValueError("seconds are not numbers from 0")
-        runs = str(found[RUNS]) if RUNS in found else None
     except Exception as error:
         # As with views, there are many ways to be damaged.
         raise RequestError(f"{file} is damaged: {one_line(error)}; remove it") from None
-    return Kept(classes, digest, ranks, seconds, runs)
+    return Kept(classes, images, ranks, seconds, runs)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,11 @@ from repro.config.choices import STORED, read_file
 from repro.config.schema import Config, typed
 from repro.errors import RequestError, RunError, flat, one_line
 from repro.store import identity as identities
-from repro.store.checks import LONGEST, NAME, check_config, check_published, check_result
+from repro.store.checks import NAME, check_config, check_published, check_result
 from repro.store.expected import RESULT_DIGEST, Expected, sha256
 from repro.store.files import read_whole
 from repro.store.identity import PUBLISHED
-from repro.store.leases import at_work
+from repro.store.leases import holder
 
 CONFIG = "config.yaml"
 RECORD = "record"
@@ -48,13 +49,16 @@ CHECKPOINTS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run as it lies in the store."""
+    """A finished run as it lies in the store; `started` also gives unfinished ones."""
 
     folder: Path
     name: str
     identity: str
     config: Config
     result: dict[str, Any]
+    """Its `result.json`; empty where it is not finished."""
+    fingerprint: str = ""
+    """The fingerprint of the data folder; empty for data that has none."""
 
     @property
     def published(self) -> dict[str, Any] | None:
@@ -70,9 +74,7 @@ class Run:
 def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
     """The configuration of a run's folder and its record (identity, parents, fingerprint).
 
-    Raises:
-        RequestError: it cannot be read, or it is not the configuration that the folder is named
-            after.
+    A RequestError says that it cannot be read, or that the folder is named after another.
     """
     path = folder / CONFIG
     try:
@@ -81,33 +83,25 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
         config = typed(tree)
         check_config(config)
         published = record.get(PUBLISHED)
-        check_published(config, published)
+        if (config.weights is None) != (published is None):
+            raise ValueError(f"weights={config.weights!a} and {PUBLISHED} do not agree")
+        if published is not None:
+            check_published(published)
         expected = identities.identity(config, record["parents"], record["fingerprint"], published)
-    except OSError as error:
-        raise _unreadable(path, error) from None
     except Exception as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else one_line(error)
         raise RequestError(
             f"{path} cannot be read as a run's configuration: {reason}; move the folder away"
         ) from error
-    if identities.name(config, expected) != folder.name:
+    if (name := identities.name(config, expected)) != folder.name:
         raise RequestError(
-            f"{folder} contradicts its config.yaml, which belongs to "
-            f"{identities.name(config, expected)}: move the folder away"
+            f"{folder} contradicts its {CONFIG}, which belongs to {name}: move the folder away"
         )
     return config, record
 
 
-def _unreadable(path: Path, error: OSError) -> RequestError:
-    return RequestError(f"{path} cannot be read: {error.strerror}; it may be whole: leave it there")
-
-
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that stands where a run belongs and is not that run.
-
-    Raises:
-        RequestError: its configuration is another's, or it holds files and no configuration.
-    """
+    """Refuse, with a RequestError, a folder that stands where a run belongs and is not that run."""
     if not folder.is_dir():
         raise RequestError(f"{folder} is a file where the folder of a run belongs: move it away")
     if (folder / CONFIG).exists():
@@ -121,35 +115,29 @@ def check_folder(folder: Path) -> None:
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """How training ended, or None where it has not.
-
-    Raises:
-        RequestError: `result.json` is damaged.
-    """
+    """How training ended, or None; a RequestError: `result.json` is damaged or another's."""
     path = folder / RESULT
     if not os.path.isfile(path):
         return None
     try:
         result: dict[str, Any] = json.loads(read_whole(path).decode("utf-8"))
-        if result["name"] != folder.name:
-            raise ValueError(f"it belongs to {str(result['name'])[:LONGEST]}")
         check_result(result)
-        if not folder.name.endswith(f"-{result['identity']}"):
-            raise ValueError("its identity is not the folder's")
-        known = result.get("digests", {}).get(RESULT_DIGEST)
-        if known is not None and known != digest_of(result):
+        if result["name"] != folder.name or not folder.name.endswith(f"-{result['identity']}"):
+            raise ValueError(f"it belongs to {result['name'][:200]}")
+        if result.get("digests", {}).get(RESULT_DIGEST) not in (None, digest_of(result)):
             raise ValueError("its content has another digest")
     except OSError as error:
-        raise _unreadable(path, error) from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = one_line(error)
-        raise RequestError(f"{path} is damaged: {reason}; remove it to train again") from None
+        raise RequestError(f"{path} cannot be read, it may be whole: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        why = one_line(error)
+        raise RequestError(f"{path} is damaged: {why}; remove it to train again") from None
     return result
 
 
 def digest_of(result: dict[str, Any]) -> str:
     """The digest of the content of a `result.json`, its own digest left aside."""
-    digests = {key: value for key, value in result["digests"].items() if key != RESULT_DIGEST}
+    known = result.get("digests", {})
+    digests = {key: value for key, value in known.items() if key != RESULT_DIGEST}
     return sha256(json.dumps(result | {"digests": digests}, sort_keys=True).encode())
 
 
@@ -163,37 +151,21 @@ def read_log(run: Run) -> bytes | None:
     return content if known in (None, sha256(content)) else None
 
 
-def read_run(folder: Path) -> Run | None:
-    """The run of a folder; None where its training has not ended.
-
-    Raises:
-        RequestError: its configuration or result is damaged, or one of them another run's.
-    """
-    result = read_result(folder)
-    if result is None:
-        return None
-    config, record = read_config(folder)
-    if result.get(PUBLISHED) != record.get(PUBLISHED):
-        raise RequestError(f"{folder / RESULT} is of other weights than {CONFIG}")
-    return Run(folder, folder.name, result["identity"], config, result)
-
-
-def read_weights(folder: Path) -> bytes | None:
-    """The content of a finished run's weights; None where it has none.
-
-    Raises:
-        RequestError: `result.json` is damaged.
-        RunError: the weights cannot be read, or are not those that training ended with.
-    """
+def read_weights(folder: Path) -> bytes:
+    """The content of a finished run's weights; a RunError: none are those that training left."""
     path, result = folder / WEIGHTS, read_result(folder)
     try:
         content = read_whole(path)
     except FileNotFoundError:
-        return None
+        if result is not None and result["outcome"] == "diverged":
+            why = f"{folder.name} diverged and has no weights to start from: try another seed"
+            raise RunError(why) from None
+        advice = "put it back, or remove its folder to train again"
+        raise RunError(f"{path} is missing: {advice}") from None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
     known = None if result is None else Expected.of(result).weights
-    if known is not None and sha256(content) != known:
+    if known not in (None, sha256(content)):
         raise RunError(
             f"{path} is damaged: its digest is not the one in {RESULT}; remove the folder "
             f"{folder} to train again"
@@ -201,90 +173,67 @@ def read_weights(folder: Path) -> bytes | None:
     return content
 
 
-@dataclass(frozen=True)
-class Started:
-    """A run, finished or not."""
-
-    config: Config
-    fingerprint: str
-    """The fingerprint of the data folder; empty for data that has none."""
-    result: dict[str, Any] | None
+def _read(folder: Path, result: dict[str, Any] | None) -> Run:
+    config, record = read_config(folder)
+    if result is not None and result.get(PUBLISHED) != record.get(PUBLISHED):
+        raise RequestError(f"{folder / RESULT} is of other weights than {CONFIG}")
+    identity = folder.name.rpartition("-")[2]
+    return Run(folder, folder.name, identity, config, result or {}, record["fingerprint"])
 
 
-def started(store: Path) -> list[Started]:
-    """All runs of a store, finished or not; what is damaged is left out."""
-    found = []
+def read_run(folder: Path) -> Run | None:
+    """The run of a folder, None: its training has not ended; a RequestError: it is damaged."""
+    result = read_result(folder)
+    return None if result is None else _read(folder, result)
+
+
+def _folders(store: Path) -> list[Path]:
+    there = store.iterdir() if store.is_dir() else ()
+    # Unlike `Path.is_file`, it is no error where a folder cannot be looked into.
+    found = (path for path in there if path.name[0] != "." and os.path.isfile(path / CONFIG))
+    return sorted(found)
+
+
+def _runs(store: Path, ended: bool, left_out: Callable[[str], None]) -> Iterator[Run]:
     for folder in _folders(store):
         try:
-            config, record = read_config(folder)
-            found.append(Started(config, record["fingerprint"], read_result(folder)))
-        except RequestError:
-            continue
-    return found
+            if not NAME.fullmatch(folder.name):
+                raise RequestError(f"{store}: no run is called {folder.name!a}")
+            result = read_result(folder)
+            if result is not None or not ended:
+                yield _read(folder, result)
+        except RequestError as error:
+            left_out(f"left out: {error}")
 
 
-def _folders(store: Path, named: bool = True) -> list[Path]:
-    """Those that hold a run's configuration, or, of these, those that no run is called."""
-    if not store.is_dir():
-        return []
-    return sorted(
-        path
-        for path in store.iterdir()
-        if not path.name.startswith(".")
-        # Unlike `Path.is_file`, it is no error where a folder cannot be looked into.
-        and os.path.isfile(path / CONFIG)
-        and bool(NAME.fullmatch(path.name)) == named
-    )
+def started(store: Path) -> list[Run]:
+    """All runs of a store, finished or not; what is damaged is left out."""
+    return list(_runs(store, ended=False, left_out=lambda line: None))
 
 
 def finished(store: Path) -> list[Run]:
     """All finished runs, by name; what is damaged is left out with a line on standard error."""
-    runs = []
-    for folder in _folders(store, named=False):
-        print(f"left out: {store}: no run is called {folder.name!a}", file=sys.stderr)
-    for folder in _folders(store):
-        try:
-            if (run := read_run(folder)) is not None:
-                runs.append(run)
-        except RequestError as error:
-            print(f"left out: {error}", file=sys.stderr)
-    return runs
-
-
-def unfinished(store: Path) -> list[tuple[str, str]]:
-    """Names of the runs that are not finished, each with the reason known."""
-    rows = []
-    for folder in _folders(store):
-        if not os.path.isfile(folder / RESULT):
-            reason = why_unfinished(folder) or "interrupted: the same command goes on with it"
-            rows.append((folder.name, reason))
-    return rows
+    return list(_runs(store, ended=True, left_out=lambda line: print(line, file=sys.stderr)))
 
 
 def names(store: Path) -> set[str]:
     """Names of the runs whose training has ended, whole or damaged."""
-    return {folder.name for folder in _folders(store) if os.path.isfile(folder / RESULT)}
+    named = (one for one in _folders(store) if NAME.fullmatch(one.name))
+    return {folder.name for folder in named if os.path.isfile(folder / RESULT)}
+
+
+def unfinished(store: Path) -> list[tuple[str, str]]:
+    """Names of the runs that are not finished, each with the reason known."""
+    usual = "interrupted: the same command goes on with it"
+    left = [one for one in _folders(store) if not os.path.isfile(one / RESULT)]
+    return [(one.name, why_unfinished(one) or usual) for one in left if NAME.fullmatch(one.name)]
 
 
 def why_unfinished(folder: Path) -> str | None:
     """What is known of a run that is not finished: who works on it, or why it failed; or None."""
-    if at_work(folder.parent, folder.name):
-        return "another process works on it"
-    return failure(folder)
-
-
-def without_weights(folder: Path) -> str:
-    """Why a run whose training has ended has no weights, and what to do about it."""
-    result = read_result(folder)
-    if result is not None and result["outcome"] == "diverged":
-        return f"{folder.name} diverged and has no weights to start from: try another seed"
-    return f"{folder / WEIGHTS} is missing: put it back, or remove its folder to train again"
-
-
-def failure(folder: Path) -> str | None:
-    """The line that a failed run left, or None."""
+    if (who := holder(folder.parent, folder.name)) is not None:
+        return f"another process works on it ({who})"
     try:
-        reason = json.loads(read_whole(folder / FAILED))["reason"]
+        return flat(str(json.loads(read_whole(folder / FAILED))["reason"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return flat(str(reason))

@@ -9,7 +9,6 @@ and `digest`, that of everything else in the file; older files lack these.
 from __future__ import annotations
 
 import math
-import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,8 +20,8 @@ from numpy.typing import NDArray
 
 from repro.errors import RequestError, one_line
 from repro.protocol.protocols import View
-from repro.store import npz
-from repro.store.expected import Expected, listed
+from repro.store import expected
+from repro.store.expected import DIGEST, Expected, ListedImages
 
 LOGARITHMS_ABOVE = 100
 WEIGHTS, NAME = "weights", "view"
@@ -32,25 +31,20 @@ SUM_TOLERANCE = 0.02
 
 
 class Absent(RequestError):
-    """A view is not stored."""
-
-
-class Damaged(Absent):
-    """A view's file cannot be read."""
+    """A view is not stored, or its file is damaged."""
 
 
 @dataclass(frozen=True)
 class Posteriors:
-    """Class posteriors of a test set, images in the order of their ids."""
+    """Class posteriors of a test set (N, K), each row sums to one; labels (N,) and ids (N,).
+
+    `seconds` is what computing the view of all images took; None: not known, as of a mean.
+    """
 
     posteriors: NDArray[np.float32]
-    """(N, K), each row sums to one."""
     labels: NDArray[np.int64]
-    """(N,)"""
     ids: NDArray[np.str_]
-    """(N,)"""
     seconds: float | None = None
-    """What computing the view of all images took; None where that is not known, as of a mean."""
 
 
 def path(folder: Path, view: View) -> Path:
@@ -59,39 +53,15 @@ def path(folder: Path, view: View) -> Path:
 
 
 def encode(view: Posteriors, weights: str | None = None, name: str | None = None) -> bytes:
-    """The content of a view's file.
-
-    Args:
-        view: what it holds.
-        weights: the digest of the weights that it was computed with; None: not known.
-        name: the view's name, as in `dense-Q256-mirrored`; None: it does not say which it is.
-    """
+    """The content of a view's file: with the digest of its weights and its name, if known."""
     values = view.posteriors
     stored: dict[str, Any] = {"posteriors": values}
     if values.shape[1] > LOGARITHMS_ABOVE:
         smallest = np.finfo(np.float32).tiny
         stored = {"log_posteriors": np.log(np.maximum(values, smallest)).astype(np.float16)}
-    if view.seconds is not None:
-        stored["seconds"] = view.seconds
-    stored |= {key: text for key, text in ((WEIGHTS, weights), (NAME, name)) if text is not None}
-    return npz.encode(stored | {"labels": view.labels, "ids": view.ids})
-
-
-def read(folder: Path, view: View, tested: Expected | None = None) -> Posteriors | None:
-    """A stored view of a run, or None where there is none.
-
-    Args:
-        folder: the run's.
-        view: which.
-        tested: what it must be of; None: anything.
-
-    Raises:
-        Damaged: the file cannot be read, or what it holds is not this.
-    """
-    file = path(folder, view)
-    if line := damage(file, tested):
-        raise Damaged(line)
-    return _decoded(npz.read(file)) if file.is_file() else None
+    said = {"seconds": view.seconds, WEIGHTS: weights, NAME: name}
+    stored |= {key: value for key, value in said.items() if value is not None}
+    return expected.encode(stored | {"labels": view.labels, "ids": view.ids})
 
 
 def _decoded(stored: Mapping[str, NDArray[Any]]) -> Posteriors:
@@ -101,6 +71,17 @@ def _decoded(stored: Mapping[str, NDArray[Any]]) -> Posteriors:
         values = stored["posteriors"].astype(np.float32)
     took = float(stored["seconds"]) if "seconds" in stored else None
     return Posteriors(values, stored["labels"].astype(np.int64), stored["ids"], took)
+
+
+def read(folder: Path, view: View, tested: Expected | None = None) -> Posteriors:
+    """A stored view of a run, of what was `tested`; raises Absent where there is none such."""
+    file = path(folder, view)
+    if line := damage(file, tested):
+        raise Absent(line)
+    try:
+        return _decoded(expected.decode(file))
+    except OSError as error:
+        raise Absent(f"{file} is gone: {error.strerror}") from None
 
 
 def seconds(folder: Path, view: View) -> float | None:
@@ -118,18 +99,11 @@ def seconds(folder: Path, view: View) -> float | None:
 
 
 def damage(file: Path, tested: Expected | None = None) -> str | None:
-    """Why a view's file cannot be used, in a line; None where it can, or where there is none.
-
-    Args:
-        file: the view's.
-        tested: what it must be of; None: anything.
-    """
+    """Why a view's file cannot be used, in a line; None where it can, or where there is none."""
     try:
         state = file.stat()
     except OSError:
         return None
-    if not stat.S_ISREG(state.st_mode):
-        return f"{file} is no file, and a view belongs there: move it away"
     return _damage(file, tested, state.st_mtime_ns, state.st_size)
 
 
@@ -137,43 +111,40 @@ def damage(file: Path, tested: Expected | None = None) -> str | None:
 def _damage(file: Path, tested: Expected | None, written: int, size: int) -> str | None:
     # Asked again and again of one file, which takes a second where there are many images.
     try:
-        stored = npz.read(file)
-        view = _decoded(stored)
-        _check(view, stored, file.stem)
-        if tested is not None:
-            _check_tested(view, stored, tested)
+        stored = expected.decode(file)
+        _check(stored, _decoded(stored).posteriors, tested)
+        if str(stored.get(NAME, file.stem)) != file.stem:
+            raise ValueError("it is another view under this one's name")
     except Exception as error:
         # One bit is enough for zlib.error, NotImplementedError, a password that is asked for, ...
         return f"{file} is damaged: {one_line(error)}; the run's command computes it again"
     return None
 
 
-def _check(view: Posteriors, stored: Mapping[str, NDArray[Any]], name: str) -> None:
-    values, labels, ids = view.posteriors, stored["labels"], view.ids
+def _check(
+    stored: Mapping[str, NDArray[Any]], values: NDArray[np.float32], tested: Expected | None
+) -> None:
+    labels, ids = stored["labels"], stored["ids"]
     if values.ndim != 2 or not len(values) == len(labels) == len(ids):
         raise ValueError("posteriors, labels and ids do not fit each other")
-    classes = values.shape[1]
+    images, classes = values.shape
     if labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
         raise ValueError(f"labels are whole numbers from 0 to below {classes}")
-    if ids.dtype.kind != "U" or ids.ndim != 1 or len(np.unique(ids)) < len(ids):
+    if ids.dtype.kind != "U" or ids.ndim != 1 or len(np.unique(ids)) < images:
         raise ValueError("the ids of images are texts, each once")
     # Written so that what is not a number counts too.
     if not ((values >= 0).all() and (abs(values.sum(axis=1) - 1) < SUM_TOLERANCE).all()):
         raise ValueError("the posteriors of an image are not shares that sum to one")
-    if NAME in stored and str(stored[NAME]) != name:
-        raise ValueError("it is another view under this one's name")
-
-
-def _check_tested(view: Posteriors, stored: Mapping[str, NDArray[Any]], tested: Expected) -> None:
-    images, classes = view.posteriors.shape
+    if tested is None:
+        return
     if (images, classes) != (tested.images, tested.classes):
         there = Expected(images, classes)
         raise ValueError(f"it is of {there}, and the run was tested on {tested}")
-    if (tested.digests and npz.DIGEST not in stored) or (tested.names and NAME not in stored):
+    if tested.bound and not {DIGEST, NAME} <= stored.keys():
         raise ValueError("it has no digest, or none of its name, as this run's views have")
-    if tested.listed not in (None, listed(stored["ids"], stored["labels"])):
+    if tested.listed not in (None, ListedImages.of(ids, labels).digest):
         raise ValueError("its images or their labels are not those that the run was tested on")
-    if tested.weights is not None and str(stored.get(WEIGHTS)) != tested.weights:
+    if tested.weights not in (None, str(stored.get(WEIGHTS))):
         raise ValueError("it was not computed with this run's weights")
 
 
@@ -192,26 +163,22 @@ def missing(folder: Path, wanted: Sequence[View], tested: Expected | None = None
 def mean(views: Iterable[Posteriors]) -> Posteriors:
     """The mean of the posteriors of views of one test set (Section 3.2), images in order of ids.
 
-    Of views that are read as they are asked for, one is in memory at a time.
-
-    Raises:
-        ValueError: no views, or they show different images.
+    Of views that are read as they are asked for, one is in memory at a time. A ValueError says that
+    there are none, or that they show different images.
     """
-    following = iter(views)
-    first = next(following, None)
-    if first is None:
-        raise ValueError("the mean of no views")
-    order = np.argsort(first.ids, kind="stable")
-    ids, labels, count = first.ids[order], first.labels[order], 1
-    total = first.posteriors[order].astype(np.float64)
-    for view in following:
+    total, count, first = np.zeros(0), 0, None
+    for view in views:
         order = np.argsort(view.ids, kind="stable")
-        if not (
-            np.array_equal(view.ids[order], ids) and np.array_equal(view.labels[order], labels)
-        ):
+        ids, labels = view.ids[order], view.labels[order]
+        if first is None:
+            first, total = (ids, labels), np.zeros(view.posteriors.shape)
+        if not (np.array_equal(ids, first[0]) and np.array_equal(labels, first[1])):
             raise ValueError("the views show different images")
         total += view.posteriors[order]
         count += 1
+    if first is None:
+        raise ValueError("the mean of no views")
+    ids, labels = first
     return Posteriors((total / count).astype(np.float32), labels, ids)
 
 
@@ -220,33 +187,17 @@ def mean_of(
 ) -> Posteriors | None:
     """The mean of stored views of a run, or None where one of them is absent or damaged.
 
-    Args:
-        folder: the run's.
-        wanted: which views.
-        tested: what they must be of; None: anything.
-
-    Raises:
-        RequestError: the views show different images.
+    A RequestError says that the views show different images.
     """
     if not all(path(folder, view).is_file() for view in wanted):
         return None
     try:
-        return mean(_there(folder, view, tested) for view in wanted)
+        return mean(read(folder, view, tested) for view in wanted)
     except Absent:
         return None
     except ValueError as error:
-        names = ", ".join(view.name for view in wanted)
-        raise RequestError(
-            f"{folder / 'views'}, {names}: {error}; remove the views and give the run's command "
-            "again"
-        ) from error
-
-
-def _there(folder: Path, view: View, tested: Expected | None) -> Posteriors:
-    found = read(folder, view, tested)
-    if found is None:
-        raise Absent(f"{path(folder, view)} is gone")
-    return found
+        advice = "remove the views and give the run's command again"
+        raise RequestError(f"{folder / 'views'}: {error}; {advice}") from error
 
 
 def ranks(view: Posteriors) -> NDArray[np.int64]:
@@ -263,10 +214,7 @@ def wrong(view: Posteriors, k: int) -> NDArray[np.bool_]:
 
 
 def interval(wrong: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """The error (%) of a test set between the ends of its 95% Wilson interval: (low, error, high).
-
-    The interval is over test images, for this net as it is.
-    """
+    """The error (%) of a test set within its 95% Wilson interval: (low, error, high)."""
     from scipy.stats import binomtest
 
     count = int(wrong.sum())
