@@ -26,12 +26,3 @@ def test_the_scale_models_keep_maps_windows_and_scales(
     lost = [name for name in here if "block" in name and here[name] != full[name]]
     assert lost == [f"map of block {block}" for block in other]
     assert (here == full) == (size == "paper")
-
-
-def test_tiny_keeps_hardly_anything(compose: Compose) -> None:
-    config = compose("size=tiny")
-    here, _ = shapes(config, 10, config.arch)
-    assert [here[name] for name in MAPS] == ["4x4", "2x2", "1x1"]
-    # 256 is 37 pixels: two windows of 32, 32 apart, need 64; 448 is 64.
-    assert here["overhang at Q=256 (px)"] == "27"
-    assert here[WHOLE] == "all but 256, 288, 320, 352, 384, 416, 480, 512"

@@ -131,23 +131,6 @@ def test_seeds_decide(tmp_path: Path, make_run: MakeRun) -> None:
     assert (few.verdict, few.reason) == ("not decided", "4 of 5 seeds")
 
 
-def test_pairs_are_pooled_by_hand(tmp_path: Path, make_run: MakeRun) -> None:
-    """Two seeds; E has no net at S=384 and C none at all."""
-    wrong = {"D-jitter": 20, "D-S256": 30, "D-S384": 26, "E-jitter": 10, "E-S256": 40}
-    for seed in (0, 1):
-        for net, count in wrong.items():
-            words = (f"net={net}", f"seed={seed}")
-            make_run(*words, wrong=count + 2 * seed * (net == "E-S256"), data=LARGE)
-    row = judged(tmp_path, seeds=2).loc["jitter-helps"]
-    # D: 10 and 6 fewer; E: 30 fewer, with seed 1 32; a third of each of 200 images.
-    assert row.difference == pytest.approx(-100 * (10 + 6 + 31) / 3 / 200, abs=1e-3)
-    assert row.relative == pytest.approx(-100 * (47 / 3) / ((30 + 26 + 41) / 3), abs=1e-3)
-    used, missing = row.pooled.split("; not run: ")
-    assert used == "D-jitter - D-S256, D-jitter - D-S384, E-jitter - E-S256"
-    assert missing == "C-jitter - C-S256, C-jitter - C-S384, E-jitter - E-S384"
-    assert row.left == "D-jitter,E-jitter/single_scale"
-
-
 @pytest.mark.parametrize(("single", "holds"), [(20, False), (21, True)])
 def test_holm_is_over_the_primary_claims(
     tmp_path: Path, make_run: MakeRun, single: int, holds: bool

@@ -79,17 +79,6 @@ def test_a_curve_is_of_the_seeds_that_have_every_scale(tmp_path: Path, make_run:
     assert set(found.y) == {10.0}
 
 
-def test_learning_curves_are_the_mean_and_the_range(tmp_path: Path, make_run: MakeRun) -> None:
-    for seed, last in enumerate((2.0, 4.0)):
-        make_run("arch=D", f"seed={seed}", train_errors=(50.0, last))
-    folder = tmp_path / "runs" / make_run("arch=E")
-    (folder / "log.csv").write_text("epoch,train_error,validation_error\n1,50,20\n")
-    chart = charts.learning_curves(comparison(tmp_path))
-    assert set(shown(chart, "line", "band", "dotted").facet) == {"D"}, "one epoch is no curve"
-    assert shown(chart, "dotted").y.tolist() == [50.0, 3.0]
-    assert shown(chart, "line")[["x", "y"]].to_numpy().tolist() == [[1, 20], [2, 5]]
-
-
 def test_seeds_are_dots_and_who_did_not_learn_is_pointed_at(
     tmp_path: Path, make_run: MakeRun
 ) -> None:
@@ -105,16 +94,6 @@ def test_seeds_are_dots_and_who_did_not_learn_is_pointed_at(
     figure = chart.figure()
     assert figure.axes[0].get_xlim()[1] < 20, "it does not squeeze the others"
     assert [text.get_text() for text in figure.findobj(Text)].count("90 >") == 3
-
-
-def test_no_internal_word_reaches_a_reader(tmp_path: Path, make_run: MakeRun) -> None:
-    for words in ("scale=S384", "scale=S384_on", "scale=jitter"):
-        make_run("arch=D", words, "scale.lr_factor=1", "data.holdout=0.02")
-    here = comparison(tmp_path)
-    found = [errors(here), charts.learning_curves(here)]
-    said = [text.get_text() for one in found if one for text in one.figure().findobj(Text)]
-    assert "S=384, trained on, learning rate times 1" in said
-    assert not [one for one in [*said, here.setting.title] if "=0" in one or "+" in one]
 
 
 @pytest.mark.parametrize("groups", [2, 12])

@@ -45,22 +45,6 @@ def test_these_nets_by_bonett_and_price(
     assert found.middle == pytest.approx(100 * (left_only - right_only) / images)
 
 
-def test_nets_that_err_on_the_same_images_are_not_equal_with_certainty() -> None:
-    found = difference(np.zeros((3, 200))).interval(configuration=True)
-    assert found.low < -1 < 1 < found.high
-
-
-@pytest.mark.parametrize("edge", [-9.0, 0.0, 0.5])
-@pytest.mark.parametrize("configuration", [True, False])
-def test_at_its_level_the_interval_just_reaches_the_edge(edge: float, configuration: bool) -> None:
-    random = np.random.default_rng(0)
-    gaps = random.choice([-1.0, 0.0, 1.0], p=[0.1, 0.85, 0.05], size=(4, 300))
-    found = difference(gaps)
-    p = found.p_value(edge, configuration=configuration)
-    half = found.half(p, configuration=configuration)
-    assert half == pytest.approx(abs(found.centre - edge), rel=1e-6)
-
-
 @given(st.integers(0, 2**32), st.integers(2, 4))
 def test_the_order_of_images_and_seeds_changes_nothing(seed: int, seeds: int) -> None:
     random = np.random.default_rng(seed)
