@@ -65,7 +65,7 @@ def refusal(capsys: pytest.CaptureFixture[str], runs: Path, *words: str) -> str:
         # Types and numbers.
         *(("seed=abc", "seed=abc"), ("seed=null", "seed"), ("recipe.batch=32.5", "recipe.batch")),
         *(("test=centre", "test=centre"), ("test=[{a:1}]", "test"), ("dry_run=2", "dry_run=2")),
-        *(("recipe.batch=0", "recipe.batch=0"), ("recipe.learning_rate=nan", "learning_rate=nan")),
+        *(("-m arch=A,B recipe.batch=9,0", "recipe.batch=0: "), ("recipe.clip=nan", "clip=nan")),
         *(("seed=-1", "seed=-1"), ("size.crop=100000", "size.crop"), ("test=[]", "test=[]")),
         # Words that do not go together.
         *(("runs=", "runs="), ("runs='a,b'", "comma"), ("arch.name=../../x", "arch.name")),
@@ -82,13 +82,6 @@ def test_refused_in_one_line(
     assert names in refusal(capsys, tmp_path / "runs", *words.split())
 
 
-def test_one_wrong_job_refuses_the_sweep_and_is_named_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = refusal(capsys, tmp_path / "runs", "-m", "arch=A,B,C", "recipe.batch=32,0")
-    assert text.startswith("recipe.batch=0: ")
-
-
 # --- files of strangers --------------------------------------------------------------------------
 
 TARGET = "{_target_: pathlib.Path.touch, self: {_target_: pathlib.Path, _args_: ['PLANTED']}}"
@@ -96,7 +89,6 @@ TARGET = "{_target_: pathlib.Path.touch, self: {_target_: pathlib.Path, _args_: 
 SWEPT = "hydra: {mode: MULTIRUN, sweeper: {params: {+hydra.job.env_set.PATH: PLANTED}}}"
 FILES = {
     "arch/callback": "hydra: {callbacks: {x: TARGET}}",
-    "arch/environment": "hydra: {job: {env_set: {PATH: PLANTED}}}",
     "arch/launcher": "hydra: {launcher: TARGET}",
     "arch/sweeper": "hydra: {sweeper: {_target_: pathlib.Path.touch, params: {seed: 1}}}",
     "arch/swept": SWEPT,
@@ -105,13 +97,10 @@ FILES = {
     "arch/placed": "defaults: [/size/tiny@hydra.launcher]",
     "arch/package": "# @package hydra.callbacks\nx: TARGET",
     "hydra/callbacks/x": "x: TARGET",
-    "runs/x": "seed: 1",
     "arch/secret": "data: {root: '${oc.env:SECRET}'}",
     "arch/escape": 'data: {root: "\\e[2J"}',
-    "arch/list": "defaults: 3",
     "arch/itself": "defaults: [itself]",
     "arch/key": "recipe: {foo: 1}",
-    "arch/type": "seed: abc",
 }
 
 
@@ -135,27 +124,16 @@ def test_a_file_has_hydra_call_set_and_tell_nothing(
 
 
 @pytest.mark.parametrize(
-    "words",
-    [
-        "arch=mine -m hydra.sweep.dir=x hydra.sweep.subdir=y",
-        "-m arch=mine hydra/launcher=joblib hydra.launcher.n_jobs=3",
-        "arch=mine hydra.mode=MULTIRUN seed=0,1 hydra.run.dir=x",
-        "experiments=mine",
-    ],
+    "words", ["arch=mine -m hydra.sweep.dir=x", "experiments=mine", "-m arch=mine seed=0,1"]
 )
 def test_a_folder_of_ones_own_files_and_a_sweeps_settings_are_taken(
     words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if "joblib" in words:
-        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    own = tmp_path / "own"
-    for group in ("arch", "experiments"):
-        (own / group).mkdir(parents=True)
-    (own / "experiments" / "mine.yaml").write_text(
-        "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {arch: 'mine,B'}}}\n"
-    )
+    own, swept = tmp_path / "own", "hydra: {mode: MULTIRUN, sweeper: {params: {arch: 'mine,B'}}}"
     mine = (CONF / "arch" / "A.yaml").read_text().replace("name: A", "name: mine")
-    (own / "arch" / "mine.yaml").write_text(mine)
+    for group, text in {"arch": mine, "experiments": f"# @package _global_\n{swept}\n"}.items():
+        (own / group).mkdir(parents=True)
+        (own / group / "mine.yaml").write_text(text)
     given = [*LIGHT, "--config-dir", str(own), f"runs={tmp_path}", "dry_run=true"]
     assert command([*given, *words.split()]) == 0
     assert "mine-S256-tiny" in capsys.readouterr().out
@@ -183,21 +161,12 @@ def test_folders_that_cannot_be_learned_from(
 def test_a_store_that_cannot_be(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "file"
-    file.write_text("mine")
-    for runs in (file, file / "deeper", tmp_path / LONG):
-        assert f"runs={runs}" in refusal(capsys, tmp_path, f"runs={runs}")
-    assert file.read_text() == "mine"
+    (tmp_path / "file").write_text("mine")
+    for runs in ("file", "file/deeper", LONG):
+        assert f"runs={tmp_path / runs}" in refusal(capsys, tmp_path, f"runs={tmp_path / runs}")
     # Root may write anywhere, so that permissions cannot be tried.
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert str(tmp_path) in refusal(capsys, tmp_path)
-
-    def forbidden(self: Path) -> bool:
-        raise PermissionError(13, "Permission denied", str(self))
-
-    monkeypatch.setattr(Path, "is_dir", forbidden)
-    assert command([*LIGHT, f"runs={tmp_path}", "dry_run=true"]) == 2
-    assert "Permission denied" in capsys.readouterr().err
 
 
 def test_a_folder_in_the_way_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -212,12 +181,3 @@ def test_a_folder_in_the_way_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     assert str(place) in refusal(capsys, tmp_path, "-m", "arch=B", "init=from_A")
     (place / "config.yaml").write_text("seed: 0\n")
     assert f"{place}/config.yaml" in refusal(capsys, tmp_path)
-
-
-def test_torchruns_variables_that_are_no_numbers(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
-        monkeypatch.setenv(name, "0")
-    monkeypatch.setenv("WORLD_SIZE", "x")
-    assert "WORLD_SIZE=x" in refusal(capsys, tmp_path / "runs")

@@ -89,10 +89,9 @@ def test_its_commands_run(own: Path, tmp_path: Path, words: str) -> None:
             assert group == "experiments" or getattr(run.config, group).name.startswith(name)
 
 
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The suite with the page's experiment, protocol and claim in it: run, planned, reported."""
-    root = tmp_path_factory.mktemp("checkout")
+def test_a_protocol_an_experiment_and_a_claim_are_an_entry_each(tmp_path: Path) -> None:
+    """The suite with the three of the page in it: run, planned, reported."""
+    root = tmp_path / "checkout"
     shutil.copytree(PACKAGE, root / "repro", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(CONF, root / "conf", dirs_exist_ok=True)
     for name, content in FILE.findall(PAGE):
@@ -111,45 +110,32 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = subprocess.run(program, cwd=root, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     assert "centre_several" in found.stdout
-    return root
-
-
-def test_a_protocol_is_one_entry(checkout: Path) -> None:
-    results = pd.read_csv(checkout / "report" / "results.csv", dtype=str)
+    report = root / "report"
+    results = pd.read_csv(report / "results.csv", dtype=str)
     found = results[(results.protocol == "centre_several") & (results.metric == "top1_error")]
     assert set(found.Q) == {"224,256,288"}
     assert set(found.init) == {"glorot", "torch"}
-    (table,) = (checkout / "report" / "tables").glob("protocols.csv")
-    every = pd.read_csv(table)
+    every = pd.read_csv(report / "tables" / "protocols.csv")
     here = every[every.test == "centre several"]["mean"]
     assert sorted(here) == sorted(found.value.astype(float))
-    plan = pd.read_csv(checkout / "plan.csv")
-    assert len(plan) == 2
-
-
-def test_an_experiment_is_one_file(checkout: Path) -> None:
-    page = (checkout / "report" / "comparison.md").read_text()
+    assert len(pd.read_csv(root / "plan.csv")) == 2
+    page = (report / "comparison.md").read_text()
     section = page.split("## Experiment: start")[1].split("\n## ")[0]
     assert "Does A learn as well from torch's own weights as from Glorot's? (ours)." in section
     assert "figures/experiment-start.png" in section
-    table = pd.read_csv(checkout / "report" / "tables" / "experiment-start.csv", dtype=str)
+    table = pd.read_csv(report / "tables" / "experiment-start.csv", dtype=str)
     assert set(table.net) == {"A, init glorot", "A, init torch"}
     assert set(table.test) == {"single scale"}
+    claims = pd.read_csv(report / "claims.csv").set_index("claim")
+    assert claims.experiment["torch-is-no-better"] == "start"
+    assert "Torch's own weights give A no lower error than Glorot's. (ours)" in page
 
 
 def test_what_an_experiment_cannot_ask_for_is_one_line(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conf = shutil.copytree(checkout / "conf", checkout / "wrong")
-    file = conf / "experiments" / "start.yaml"
-    file.write_text(re.sub("# report: .*", "# report: {figures: [nude]}", file.read_text()))
+    conf = shutil.copytree(CONF, tmp_path / "conf")
+    (conf / "experiments" / "start.yaml").write_text("# Why?\n# report: {figures: [nude]}\n")
     monkeypatch.setattr(choices, "CONF", conf)
     with pytest.raises(RequestError, match=r"conf/experiments/start.yaml.*nude"):
         experiments.__wrapped__()
-
-
-def test_a_claim_is_one_row(checkout: Path) -> None:
-    claims = pd.read_csv(checkout / "report" / "claims.csv").set_index("claim")
-    assert claims.experiment["torch-is-no-better"] == "start"
-    page = (checkout / "report" / "comparison.md").read_text()
-    assert "Torch's own weights give A no lower error than Glorot's. (ours)" in page
