@@ -27,22 +27,12 @@ def describe(config: Config, used: torch.device, world: World = ALONE) -> dict[s
         **_git(),
         "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
-        **speed(config, used, world),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def speed(config: Config, used: torch.device, world: World = ALONE) -> dict[str, Any]:
-    """What must be equal for two runs of a net to be as fast as each other."""
-    return {
         "cpu": cpu(),
-        "threads": config.threads,
-        "workers": config.workers,
-        "compile": config.compile,
-        "micro_batch": config.micro_batch,
+        **{key: getattr(config, key) for key in ("threads", "workers", "compile", "micro_batch")},
         "channels_last": memory_format(config, used) == torch.channels_last,
         "world_size": world.size,
         "device": device_name(used),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
@@ -61,22 +51,21 @@ def cpu() -> str:
 
 
 def _version(name: str) -> str | None:
-    try:
+    with suppress(PackageNotFoundError):
         return version(name)
-    except PackageNotFoundError:
-        return None
+    return None
 
 
 def _git() -> dict[str, Any]:
     """The commit of the checkout that this program runs from; none where it is installed."""
-    if (CONF.parent / ".git").exists():
-        with suppress(OSError, subprocess.SubprocessError):
-            status = ("status", "--porcelain", "--untracked-files=no", "--", "repro", "conf")
-            return {"git_commit": _said("rev-parse", "HEAD"), "git_dirty": bool(_said(*status))}
+
+    def said(*words: str) -> str:
+        command = ["git", "-C", str(CONF.parent), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        return done.stdout.strip()
+
+    with suppress(OSError, subprocess.SubprocessError):
+        if (CONF.parent / ".git").exists():
+            status = said("status", "--porcelain", "--untracked-files=no", "--", "repro", "conf")
+            return {"git_commit": said("rev-parse", "HEAD"), "git_dirty": bool(status)}
     return {"git_commit": None, "git_dirty": None}
-
-
-def _said(*words: str) -> str:
-    command = ["git", "-C", str(CONF.parent), *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-    return done.stdout.strip()

@@ -133,9 +133,11 @@ class Job:
         config, world, self.cache = self.config, self.world, Path(self.config.runs) / ".cache"
         data = base_data(config.data)
         # What one process of a host downloads, the others find.
-        load = lambda: sources.load(data, self.cache, say, stop.check)  # noqa: E731
-        self.source = world.host_first(load)
-        self._check_source()
+        self.source = world.host_first(lambda: sources.load(data, self.cache, say, stop.check))
+        if self.source.description != request.description:
+            # By what was known of them the run is named.
+            said = "has other images or classes than when the command was given: give it again"
+            raise RunError(f"data={config.data.name} {said}")
         self.listed = ListedImages.of(self.source.test.ids, self.source.test.labels).digest
         self.dtype = torch.float64 if config.precision == "float64" else torch.float32
         layout = memory_format(config, device)
@@ -157,16 +159,6 @@ class Job:
             say=say,
             check=stop.check,
         )
-
-    def _check_source(self) -> None:
-        """The run is named by what was known of its data when the command was given."""
-        found, known = self.source.description, self.request.description
-        what = "other images or classes than"
-        if found.left_out != known.left_out:
-            what = f"{found.left_out} image files that cannot be decoded, not {known.left_out} as"
-        if found != known:
-            name = self.config.data.name
-            raise RunError(f"data={name} has {what} when the command was given: give it again")
 
     def train_and_test(self) -> None:
         """Train where that is not done, then compute the views that are missing."""

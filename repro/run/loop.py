@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from repro.config.schema import EAGER, Config
+from repro.config.schema import Config
 from repro.data.loader import TrainingCrops
 from repro.errors import RunError
 from repro.model.vgg import VGG, seed, share, share_batch_norm
@@ -63,12 +63,10 @@ class Training:
         note: Callable[[], None] = lambda: None,
         world: World = ALONE,
     ) -> None:
-        """
-        Args:
-            prepare: takes crops (B, C, crop, crop) and colour shifts (B, C) to the net's input.
-            validate: error (%) on the validation images; all processes call it.
-            test: likewise on the test images, to be logged after each epoch; None: not looked at.
-            note: called after each epoch, when its row of the log is written.
+        """`prepare` takes crops (B, C, crop, crop) and colour shifts (B, C) to the net's input.
+
+        `validate` and `test` give the error (%) after an epoch, in all processes; then, when its
+        row of the log is written, `note` is called.
         """
         self.net, self.batches, self.config, self.folder = net, batches, config, folder
         self.stop, self.prepare, self.say = stop, prepare, say
@@ -83,7 +81,11 @@ class Training:
         self.device = next(net.parameters()).device
         self.forward = compiled(net, config.compile)
         if world.size > 1:
-            self._share_batch_norm()
+            total = world.all_reduce_with_gradient
+            if config.compile != EAGER:
+                # The processes meet in there, which no compiler should rearrange.
+                total = torch.compiler.disable(total)  # type: ignore[no-untyped-call]
+            share_batch_norm(net, total)
         self.progress, self.checkpoints = Progress(), Checkpoints(folder, config.checkpoint_seconds)
         self.unread: list[tuple[int, Tensor]] = []
         """Steps whose sums are not read yet: images, and loss, errors and flags."""
@@ -112,7 +114,8 @@ class Training:
         while self.progress.epoch < self.config.epochs and not self.schedule.finished:
             bar.set_description(f"{self.config.arch.name} epoch {self.progress.epoch + 1}")
             self.clock = time.monotonic()
-            self._train_mode()
+            self.net.train()
+            self.net.features.train(self.config.finetune != "fc")
             epoch = self.batches.epoch(self.progress.epoch, self.progress.step)
             for batch in uploaded(epoch, self.device, self.stream):
                 self.step(*batch)
@@ -134,10 +137,7 @@ class Training:
     def step(self, images: Tensor, shift: Tensor, labels: Tensor) -> None:
         """Section 3.1, one step: a batch, its loss, the gradients, a step of gradient descent.
 
-        Args:
-            images: this process's crops, (B, C, crop, crop), as `TrainingCrops` makes them.
-            shift: their colour shifts, (B, C).
-            labels: their classes, (B,).
+        It takes this process's crops (B, C, crop, crop), colour shifts (B, C) and classes (B,).
         """
         progress, recipe = self.progress, self.config.recipe
         self.folder.check()
@@ -159,14 +159,8 @@ class Training:
     def gradients(self, images: Tensor, shift: Tensor, labels: Tensor, total: int) -> Tensor:
         """Leave the gradients of this process's share of a batch's mean loss in the weights.
 
-        Args:
-            images: this process's crops, as `step` takes them.
-            shift: their colour shifts.
-            labels: their classes.
-            total: images of the batch, in all processes.
-
-        Returns:
-            That share of the loss, and how many of these images are wrong: (2,).
+        `total` are the images of the batch in all processes. Returns that share of the loss, and
+        how many of these images are wrong: (2,).
         """
         own = self.world.rows(total)
         labels = labels.to(self.device, non_blocking=True)
@@ -175,7 +169,8 @@ class Training:
         for part in micro_batches(len(images), self.config.micro_batch):
             # Dropout draws the whole batch's mask each time, and uses these rows of it.
             share(self.net, slice(own.start + part.start, own.start + part.stop), total)
-            seed(self.device, self._mask_seed())
+            masks = self.config.seed * 1_000_003 + self.progress.iteration
+            seed(self.device, masks + (self.batches.series << 53))
             with torch.autocast(self.device.type, torch.bfloat16, self.config.precision == "bf16"):
                 scores = self.forward(self.prepare(images[part], shift[part]))
                 # The multinomial logistic regression objective.
@@ -185,11 +180,6 @@ class Training:
             sums.append(torch.stack([loss.detach(), wrong.to(loss.dtype)]))
         return torch.stack(sums).sum(dim=0)
 
-    def _mask_seed(self) -> int:
-        """What the masks of dropout are drawn from in the next step."""
-        own = self.config.seed * 1_000_003 + self.progress.iteration
-        return own + (self.batches.series << 53)
-
     def _flags(self) -> list[bool]:
         """Whether this process was asked to stop, and whether a checkpoint is due."""
         return [self.stop.asked, self.world.is_first and self.checkpoints.due]
@@ -197,8 +187,7 @@ class Training:
     def _read(self, bar: tqdm[NoReturn], leave: int = 0) -> tuple[bool, bool]:
         """Count the losses and errors of all steps but the last `leave`, until one is not finite.
 
-        Returns:
-            Whether a process was asked to stop, and whether a checkpoint is due.
+        Returns whether a process was asked to stop, and whether a checkpoint is due.
         """
         progress, asked, due = self.progress, False, False
         while len(self.unread) > leave and math.isfinite(progress.loss_sum):
@@ -214,19 +203,6 @@ class Training:
         progress.seconds, self.clock = progress.seconds + now - self.clock, now
         bar.set_postfix_str(str(progress), refresh=False)
         return asked, due
-
-    def _train_mode(self) -> None:
-        self.net.train()
-        if self.config.finetune == "fc":
-            self.net.features.eval()
-
-    def _share_batch_norm(self) -> None:
-        """Have a net that normalises by the batch do so by that of all processes."""
-        total = self.world.all_reduce_with_gradient
-        if self.config.compile != EAGER:
-            # The processes meet in there, which no compiler should rearrange.
-            total = torch.compiler.disable(total)  # type: ignore[no-untyped-call]
-        share_batch_norm(self.net, total)
 
     @contextmanager
     def _memory_error_in_a_line(self) -> Iterator[None]:

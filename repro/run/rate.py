@@ -37,14 +37,26 @@ def measure(net: Net, config: Config, device: torch.device) -> tuple[float, floa
         RunError: not even one image fits into memory.
     """
     net = without_hidden(net) if cost(net).parameters > LARGE else net
+    most = min(config.recipe.batch, config.micro_batch or config.recipe.batch)
     with torch_settings(config):
         layout = memory_format(config, device)
         module = VGG(net, config.recipe.dropout).to(device).to(memory_format=layout)
         if config.precision == "float64":
             module.double()
-        train, images = _seconds_an_image(training_step, module, config, device)
-        test, _ = _seconds_an_image(testing_step, module, config, device, images)
-    return training_flops(net) / train, cost(net).flops / test
+        images, seconds = 0, 0.0
+        while seconds < LONG and images < most:
+            more = min(most, 4 * images or 1)
+            try:
+                seconds = _shortest(training_step(module, config, device, more), device)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if not images:
+                    raise RunError("one image does not fit into memory") from None
+                break
+            images = more
+        tested = _shortest(testing_step(module, config, device, images), device)
+    return images * training_flops(net) / seconds, images * cost(net).flops / tested
 
 
 def without_hidden(net: Net) -> Net:
@@ -103,30 +115,6 @@ def _noise(net: VGG, config: Config, device: torch.device, images: int) -> torch
     kind = torch.float64 if config.precision == "float64" else torch.float32
     shape = (images, net.spec.channels, net.spec.crop, net.spec.crop)
     return torch.randn(shape, dtype=kind).to(device, memory_format=memory_format(config, device))
-
-
-def _seconds_an_image(
-    steps: Callable[[VGG, Config, torch.device, int], Step],
-    net: VGG,
-    config: Config,
-    device: torch.device,
-    start: int = 1,
-) -> tuple[float, int]:
-    """Seconds that a step takes for each image, and the images of the longest step."""
-    most = min(config.recipe.batch, config.micro_batch or config.recipe.batch)
-    found, images, seconds = 0.0, 0, 0.0
-    while seconds < LONG and images < most:
-        more = min(most, 4 * images or start)
-        try:
-            seconds = _shortest(steps(net, config, device, more), device)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if not images:
-                raise RunError("one image does not fit into memory") from None
-            break
-        found, images = seconds / more, more
-    return found, images
 
 
 def _shortest(step: Step, device: torch.device) -> float:

@@ -136,15 +136,9 @@ def compute(
 ) -> Posteriors:
     """One view of a test set: posteriors of all images, by the view's kind.
 
-    A net that is about to diverge may give an image scores that are not finite. They say nothing,
-    so that all classes of that image get the same posterior; a tie counts as an error.
-
-    Args:
-        net: in evaluation mode, on its device.
-        view: what to look at: the kind, the test scale Q in paper pixels, the orientation.
-        split: the test images.
-        prepare: from grey levels to the net's input.
-        options: how it is computed.
+    The net is in evaluation mode, on its device; `prepare` takes grey levels to its input. Where
+    it is about to diverge, scores may not be finite. They say nothing, so that all classes of that
+    image get the same posterior; a tie counts as an error.
 
     Raises:
         RunError: an image cannot be decoded, or does not fit into memory.
