@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from repro.config.schema import Config
+from repro.config.schema import EAGER, Config
 from repro.data.loader import TrainingCrops
 from repro.errors import RunError
 from repro.model.vgg import VGG, seed, share, share_batch_norm
