@@ -31,13 +31,9 @@ CHOICES = {
 
 
 def check(config: Config) -> None:
-    """Refuse a configuration whose parts do not go together, whatever its data.
+    """Refuse, by a RequestError, a configuration whose parts do not go together, whatever its data.
 
-    Args:
-        config: its numbers checked one by one, and without its training where it has none.
-
-    Raises:
-        RequestError: what is wrong with it, and what would be right.
+    Its numbers were checked one by one; it has no training where weights are given.
     """
     for key, known in CHOICES.items():
         group, _, name = key.rpartition(".")

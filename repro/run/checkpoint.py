@@ -45,11 +45,7 @@ class Checkpoints:
         return time.monotonic() >= self.next
 
     def save(self, net: nn.Module, optimiser: optim.Optimizer, progress: dict[str, Any]) -> None:
-        """Copy what the next checkpoint holds; it is then written over the older generation.
-
-        Raises:
-            RunError: the checkpoint before it could not be written, see `wait`.
-        """
+        """Copy what the next checkpoint holds; it is then written over the older generation."""
         self.wait()
         began, self.next = time.monotonic(), math.inf
         tensors, text, name = _copies(net, optimiser), json.dumps(progress), CHECKPOINTS[self.count]
@@ -66,11 +62,7 @@ class Checkpoints:
         self.count = 1 - self.count
 
     def wait(self) -> None:
-        """Return when the last checkpoint is on the disk.
-
-        Raises:
-            RunError: the disk is full, or another process took the run over.
-        """
+        """Return when the last checkpoint is on the disk; a RunError says that it cannot be."""
         if self.written is not None:
             self.written.result()
 

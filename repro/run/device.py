@@ -21,10 +21,8 @@ Batch = tuple[Tensor, Tensor, Tensor]
 def pick(name: str, world: World = ALONE) -> torch.device:
     """The device that `device=` names; `auto` takes a CUDA device, else MPS, else the CPU.
 
-    Of the processes that train one net, each takes the CUDA device of its number.
-
-    Raises:
-        RequestError: there is no such device here, or not one for each process.
+    Of the processes that train one net, each takes the CUDA device of its number. A RequestError
+    says that there is no such device here, or not one for each process.
     """
     devices, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
     if name == "auto":

@@ -85,11 +85,7 @@ class World:
         return total
 
     def all_gather(self, make: Callable[[], T]) -> list[T]:
-        """What each process makes, by rank, in all of them.
-
-        Raises:
-            Interrupted: in all of them, where it was raised in one.
-        """
+        """What each process makes, by rank, in all of them; `Interrupted` in all, if in one."""
         if self.size == 1:
             return [make()]
         try:

@@ -50,10 +50,7 @@ def forecast(
     """What runs, parents first, would still cost, a row each; a finished one costs nothing.
 
     `images` counts those of a configuration's data; `given` are the operations a second to reckon
-    with, None: those of this machine, timed now.
-
-    Raises:
-        RunError: not even one image fits into this machine's memory.
+    with, None: those of this machine, timed now (a RunError: not one image fits into its memory).
     """
     todo = [request for request in members if not request.finished()]
     # Of nets that take long to be timed, the one that takes longest stands for the others.

@@ -57,13 +57,10 @@ def say(line: str) -> None:
 
 
 def perform(request: Request, stop: Stop) -> None:
-    """Finish a run and, before it, the runs that it starts from.
+    """Finish a run and, before it, the runs that it starts from; `Interrupted` if asked to stop.
 
     A failure is recorded in the run's folder and ends only this run; where torchrun's processes
     train it together, all of them.
-
-    Raises:
-        repro.run.interruption.Interrupted: asked to stop; what was done is saved.
     """
     world = process_group()
     with stop.listening():
@@ -124,10 +121,7 @@ class Job:
     """One run on its device, from whatever is done of it to its end."""
 
     def __init__(self, request: Request, folder: Folder, stop: Stop, device: torch.device) -> None:
-        """
-        Raises:
-            RunError: the data cannot be read, or are not those of the request.
-        """
+        """A RunError says that the data cannot be read, or are not those of the request."""
         self.request, self.folder, self.stop, self.device = request, folder, stop, device
         self.config, self.world = request.config, process_group()
         config, world, self.cache = self.config, self.world, Path(self.config.runs) / ".cache"

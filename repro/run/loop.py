@@ -96,12 +96,10 @@ class Training:
         self.stream = torch.cuda.Stream(self.device) if cuda else None  # type: ignore[no-untyped-call]
 
     def run(self) -> Outcome:
-        """Train to the end.
+        """Train to the end; `Interrupted` after a checkpoint was saved.
 
-        Raises:
-            Interrupted: after a checkpoint was saved.
-            RunError: an image or the disk failed, or memory ran out, or another process of this
-                run ended; or someone else took the run over.
+        A RunError says that an image or the disk failed, memory ran out, another process of this
+        run ended, or someone else took the run over.
         """
         self._resume()
         try:

@@ -31,10 +31,7 @@ def measure(net: Net, config: Config, device: torch.device) -> tuple[float, floa
     """Floating point operations a second of training steps, and of forward passes as in testing.
 
     The step grows up to the run's batch or micro-batch, or until it takes long enough to be timed.
-    Testing computes in float32 where training is bf16.
-
-    Raises:
-        RunError: not even one image fits into memory.
+    Testing computes in float32 where training is bf16. A RunError: not one image fits into memory.
     """
     net = without_hidden(net) if cost(net).parameters > LARGE else net
     most = min(config.recipe.batch, config.micro_batch or config.recipe.batch)

@@ -144,17 +144,11 @@ def resolve(
     known: dict[str, Request] | None = None,
     command: tuple[str, ...] | None = None,
 ) -> Request:
-    """Check a configuration and find what it asks for.
+    """Check a configuration and find what it asks for; a RequestError says what is wrong.
 
-    Args:
-        config: as it was composed.
-        describe: finds out what is known of a data set, as `sources.check` does by looking at it.
-        known: what was resolved before, by configuration; runs that several start from are
-            resolved once.
-        command: the words that it was composed of.
-
-    Raises:
-        RequestError: something in it cannot be done as written.
+    `describe` finds out what is known of a data set, as `sources.check` does by looking at it.
+    `known` holds what was resolved before: runs that several start from are resolved once.
+    `command` are the words that the configuration was composed of.
     """
     known = {} if known is None else known
     key = repr(config)
@@ -255,11 +249,7 @@ def base_data(data: Data) -> Data:
 
 
 def summary(request: Request) -> str:
-    """How training ended, and the errors (%) of a finished run with their 95% intervals.
-
-    Raises:
-        RequestError: the run is not finished, or its views show different images.
-    """
+    """How training ended, and the errors (%) of a finished run with their 95% intervals."""
     result = runs.read_result(request.folder)
     if result is None:
         raise RequestError(f"{request.folder} is not finished")

@@ -138,10 +138,8 @@ def compute(
 
     The net is in evaluation mode, on its device; `prepare` takes grey levels to its input. Where
     it is about to diverge, scores may not be finite. They say nothing, so that all classes of that
-    image get the same posterior; a tie counts as an error.
-
-    Raises:
-        RunError: an image cannot be decoded, or does not fit into memory.
+    image get the same posterior; a tie counts as an error. A RunError says that an image cannot be
+    decoded, or does not fit into memory.
     """
     batch, began = at_once(net, options.batch), time.perf_counter()
     judge = JUDGES[view.kind](net, CropScores(net, batch, options.say))
@@ -175,11 +173,7 @@ def centre_error(
 ) -> float:
     """Top-1 error (%) on the centre crops of images rescaled to `side` pixels; a tie is an error.
 
-    On the validation images this is the error that steers the learning rate. Batches that do not
-    fit into memory are halved.
-
-    Raises:
-        RunError: an image cannot be decoded, or does not fit into memory.
+    On the validation images this is the error that steers the learning rate.
     """
     net.eval()
     labels = torch.as_tensor(split.labels)

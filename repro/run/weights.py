@@ -58,10 +58,8 @@ def fix(config: Config) -> None:
 def inspect(config: Config, net: Net) -> WeightFile:
     """What the file of a configuration's weights says; it is read whole once and not held.
 
-    The name of the configuration's initialisation comes to tell the file.
-
-    Raises:
-        RequestError: there is no such file, or it is not this net (see `repro.weights.read`).
+    The name of the configuration's initialisation comes to tell the file. A RequestError says that
+    there is no such file, or that it is not this net (see `repro.weights.read`).
     """
     assert config.weights is not None
     if not config.weights.strip():
@@ -81,11 +79,7 @@ def inspect(config: Config, net: Net) -> WeightFile:
 
 
 def read_alone(config: Config) -> tuple[Net, WeightFile, Weights]:
-    """A net with no data set beside it: it has as many classes as its file says.
-
-    Raises:
-        RequestError: as `inspect`.
-    """
+    """A net with no data set beside it: it has as many classes as its file says."""
     assert config.weights is not None
     path = locate(config.weights, config.progress)
 
@@ -97,12 +91,7 @@ def read_alone(config: Config) -> tuple[Net, WeightFile, Weights]:
 
 
 def read_again(file: WeightFile, config: Config, net: Net) -> Weights:
-    """The weights of a file that was inspected.
-
-    Raises:
-        RunError: it is another file by now.
-        RequestError: it is not this net.
-    """
+    """The weights of a file that was inspected; a RunError says that it is another one by now."""
     if sha256(file.path) != file.sha256:
         raise RunError(
             f"{file.path} has changed since the command was given: give the command again"
