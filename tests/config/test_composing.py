@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hydra import compose as hydra_compose
@@ -13,14 +12,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repro.config import composing
 from repro.config.choices import CONF
 from repro.config.command import command, compose
 from repro.config.composing import Job, Sweep, one, text
 from repro.config.schema import typed
 from repro.run.request import resolve
 from tests.conftest import plan
-from tests.test_run import LIGHT, run
+from tests.test_run import LIGHT
 
 KEYS = {
     "seed": ["1", "0,1", "range(0,4)", "range(3,0,-1)", "sort(3,1,2)"],
@@ -94,22 +92,6 @@ def test_words_hold_against_what_an_experiment_varies() -> None:
         *(("B", 3), ("B", 4), ("C", 3), ("C", 4))
     ]
     assert [job.config.arch.name for job in composed("experiments=lrn")] == ["A", "A-LRN"]
-
-
-def test_hydra_composes_each_set_of_choices_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    original, times = composing.compose, []
-
-    def counted(*how: Any, **more: Any) -> Any:
-        times.append(how)
-        return original(*how, **more)
-
-    monkeypatch.setattr(composing, "compose", counted)
-    words = ["-m", "arch=A,B", "seed=range(0,20)", "dry_run=true", "test=[centre]"]
-    assert run(tmp_path, *words) == 0
-    assert "40 runs in" in capsys.readouterr().out
-    assert len(times) == 2
 
 
 def test_a_run_keeps_the_words_that_make_it_and_its_parents() -> None:

@@ -22,7 +22,7 @@ from repro.config.choices import CONF
 from repro.config.composing import Sweep
 from repro.errors import RequestError
 from repro.run.device import reserved
-from repro.run.interruption import Interrupted, Stop
+from repro.run.interruption import Interrupted
 from tests.test_run import LIGHT, folders, run, same
 
 
@@ -135,37 +135,6 @@ def test_a_job_that_slurm_would_end_is_saved_and_queued_again(
     assert re.search(r"goes on at epoch 1, step \d+", said)
     (cut,), (whole,) = (folders(tmp_path / place).values() for place in ("cut", "whole"))
     assert same(cut, whole)
-
-
-def test_an_interrupted_job_of_slurms_never_ends_as_if_it_were_complete(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    stop, asked = Stop(), []
-
-    def interrupted(config: object, stop: Stop) -> None:
-        stop.signals.add(asked[-1])
-        raise Interrupted
-
-    def slept(seconds: float) -> None:
-        raise TimeoutError("until it is killed")
-
-    monkeypatch.setattr(launchers, "_work", interrupted)
-    monkeypatch.setattr(launchers, "_home", False)
-    monkeypatch.setattr(time, "sleep", slept)
-    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
-    monkeypatch.setenv("SLURM_JOB_ID", "1")
-    queued: list[int] = []
-    before = signal.signal(signal.SIGUSR2, lambda number, frame: queued.append(number))
-    try:
-        for number, ends in ((signal.SIGUSR1, SystemExit), (signal.SIGTERM, TimeoutError)):
-            asked.append(number)
-            stop = Stop()
-            monkeypatch.setattr(launchers, "_stop", stop)
-            with pytest.raises(ends):
-                launchers.job(None)
-    finally:
-        signal.signal(signal.SIGUSR2, before)
-    assert queued == [signal.SIGUSR2], "by submitit, after SIGUSR1 only"
 
 
 def test_a_launcher_that_cannot_be_used_is_refused_before_any_work(

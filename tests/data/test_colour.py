@@ -48,15 +48,6 @@ def test_the_result_is_kept_and_a_damaged_file_computed_again(
         assert file.read_bytes() == whole
 
 
-def test_of_many_files_a_sample_and_of_memory_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photographs: Split
-) -> None:
-    monkeypatch.setattr(room, "STATISTICS_IMAGES", 3)
-    sample = photographs.take(np.array([0, 3, 6]))
-    assert statistics(photographs, tmp_path, "f", False) == compute(sample, False)
-    assert statistics(arrays(9), tmp_path, "m", False) == compute(arrays(9), False)
-
-
 def test_a_shift_is_the_sum_that_the_paper_writes() -> None:
     vectors = ((0.6, -0.8, 0.0), (0.8, 0.6, 0.0), (0.0, 0.0, 1.0))
     colours = Statistics((0.0, 0.0, 0.0), (0.1, 0.2, 0.3), vectors)

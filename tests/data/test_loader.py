@@ -19,7 +19,6 @@ from repro.data.images import ArrayImages, FileImages
 from repro.data.loader import TrainingCrops, centre_crops, draws, whole_images
 from repro.data.rescale import rescale
 from repro.data.split import Split
-from repro.data.statistics import compute, shifts
 from repro.errors import RunError
 from repro.protocol.rescaling import OURS
 from repro.run.distributed import World
@@ -129,15 +128,6 @@ def test_every_place_is_drawn_as_often() -> None:
         places = np.bincount(cut((np.zeros(4000, dtype=np.int64), random.uniform))[:, 0, 0, 0])
         assert len(places) == 5
         assert np.abs(places - 800).max() < 4 * 800**0.5
-
-
-def test_colour_shifts_belong_to_their_images() -> None:
-    split = arrays(10, channels=3)
-    colours = compute(split, progress=False)
-    expected = shifts(draws(0, 2, 10, 3).normal, colours, 0.1)
-    for _, shift, labels in crops(split, colour=(colours, 0.1)).epoch(2):
-        assert np.array_equal(shift.numpy(), expected[labels.numpy()])
-        assert shift.any()
 
 
 @pytest.mark.filterwarnings(FEW_CORES)

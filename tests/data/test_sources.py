@@ -15,10 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.config.choices import CONF
 from repro.config.schema import Data
 from repro.data import datasets, sources
-from repro.data.datasets import DATASETS, DataSet
+from repro.data.datasets import DataSet
 from repro.data.images import ArrayImages, FileImages
 from repro.data.sources import check
 from repro.data.split import Source, Split
@@ -32,14 +31,6 @@ DIGITS = "3d8f3cd6b1ecbaef5507b76a4fedc759"
 
 def load(data: Data) -> Source:
     return sources.load(data, Path(os.devnull, "no cache is needed"))
-
-
-def test_there_is_a_file_for_each_data_set_and_it_holds_only_known_keys() -> None:
-    names = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
-    assert {*DATASETS} <= {*names}
-    for name in names:
-        assert sources.kind_of(data(name)) in DATASETS.values()
-        assert data(name).name == name
 
 
 def test_the_embedded_digits(tmp_path: Path) -> None:

@@ -13,10 +13,8 @@ from repro.model import layers
 from repro.model.cost import (
     block_sides,
     cost,
-    largest_map,
     lrn_channels,
     map_side,
-    overhang,
     receptive_field,
     score_map_side,
     training_flops,
@@ -26,7 +24,6 @@ from repro.model.cost import (
 from repro.model.dense import Dense
 from repro.model.vgg import VGG
 from repro.protocol.protocols import View
-from repro.protocol.scales import pixels
 from tests.model.test_layers import at, net
 
 Q = (224, 256, 288, 384, 512)
@@ -35,15 +32,6 @@ SMALL = {"width": 0.0625, "crop": 64, "channels": 1, "classes": 10}
 
 def recipe(**changes: object) -> Recipe:
     return Recipe(**{**choice("recipe", "paper"), **changes})
-
-
-@pytest.mark.parametrize("name", ["D", "A-LRN", "E", "B-5x5"])
-@pytest.mark.parametrize("size", ["paper", "half", "quarter", "eighth"])
-def test_a_size_that_keeps_the_maps_has_the_papers_score_maps(name: str, size: str) -> None:
-    small = at(name, size)
-    sides = [pixels(q, small.crop) for q in Q]
-    assert [score_map_side(small, side) for side in sides] == [1, 2, 3, 6, 10]
-    assert not any(overhang(small, side) for side in sides)
 
 
 @pytest.mark.parametrize("name", ["A", "A-LRN", "C", "alexnet"])
@@ -63,11 +51,6 @@ def test_blocks_fields_and_channels_are_those_of_table_1() -> None:
     assert receptive_field(net("D").layers) == (212, 32)  # known of VGG-16's last pooling
     channels = [lrn_channels(of) for of in (net("A-LRN"), at("A-LRN", "eighth"), net("A"))]
     assert channels == [64, 4, None]
-
-
-def test_five_poolings_on_64_pixels_hang_over() -> None:
-    # 73 -> 37, 19, 10, 5, 3 cells; two windows of 64 pixels, 32 apart, need 96
-    assert overhang(net("D", width=1 / 8, crop=64), 73) == 23
 
 
 @pytest.mark.parametrize(("q", "cells"), [(224, 1), (256, 2), (384, 6), (512, 10)])
@@ -144,17 +127,6 @@ def test_weights_gradients_and_optimiser_of_d() -> None:
     assert training_memory(of, recipe(momentum=0.0), "float32").optimiser == 0
     assert training_memory(of, recipe(), "float64").weights == 8 * number
     assert training_memory(of, recipe(), "float32", micro_batch=9999) == held
-
-
-@pytest.mark.parametrize("name", ["A", "A-LRN", "alexnet"])
-def test_the_largest_map_is_the_largest_that_a_layer_puts_out(name: str) -> None:
-    found = [3 * 224**2]
-    with torch.device("meta"):
-        module = VGG(net(name), 0.5).eval()
-        for part in module.features:
-            part.register_forward_hook(lambda _, inputs, maps: found.append(maps.numel()))
-        module(torch.empty(1, 3, 224, 224))
-    assert largest_map(net(name)) == max(found)
 
 
 def test_parameters_are_those_of_the_net() -> None:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from repro.config.schema import Arch
 from repro.model import reading
-from repro.model.dense import Dense, mixes_shapes
+from repro.model.dense import Dense
 from repro.model.init import initialise
 from repro.model.vgg import VGG
 from tests.model.test_vgg import spec
@@ -24,7 +24,7 @@ def build(arch: Arch, crop: int) -> VGG:
     return net.double().eval()
 
 
-@pytest.mark.parametrize("name", ["A", "A-LRN", "C", "D-BN", "B-5x5", "alexnet"])
+@pytest.mark.parametrize("name", ["A-LRN", "C", "D-BN", "alexnet"])
 def test_on_its_own_crop_it_is_the_net(name: str) -> None:
     net = VGG(spec(name, 1 / 16, 64), 0.5)
     initialise(net, "he", net.spec, seed=0)
@@ -90,8 +90,8 @@ def alive(name: str, width: float, crop: int) -> VGG:
 SHAPES = [(64, 64), (64, 90), (97, 64), (83, 71), (65, 91)]
 
 
-@pytest.mark.parametrize("name", ["A", "A-LRN", "C", "D", "A-BN", "B-5x5", "alexnet", "blog-vgg11"])
-@pytest.mark.parametrize("shapes", [SHAPES, SHAPES[:2], SHAPES[2:3], SHAPES[1:2] * 2])
+@pytest.mark.parametrize("name", ["A-LRN", "C", "A-BN", "B-5x5", "alexnet", "blog-vgg11"])
+@pytest.mark.parametrize("shapes", [SHAPES, SHAPES[1:2] * 2])
 def test_images_of_several_shapes_in_a_batch_score_as_one_at_a_time(
     name: str, shapes: list[tuple[int, int]]
 ) -> None:
@@ -105,8 +105,3 @@ def test_images_of_several_shapes_in_a_batch_score_as_one_at_a_time(
         scores = net.scores(batch, torch.tensor(shapes))
     assert expected.std() > 1e-3
     assert torch.allclose(scores, expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max()))
-
-
-def test_a_pooling_of_unrectified_values_keeps_shapes_apart() -> None:
-    for blocks, mixes in (([["conv3-4"], []], True), ([["LRN"], ["conv3-4"]], False)):
-        assert mixes_shapes(build(Arch("small", blocks), 16).spec) == mixes

@@ -7,9 +7,8 @@ import torch
 
 from repro.config.choices import choice
 from repro.config.schema import Arch, Size
-from repro.errors import RequestError
 from repro.model import layers, reading
-from repro.model.init import FILLS, copied, copy_layers, initialise
+from repro.model.init import FILLS, copy_layers, initialise
 from repro.model.vgg import VGG
 from tests.model.activations import rms
 from tests.model.test_vgg import spec
@@ -77,13 +76,13 @@ def test_glorot_and_he_scale_by_the_fans() -> None:
     assert conv.weight.std().item() == pytest.approx(math.sqrt(2 / fan), rel=0.02)
 
 
-def test_the_seed_decides() -> None:
+@pytest.mark.parametrize("name", FILLS)
+def test_the_seed_decides(name: str) -> None:
     first, again, other = (VGG(spec("A", 1 / 16, 32), 0.5) for _ in range(3))
-    for name in FILLS:
-        for net, seed in ((first, 1), (again, 1), (other, 2)):
-            initialise(net, name, net.spec, seed)
-        assert torch.equal(first.convs[3].weight, again.convs[3].weight)
-        assert not torch.equal(first.convs[3].weight, other.convs[3].weight)
+    for net, seed in ((first, 1), (again, 1), (other, 2)):
+        initialise(net, name, net.spec, seed)
+    assert torch.equal(first.convs[3].weight, again.convs[3].weight)
+    assert not torch.equal(first.convs[3].weight, other.convs[3].weight)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +104,3 @@ def test_layers_come_from_a_by_block_and_place(name: str, places: list[int]) -> 
     assert same == set(zip(places, [0, 1, 2, 3], strict=True))
     for own, other in zip(net.linears, parent.linears, strict=True):
         assert torch.equal(own.weight, other.weight)
-
-
-def test_other_fc_layers_are_refused() -> None:
-    with pytest.raises(RequestError, match="cannot take the FC layers"):
-        copied(spec("B", 1 / 16, 32), spec("A", 1 / 8, 32))

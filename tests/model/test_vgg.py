@@ -17,12 +17,10 @@ from repro.model.vgg import VGG, BatchNorm, Dropout, LocalResponseNorm, share, s
 from tests.model.activations import rms
 
 THEIRS = {
-    "A": "vgg11",
     "B": "vgg13",
     "D": "vgg16",
     "E": "vgg19",
     "A-BN": "vgg11_bn",
-    "D-BN": "vgg16_bn",
 }
 
 
