@@ -184,9 +184,8 @@ def _join() -> World:
     try:
         numbers = [int(os.environ[name]) for name in names]
     except (KeyError, ValueError) as error:
-        raise RequestError(
-            f"{error} in the environment: torchrun sets {names} to numbers"
-        ) from None
+        said = f"{', '.join(names)} in the environment are whole numbers, as torchrun sets them"
+        raise RequestError(f"{error}: {said}") from None
     # Only gradients and what else lies on a device take NCCL.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with _meeting():

@@ -69,14 +69,12 @@ class Training:
         row of the log is written, `note` is called.
         """
         self.net, self.batches, self.config, self.folder = net, batches, config, folder
-        self.stop, self.prepare, self.say = stop, prepare, say
+        self.stop, self.prepare, self.say, self.note = stop, prepare, say, note
         self.validate, self.test, self.chance, self.world = validate, test, chance, world
-        self.note, recipe = note, config.recipe
-        if config.finetune == "fc":
-            net.features.requires_grad_(False)
+        net.features.requires_grad_(config.finetune != "fc")
         self.weights = [weight for weight in net.parameters() if weight.requires_grad]
+        recipe, rate = config.recipe, config.recipe.learning_rate * config.scale.lr_factor
         self.optimiser = OPTIMISERS[recipe.optimiser](self.weights, recipe)
-        rate = recipe.learning_rate * config.scale.lr_factor
         self.schedule = Schedule(recipe, rate, config.epochs * len(batches))
         self.device = next(net.parameters()).device
         self.forward = compiled(net, config.compile)

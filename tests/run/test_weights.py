@@ -20,7 +20,6 @@ import repro.verify
 from repro.config.command import command
 from repro.data.images import decode
 from repro.data.rescale import rescale
-from repro.release.answers import names_of_file
 from repro.report.write import write
 from repro.run import job
 from repro.run.interruption import Interrupted, Stop
@@ -297,14 +296,6 @@ def test_a_file_is_asked_without_a_run(
         for of in ([f"weights={file}", *ASKED], [f"run={tested}"])
     ]
     assert [share for share, _ in tables[0]] == [share for share, _ in tables[1]] != []
-
-
-def test_a_thousand_classes_without_names_have_imagenets() -> None:
-    names, said = names_of_file(None, 1000)
-    assert (names[0], names[281], len(names)) == ("tench", "tabby", 1000)
-    assert "the file has no names; ImageNet's" in said
-    assert "in this order is not checked" in said
-    assert names_of_file(["a\x1b[2J", "b"], 2)[0] == ("a [2J", "b")
 
 
 @pytest.mark.parametrize(
