@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 from repro.config.schema import MANY
 from repro.config.way_in import show, way_in, whole
 from repro.errors import RequestError, RunError
-from repro.store.files import unwritable_file, write_whole
+from repro.store.files import unwritable, write_whole
 
 if TYPE_CHECKING:
     from repro.config.schema import Config
@@ -60,7 +60,7 @@ def plan(arguments: list[str]) -> int:
     classes = whole("classes", own["classes"], 10**6, least=2) if "classes" in own else None
     out = own.get("out")
     if out is not None:
-        reason = unwritable_file(Path(out)) if out.endswith(".csv") else "it is no .csv"
+        reason = unwritable(Path(out).parent) if out.endswith(".csv") else "it is no .csv"
         if reason:
             raise RequestError(f"out={out[:200]} cannot be written, as out=plan.csv can: {reason}")
     from repro.config.command import compose

@@ -37,11 +37,7 @@ MOST, LARGEST = 20_000, 2**30
 
 
 def pack(folder: Path, file: Path) -> None:
-    """Put a folder of runs into an archive.
-
-    A RequestError says that it holds something else than files and folders of files, or damaged
-    ranks; a RunError that the archive cannot be written.
-    """
+    """Put a folder of runs into an archive; a RequestError says what of it has no place there."""
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
     if found := [name for name in names if not MEMBER.fullmatch(name) or name == MANIFEST]:
         raise RequestError(f"{folder / found[0]} has no place in an archive of runs")
@@ -67,8 +63,7 @@ def pack(folder: Path, file: Path) -> None:
 def opened(file: Path) -> Path:
     """The folder of runs that an archive holds, unpacked into a place that goes with this process.
 
-    A RequestError says that it is damaged; each member that is not the manifest's is a line on
-    standard error.
+    A RequestError says that it is damaged; each member that is not the manifest's is a line.
     """
     try:
         state = file.stat()
@@ -85,7 +80,6 @@ def _opened(file: Path, written: int, size: int) -> TemporaryDirectory[str]:
         known = {str(name): str(digest) for name, digest in manifest["files"].items()}
         ties = manifest["ranks"]
     except Exception as error:
-        # As with views, there are many ways to be damaged.
         raise RequestError(f"{file} is damaged: {one_line(error)}; fetch it again") from None
     wrong = dict.fromkeys(known.keys() - members.keys(), "it is missing")
     for name, content in members.items():
@@ -97,8 +91,7 @@ def _opened(file: Path, written: int, size: int) -> TemporaryDirectory[str]:
         print(f"left out: {file}: {name}: {why}", file=sys.stderr)
     if wrong:
         raise RequestError(
-            f"{file} is not whole, and other verdicts could follow from a part of it: fetch it "
-            "again, or unpack it and name the folder to report what is left"
+            f"{file} is not whole, and other verdicts could follow from a part: fetch it again"
         )
     place = TemporaryDirectory(prefix="runs-")
     for name, content in members.items():
@@ -112,19 +105,16 @@ def _opened(file: Path, written: int, size: int) -> TemporaryDirectory[str]:
 
 def _members(content: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        entries = archive.infolist()
-        names = [entry.filename for entry in entries]
+        entries, names = archive.infolist(), archive.namelist()
         if len(names) > MOST or sum(entry.file_size for entry in entries) > LARGEST:
             raise ValueError(f"it holds more than {MOST:,} files or {LARGEST:,} bytes")
-        if foreign := [name for name in names if not MEMBER.fullmatch(name)]:
-            raise ValueError(f"it holds {foreign[0][:80]!a}")
-        if len(set(names)) < len(names):
-            raise ValueError("it holds two members of one name")
+        for name in names:
+            if not MEMBER.fullmatch(name) or names.count(name) > 1:
+                raise ValueError(f"it holds {name[:80]!a}, or holds it twice")
         return {entry.filename: archive.read(entry) for entry in entries}
 
 
 def _ties(folder: Path) -> dict[str, Any]:
-    """Of which runs and numbers each file of ranks is."""
     names = {path.name.rpartition("-")[2]: path.name for path in folder.iterdir()}
     ties = {}
     for file in sorted((folder / ranks.FOLDER).glob("*.npz")):

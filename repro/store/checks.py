@@ -1,14 +1,13 @@
 """What the files of a run may say.
 
 Anyone can write such files, and what they say is shown on a page. So each value is checked when it
-is read: its type, its bounds, and for names the characters. The code that uses the values needs no
-checks of its own. Free text is not checked here; it is escaped where it is shown.
+is read, and its users need no checks. Free text is not checked here; it is escaped where shown.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -16,12 +15,11 @@ from repro.config.schema import Config, check_values
 from repro.store.identity import GROUPS, PUBLISHED
 
 NAME = re.compile(r"[^\W_][\w.+=,\[\]-]*")
-"""The name of a run's folder, or of a group. It begins with a letter or a digit, because a table's
-cell that begins with = + - @ is a formula."""
+"""The name of a run, or of a group. A table's cell that begins with = + - @ would be a formula."""
 WORD = re.compile(r"(?:[^\W_][\w.+=,:/\[\]-]*)?")
 """Any other text of a configuration, such as `conv3-64`, `maxpool2/2` or `cuda:0`."""
 PLACES = ("data.root", "runs", "weights")
-"""The keys that hold folders or files. These may be called anything that a command line can say."""
+"""The keys that hold folders or files, which may have any name that a command line can say."""
 ORDERS = {"RGB": 3, "BGR": 3, "grey": 1}
 """Orders of channels that nets want, and how many channels each has."""
 LARGEST = 10**12
@@ -138,28 +136,22 @@ def check_published(found: Any) -> None:
 def check_config(config: Config) -> None:
     """Refuse a stored configuration with a number or a word that no run was ever started with.
 
-    Raises:
-        RequestError: a number that is out of its bounds.
-        ValueError: a string with other characters than names and words have.
+    A RequestError says which number is out of its bounds, a ValueError which text no word.
     """
     check_values(config)
     for group in GROUPS:
         name = getattr(config, group).name
         if not NAME.fullmatch(name):
             raise ValueError(f"{group}.name={name[:40]!a} is no name")
-    for path, text in _strings(asdict(config)):
+    _check_words(asdict(config), "")
+
+
+def _check_words(tree: Any, path: str) -> None:
+    if isinstance(tree, dict | list):
+        for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            _check_words(value, f"{path}.{key}".strip("."))
+    elif isinstance(tree, str):
         # A back-tick ends what a page shows as a command.
-        fits = text.isprintable() and "`" not in text if path in PLACES else WORD.fullmatch(text)
+        fits = tree.isprintable() and "`" not in tree if path in PLACES else WORD.fullmatch(tree)
         if not fits:
-            raise ValueError(f"{path}={text[:40]!a} holds characters that it has no use for")
-
-
-def _strings(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(tree, str):
-        yield path, tree
-    elif isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from _strings(value, f"{path}.{key}".strip("."))
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _strings(value, path)
+            raise ValueError(f"{path}={tree[:40]!a} holds characters that it has no use for")

@@ -1,7 +1,4 @@
-"""Files that appear whole or not at all.
-
-A file is written under another name beside its place, flushed to the disk, and then renamed.
-"""
+"""Files that appear whole or not at all: written beside their place, flushed, then renamed."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ def write_whole(path: Path, content: bytes, allowed: Callable[[], None] = lambda
     `allowed` is called just before the rename and raises if this process may no longer write. A
     RunError says that the disk is full or the folder not writable; then `path` is as it was.
     """
-    beside = _beside(path)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as file:
@@ -55,10 +52,9 @@ def write_whole(path: Path, content: bytes, allowed: Callable[[], None] = lambda
 
 
 def read_whole(path: Path, most: int = LARGEST, links: bool = True) -> bytes:
-    """The content of a regular file of `most` bytes; a pipe or a device is not waited for.
+    """The content of a regular file of at most `most` bytes, or, with `links`, of a link to one.
 
-    An OSError says that it cannot be read, or is something else than a file, such as, without
-    `links`, a link to one.
+    An OSError says that it cannot be read; a pipe or a device is not waited for.
     """
     flags = getattr(os, "O_NONBLOCK", 0) | (0 if links else getattr(os, "O_NOFOLLOW", 0))
     with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | flags), "rb") as file:
@@ -70,15 +66,8 @@ def read_whole(path: Path, most: int = LARGEST, links: bool = True) -> bytes:
         return file.read(most)
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-
-
 def remove_leftovers(folder: Path, older: float = 0.0) -> None:
-    """Remove what killed writers left in a folder and in the folders below it.
-
-    Where others may write there now, only files that are `older` (seconds) are removed.
-    """
+    """Remove what killed writers left, `older` seconds ago, in a folder and in those below it."""
     # The clock of the disk's host may be another.
     before = time.time() - older if older else float("inf")
     for place, _, names in os.walk(folder):
@@ -97,15 +86,12 @@ def nearest(path: Path) -> Path:
 
 def check_writable(folder: Path) -> None:
     """Refuse, with a RequestError, a folder that this process cannot write to, or make."""
-    if unwritable(folder):
-        raise RequestError(f"{folder} cannot be written to: name a place of your own with runs=")
+    if reason := unwritable(folder):
+        raise RequestError(f"{folder} cannot be written to ({reason}): name another with runs=")
 
 
 def unwritable(folder: Path) -> str | None:
-    """Why this process cannot make files in a folder, or make the folder; None where it can.
-
-    Nothing is written to find out, so that a disk that is full is not noticed.
-    """
+    """Why this process cannot make files in a folder, or make the folder; None where it can."""
     try:
         there = nearest(folder)
     except OSError as error:
@@ -113,13 +99,3 @@ def unwritable(folder: Path) -> str | None:
     if not there.is_dir():
         return f"{there} is a file"
     return None if os.access(there, os.W_OK | os.X_OK) else f"{there} is not yours to write to"
-
-
-def unwritable_file(path: Path) -> str | None:
-    """Why `write_whole` cannot put a file at `path`; None where it can (see `unwritable`)."""
-    try:
-        # The longest name that is needed: that of the file while it is written.
-        _beside(path).exists()
-        return "it is a folder" if path.is_dir() else unwritable(path.parent)
-    except OSError as error:
-        return error.strerror

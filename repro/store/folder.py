@@ -49,10 +49,7 @@ class Folder:
         self.write(name, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
     def write_result(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Say how training ended: the last file, with the digests of the log and of itself.
-
-        What was written is returned.
-        """
+        """Write, and return, how training ended: with the digests of the log and of itself."""
         digests = dict(result.get("digests", {}))
         if (self.path / LOG).is_file():
             digests["log"] = sha256(read_whole(self.path / LOG))
@@ -79,11 +76,7 @@ class Folder:
             self.remove(name)
 
     def remove(self, name: str) -> None:
-        """Remove a file of the folder, or a folder of live curves, if it is there.
-
-        Raises:
-            RunError: it cannot be removed.
-        """
+        """Remove a file of the folder, or a folder of live curves, if it is there."""
         self._allowed()
         path = self.path / name
         try:
@@ -101,11 +94,8 @@ class Watched(Folder):
     def __init__(self, path: Path) -> None:
         super().__init__(path, lambda: None)
 
-    def write(self, name: str, content: bytes) -> None:
-        """Leave it to the holder."""
-
-    def remove(self, name: str) -> None:
-        """Leave it to the holder."""
+    def write(self, name: str, content: bytes) -> None: ...  # noqa: D102
+    def remove(self, name: str) -> None: ...  # noqa: D102
 
 
 @contextmanager
@@ -114,11 +104,8 @@ def hold(
 ) -> Iterator[Folder]:
     """Hold a run: one process works on it, others wait here, with a message.
 
-    While this process waits, `check` is called again and again; it may raise.
-
-    Raises:
-        RunError: the store cannot be written to, or the name leads out of it. From the folder's
-            methods: the lease was lost.
+    While this process waits, `check` is called again and again; it may raise. A RunError says that
+    the store cannot be written to; from the folder's methods, that the lease was lost.
     """
     if name[:1] in ("", ".") or Path(name).name != name:
         raise RunError(f"{name} is no name of a run: expected that of a folder directly in {store}")
@@ -128,10 +115,7 @@ def hold(
         if lost.is_set() and (store / LOCKS).is_dir():
             raise RunError(f"{name} was taken over by another process while this one stood still")
         if lost.is_set():
-            raise RunError(
-                f"runs={store} is gone: it was deleted, renamed or unmounted while {name} was "
-                "under way; bring it back and give the command again"
-            )
+            raise RunError(f"runs={store} is gone: it was deleted or moved; bring it back")
 
     def allowed() -> None:
         if not held.kept():

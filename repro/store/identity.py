@@ -1,7 +1,7 @@
 """A run is its configuration: all that can change the result is hashed into the run's name.
 
-The device, the number of workers or threads, the launcher and the progress bar are left out. So is
-the path of a data folder: such data enters the hash by a fingerprint of the folder's contents.
+The device, workers, threads and launcher are left out. So is the path of a data folder: a
+fingerprint of its contents enters instead.
 """
 
 from __future__ import annotations
@@ -51,10 +51,7 @@ def base(name: str) -> str:
 
 
 def changes(config: Config, group: str) -> dict[str, Any]:
-    """The values of a group that differ from those of the file in `conf/` that it is named after.
-
-    Empty where there is no such file, as for a configuration from elsewhere.
-    """
+    """The values of a group that differ from those of its file in `conf/`, if it has one."""
     chosen = getattr(config, group)
     if base(chosen.name) not in names(group):
         return {}
@@ -124,13 +121,12 @@ def identity(
 
 def name(config: Config, identity: str) -> str:
     """The run's folder: what a reader wants to know first, then the identity."""
-    net, data = config.arch.name, [config.scale.name, config.size.name, config.data.name]
-    full = config.precision == "float32"
+    net, data = config.arch.name, (config.scale.name, config.size.name, config.data.name)
+    recipe, precision = config.recipe, config.precision.replace("float32", "")
     if config.weights is not None:
-        isotropic = config.recipe.resize == "isotropic"
-        words = [net, PUBLISHED, *data, "" if isotropic else config.recipe.resize]
+        resize = recipe.resize.replace("isotropic", "")
+        words = [net, PUBLISHED, *data, resize, precision]
     else:
-        finetune = "" if config.finetune == "all" else config.finetune
-        words = [net, *data, config.recipe.name, config.init.name, finetune]
-    words += ["" if full else config.precision, "" if config.weights else f"s{config.seed}"]
+        finetune = config.finetune.replace("all", "")
+        words = [net, *data, recipe.name, config.init.name, finetune, precision, f"s{config.seed}"]
     return "-".join(word for word in (*words, identity) if word)

@@ -1,8 +1,7 @@
 """Leases: one process at a time works on a run.
 
-A lease is a file in the store's `.locks` (`filelock.SoftFileLease`). Its holder renews it; one that
-is not renewed for a minute passes to another process, on the same host as soon as its holder has
-died. No advisory locks are needed, which network file systems often lack.
+A lease is a file in the store's `.locks`. One that is not renewed for a minute passes to another
+process, on the same host as soon as its holder has died.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import SoftFileLease, Timeout
 
@@ -35,17 +35,16 @@ class Held:
 
     def kept(self) -> bool:
         """Whether the lease is still this process's, as its file says now."""
-        # Who finds out whether a lease is stale moves the file aside for a moment.
+        # Who finds out whether a lease is stale moves the file aside for a moment. A network's
+        # fault says nothing; whether it lasts, the lease itself finds out.
         for seconds in (0, 0.1, 0.1, 0.1, 0.1):
             time.sleep(seconds)
             try:
                 if self.token.encode() in self.path.read_bytes():
                     return True
-            except FileNotFoundError:
-                continue
-            except OSError:
-                # A network's fault says nothing; whether it lasts, the lease itself finds out.
-                return True
+            except OSError as error:
+                if not isinstance(error, FileNotFoundError):
+                    return True
         return False
 
 
@@ -61,19 +60,12 @@ def first_free(
     """Hold the first of `names` in a store that is free; where none is, wait for one.
 
     `waits` is called once if this process has to wait, `check` again and again meanwhile (it may
-    raise), `lost` from another thread when the lease is taken away. A RunError says that the store
-    cannot be written to.
+    raise), `lost` from another thread when the lease is taken away.
     """
     locks = store / LOCKS
-    leases = [
-        SoftFileLease(
-            locks / f"{name}.lock",
-            lease_duration=LEASE_SECONDS,
-            on_compromise=lambda _: lost(),
-            is_singleton=False,
-        )
-        for name in names
-    ]
+    how: dict[str, Any] = {"lease_duration": LEASE_SECONDS, "is_singleton": False}
+    how["on_compromise"] = lambda _: lost()
+    leases = [SoftFileLease(locks / f"{name}.lock", **how) for name in names]
     try:
         locks.mkdir(parents=True, exist_ok=True)
         if (index := _free(leases)) is None:
@@ -116,10 +108,11 @@ def holder(store: Path, name: str) -> str | None:
     host, pid = said.get("host", ""), said.get("pid", "")
     # On Windows the signal 0 ends a process.
     if host == socket.gethostname() and pid.isdecimal() and os.name != "nt":
-        with suppress(PermissionError, OverflowError):
-            try:
-                os.kill(int(pid), 0)
-            except ProcessLookupError:
-                return None
-    who = flat(f"process {pid} on {host}"[:80])
-    return who if time.time() - renewed < LEASE_SECONDS else None
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return None
+        except (OSError, OverflowError):
+            pass
+    alive = time.time() - renewed < LEASE_SECONDS
+    return flat(f"process {pid} on {host}"[:80]) if alive else None

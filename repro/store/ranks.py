@@ -78,25 +78,20 @@ def file_of(store: Path, identities: Sequence[str]) -> Path:
 
 def images(store: Path, digest: str) -> ListedImages | None:
     """A list of test images that a folder of runs holds, or None; a RequestError: it is damaged."""
-    file = _list_of(store, digest)
-    try:
-        content = read_whole(file)
-    except OSError:
+    file = store / FOLDER / f"images-{digest}.csv"
+    if not file.is_file():
         return None
+    content = read_whole(file)
     if not sha256(content).startswith(digest):
         raise RequestError(f"{file} is damaged: its content has another digest; remove it")
     rows = [line.rpartition(",") for line in content.decode().splitlines()[1:]]
     return ListedImages(np.array([row[0] for row in rows]), np.array([int(row[2]) for row in rows]))
 
 
-def _list_of(store: Path, digest: str) -> Path:
-    return store / FOLDER / f"images-{digest}.csv"
-
-
 def write(store: Path, identities: Sequence[str], kept: Kept, images: ListedImages) -> None:
     """Put what is kept of a run or an ensemble, and the list of images, into a folder of runs."""
-    if not _list_of(store, kept.images).is_file():
-        write_whole(_list_of(store, kept.images), images.content)
+    if not (listed := store / FOLDER / f"images-{kept.images}.csv").is_file():
+        write_whole(listed, images.content)
     arrays: dict[str, Any] = {key: ranks.values for key, ranks in kept.ranks.items()}
     arrays |= {SECONDS + view: took for view, took in kept.seconds.items()}
     arrays |= {"classes": kept.classes, "images": kept.images, RUNS: "+".join(identities)}

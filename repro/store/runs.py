@@ -5,9 +5,8 @@ is written when training has ended; a run that has it is never trained again, an
 changed. `views/*.npz` follow. During training there are `checkpoint-*`. A run that failed leaves
 `failed.json`. Folders whose names begin with a dot (locks, caches, Hydra's own) are not runs.
 
-`result.json` also holds the digests of the weights, of the log, of the list of test images and of
-its own content. Who reads the weights, the log or a view compares it with these (see
-`read_weights`, `read_log` and `repro.store.views`). Runs of older versions lack some or all.
+`result.json` also holds the digests of the weights, the log, the list of test images and its own
+content, and who reads any of these compares it. Runs of older versions lack some or all.
 """
 
 from __future__ import annotations
@@ -49,14 +48,13 @@ CHECKPOINTS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run as it lies in the store; `started` also gives unfinished ones."""
+    """A finished run as it lies in the store; of an unfinished one, `result` is empty."""
 
     folder: Path
     name: str
     identity: str
     config: Config
     result: dict[str, Any]
-    """Its `result.json`; empty where it is not finished."""
     fingerprint: str = ""
     """The fingerprint of the data folder; empty for data that has none."""
 
@@ -90,13 +88,9 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
         expected = identities.identity(config, record["parents"], record["fingerprint"], published)
     except Exception as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else one_line(error)
-        raise RequestError(
-            f"{path} cannot be read as a run's configuration: {reason}; move the folder away"
-        ) from error
+        raise RequestError(f"{path} cannot be read: {reason}; move the folder away") from error
     if (name := identities.name(config, expected)) != folder.name:
-        raise RequestError(
-            f"{folder} contradicts its {CONFIG}, which belongs to {name}: move the folder away"
-        )
+        raise RequestError(f"{folder} contradicts its {CONFIG}, that of {name}: move it away")
     return config, record
 
 
@@ -166,10 +160,8 @@ def read_weights(folder: Path) -> bytes:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
     known = None if result is None else Expected.of(result).weights
     if known not in (None, sha256(content)):
-        raise RunError(
-            f"{path} is damaged: its digest is not the one in {RESULT}; remove the folder "
-            f"{folder} to train again"
-        )
+        advice = f"remove the folder {folder} to train again"
+        raise RunError(f"{path} is damaged: its digest is not the one in {RESULT}; {advice}")
     return content
 
 

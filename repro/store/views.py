@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -87,15 +88,13 @@ def read(folder: Path, view: View, tested: Expected | None = None) -> Posteriors
 def seconds(folder: Path, view: View) -> float | None:
     """What computing a stored view took; None where that is not known (nothing else is read)."""
     file = path(folder, view)
-    try:
-        if not file.is_file():
-            return None
-        with np.load(file, allow_pickle=False) as stored:
-            took = float(stored["seconds"])
-        return took if 0 <= took < math.inf else None
-    except Exception:
-        # There are many ways to be damaged, and `read` says which.
-        return None
+    # There are many ways to be damaged, and `read` says which.
+    with suppress(Exception):
+        if file.is_file():
+            with np.load(file, allow_pickle=False) as stored:
+                took = float(stored["seconds"])
+            return took if 0 <= took < math.inf else None
+    return None
 
 
 def damage(file: Path, tested: Expected | None = None) -> str | None:
@@ -169,17 +168,17 @@ def mean(views: Iterable[Posteriors]) -> Posteriors:
     total, count, first = np.zeros(0), 0, None
     for view in views:
         order = np.argsort(view.ids, kind="stable")
-        ids, labels = view.ids[order], view.labels[order]
+        listed = ListedImages(view.ids[order], view.labels[order])
         if first is None:
-            first, total = (ids, labels), np.zeros(view.posteriors.shape)
-        if not (np.array_equal(ids, first[0]) and np.array_equal(labels, first[1])):
+            first, total = listed, np.zeros(view.posteriors.shape)
+        pairs = zip((listed.ids, listed.labels), (first.ids, first.labels), strict=True)
+        if not all(np.array_equal(one, other) for one, other in pairs):
             raise ValueError("the views show different images")
         total += view.posteriors[order]
         count += 1
     if first is None:
         raise ValueError("the mean of no views")
-    ids, labels = first
-    return Posteriors((total / count).astype(np.float32), labels, ids)
+    return Posteriors((total / count).astype(np.float32), first.labels, first.ids)
 
 
 def mean_of(

@@ -72,23 +72,25 @@ def test_a_member_that_is_not_the_manifests_is_said_and_no_verdict_follows(
             archive.writestr(name, content)
     with pytest.raises(RequestError, match="is not whole"):
         folder_of_runs(tmp_path)
-    said = capsys.readouterr().err.splitlines()
-    assert all(line.startswith(f"left out: {tmp_path / ARCHIVE}: ") for line in said)
-    assert any(says in line for line in said)
+    said = capsys.readouterr().err
+    assert said.startswith(f"left out: {tmp_path / ARCHIVE}: ")
+    assert says in said
 
 
-@pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/b/c", "a/../b", ".hidden", "a\\b"])
-def test_a_name_that_leads_elsewhere_is_damage(name: str, tmp_path: Path) -> None:
+def with_member(name: str) -> bytes:
     buffer = io.BytesIO(WIDER.read_bytes())
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr(name, b"")
-    (tmp_path / ARCHIVE).write_bytes(buffer.getvalue())
-    with pytest.raises(RequestError, match="is damaged: it holds "):
-        opened(tmp_path / ARCHIVE)
+    return buffer.getvalue()
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", WIDER.read_bytes()[:-30]])
-def test_what_is_no_archive_is_damage(content: bytes, tmp_path: Path) -> None:
+LEAD_ELSEWHERE = ("../out", "/tmp/out", "a/b/c", "a/../b", ".hidden", "a\\b")
+
+
+@pytest.mark.parametrize(
+    "content", [b"PK", WIDER.read_bytes()[:-30], *map(with_member, LEAD_ELSEWHERE)]
+)
+def test_what_is_no_archive_or_leads_elsewhere_is_damage(content: bytes, tmp_path: Path) -> None:
     (tmp_path / ARCHIVE).write_bytes(content)
     with pytest.raises(RequestError, match="is damaged: "):
         opened(tmp_path / ARCHIVE)

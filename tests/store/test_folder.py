@@ -100,11 +100,8 @@ def test_whose_lease_was_taken_over_writes_and_removes_nothing(tmp_path: Path) -
         other.write_text(re.sub("token=.*", f"token={'0' * 32}", lock.read_text()))
         # At once, though this process is told of it only when it next refreshes the lease.
         other.replace(lock)
-        for act in (
-            lambda: folder.write("log.csv", b"third"),
-            lambda: folder.remove("log.csv"),
-            folder.check,
-        ):
+        acts = (lambda: folder.write("log.csv", b""), lambda: folder.remove("log.csv"))
+        for act in (*acts, folder.check):
             with pytest.raises(RunError, match="run was taken over by another process"):
                 act()
     assert (tmp_path / "run" / "log.csv").read_bytes() == b"second"
@@ -135,9 +132,6 @@ def test_a_place_that_cannot_be_written_to_is_known_before(tmp_path: Path) -> No
     assert files.unwritable(tmp_path / "a" / "b") is None
     assert files.unwritable(tmp_path / "file" / "a") == f"{tmp_path / 'file'} is a file"
     assert files.unwritable(tmp_path / ("x" * 300)) == os.strerror(errno.ENAMETOOLONG)
-    assert files.unwritable_file(tmp_path / "a" / "plan.csv") is None
-    assert files.unwritable_file(tmp_path) == "it is a folder"
-    assert files.unwritable_file(tmp_path / ("x" * 250)) == os.strerror(errno.ENAMETOOLONG)
     assert os.listdir(tmp_path) == ["file"]
 
 

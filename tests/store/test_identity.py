@@ -11,41 +11,22 @@ def identity(compose: Compose, *overrides: str) -> str:
     return resolve(compose(*overrides)).identity
 
 
-@pytest.mark.parametrize(
-    "override",
-    [
-        *(
-            "device=cpu",
-            "workers=3",
-            "micro_batch=4",
-            "channels_last=false",
-            "threads=1",
-            "progress=false",
-            "test=[centre]",
-        ),
-        *("test_batch=7", "compile=default", "track=tensorboard"),
-    ],
+HOW = (
+    "device=cpu workers=3 micro_batch=4 channels_last=false threads=1 progress=false "
+    "test=[centre] test_batch=7 compile=default track=tensorboard"
 )
+WHAT = (
+    "arch=B scale=S384 size=tiny recipe.input_range=1 recipe.epochs=9 init=he precision=bf16 "
+    "seed=1 data.holdout=0.2 arch.batch_norm=true recipe.train_images=100"
+)
+
+
+@pytest.mark.parametrize("override", HOW.split())
 def test_how_it_is_computed_does_not_change_what_it_is(compose: Compose, override: str) -> None:
     assert identity(compose, override) == identity(compose)
 
 
-@pytest.mark.parametrize(
-    "override",
-    [
-        "arch=B",
-        "scale=S384",
-        "size=tiny",
-        "recipe.input_range=1",
-        "recipe.epochs=9",
-        "init=he",
-        "precision=bf16",
-        "seed=1",
-        "data.holdout=0.2",
-        "arch.batch_norm=true",
-        "recipe.train_images=100",
-    ],
-)
+@pytest.mark.parametrize("override", WHAT.split())
 def test_what_can_change_the_result_changes_the_identity(compose: Compose, override: str) -> None:
     assert identity(compose, override) != identity(compose)
 
