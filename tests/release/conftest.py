@@ -8,16 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from repro.config.command import command
-from repro.model.init import initialise
-from repro.model.vgg import VGG, weights
-from repro.run.request import resolve
-from repro.store.folder import hold
-from tests.conftest import composed
-from tests.report.conftest import result
 
 KINDS = ("an <b>ant", "bee|wasp", "cat")
 Made = Callable[..., Path]
@@ -45,42 +38,25 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Path:
-    """A run of A at an eighth, from its command: trained for moments and tested."""
-    runs = tmp_path_factory.mktemp("trained") / "runs"
-    words = ["arch=A", "size=eighth", "recipe=smoke", "recipe.batch=8", "init=he", "threads=1"]
-    words += ["data=imagefolder", f"data.root={photographs}", "data.holdout=0.2", "progress=false"]
-    words += ["recipe.learning_rate=0.0001", "test=[multi_scale,multi_crop]", f"runs={runs}"]
-    assert command(words) == 0
-    (folder,) = (path for path in runs.iterdir() if path.name[0] != ".")
-    return folder
+def made(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Made:
+    """A run at an eighth, trained for moments by its command: `made("arch=C", "init=he")`."""
+
+    def make(*words: str) -> Path:
+        runs = tmp_path_factory.mktemp("made") / "runs"
+        light = ["size=eighth", "recipe=smoke", "recipe.batch=8", "init=he", "threads=1"]
+        light += ["recipe.learning_rate=0.0001", "progress=false", "test=[centre]"]
+        data = ["data=imagefolder", f"data.root={photographs}", "data.holdout=0.2", f"runs={runs}"]
+        assert command([*light, *data, *words]) == 0
+        (folder,) = (path for path in runs.iterdir() if path.name[0] != ".")
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Made:
-    """A finished run without views, its weights drawn: `made("arch=C", "init=he")`."""
-
-    def make(*words: str) -> Path:
-        store = tmp_path_factory.mktemp("made")
-        data = ["size=eighth", "data=imagefolder", f"data.root={photographs}", f"runs={store}"]
-        request = resolve(composed(*data, *words))
-        net = VGG(request.net, 0.5)
-        initialise(net, "he", request.net, seed=1)
-        # What begins at zero or one has a value of its own, so that none is ignored.
-        random = torch.Generator().manual_seed(7)
-        for name, values in net.state_dict().items():
-            if values.dim() == 1:
-                values += 0.1 * torch.rand(values.shape, generator=random)
-                values += 0.5 * ("running_mean" in name)
-        with hold(store, request.name, lambda _: None) as folder:
-            folder.write_config(request.config, request.record)
-            folder.write("weights.safetensors", weights(net))
-            ended = result(request.config, request.record, request.name)
-            ended["data"] |= {"classes": 3, "mean": [120.5, 110.25, 99.0]}
-            folder.write_json("result.json", ended)
-        return request.folder
-
-    return make
+def trained(made: Made) -> Path:
+    """A run of A with views."""
+    return made("arch=A", "test=[multi_scale,multi_crop]")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
@@ -92,10 +91,6 @@ def same(found: Tensor, expected: Tensor) -> bool:
     return bool((found - expected).abs().max() <= 1e-4 * spread)
 
 
-def weighted(net: nn.Module) -> list[nn.Conv2d | nn.Linear]:
-    return [part for part in net.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
-
-
 def field(number: int, content: bytes | int) -> bytes:
     """A field of a protobuf message, as its wire format has it: a number or bytes."""
     if isinstance(content, int):
@@ -121,7 +116,8 @@ def write_caffe(net: nn.Module, path: Path, *, older: bool = True) -> None:
     layer, name, kind, blobs = (2, 4, 5, 6) if older else (100, 1, 2, 7)
     kinds = (4, 14) if older else (b"Convolution", b"InnerProduct")
     made = field(1, b"VGG")
-    for place, part in enumerate(weighted(net)):
+    parts = (part for part in net.modules() if isinstance(part, nn.Conv2d | nn.Linear))
+    for place, part in enumerate(parts):
         inner = field(name, b"layer%d" % place) + field(kind, kinds[isinstance(part, nn.Linear)])
         for values in (part.weight, part.bias):
             inner += field(blobs, blob(values, older))
@@ -129,26 +125,8 @@ def write_caffe(net: nn.Module, path: Path, *, older: bool = True) -> None:
     path.write_bytes(made)
 
 
-def write_keras(net: nn.Module, path: Path) -> None:
-    """In Keras's newer layout."""
-    h5py = pytest.importorskip("h5py")
-    names: list[str] = []
-    with h5py.File(path, "w") as file:
-        for part in weighted(net):
-            conv, weight = isinstance(part, nn.Conv2d), part.weight.detach()
-            kind = "conv2d" if conv else "dense"
-            count = sum(kind in name for name in names)
-            if not conv and not count:
-                # Keras flattens maps with their channels last.
-                side = CROP // 32
-                weight = weight.unflatten(1, (-1, side, side)).permute(0, 2, 3, 1).flatten(1)
-            names.append(f"layers/{kind}_{count}/vars" if count else f"layers/{kind}/vars")
-            file[f"{names[-1]}/0"] = weight.permute(2, 3, 1, 0) if conv else weight.t()
-            file[f"{names[-1]}/1"] = part.bias.detach()
-
-
 FORMATS = {
-    **{"Caffe": caffe_input, "older Caffe": caffe_input, "Keras": caffe_input},
+    **{"Caffe": caffe_input, "older Caffe": caffe_input},
     **dict.fromkeys(("torchvision", "older torchvision", "safetensors"), torchvision_input),
 }
 """The formats, and the input that a net in them wants."""
@@ -159,8 +137,6 @@ def write(kind: str, net: nn.Module, path: Path) -> None:
     older = kind.startswith("older")
     if "Caffe" in kind:
         write_caffe(net, path, older=older)
-    elif kind == "Keras":
-        write_keras(net, path)
     elif kind == "safetensors":
         save_file(net.state_dict(), path)
     else:
