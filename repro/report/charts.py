@@ -43,7 +43,8 @@ def primary_claims(judged: pd.DataFrame) -> Chart | None:
         if not pd.isna(row["paper_log_odds"]):
             rows.append(here | {"group": "the paper", "mark": "paper", "x": row["paper_log_odds"]})
     x = "log-odds of the error, less that of what it is compared with"
-    return chart("primary-claims", "primary-claims", rows, x)
+    drawn = any(row["mark"] == "field" for row in rows)
+    return chart("primary-claims", "primary-claims", rows, x) if drawn else None
 
 
 def compared(

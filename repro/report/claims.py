@@ -47,7 +47,7 @@ SHOWS = {"tie": " (a tie)", "no": " (its numbers disagree)"}
 class Claim:
     """A sentence that the paper concludes, as a test: a row of `repro/paper/claims.yaml`.
 
-    The head of that file says what its keys mean.
+    The head of that file says what its keys mean; all of its `contrasts` must hold.
     """
 
     claim: str
@@ -57,7 +57,6 @@ class Claim:
     experiment: str
     kind: str
     contrasts: tuple[Contrast, ...]
-    """The comparisons that it makes; several must all hold."""
     seeds: int
     margin: float = 0.0
     primary: bool = False
@@ -65,7 +64,6 @@ class Claim:
     premise: bool = False
     paper_shows: str = ""
     paper_relative_other: float | None = None
-    """The paper's relative difference, in percent, where its words can be read another way."""
     seen_before: str = ""
     note: str = ""
 

@@ -65,11 +65,8 @@ def departures(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["section", "here", "the paper", "runs"])
 
 
-Part = tuple[dict[str, bool], dict[str, Any]]
-"""Which departures there are, and the words in their braces."""
-
-
-def _net_and_data(run: Run) -> Part:
+def _net_and_data(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
+    """Which departures there are of a net and its data, and the words in their braces."""
     config, counts, recipe = run.config, run.result["data"], run.config.recipe
     arch, data, size, kind = config.arch, config.data, config.size, base(config.data.name)
     qs = [q for test in config.test for found in readings(test, config.scale) for q in found]
@@ -99,7 +96,7 @@ def _net_and_data(run: Run) -> Part:
     }
 
 
-def _training(run: Run) -> Part:
+def _training(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
     """How weights start and follow gradients, at which S, and in which precision."""
     config, recipe, init, scale = run.config, run.config.recipe, run.config.init, run.config.scale
     name, paper = base(scale.name), choice("recipe", "paper")

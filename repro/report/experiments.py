@@ -22,18 +22,18 @@ from repro.store.identity import base
 
 @dataclass(frozen=True)
 class Experiment:
-    """One file of `conf/experiments/`: all that the report needs to know of it."""
+    """One file of `conf/experiments/`: all that the report needs to know of it.
+
+    `question` is its first comment; `tests` are the protocols of its table, `place` orders the
+    sections; with `ensembles` those of Table 6 stand below its nets.
+    """
 
     name: str
     question: str
-    """What is compared, and where the paper does so: the file's first comment."""
     nets: tuple[Net, ...]
     tests: tuple[str, ...]
-    """The protocols that its table shows: those of the file unless the comment says others."""
     place: float = math.inf
-    """Sections of the report stand in this order; those that say none stand last, by name."""
     ensembles: bool = False
-    """The ensembles of Table 6 stand below its nets."""
 
     def commands(self, comparison: Comparison) -> list[str]:
         """The command lines that run it in the setting and the store of some runs."""
@@ -76,8 +76,7 @@ def _nets(file: choices.Choice) -> list[Net]:
 def nets_of(experiment: Experiment, comparison: Comparison) -> tuple[Net, ...]:
     """The nets of an experiment as they start in a setting.
 
-    Where one has no place for the layers that the setting's nets take from another, all start from
-    the recipe's own weights, as in the claims.
+    Where one cannot take the layers that the setting's take from another, all start by the recipe.
     """
     giver, nets = comparison.usual.copy_from, experiment.nets
     if giver is None or all(base(net.arch) in (giver, *TAKE_LAYERS) for net in nets):

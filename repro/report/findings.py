@@ -31,20 +31,20 @@ from repro.store.runs import Run
 
 @dataclass(frozen=True)
 class Finding:
-    """One comparison as measured; differences in points, or in percent where `metric` says so."""
+    """One comparison as measured; differences in points, or in percent where `metric` says so.
+
+    `pairs` were measured, `words` say which pairs and seeds stand behind it; `answers` are to the
+    questions `nets` and `configuration`; a relative difference is a share of `value`.
+    """
 
     contrast: Contrast
     pairs: Sequence[Pair]
-    """Those that were measured."""
     metric: str
     difference: float
     seeds: int
     words: Sequence[str]
-    """Which pairs and seeds stand behind it."""
     answers: Mapping[str, Answer]
-    """To the two questions, `nets` and `configuration`."""
     value: float | None = None
-    """What a relative difference is a share of, in the unit of the difference."""
     images: int | None = None
     obstacle: str = ""
     log_odds: float | None = None

@@ -35,26 +35,23 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Effect:
-    """Left minus right, in points of error or in log-odds; a standard error may be unknown (nan).
+    """Left minus right, in points of error or in log-odds, with standard errors (nan: not known).
 
     `middle` is in points the mean of the gaps, in log-odds the centre; `centre` is the same with
-    one image more for either side, where the intervals have their centre.
+    one image more for either side, where the intervals have their centre. `images_alone` is
+    `over_images` without what the seeds' spread holds too. No effect can be above `largest`.
     """
 
     middle: float
     centre: float
     over_images: float
-    """Standard error over test images, of the mean over the seeds there are."""
     images_alone: float
-    """The same without what the seeds' spread holds too."""
     over_classes: float
     over_seeds: float
-    """Standard error over seeds, with its floor; nan for one seed."""
     images: int
     classes: int
     seeds: int
     largest: float
-    """No effect can be above this."""
 
     def half(self, alpha: float, *, configuration: bool, by_class: bool = False) -> float:
         """Half-width of the interval at level 1 - `alpha`, before its ends are cut off.
@@ -157,18 +154,18 @@ def _over_classes(gaps: Floats, classes: NDArray[np.int64]) -> tuple[float, int]
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer to one of the two questions, of these nets or of the configuration."""
+    """An answer to one of the two questions, of these nets or of the configuration.
+
+    `points` may be percent of a cost; at level `p` there would be another verdict; `against` is
+    near one where the claim clearly fails. In `by_class` the classes are a sample too (log-odds).
+    """
 
     points: Interval
-    """In points, or in percent of a cost."""
     verdict: str
     p: float
-    """The level at which there would be another verdict than this one."""
     against: float
-    """Of the claim's being true: small where it holds clearly, near one where it clearly fails."""
     odds: Interval | None = None
     by_class: Interval | None = None
-    """In log-odds, the classes being a sample too."""
 
 
 def decide(
@@ -193,10 +190,7 @@ def decide(
 
 def holm(p_values: Sequence[float]) -> list[bool]:
     """Which of several tests hold at 5% together (Holm, 1979)."""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    holds = [False] * len(p_values)
-    for place, index in enumerate(order):
-        if p_values[index] > ALPHA / (len(p_values) - place):
-            break
-        holds[index] = True
-    return holds
+    levels = np.array(p_values, dtype=float)
+    order = levels.argsort(kind="stable")
+    small = levels[order] <= ALPHA / np.arange(len(levels), 0, -1)
+    return [bool(hold) for hold in np.logical_and.accumulate(small)[order.argsort()]]

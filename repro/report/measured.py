@@ -85,10 +85,9 @@ class Measured:
 
 
 def usual_init(runs: Sequence[Run]) -> Init:
-    """The initialisation that a setting's plain names stand for.
+    """The initialisation that a setting's plain names stand for: that of most nets.
 
-    It is that of most nets which did not diverge, those that others start from left aside; where
-    there are as many, the recipe's own.
+    Nets that diverged or that others start from do not count; of two equal the recipe's own wins.
     """
     parents = {run.config.init.copy_from for run in runs}
     counted = [run for run in runs if base(run.config.arch.name) not in parents]
@@ -101,11 +100,7 @@ def usual_init(runs: Sequence[Run]) -> Init:
 
 
 def measure(runs: Sequence[Run], usual: Init) -> list[Measured]:
-    """Every number that the stored views of the runs of a setting, or their ranks, suffice for.
-
-    `usual` is the setting's initialisation. What contradicts itself is left out with a line on
-    standard error.
-    """
+    """Every number that the views or ranks of a setting's runs, of usual start, suffice for."""
     found = []
     for run in runs:
         net, scale = Net.of(run.config, usual), run.config.scale
@@ -116,10 +111,7 @@ def measure(runs: Sequence[Run], usual: Init) -> list[Measured]:
 
 
 def fuse(measured: Sequence[Measured], nets: tuple[Net, ...], protocol: str) -> list[Measured]:
-    """The mean posteriors of several nets of one setting, for every seed that all of them have.
-
-    Each is tested by the protocol at the test scales of its own S.
-    """
+    """The mean posteriors of several nets of one setting, for every seed that all of them have."""
     fusions = []
     for seed in sorted({one.seed for one in measured}):
         found = {one.net: one for one in measured if (one.protocol, one.seed) == (protocol, seed)}

@@ -53,7 +53,6 @@ class Part:
             "table1": tables.configurations(),
             "table2": tables.counted(comparison),
             "table7": tables.others(comparison),
-            "nets": tables.nets(comparison),
             "protocols": tables.protocols(comparison),
             "deviations": deviations.departures(comparison),
             "runs": tables.runs_table(comparison.runs),

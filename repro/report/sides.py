@@ -17,15 +17,16 @@ from repro.report.settings import Comparison
 
 @dataclass(frozen=True)
 class Side:
-    """A net (or an ensemble), how it is tested, at which scales."""
+    """A net (or an ensemble) by a protocol; `test` is empty where nothing is tested.
+
+    Its error is the mean over the test scales `q` (empty: the protocol's own), or its rise above
+    the mean over `above`.
+    """
 
     net: Nets
     test: str
-    """A protocol; empty where nothing is tested."""
     q: tuple[int, ...] = ()
-    """The mean over these test scales; empty: the protocol's own."""
     above: tuple[int, ...] = ()
-    """The rise above the mean over these."""
 
 
 Pair = tuple[Side, Side]
@@ -36,14 +37,15 @@ Terms = list[tuple[float, dict[int, NDArray[np.bool_]]]]
 
 @dataclass(frozen=True)
 class Contrast:
-    """Pairs whose differences are averaged: one comparison that a claim makes."""
+    """Pairs whose differences are averaged; those not run are left out unless `complete`.
+
+    `paper_right` is the paper's error of the right side where its tables lack it.
+    """
 
     pairs: tuple[Pair, ...]
     complete: bool = False
-    """Every pair is needed; else those that are not run are left out."""
     paper_difference: float | None = None
     paper_right: float | None = None
-    """The paper's error of the right side where its tables lack it."""
 
     @property
     def given(self) -> bool:

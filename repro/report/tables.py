@@ -129,20 +129,6 @@ def counted(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def nets(comparison: Comparison) -> pd.DataFrame:
-    """The nets: depth, parameters, validation error, seeds, and what became of their runs."""
-    rows = []
-    for net in sorted(comparison.nets):
-        runs = comparison.nets[net]
-        own = built(runs[0].config, comparison.classes)
-        known = [e for run in runs if (e := run.result["validation_error"]) is not None]
-        columns: dict[str, Any] = {"weight layers": own.weight_layers}
-        columns |= {"parameters": cost(own).parameters, "epochs": runs[0].config.epochs}
-        columns |= {"validation_error": round(sum(known) / len(known), 4) if known else None}
-        rows.append(_named(comparison, net, **columns, runs=len(runs)))
-    return pd.DataFrame(rows)
-
-
 def side_by_side(frame: pd.DataFrame) -> pd.DataFrame:
     """The table of `protocols` for readers: a row for each net, a column for each protocol."""
     rows = []
@@ -284,14 +270,11 @@ def published(families: Sequence[Family]) -> pd.DataFrame:
     for one in (one for one in every if PROTOCOLS[one.protocol].one_number):
         nets, top5 = members(one.net), one.error("top5_error")
         row: dict[str, Any] = {"data": one.run.config.data.name}
-        row |= {"net": " + ".join(net.arch_title for net in nets), "weights": one.joined(_weights)}
+        files = [run.published or {} for run in one.runs]
+        weights = "+".join(f"{file.get('format')} {file.get('sha256')!s:.8}" for file in files)
+        row |= {"net": " + ".join(net.arch_title for net in nets), "weights": weights}
         row |= {"S": " + ".join(dict.fromkeys(net.scale_title for net in nets))}
         row |= {"test": PROTOCOLS[one.protocol].title, "Q": one.q, **_error([one])}
         row |= {"paper": one.published("top1_error"), "top5": top5 and round(top5, 4)}
         rows.append(row | {"top5_paper": one.published("top5_error")})
     return pd.DataFrame(rows)
-
-
-def _weights(run: Run) -> str:
-    found = run.published or {}
-    return f"{found.get('format')} {str(found.get('sha256'))[:8]}"

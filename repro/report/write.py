@@ -119,9 +119,8 @@ def _check_out(out: Path, archive: bool, stores: Sequence[Path]) -> None:
     foreign = held - CONTENT - {ARCHIVE} or (held if "comparison.md" not in held else None)
     if foreign:
         raise _unusable(out, f"holds {min(foreign)}, which is not a report's")
-    lost = store.names(folder_of_runs(out)) if ARCHIVE in held else set()
-    if archive:
-        lost = lost - set[str]().union(*map(store.names, stores))
+    kept = set[str]().union(*map(store.names, stores)) if archive else set()
+    lost = store.names(folder_of_runs(out)) - kept if ARCHIVE in held else set()
     if lost:
         why = f"keeps {min(lost)}, which would be lost: archive=true keeps what runs= names"
         raise _unusable(out, f"{why}, so add {out} to it")

@@ -62,6 +62,7 @@ def test_primary_claims_stand_beside_the_papers_effects() -> None:
     fields = shown(chart, "field")[["low", "high"]].to_numpy().tolist()
     assert fields == [[-float("inf"), 0], [-margin, margin]]
     assert charts.primary_claims(judged[3:]) is None
+    assert charts.primary_claims(judged[2:]) is None, "shares of runs have no place on the axis"
 
 
 def test_a_curve_is_of_the_seeds_that_have_every_scale(tmp_path: Path, make_run: MakeRun) -> None:
