@@ -1,14 +1,8 @@
 """An archive: one file with the runs that a report is made from, without weights and posteriors.
 
-It is a zip of a folder of runs (configurations, logs, results, and ranks as in
-`repro.store.ranks`), with a `MANIFEST.json`:
-
-    files    the digest (sha256) of each member
-    ranks    for each file of ranks the names of its runs, the list of its images, and its numbers
-             as `PROTOCOL@Q`
-
-One folder always gives the same bytes. An archive is read whole or not at all: from a part of the
-runs other verdicts could follow.
+It is a zip of a folder of runs (configurations, logs, results, ranks) and a `MANIFEST.json`: the
+digests of its `files`, and of each file of `ranks` its runs, its images and its numbers. One folder
+gives the same bytes. An archive is read whole: from a part other verdicts could follow.
 """
 
 from __future__ import annotations
@@ -108,9 +102,8 @@ def _members(content: bytes) -> dict[str, bytes]:
         entries, names = archive.infolist(), archive.namelist()
         if len(names) > MOST or sum(entry.file_size for entry in entries) > LARGEST:
             raise ValueError(f"it holds more than {MOST:,} files or {LARGEST:,} bytes")
-        for name in names:
-            if not MEMBER.fullmatch(name) or names.count(name) > 1:
-                raise ValueError(f"it holds {name[:80]!a}, or holds it twice")
+        if len(set(names)) < len(names) or not all(map(MEMBER.fullmatch, names)):
+            raise ValueError("it holds what is no run's, or two members of one name")
         return {entry.filename: archive.read(entry) for entry in entries}
 
 

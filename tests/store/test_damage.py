@@ -145,7 +145,7 @@ def test_what_binds_a_view_to_its_run_is_asked_for(run: Path) -> None:
     with pytest.raises(views.Absent, match="another view"):
         views.read(run, dense, found.tested)
     for content, why in (
-        (views.encode(good, weights), "none of its name"),
+        (views.encode(good, weights), "which view it is"),
         (views.encode(good, "0" * 64, CENTRE.name), "this run's weights"),
     ):
         views.path(run, CENTRE).write_bytes(content)
