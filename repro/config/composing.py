@@ -1,7 +1,6 @@
 """The jobs of a command: composed by Hydra from `conf/` and from a folder of the user's own.
 
-Hydra composes a configuration for each set of choices. Jobs that differ in values only are copies
-of it with these values put in, as Hydra puts them in, which takes a twentieth of the time.
+Jobs that differ in values only are copies of one composed configuration, which is far faster.
 """
 
 from __future__ import annotations
@@ -212,8 +211,7 @@ def _quoted(value: str) -> str:
 def check_folder(folder: Path) -> None:
     """Refuse a folder of one's own files that is not laid out as `conf/`, or that says more.
 
-    Anyone may have written them. So all are plain data, and by one rule say nothing of Hydra's own
-    settings, which Hydra calls and sets, but what an experiment sweeps.
+    Anyone may have written them: all are plain data, and say nothing of Hydra but what is swept.
     """
     if not folder.is_dir():
         raise RequestError(f"--config-dir {folder}: there is no such folder")

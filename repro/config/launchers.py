@@ -90,8 +90,7 @@ def launch(sweep: Sweep, jobs: Sequence[Job]) -> None:
 def job(config: Any) -> None:
     """One job of a sweep, in any launcher; failures are recorded in the store.
 
-    In a process of joblib's an interruption ends it quietly: what is raised there would have
-    joblib kill the others before they have saved.
+    In a process of joblib's an interruption ends it quietly, else joblib would kill the others.
     """
     global _stop
     if _home:

@@ -29,11 +29,9 @@ from repro.store.leases import first_free
 class DataSet:
     """How a data set is read, and how it is brought to where it is not yet.
 
-    `read` reads images into memory, all of one size and with so many `channels`, or lists files and
-    splits them (`repro.data.folders`). `classes` and `images` are as published; None: the folder
-    decides. A set of no images is held out of train/. `bring` fetches `folder` into the place that
-    it is given; None: the folder is the user's, and what is in it is part of what a run is.
-    `elsewhere` says whether the data set lies in `data.root` in another way than as that folder.
+    `read` reads images of `channels` into memory, or lists files (`repro.data.folders`). `classes`
+    and `images` are as published; None: the folder decides. `bring` fetches `folder` into a place;
+    None: it is the user's, and part of what a run is. `elsewhere`: it lies there in another way.
     """
 
     read: Callable[[Data], Source]
@@ -51,10 +49,7 @@ class DataSet:
         return (Path(data.root) / self.folder).is_dir()
 
     def fetch(self, data: Data, say: Callable[[str], None], check: Callable[[], None]) -> None:
-        """Fetch what is not there, whole or not at all, one process at a time.
-
-        `check` is called while another process fetches, and raises to stop.
-        """
+        """Fetch what is not there, whole or not at all; `check` is called while another does."""
         if self.bring is None or self.is_there(data):
             return
         root, name = Path(data.root), data.name

@@ -54,10 +54,10 @@ def shown(path: Path | str) -> str:
 def listed(
     root: Path, part: str, channels: int, classes: tuple[str, ...] | None = None
 ) -> tuple[tuple[str, ...], Split]:
-    """The classes of a set and all its image files, by class and name, nested folders included.
+    """The classes of the set `root`/`part` and all its image files, by class and name.
 
-    The set is `root`/`part`, with a folder for each class. `classes` are those of the training
-    images, which number the labels; None: its own. Hidden files and other endings are passed over.
+    `classes` are those of the training images, which number the labels; None: its own. Nested
+    folders are included, hidden files and other endings passed over.
     """
     folder = root / part
     found = set()
@@ -122,9 +122,8 @@ def named(root: Path, names: Sequence[str], labels: Sequence[int], channels: int
 def imagefolder(data: Data) -> Source:
     """train/CLASS/*, with val/ and test/ as far as they are there; or CLASS/* alone.
 
-    With val/ and test/ each is what it is called. With one of them that one is the test set, and
-    the validation images are held out of train/. With neither, both are held out of train/, or of
-    all images. Where only the test images are asked for, train/ may be absent.
+    One of them alone is the test set; what is absent is held out of train/, or of all images. Where
+    only the test images are asked for, train/ may be absent.
     """
     root, look = Path(data.root), partial(listed, Path(data.root), channels=data.channels)
     sets = [name for name in (*VALIDATION, "test") if (root / name).is_dir()]

@@ -1,8 +1,7 @@
 """Batches: random crops of images rescaled to S (Section 3.1), whole images and centre crops (3.2).
 
-What is random about a training crop is drawn from the seed, the epoch, the image and how many
-images there are, and nothing else. So it is the same in any process, with any number of workers,
-and after an interruption.
+A training crop is drawn from the seed, the epoch, the image and how many images there are alone: it
+is the same in any process, with any number of workers, and after an interruption.
 """
 
 from __future__ import annotations
@@ -63,9 +62,8 @@ class TrainingCrops:
     """One random crop of each image an epoch, from the image rescaled to its own S.
 
     S is drawn uniformly from the whole numbers from `smin` to `smax`, in pixels. With `mirror` half
-    of the crops are flipped. `colour` holds the colours of the images and the standard deviation
-    of the shift, or is None. `own` says which rows of a batch of so many images this process makes,
-    `series` which of a seed's series of draws (see `draws`).
+    of the crops are flipped. `colour`: the images' colours and the shift's standard deviation.
+    `own`: which rows of a batch of so many this process makes. `series`: see `draws`.
     """
 
     split: Split = field(kw_only=False)
@@ -95,11 +93,10 @@ class TrainingCrops:
         return min(self.batch, len(self.split.images) - step * self.batch)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """This process's rows of the batches of an epoch, from batch `start` on.
+        """This process's rows of an epoch's batches from `start` on, by workers that work ahead.
 
         Crops, uint8 (B, C, crop, crop); colour shifts in grey levels, float32 (B, C); labels,
-        int64 (B,); B may be 0 where a small batch has not a row for each process. The workers are
-        those of the epoch before, and work ahead into the next one.
+        int64 (B,); B may be 0 where a small batch has not a row for each process.
         """
         random, images = self._draws(epoch), len(self.split.images)
         shift = np.zeros((images, self.channels), dtype=np.float32)
@@ -233,8 +230,7 @@ def _batches(
 def shared(shapes: Sequence[tuple[int, int]], room: int, waste: float) -> list[list[int]]:
     """Which images share a batch: indices of images of equal or, with `waste`, of near shapes.
 
-    A batch has one image at least, else no more than `room` pixels, of which no larger share than
-    `waste` lies outside of its images.
+    But for one image alone, no more than `room` pixels, and of these `waste` outside of images.
     """
     batches: list[list[int]] = []
     height = width = inside = 0

@@ -44,10 +44,7 @@ def rescaled_crop(image: Tensor, shape: tuple[int, int], top: int, left: int, cr
 
 
 def _batch_of_one(image: Tensor) -> Tensor:
-    """An image (C, H, W) as a batch, whose strides say channels-last where the image's do.
-
-    Indexing with None gives a stride that torch takes for the other format, and is slower by far.
-    """
+    # Indexing with None gives a stride that torch takes for another format, slower by far.
     return image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
 
 

@@ -36,10 +36,7 @@ UNKNOWN = (
 
 
 def check(data: Data, cache: Path, progress: bool = True) -> Description:
-    """Find out what can be known of a data set before work starts; nothing is downloaded.
-
-    `cache` is what the store keeps, such as what decoding every image found.
-    """
+    """What can be known of a data set before work starts, by a store's cache; downloads nothing."""
     return _checked(dataclasses.astuple(data), cache, progress)
 
 
@@ -99,10 +96,7 @@ def _look(data: Data, kind: DataSet, cache: Path, progress: bool) -> Source:
 
 
 def fingerprint(parts: Sequence[Split]) -> tuple[str, str]:
-    """Two hashes: of the names and sizes of all files, and of their times of modification.
-
-    They are the same wherever the files lie and however they are split.
-    """
+    """Hashes of the names and sizes, and of the times, of all files, wherever they lie."""
     names = np.concatenate([_files(part).names for part in parts])
     status = np.concatenate([part.status for part in parts if part.status is not None])
     order = np.argsort(names, kind="stable")

@@ -100,9 +100,9 @@ class Counts(NamedTuple):
 class Description:
     """What is known of a data set before it is loaded.
 
-    The fingerprint is of a folder's contents; empty where the name of the data set says it all.
-    `left_out` files cannot be decoded. `times` is a hash of the files' times of modification: no
-    part of what a run is, but what was computed of the images is kept for these times only.
+    The fingerprint is of a folder's contents; empty where the name says it all. `left_out` files
+    cannot be decoded. `times`, a hash of the files' times, is no part of what a run is, but what
+    was computed of the images is kept for these times only.
     """
 
     classes: int

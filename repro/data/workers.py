@@ -26,10 +26,7 @@ MOST, FEW = 8, 1000
 
 
 def processes(images: Images, workers: str | int) -> int:
-    """How many workers load images: none in memory; of files `workers`, or as many as help.
-
-    `auto` takes one for each core that this process of a host may use, up to eight.
-    """
+    """How many workers load images: none in memory; of files `workers`, or one for each core."""
     if isinstance(images, ArrayImages) or (workers == "auto" and len(images) < FEW):
         return 0
     if workers != "auto":
@@ -54,10 +51,10 @@ class _Made(Dataset[Any]):
 def loaded(
     make: Callable[[Any], Any], workers: int, batches: Iterable[Any], most: int
 ) -> Iterator[Any]:
-    """What `make` makes of each of `batches`, in order, by processes that work ahead.
+    """What `make` makes of each of `batches`, in order, by up to `most` processes that work ahead.
 
-    There are no more of them than `most`; with 0 workers this process makes all. A RunError of
-    `make` is raised where its batch is awaited, and so is one that says that a worker was killed.
+    With 0 workers this process makes all. A RunError of `make`, or of a worker that was killed, is
+    raised where its batch is awaited.
     """
     how: dict[str, Any] = {"num_workers": min(workers, most), "collate_fn": _same}
     loader: DataLoader[Any] = DataLoader(_Made(make), batch_size=None, sampler=batches, **how)
@@ -92,8 +89,7 @@ def _same(batch: Any) -> Any:
 def _undisturbed() -> Iterator[None]:
     """Processes that are started in here are never sent a signal of those that stop a run.
 
-    And a worker that dies is noticed where its next item is awaited: torch would raise that
-    wherever this process happens to be, amid a step or a write.
+    And one that dies is noticed where its item is awaited: torch would raise amid a step or write.
     """
     if not hasattr(signal, "SIGCHLD"):
         # Windows.
