@@ -113,15 +113,18 @@ def test_one_flipped_bit_of_the_weights_is_noticed(
     assert not any(verdicts(shown).values())
 
 
-def test_other_data_are_refused(
+def test_other_data_and_a_lost_net_are_refused(
     copy: Path, photographs: Path, way_in: Command, tmp_path: Path
 ) -> None:
     other = Path(shutil.copytree(photographs, tmp_path / "other"))
-    image = other / "test" / "cat" / "8.png"
-    image.rename(image.with_name("new.png"))
+    (other / "test" / "cat" / "8.png").rename(other / "test" / "cat" / "new.png")
     status, shown, error = way_in(repro.verify, f"run={copy}", f"data.root={other}")
     assert (status, shown, error.count("\n")) == (2, "", 1)
     assert "test/cat/new.png" in error
+    (copy / "weights.safetensors").unlink()
+    status, shown, error = way_in(repro.verify, f"run={copy}")
+    assert (status, shown, error.count("\n")) == (2, "", 1)
+    assert copy.name in error
 
 
 @pytest.mark.parametrize(
