@@ -12,7 +12,7 @@ from repro.config.choices import CONF
 from repro.config.command import command
 from repro.config.composing import Sweep
 from repro.config.schema import typed
-from repro.protocol.protocols import EACH_Q
+from repro.protocol.protocols import EACH_Q, PROTOCOLS
 from repro.report.claims import claims
 from repro.report.experiments import experiments
 from repro.report.write import write
@@ -53,7 +53,8 @@ def test_each_section_compares_its_nets(report: Path, name: str) -> None:
     assert "not run" not in text
     (file,) = (report / "tables").glob(f"*experiment-{name}.csv")
     table = pd.read_csv(file, dtype=str)
-    each = len(EACH_Q["each"]) if experiment.curve else len(experiment.tests)
+    scales = [PROTOCOLS[test].scales for test in experiment.tests]
+    each = sum(len(EACH_Q.get(scale, (256,))) for scale in scales)
     # Under their members stand the four ensembles of Table 6.
     assert len(table) == len(experiment.nets) * each + (4 if name == "fusion" else 0)
 
