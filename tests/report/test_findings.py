@@ -40,23 +40,6 @@ def test_counts_of_runs_that_learn(
     assert f"{normal[0]} of {normal[1]} against {others[0]} of {others[1]} runs learn" in row.pooled
 
 
-def test_a_pair_of_which_one_cannot_start_from_a_starts_as_the_recipe_says(
-    tmp_path: Path, make_run: MakeRun
-) -> None:
-    make_run("arch=A")
-    for seed in (0, 1):
-        for arch, wrong in (("B", 90), ("C", 60), ("D", 40)):
-            make_run(f"arch={arch}", "init=from_A", f"seed={seed}", wrong=wrong)
-        for arch, wrong in (("B", 20), ("B-5x5", 30)):
-            make_run(f"arch={arch}", f"seed={seed}", wrong=wrong)
-    found = judged(tmp_path, seeds=2)
-    row = found.loc["small-filters-help"]
-    assert (row.left, row.right) == ("B-S256-glorot/centre", "B-5x5-S256-glorot/centre")
-    assert row.difference == pytest.approx(100 * (20 - 30) / 200)
-    # Nets that all start as the setting's do are compared as they are.
-    assert found.loc["non-linearity-helps"].difference == pytest.approx(100 * (60 - 90) / 200)
-
-
 def timed(ratios: Sequence[float]) -> dict[str, float]:
     """Seconds of dense and grid views of a jittered net: 2 and 2 over the ratio, by Q."""
     found = {}
