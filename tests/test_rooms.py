@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
-from functools import cache
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -15,67 +16,29 @@ from repro.protocol.protocols import KINDS, PROTOCOLS
 from repro.report.claims import claims
 from repro.run.views import JUDGES
 
-
-@cache
-def tree(module: str) -> ast.Module:
-    """The code of a module of the suite; of others, nothing."""
-    path = PACKAGE.parent.joinpath(*module.split("."))
-    found = (path.with_suffix(".py"), path / "__init__.py")
-    file = next((file for file in found if module.startswith("repro") and file.is_file()), None)
-    return ast.parse(file.read_text() if file else "")
+WITHOUT_TORCH = ("report", "paper", "protocol", "store")
+FILES = {
+    ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts): file.read_text()
+    for room in WITHOUT_TORCH
+    for file in sorted((PACKAGE / room).rglob("*.py"))
+}
 
 
-def imports(node: ast.AST) -> Iterator[str]:
-    """The modules that a file imports anywhere, but for what only a type checker sees."""
-    for inner in ast.iter_child_nodes(node):
-        if isinstance(inner, ast.If) and "TYPE_CHECKING" in ast.unparse(inner.test):
-            continue
-        if isinstance(inner, ast.Import):
-            yield from (alias.name for alias in inner.names)
-        elif isinstance(inner, ast.ImportFrom) and inner.module:
-            yield inner.module
-            yield from (f"{inner.module}.{alias.name}" for alias in inner.names)
-        else:
-            yield from imports(inner)
-
-
-@cache
-def imported(module: str) -> list[str]:
-    return sorted(set(imports(tree(module))))
-
-
-def way_to_torch(module: str) -> list[str]:
-    """The modules from this one to the first that imports torch; empty: there is no such way."""
-    ways, seen = [[module]], {module}
-    for way in ways:
-        for name in imported(way[-1]):
-            if name.split(".")[0] in ("torch", "torchvision"):
-                return [*way, name]
-            if name.startswith("repro.") and name not in seen:
-                seen.add(name)
-                ways.append([*way, name])
-    return []
-
-
-def modules(room: str) -> list[str]:
-    files = sorted((PACKAGE / room).rglob("*.py"))
-    assert files
-    return [".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts) for file in files]
-
-
-@pytest.mark.parametrize("room", ["report", "paper", "protocol", "store"])
-def test_no_torch_is_imported(room: str) -> None:
-    assert way_to_torch("repro.run.job"), "by way of other modules"
-    assert not [way for module in modules(room) if (way := way_to_torch(module))]
+def test_no_torch_is_imported() -> None:
+    assert not [name for name, text in FILES.items() if re.search(r"(import|from) torch", text)]
+    modules = [name.removesuffix(".__init__") for name in FILES if "__main__" not in name]
+    program = f"import sys, {', '.join(modules)}; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("room", ["report", "store"])
 def test_no_protocol_claim_or_net_is_a_special_case(room: str) -> None:
     cells = {cell["label"] for number in (3, 4, 6) for cell in numbers.cells(number)}
     named = {*PROTOCOLS, *(claim.claim for claim in claims()), *cells}
-    for module in modules(room):
-        texts = {n.value for n in ast.walk(tree(module)) if isinstance(n, ast.Constant)}
-        assert not named & texts, module
+    for name, text in FILES.items():
+        if name.startswith(f"repro.{room}."):
+            words = {n.value for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Constant)}
+            assert not named & words, name
 
 
 def test_each_kind_of_view_is_computed_and_counted() -> None:
