@@ -3,8 +3,6 @@
 Both carry one line that says what, where, and what would be right.
 """
 
-from __future__ import annotations
-
 
 class RequestError(Exception):
     """What was asked for cannot be done as written; found before any work, status 2."""

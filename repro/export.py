@@ -16,8 +16,6 @@ errors, and where the run departs from the paper; the licence is for you to fill
 Exit status: 0 written; 2 the request was wrong; 75 interrupted.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -15,8 +15,6 @@ Exit status: 0 as stored; 1 not, or the weights or an image are damaged; 2 the r
 75 interrupted.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Hydra composes what is run. The help, the report and the names of runs read one 
 with the files of its group that it builds on, which is faster and needs no Hydra.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import lru_cache

@@ -3,8 +3,6 @@
 Jobs that differ in values only are copies of one composed configuration, which is far faster.
 """
 
-from __future__ import annotations
-
 import argparse
 import functools
 import itertools

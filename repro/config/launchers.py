@@ -4,8 +4,6 @@ Their presets are `conf/hydra/launcher/NAME.yaml`. Jobs meet in the store: of th
 run, as a parent, one trains it and the others wait.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import re

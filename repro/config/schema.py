@@ -5,8 +5,6 @@ while Hydra composes, and `32` means the same run however it was typed. What a v
 beside it; what values must satisfy together is checked in `repro.run.checking`.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass

@@ -3,8 +3,6 @@
 It imports no Hydra.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import traceback

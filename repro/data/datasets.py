@@ -4,8 +4,6 @@ An entry says what cannot be chosen: how the images are read or how their files 
 are, where they are fetched from. One of your own in a layout that is known needs no entry.
 """
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import struct

@@ -4,8 +4,6 @@ A layout lists files and decodes none. A RequestError says which folder is missi
 where the classes of sets do not fit together. Ids of images are their names below `data.root`.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 import sys

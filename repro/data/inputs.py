@@ -1,7 +1,5 @@
 """What enters the net (Section 3.1), from grey levels to numbers around zero."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

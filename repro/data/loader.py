@@ -4,8 +4,6 @@ A training crop is drawn from the seed, the epoch, the image and how many images
 is the same in any process, with any number of workers, and after an interruption.
 """
 
-from __future__ import annotations
-
 import copy
 import io
 from collections.abc import Callable, Iterator, Sequence

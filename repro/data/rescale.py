@@ -1,7 +1,5 @@
 """The pixels of a rescaled image (Sections 3.1 and 3.2): bilinear, antialiased."""
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor

@@ -3,8 +3,6 @@
 What a data set does not bring is held out of its training images, class by class, by a fixed seed.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """The colours of the training images: their mean (Section 3.1), and AlexNet's random shift."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Processes that load: they see a run to its end, whatever signals their process group is sent."""
 
-from __future__ import annotations
-
 import atexit
 import multiprocessing
 import os

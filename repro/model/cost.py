@@ -3,8 +3,6 @@
 At a smaller crop the same net meets another geometry; these numbers say how different it is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ shape, and whatever lies outside an image is set back to zero after every layer.
 own padding would have been, and a pooling passes them over beside rectified values.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

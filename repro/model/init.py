@@ -4,8 +4,6 @@ Biases start at zero, batch normalisation as the identity. In a scale model the 
 are wider, so that each layer multiplies activations by what it does in the paper's net.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

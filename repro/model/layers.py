@@ -1,7 +1,5 @@
 """The layers of a net with their sizes, in order, as `repro.model.reading` makes them of words."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 

@@ -13,8 +13,6 @@ whole, a convolution's stride loses a factor of two. With a crop of 224/2^k pixe
 left out, every later map of Table 1's nets has the side that it has in the paper.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Iterator

@@ -3,8 +3,6 @@
 The names of its weights are torchvision's, so that either loads the other's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

@@ -5,8 +5,6 @@ order. `scale` is S: `S256`, `S384` or `jitter` for [256; 512]; `protocol` is a 
 (`repro.protocol.protocols`); `members` are the nets of an ensemble, joined by `+`.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The protocols of Sections 3.2 and 4: which views of a net are averaged, at which test scales."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """How an image comes to a smallest side of S or Q pixels (Sections 3.1 and 3.2)."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Paper pixels: S and Q as the paper writes them, and what they are at another size."""
 
-from __future__ import annotations
-
 import math
 
 from repro.config.schema import Scale

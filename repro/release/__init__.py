@@ -1,7 +1,5 @@
 """What a finished run gives to others: weight files, answers on images, a check of its views."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from repro.errors import RequestError

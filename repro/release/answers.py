@@ -1,7 +1,5 @@
 """What a net says of images that are no part of its data, and what its classes are called."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import sys

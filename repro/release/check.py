@@ -1,7 +1,5 @@
 """Stored views computed anew, on a random sample of the test images, and held against the store."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

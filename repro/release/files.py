@@ -1,7 +1,5 @@
 """Exporting a run's net: a weight file that other programs take, and its model card beside it."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The net as an ONNX graph that carries its preprocessing and looks at images of any size."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from tempfile import TemporaryDirectory

@@ -1,7 +1,5 @@
 """A trained net, opened, with what it wants as input: a finished run's, or one of a file."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace

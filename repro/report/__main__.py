@@ -15,8 +15,6 @@ settings, logs, and the rank of the true class for each test image, net (or ense
 Exit status: 0 written; 2 the request was wrong; 75 interrupted.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Which runs a report is made of: what is damaged is left out, with a line on standard error."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections import Counter

@@ -1,7 +1,5 @@
 """The figures of a setting and of its experiments, as frames of marks for `repro.report.figure`."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from textwrap import fill

@@ -1,7 +1,5 @@
 """The paper's conclusions as tests on what was measured, each with its intervals and its n."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections import Counter

@@ -1,7 +1,5 @@
 """Where a run departs from the paper; `templates/deviations.yaml` words each departure."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The experiments of `conf/experiments/`: which nets each compares, and how the report shows it."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import dataclass

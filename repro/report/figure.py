@@ -1,7 +1,5 @@
 """The one way in which every figure is drawn: a tidy frame of marks becomes panels of a PNG."""
 
-from __future__ import annotations
-
 import io
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The evidence of a setting's runs about a claim: an effect, the answers to both questions."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

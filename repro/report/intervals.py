@@ -5,8 +5,6 @@ gap for each seed and image: the sum of weight * slope * error (0 or 1), the slo
 log-odds at the mean error. docs/statistics.md derives the two intervals from these.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

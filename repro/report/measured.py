@@ -1,7 +1,5 @@
 """From stored views to errors: every number of the report that a net gave starts here."""
 
-from __future__ import annotations
-
 import io
 import sys
 from collections import Counter

@@ -1,7 +1,5 @@
 """Why a claim is not testable here: rules about its two sides as they are, and nothing else."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """The report's page: it answers first, and all that stands behind the answer comes after it."""
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Runs that may be compared with each other, and the command that makes another of them."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Sequence

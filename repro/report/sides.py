@@ -1,7 +1,5 @@
 """The two sides of a claim: nets as they are tested, pooled over the pairs that have been run."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace

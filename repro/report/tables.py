@@ -3,8 +3,6 @@
 An error in percent is `mean`, `sd`, `n` (seeds), `low`, `high` (its 95% interval), `paper`.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Writing a report: beside its place first, so that it appears whole or not at all."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import shutil

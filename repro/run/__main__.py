@@ -10,8 +10,6 @@ Exit status: 0 all finished; 1 a run failed, the others are finished; 2 the requ
 75 interrupted, what was done is saved and the same command goes on.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -1,7 +1,5 @@
 """What is wrong with a configuration before any work: each check refuses it in one line."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

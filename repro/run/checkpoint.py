@@ -6,8 +6,6 @@ its digest, and the other is used. Randomness needs no state of its own: it is d
 epoch and step from the seed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """Which device a run takes, how a net and its batches come to lie there, and torch's settings."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -13,8 +13,6 @@ Processes meet in the same places in the same order. One that fails leaves with 
 fail where they meet next, and torchrun ends them all.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import re

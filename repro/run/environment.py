@@ -1,7 +1,5 @@
 """Where a run was computed: device, machine, versions. Recorded beside a run, not part of it."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess

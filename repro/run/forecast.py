@@ -1,7 +1,5 @@
 """What each run of a sweep would still cost, parents first, as one table."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence

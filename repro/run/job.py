@@ -4,8 +4,6 @@
 holds, and on a device. `Job.train_and_test` does what is missing of one of them.
 """
 
-from __future__ import annotations
-
 import sys
 import traceback
 from collections.abc import Mapping

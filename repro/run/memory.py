@@ -1,7 +1,5 @@
 """Batches that fit the memory: small ones on a CPU, and halves of what turns out too large."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """How fast this machine trains and tests: a few steps of a net on noise, timed."""
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Callable

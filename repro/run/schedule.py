@@ -6,8 +6,6 @@ shares of the training, so that all nets are trained for as long and end at a lo
 falls to zero over the epochs, `constant` stays. Any may rise linearly through the first iterations.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

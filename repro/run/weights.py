@@ -1,7 +1,5 @@
 """Weights that others trained: what their file says before any work, and what of a run is fixed."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

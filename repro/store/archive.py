@@ -5,8 +5,6 @@ digests of its `files`, and of each file of `ranks` its runs, its images and its
 gives the same bytes. An archive is read whole: from a part other verdicts could follow.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import re

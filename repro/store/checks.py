@@ -4,8 +4,6 @@ Anyone can write such files, and what they say is shown on a page. So each value
 is read, and its users need no checks. Free text is not checked here; it is escaped where shown.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """Files that appear whole or not at all: written beside their place, flushed, then renamed."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

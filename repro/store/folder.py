@@ -1,7 +1,5 @@
 """A run's folder while it is written: one process holds it, and each write checks that it does."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import threading

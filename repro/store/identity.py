@@ -4,8 +4,6 @@ The device, workers, threads and launcher are left out. So is the path of a data
 fingerprint of its contents enters instead.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

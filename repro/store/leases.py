@@ -4,8 +4,6 @@ A lease is a file in the store's `.locks`. One that is not renewed for a minute 
 process, on the same host as soon as its holder has died.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 import time

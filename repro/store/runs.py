@@ -9,8 +9,6 @@ changed. `views/*.npz` follow. During training there are `checkpoint-*`. A run t
 content, and who reads any of these compares it. Runs of older versions lack some or all.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -6,8 +6,6 @@ these stand `weights`, the digest of the weights that it was computed with, `vie
 and `digest`, that of everything else in the file; older files lack these.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress

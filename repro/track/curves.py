@@ -4,8 +4,6 @@ The log is the record and the curves follow it. Where a run goes on, they are gi
 again, so that each epoch stands there once, whatever a process that was killed had written.
 """
 
-from __future__ import annotations
-
 import csv
 import time
 from collections.abc import Callable, Mapping

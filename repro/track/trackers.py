@@ -4,8 +4,6 @@ A tracker is one entry of `TRACKERS`; its name there is also that of the package
 the extra that brings it and of its file in `conf/track/`. Nothing here leaves the machine.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """Caffe's `.caffemodel`: the authors' own release (`VGG_ILSVRC_16_layers.caffemodel`)."""
 
-from __future__ import annotations
-
 import math
 import re
 from functools import cache

@@ -1,7 +1,5 @@
 """What a file of weights holds, whatever its format, and the input that its net wants."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ Newer: `layers/conv2d_3/vars/0` and `1`, by the layers' classes, counted. A net 
 further group (`vgg16/block1_conv1/kernel`, `layers/functional/layers/conv2d_3/vars/0`).
 """
 
-from __future__ import annotations
-
 import io
 import json
 import re

@@ -4,8 +4,6 @@ The format is told by what the file holds, never by its name. Nothing in it is e
 outside of it is read, but for the configuration and the result of a run of ours beside its weights.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

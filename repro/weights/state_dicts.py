@@ -4,8 +4,6 @@ torch's `.pth` is opened with `weights_only=True`, which builds tensors and runs
 torch could be made to run code even so (CVE-2026-24747), hence the bound on its version.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json
