@@ -1,7 +1,5 @@
 """What several rooms' tests need: configurations composed as the program does, and small runs."""
 
-from __future__ import annotations
-
 import copy
 import os
 import shutil

@@ -3,8 +3,6 @@
 python -m tests.golden_store     render the report anew, to be reviewed and committed
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 import shutil

@@ -3,8 +3,6 @@
 One case for each kind of refusal.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

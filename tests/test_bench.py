@@ -1,7 +1,5 @@
 """Each contest of scripts/bench.py, held once on very little work."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from types import ModuleType

@@ -1,7 +1,5 @@
 """What `make demo` prints, on nets that are trained for seconds."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 

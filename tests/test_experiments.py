@@ -1,7 +1,5 @@
 """Every experiment of `conf/experiments/`, end to end at the smallest size into its section."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The examples of docs/extending.md: each is put where it says, and each command is run."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import shutil

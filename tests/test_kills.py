@@ -1,7 +1,5 @@
 """Nothing is lost: a sweep that is killed again and again ends as one that never was."""
 
-from __future__ import annotations
-
 import random
 import signal
 import subprocess

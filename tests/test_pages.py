@@ -1,7 +1,5 @@
 """The pages for people: their tables are those of the committed reports, their links lead on."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

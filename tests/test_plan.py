@@ -1,7 +1,5 @@
 """What a sweep would cost, through the public door, against the paper and counts by hand."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """The Python door: `import repro` against the files of a run and of a report."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

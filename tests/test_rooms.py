@@ -1,7 +1,5 @@
 """The rules of docs/design.md about rooms, as far as the text of the code can break them."""
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess

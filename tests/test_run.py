@@ -1,7 +1,5 @@
 """From a command to finished runs, through the public door, with nets small enough for a test."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

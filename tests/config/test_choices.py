@@ -1,7 +1,5 @@
 """The reader of `conf/` against Hydra's own, and the files and values that it refuses."""
 
-from __future__ import annotations
-
 import itertools
 import shutil
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """Composing the jobs of a command: those of Hydra's own sweeper, each as Hydra composes it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

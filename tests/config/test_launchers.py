@@ -1,7 +1,5 @@
 """Sweeps through Hydra's launchers: once each, saved when stopped, refused in a line."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

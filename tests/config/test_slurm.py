@@ -1,7 +1,5 @@
 """Sweeps on a Slurm of one node, started here; skipped where its programs are not installed."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Image folders and sets made on the spot."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Mean, principal colours and the colour shift, against numpy."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What is found in folders of image files, how they are split, and what of them is refused."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

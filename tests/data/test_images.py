@@ -1,7 +1,5 @@
 """Decoding, against what was drawn into each file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

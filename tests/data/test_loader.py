@@ -1,7 +1,5 @@
 """Batches for training: what they must hold, whatever the data."""
 
-from __future__ import annotations
-
 import multiprocessing
 from itertools import chain
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Rescaling by smallest side, against PIL, torch and torchvision."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from math import floor
 

@@ -1,7 +1,5 @@
 """Data sets: what is checked before work starts, how images are split, and how sets are fetched."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import struct

@@ -1,7 +1,5 @@
 """Batches for testing: every image once, bounded, its pixels as they are."""
 
-from __future__ import annotations
-
 from itertools import chain
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Loading processes: they outlive a signal to all, and their end loses nothing."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

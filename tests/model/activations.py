@@ -1,7 +1,5 @@
 """How large activations are through the depth of a net, for tests of initialisations."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """What the layer list says of a net, against torch, the paper and counts by hand."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

@@ -1,7 +1,5 @@
 """Dense evaluation against an explicit sliding window (Section 3.2)."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

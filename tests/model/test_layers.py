@@ -1,7 +1,5 @@
 """Reading Table 1: depths and parameters of the paper, and what a size leaves out."""
 
-from __future__ import annotations
-
 import pytest
 
 from repro.config.choices import choice

@@ -1,7 +1,5 @@
 """The net and its layers against torchvision, torch and formulas written out."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import pytest

@@ -1,7 +1,5 @@
 """Protocols and scales, as the paper and its tables have them."""
 
-from __future__ import annotations
-
 import pytest
 
 from repro.config.schema import Scale

@@ -1,7 +1,5 @@
 """Runs for others to take: one that was really trained and tested, and nets made by hand."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a run's net says of image files, and of its own test images against its stored views."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Exported files, loaded by those that they are for: torchvision, torch alone, onnxruntime."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

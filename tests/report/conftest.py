@@ -1,7 +1,5 @@
 """A store made by hand: posteriors are known, so every number of a report can be known too."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a report keeps of its runs: the same report follows from it, without weights and views."""
 
-from __future__ import annotations
-
 import csv
 import shlex
 import shutil

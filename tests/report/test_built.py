@@ -1,7 +1,5 @@
 """Which parts of the paper's geometry a size keeps, against sides counted by hand."""
 
-from __future__ import annotations
-
 import pytest
 
 from repro.report.deviations import shapes

@@ -1,7 +1,5 @@
 """Claims about errors: what the paper's tables say, effects and intervals by hand, verdicts."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

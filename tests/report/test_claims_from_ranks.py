@@ -3,8 +3,6 @@
 By docs/statistics.md. Nothing of `repro` is imported. A rank above 0 is a top-1 error.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Committed stores render to the committed reports; `make golden` writes the golden one anew."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

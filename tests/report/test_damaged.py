@@ -1,7 +1,5 @@
 """One damaged file costs the report what it holds, and a line on standard error; no more."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

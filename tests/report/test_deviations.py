@@ -1,7 +1,5 @@
 """What departs from the paper: listed once, without contradiction, with numbers counted by hand."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from pathlib import Path

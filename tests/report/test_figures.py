@@ -1,7 +1,5 @@
 """What the figures show: the frames of their marks are read, and each frame is drawn."""
 
-from __future__ import annotations
-
 import struct
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Claims that are no differences of errors: how many runs learn, and what testing costs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A store from elsewhere is text that anyone may have written: none of it becomes a page's code."""
 
-from __future__ import annotations
-
 import csv
 import json
 import shutil

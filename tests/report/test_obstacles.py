@@ -1,7 +1,5 @@
 """What is not testable here: each rule where it holds and where it does not."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

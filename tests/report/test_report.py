@@ -1,7 +1,5 @@
 """What a report says of stores whose every number is known."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

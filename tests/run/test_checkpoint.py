@@ -1,7 +1,5 @@
 """A checkpoint brings everything back, bit for bit, or is noticed to be damaged."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What torch keeps for the whole process, and what is said of memory."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """Several processes train the net that one would, and end together."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """A net of the paper's size, tested within the memory that the README states."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

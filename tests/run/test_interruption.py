@@ -1,7 +1,5 @@
 """What asks a run to stop, and who hears of it afterwards."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterator

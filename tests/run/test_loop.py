@@ -1,7 +1,5 @@
 """The loop against the formulas of Section 3.1, written out by hand."""
 
-from __future__ import annotations
-
 import math
 import signal
 from collections.abc import Callable

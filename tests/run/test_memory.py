@@ -1,7 +1,5 @@
 """Running out of memory, played by a judge that takes so many images and no more."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """A computed view against the same steps done by hand, one image at a time."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

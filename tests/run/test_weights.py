@@ -1,7 +1,5 @@
 """Nets that others trained, from their file to the report, held against torchvision's own net."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

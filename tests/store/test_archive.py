@@ -1,7 +1,5 @@
 """One file of runs: the same bytes from the same runs, and whole or not at all."""
 
-from __future__ import annotations
-
 import io
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Damage to any file of a run is noticed: what it holds is left out, computed again or refused."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

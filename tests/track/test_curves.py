@@ -1,7 +1,5 @@
 """Live curves, read back by their viewer's own reader and compared with the log."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A narrow VGG of torchvision's own code, and files that hold it, written from public layouts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """Keras's own nets, saved by Keras in each of its formats."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from pathlib import Path

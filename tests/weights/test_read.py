@@ -1,7 +1,5 @@
 """Weight files against the nets that they were written from; what is hostile is a line."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import hashlib
