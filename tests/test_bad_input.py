@@ -70,6 +70,8 @@ def refusal(capsys: pytest.CaptureFixture[str], runs: Path, *words: str) -> str:
         *((f"recipe.name={LONG}", "name"), ("size.crop=100", "96 or 128"), ("device=tpu", "tpu")),
         *(("scale.smin=300", "scale.smin=300"), ("arch=alexnet", "alexnet"), ("init=from_A", "A")),
         *(("data.classes=7", "data.classes=7"), ("finetune=fc", "finetune=fc")),
+        *(("data.first_classes=11", "first_classes=11"), ("data.holdout=nan", "holdout=nan")),
+        *(("recipe.train_images=1", "train_images=1"), ("data.channels=2", "data.channels=2")),
         *(("arch.fc=[FC-0,FC-classes]", "FC-0"), ("arch.blocks=[[conv3-x]]", "conv3-x")),
         ("micro_batch=4 arch=A-BN", "micro_batch=4"),
     ],

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -204,17 +203,6 @@ def test_a_net_that_is_trained_anew_keeps_nothing_of_the_old_one(
     with pytest.raises(Interrupted):
         run(store, "test=[centre]")
     assert set(files(folder)) == {"config.yaml", "crops.png"}
-
-
-def test_a_damaged_view_is_computed_again(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    view = folders(store)["A-S256"] / "views" / "dense-Q256.npz"
-    content, before = view.read_bytes(), np.load(view)["posteriors"]
-    view.write_bytes(content[: len(content) // 2])
-    # Another test of the run does not stumble over it.
-    assert run(store, *TWO) == 0
-    assert run(store, "test=[single_scale]") == 0
-    assert f"{view} is damaged: " in capsys.readouterr().err
-    assert np.array_equal(np.load(view)["posteriors"], before)
 
 
 def test_a_full_disk_fails_its_run_and_what_was_finished_stays(

@@ -1,7 +1,5 @@
 """Composing the jobs of a command: those of Hydra's own sweeper, each as Hydra composes it."""
 
-from pathlib import Path
-
 import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -15,8 +13,6 @@ from repro.config.command import command, compose
 from repro.config.composing import Job, Sweep, one, text
 from repro.config.schema import typed
 from repro.run.request import resolve
-from tests.conftest import plan
-from tests.test_run import LIGHT
 
 KEYS = {
     "seed": ["1", "0,1", "range(0,4)", "range(3,0,-1)", "sort(3,1,2)"],
@@ -65,25 +61,6 @@ def test_a_path_is_taken_as_it_is_written() -> None:
         assert one([word]).runs == value
 
 
-@pytest.mark.parametrize(
-    ("word", "says"),
-    [
-        ("~recipe.clip", "recipe.clip=null"),
-        ("dry_run=2", "dry_run"),
-        ("recipe.train_images=1", "recipe.train_images=1"),
-        ("data.holdout=nan", "data.holdout=nan"),
-        ("data.classes=1", "data.classes=1"),
-        ("seed=0,1", "-m"),
-    ],
-)
-def test_a_word_that_means_nothing_here_is_refused(
-    word: str, says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command([word, "dry_run=true"] if "dry" not in word else [word]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert says in line
-
-
 def test_words_hold_against_what_an_experiment_varies() -> None:
     jobs = composed("experiments=lrn", "arch=B,C", "seed=3,4")
     assert [(job.config.arch.name, job.config.seed) for job in jobs] == [
@@ -100,25 +77,6 @@ def test_a_run_keeps_the_words_that_make_it_and_its_parents() -> None:
         assert request.record["command"] == list(job.words)
         again = resolve(one(job.words)).lineage()
         assert [member.name for member in again] == [member.name for member in request.lineage()]
-
-
-def test_files_of_ones_own_run_and_are_planned(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    own = tmp_path / "own"
-    for name in ("recipe/mine", "size/tiny2"):
-        (own / name).parent.mkdir(parents=True)
-    (own / "recipe" / "mine.yaml").write_text(
-        "# Mine\ndefaults: [smoke, _self_]\n\nname: mine\nmomentum: 0.8\n"
-    )
-    (own / "size" / "tiny2.yaml").write_text("defaults: [tiny, _self_]\nwidth: 0.02\n")
-    jobs = composed("--config-dir", str(own), "-m", "size=glob(tiny*)")
-    assert [job.config.size.width for job in jobs] == [0.0625, 0.02]
-    words = ["--config-dir", str(own), *LIGHT, "recipe=mine", "test=[centre]"]
-    words.append(f"runs={tmp_path / 'runs'}")
-    assert plan([*words, "tflops=1"]) == 0
-    assert command([*words, "dry_run=true"]) == 0
-    assert "1 run in" in capsys.readouterr().out
 
 
 def test_a_configuration_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

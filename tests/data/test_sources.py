@@ -19,7 +19,7 @@ from repro.data.datasets import DataSet
 from repro.data.images import ArrayImages, FileImages
 from repro.data.sources import check
 from repro.data.split import Source, Split
-from repro.errors import RequestError, RunError
+from repro.errors import RunError
 from repro.run.interruption import Interrupted
 from tests.data.conftest import arrays, counts, data
 
@@ -45,24 +45,6 @@ def test_the_embedded_digits(tmp_path: Path) -> None:
     other = load(data("mnist5k", split=1, holdout=0.2))
     assert counts(other) == [dict.fromkeys(range(10), n) for n in (300, 100, 100)]
     assert not np.array_equal(other.test.ids[:500], source.test.ids)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "words"),
-    [
-        (data("mnist5k", source="mnist6k"), "mnist6k"),
-        (data("imagefolder", channels=2), "data.channels=2: expected 1 "),
-        (data("mnist5k", first_classes=11), "data.first_classes=11"),
-        (data("imagefolder", "nowhere"), "data.root=nowhere is missing"),
-        (data("imagenet", "nowhere"), "nowhere/train/n.*ILSVRC2012_img_train.tar"),
-    ],
-)
-def test_what_is_wrong_is_said_before_work_in_one_line(
-    tmp_path: Path, wrong: Data, words: str
-) -> None:
-    with pytest.raises(RequestError, match=words) as caught:
-        check(wrong, tmp_path)
-    assert "\n" not in str(caught.value)
 
 
 def test_training_on_more_images_than_there_are_is_said_and_on_one_class_refused() -> None:

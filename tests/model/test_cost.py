@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
 
 from repro.config.choices import choice
@@ -125,11 +124,3 @@ def test_weights_gradients_and_optimiser_of_d() -> None:
     assert training_memory(of, recipe(momentum=0.0), "float32").optimiser == 0
     assert training_memory(of, recipe(), "float64").weights == 8 * number
     assert training_memory(of, recipe(), "float32", micro_batch=9999) == held
-
-
-def test_parameters_are_those_of_the_net() -> None:
-    for name in ("A-BN", "E-BN", "C", "blog-vgg11", "blog-vgg19"):
-        for size in (net(name), net(name, **SMALL)):
-            with torch.device("meta"):
-                every: list[nn.Parameter] = list(VGG(size, 0.5).parameters())
-            assert sum(weight.numel() for weight in every) == cost(size).parameters

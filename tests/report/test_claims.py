@@ -9,10 +9,8 @@ import pytest
 
 from repro.errors import RequestError
 from repro.paper import numbers
-from repro.report.claims import COLUMNS, claims, judge, read_claim
+from repro.report.claims import claims, read_claim
 from repro.report.net import label, members
-from repro.report.settings import by_setting
-from repro.store.runs import finished
 from tests.report.conftest import LARGE, MakeRun, judged
 
 Z = 1.959964
@@ -74,17 +72,6 @@ def test_a_row_that_names_what_there_is_not_is_refused(key: str, value: object) 
     assert [str(members(side.net)[0]) for side in contrast.pairs[0]] == ["B-S256", "A-S256"]
     with pytest.raises(RequestError, match=r"margins|worse|nowhere|F"):
         read_claim(row | {key: value})
-
-
-def test_the_columns_are_the_contract(tmp_path: Path, make_run: MakeRun) -> None:
-    make_run("arch=A")
-    (comparison,) = by_setting(finished(tmp_path / "runs"))
-    empty = judge(comparison)
-    assert list(empty.columns) == COLUMNS
-    assert empty.empty, "one net has nothing to be compared with"
-    contract = "claim,section,kind,margin,left,right,metric,paper_difference,difference,ci_low,"
-    contract += "ci_high,n_images,n_seeds,verdict,verdict_holm"
-    assert COLUMNS[:15] == contract.split(",")
 
 
 def test_one_seed_answers_for_the_nets_only(tmp_path: Path, make_run: MakeRun) -> None:

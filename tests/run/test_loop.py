@@ -4,7 +4,6 @@ import math
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -278,32 +277,6 @@ def test_an_interrupted_training_goes_on_bit_for_bit(
         assert len(goes_on) == len(stops)
         epoch, done = divmod(stops[0], 3)
         assert goes_on[0].startswith(f"cut goes on at epoch {epoch + 1}") or not done
-
-
-def test_a_validation_that_is_interrupted_loses_no_step(
-    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, cut = (Trial(compose, tmp_path / name) for name in ("whole", "cut"))
-    expected = whole.training().run()
-    interruptions, steps, step = iter([True, False, True]), [], Training.step
-
-    def stepping(training: Training, *batch: Any) -> None:
-        steps.append(training.progress.iteration)
-        step(training, *batch)
-
-    def looks() -> float:
-        if next(interruptions, False):
-            cut.stop.signals.add(signal.SIGTERM)
-            cut.stop.check()
-        return 40.0
-
-    monkeypatch.setattr(Training, "step", stepping)
-    ended = _ends(cut, lambda: cut.training(looks))
-    assert steps == list(range(6)), "each step is taken once"
-    assert len([line for line in cut.said if "after its last step" in line]) == 2
-    assert all(torch.equal(t, cut.weights()[name]) for name, t in whole.weights().items())
-    for row, other in zip(expected.progress.rows, ended.progress.rows, strict=True):
-        assert untimed(row) == untimed(other)
 
 
 def test_frozen_features_stay_as_they_are(compose: Compose, tmp_path: Path) -> None:

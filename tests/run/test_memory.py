@@ -1,4 +1,4 @@
-"""Running out of memory, played by a judge that takes so many images and no more."""
+"""What is out of memory, and how many images are judged at once."""
 
 import pytest
 import torch
@@ -11,45 +11,21 @@ from repro.model import reading
 from repro.model.vgg import VGG
 from repro.run.memory import FitToMemory, at_once, is_out_of_memory
 
-
-class Small:
-    """Means of images, as long as there are at most `room` of them."""
-
-    def __init__(self, room: int, error: RuntimeError) -> None:
-        self.room, self.error = room, error
-        self.tried: list[int] = []
-
-    def __call__(self, images: Tensor, shapes: Tensor | None) -> Tensor:
-        self.tried.append(len(images))
-        if shapes is not None:
-            assert shapes.tolist() == images.amax(dim=(1, 2))[:, :2].tolist()
-        if len(images) > self.room:
-            raise self.error
-        return images.mean(dim=(1, 2, 3))[:, None]
-
-
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
-@pytest.mark.parametrize("shaped", [False, True])
-def test_a_batch_that_does_not_fit_is_halved_until_it_does(shaped: bool) -> None:
-    judge, said = Small(3, FULL), list[str]()
-    fitting = FitToMemory(judge, said.append)
-    images = torch.rand(13, 3, 4, 5)
-    shapes = images.amax(dim=(1, 2))[:, :2] if shaped else None
-    found = fitting(images, shapes)
-    assert torch.equal(found[:, 0], images.mean(dim=(1, 2, 3)))
-    assert judge.tried == [13, 7, 4, 2, 2, 2, 1, 2, 1, 2, 1]
-    assert "13 images of 4x5 pixels: goes on with 7" in said[0]
-    judge.tried.clear()
-    fitting(images, shapes)
-    assert max(judge.tried) <= 3, "what did not fit is not tried again"
-    assert len(said) == 3
+def judge(error: RuntimeError) -> FitToMemory:
+    """A judge that ends so whatever it is given."""
+
+    def fails(images: Tensor, shapes: Tensor | None) -> Tensor:
+        raise error
+
+    return FitToMemory(fails, lambda line: None)
 
 
 def test_an_image_that_does_not_fit_alone_fails_the_run() -> None:
     with pytest.raises(RunError, match="out of memory with one image of 4x5 pixels"):
-        FitToMemory(Small(0, FULL), lambda line: None)(torch.rand(4, 3, 4, 5), None)
+        judge(FULL)(torch.rand(4, 3, 4, 5), None)
 
 
 def test_what_is_out_of_memory() -> None:
@@ -61,7 +37,7 @@ def test_what_is_out_of_memory() -> None:
     assert not is_out_of_memory(other)
     assert not is_out_of_memory(ValueError("out of memory"))
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        FitToMemory(Small(0, other), lambda line: None)(torch.rand(4, 3, 4, 5), None)
+        judge(other)(torch.rand(4, 3, 4, 5), None)
 
 
 @pytest.mark.parametrize(

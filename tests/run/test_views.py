@@ -84,32 +84,6 @@ def test_a_dense_view_is_section_3_2(
     np.testing.assert_array_equal(view.labels, split.labels)
 
 
-def test_images_of_near_shapes_are_judged_together_and_as_if_alone(
-    tmp_path: Path, net: VGG, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    random = np.random.default_rng(0)
-    paths = [tmp_path / f"{number}.png" for number in range(12)]
-    for number, path in enumerate(paths):
-        shape = (40 + number, 60) if number % 2 else (60, 40 + number)
-        Image.fromarray(random.integers(256, size=(*shape, 3), dtype=np.uint8)).save(path)
-    split = Split(FileImages(paths, 3), np.zeros(12), tuple(path.name for path in paths))
-    seen: list[int] = []
-
-    def watched(images: Tensor) -> Tensor:
-        seen.append(images.numel())
-        return prepare(images)
-
-    view = View("dense", 256, True)
-    alone = compute(net, view, split, watched, EvaluationOptions(batch=1))
-    assert len(seen) == 12
-    seen.clear()
-    shared = compute(net, view, split, watched, EvaluationOptions(batch=10))
-    assert len(seen) <= 6
-    assert max(seen) <= 10 * 3 * 32**2
-    np.testing.assert_allclose(shared.posteriors, alone.posteriors, atol=1e-6)
-    assert alone.posteriors.std(axis=0).max() > 1e-3
-
-
 def test_a_centre_view_is_the_net_on_the_centre_crop(split: Split, net: VGG) -> None:
     view = compute(net, View("centre", 224, False), split, prepare, EvaluationOptions(batch=4))
     square = split.images[2]

@@ -1,8 +1,6 @@
 """Nets that others trained, from their file to the report, held against torchvision's own net."""
 
-import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +18,10 @@ from repro.data.images import decode
 from repro.data.rescale import rescale
 from repro.report.write import write
 from repro.run import job
-from repro.run.interruption import Interrupted, Stop
+from repro.run.interruption import Stop
 from repro.weights.read import read
 from tests.golden_store import golden_runs
 from tests.release.conftest import Command, photograph, way_in
-from tests.run.test_distributed import torchrun
 from tests.weights import conftest as files
 
 __all__ = ["way_in"]
@@ -75,19 +72,6 @@ def words(photos: Path, file: Path, runs: Path, *more: str) -> list[str]:
     return ["arch=D", f"weights={file}", *SIZE, *data, *more]
 
 
-class InterruptedAfter:
-    """A function that computes a view; it is interrupted once it has computed so many."""
-
-    def __init__(self, compute: Callable[..., object], left: int) -> None:
-        self.compute, self.left = compute, left
-
-    def __call__(self, *arguments: object) -> object:
-        self.left -= 1
-        if self.left < 0:
-            raise Interrupted
-        return self.compute(*arguments)
-
-
 def only(runs: Path) -> Path:
     (folder,) = (path for path in runs.iterdir() if path.name[0] != ".")
     return folder
@@ -128,27 +112,6 @@ def test_the_run_is_named_after_the_file_and_not_after_a_recipe(
     assert only(tested.parent) == tested
     assert command([*again, "weights_input=caffe", "dry_run=true"]) == 0
     assert tested.name not in capsys.readouterr().out, "another input makes another run"
-
-
-def test_it_is_resumed(
-    photos: Path, file: Path, tmp_path: Path, tested: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wanted = words(photos, file, tmp_path / "runs", "test=[single_scale,centre]")
-    interrupted = InterruptedAfter(job.compute, 2)
-    with monkeypatch.context() as patched:
-        patched.setattr(job, "compute", interrupted)
-        with pytest.raises(Interrupted):
-            command(wanted)
-    folder = only(tmp_path / "runs")
-    before = {path.name: path.stat().st_mtime_ns for path in (folder / "views").iterdir()}
-    assert len(before) == 2
-    assert command(wanted) == 0
-    after = {path.name: path for path in (folder / "views").iterdir()}
-    assert len(after) == 4
-    assert all(after[name].stat().st_mtime_ns == time for name, time in before.items())
-    for name, path in after.items():
-        found, expected = (np.load(p)["posteriors"] for p in (path, tested / "views" / name))
-        assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -318,31 +281,3 @@ def test_a_file_that_cannot_be_asked_is_a_line(
     status, shown, error = way_in(repro.predict, *words, str(photos / "val/class0/0.png"))
     assert (status, shown, error.count("\n")) == (2, "", 1)
     assert said in error
-
-
-@pytest.mark.slow
-def test_two_processes_leave_the_views_of_one(
-    tested: Path, photos: Path, file: Path, tmp_path: Path
-) -> None:
-    tests = "test=[single_scale,multi_scale,centre]"
-    # Batches for both; of another size they round otherwise.
-    two = torchrun(*words(photos, file, tmp_path / "runs", tests, "test_batch=5"))
-    said, errors = two.communicate(timeout=300)
-    assert two.returncode == 0, errors
-    assert said.count("1 of 1 runs finished") == errors.count(" is not trained: ") == 1
-    folder = only(tmp_path / "runs")
-    assert folder.name == tested.name
-    results = [json.loads((run / "result.json").read_text()) for run in (tested, folder)]
-    assert [result["environment"]["world_size"] for result in results] == [1, 2]
-    for result in results:
-        # It is of the environment and the seconds too, which differ.
-        assert result["digests"].pop("result")
-    assert results[0]["digests"] == results[1]["digests"]
-    assert results[0]["published"] == results[1]["published"]
-    names = [{path.name for path in (run / "views").iterdir()} for run in (tested, folder)]
-    assert names[0] == names[1] != set()
-    for name in names[0]:
-        one, both = (np.load(run / "views" / name) for run in (tested, folder))
-        assert np.array_equal(one["ids"], both["ids"])
-        assert np.array_equal(one["labels"], both["labels"])
-        np.testing.assert_allclose(both["posteriors"], one["posteriors"], rtol=0, atol=1e-5)

@@ -33,19 +33,6 @@ def test_a_file_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         Folder(tmp_path, lambda: None).remove("failed.json")
 
 
-def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
-    (tmp_path / "views").mkdir()
-    left = [tmp_path / ".weights.safetensors.01234567", tmp_path / "views" / ".a.npz.89abcdef"]
-    kept = [tmp_path / name for name in (".notes.txt", ".old.0123456", "weights.01234567")]
-    for path in (*left, *kept):
-        path.write_text("mine")
-    os.utime(left[0], times=(0, 0))
-    files.remove_leftovers(tmp_path, older=files.DAY)
-    assert [path.exists() for path in left] == [False, True], "another may write the second now"
-    files.remove_leftovers(tmp_path)
-    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
-
-
 def _hold(store: Path, seconds: float, log: Path) -> None:
     with hold(store, "run", say=lambda _: None), log.open("a") as file:
         file.write("in\n")
@@ -112,14 +99,6 @@ def test_what_is_gone_is_not_made_anew_in_the_middle(gone: str, tmp_path: Path) 
             folder.write("log.csv", b"")
         assert not [*store.rglob("*.csv")]
     assert (tmp_path / "elsewhere" / "run" / "config.yaml").read_bytes() == b"first"
-
-
-def test_a_place_that_cannot_be_written_to_is_known_before(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    assert files.unwritable(tmp_path / "a" / "b") is None
-    assert files.unwritable(tmp_path / "file" / "a") == f"{tmp_path / 'file'} is a file"
-    assert files.unwritable(tmp_path / ("x" * 300)) == os.strerror(errno.ENAMETOOLONG)
-    assert os.listdir(tmp_path) == ["file"]
 
 
 @pytest.mark.parametrize("name", ["x+/../../out", "..", ".locks", "a/b", "", "/tmp/out"])
