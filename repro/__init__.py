@@ -60,11 +60,7 @@ class LoadedRun:
     """The names of the stored views, as in `dense-Q256-mirrored`."""
 
     def posteriors(self, view: str) -> NDArray[np.float32]:
-        """Class posteriors of the test images in one view, (N, classes), in the order of `ids`.
-
-        Raises:
-            RequestError: the view is not stored, or is damaged.
-        """
+        """Class posteriors of the test images in one view, (N, classes), in the order of `ids`."""
         return self._view(view).posteriors
 
     @property
@@ -92,8 +88,7 @@ class LoadedRun:
 def load(folder: str | Path, device: str = "cpu") -> LoadedRun:
     """Open the finished run of a folder, with its net on a device.
 
-    Raises:
-        RequestError: no run is there, or it is not finished, has no net, or is damaged.
+    A RequestError says that no run is there, or that it is not finished, has no net or is damaged.
     """
     import pandas as pd
 
@@ -108,11 +103,7 @@ def load(folder: str | Path, device: str = "cpu") -> LoadedRun:
 
 
 def results(*stores: str | Path) -> pd.DataFrame:
-    """The numbers of all finished runs of stores or reports, a row each, as in `results.csv`.
-
-    Raises:
-        RequestError: no store, or no finished run.
-    """
+    """The numbers of all finished runs of stores or reports, a row each, as in `results.csv`."""
     import pandas as pd
 
     from repro.report.admitted import admitted, folder_of_runs
@@ -131,16 +122,9 @@ def results(*stores: str | Path) -> pd.DataFrame:
 
 
 def layers(arch: str, size: str = "paper", channels: int = 3, classes: int = 1000) -> Net:
-    """The layers of a configuration of `conf/arch/`, in order, with their sizes; without torch.
+    """The layers of a configuration of `conf/arch/` at a size of `conf/size/`, without torch.
 
-    Args:
-        arch: a column of Table 1, as in `D`.
-        size: a name in `conf/size/`: the paper, or the paper divided.
-        channels: of an image.
-        classes: of the last layer.
-
-    Raises:
-        RequestError: there is no such configuration or size.
+    A RequestError says that there is no such configuration, as `D` of Table 1, or no such size.
     """
     from repro.config.choices import choice
     from repro.config.schema import Arch, Size

@@ -47,12 +47,7 @@ def main() -> None:
 
 
 def plan(arguments: list[str]) -> int:
-    """Print the plan of a command line; the exit status.
-
-    Raises:
-        RequestError: the request was wrong.
-        RunError: not even one image fits into memory.
-    """
+    """Print the plan of a command line; the exit status."""
     given = {key: value.strip() for key, _, value in (word.partition("=") for word in arguments)}
     own = {key: given[key] for key in OWN if key in given}
     flops = [1e12 * n for n in _numbers(own, "tflops", float, (1, 2), "6 or tflops=300,40")]
@@ -109,10 +104,8 @@ def _check(known: Callable[[Config], Assumed], rates: int) -> Callable[[Config],
         if rates == 0:
             pick(config.device)
         elif rates == 1 and config.precision == "bf16":
-            raise RequestError(
-                "tflops: precision=bf16 trains in bf16 and tests in float32: "
-                "give both, as in tflops=300,40"
-            )
+            said = "tflops: precision=bf16 trains in bf16 and tests in float32"
+            raise RequestError(f"{said}: give both, as in tflops=300,40")
         return request
 
     return check

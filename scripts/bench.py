@@ -161,7 +161,7 @@ def bench(arguments: list[str]) -> int:
     import torch
     from contestants import Task, contests, photographs
 
-    from repro.run.environment import cpu, device_name
+    from repro.run.device import cpu, device_name
 
     task, out, rows = Task(own, words), Path(own["out"]), []
     where = f"{device_name(task.device)}, {cpu()}, {os.cpu_count()} cores, "

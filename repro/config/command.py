@@ -99,13 +99,13 @@ def _checked() -> Check:
     from repro.run.device import pick
     from repro.run.distributed import process_group
     from repro.run.request import resolve
-    from repro.track import trackers
+    from repro.track import curves
 
     known: dict[str, Request] = {}
 
     def checked(config: Config, words: tuple[str, ...]) -> Request:
         request = resolve(config, known=known, command=words)
-        trackers.check(config.track.name)
+        curves.check(config.track.name)
         for member in request.lineage():
             member.check_folder()
         pick(request.config.device, process_group())

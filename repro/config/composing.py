@@ -163,10 +163,8 @@ def _parsed(word: str) -> Override:
         said = f"{word[:99]}: no key is removed; {key[1:]}=null sets it to none, where it may be"
         raise RequestError(said)
     if not WORD.match(word) or value.startswith("~"):
-        raise RequestError(
-            f"{word[:99]}: expected KEY=VALUE, as in arch=D or recipe.clip=null (none); the shell "
-            f'leaves a ~ after = as it is: runs="$HOME"/runs'
-        )
+        said = f"{word[:99]}: expected KEY=VALUE, as in arch=D or recipe.clip=null (none)"
+        raise RequestError(f'{said}; a ~ after = is no home: runs="$HOME"/runs')
     parser = OverridesParser.create()
     try:
         one = parser.parse_override(word)

@@ -137,10 +137,8 @@ def _in_memory(name: str, folder: str, channels: int, train: int, classes: int =
         try:
             (rest, names), (test, _) = (_part(name, root, train) for train in (True, False))
         except Exception as error:
-            raise RunError(
-                f"{name} in {root.resolve()} cannot be read: {one_line(error)}; "
-                "remove it, and it is downloaded again"
-            ) from error
+            said = f"{name} in {root.resolve()} cannot be read: {one_line(error)}"
+            raise RunError(f"{said}; remove it, and it is downloaded again") from error
         return Source(names, *rest.held_out(data.holdout, data.split), test)
 
     counts = Counts(train, 0, 10_000)

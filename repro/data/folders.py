@@ -164,10 +164,9 @@ def imagenet(data: Data) -> Source:
         return Source(classes, test, test, test)
     if not ((root / "train").is_dir() and (root / "val").is_dir()):
         place = shown(root)
+        said = f"data={data.name} expects {place}/train/n*/*.JPEG and {place}/val/n*/*.JPEG"
         raise RequestError(
-            f"data={data.name} expects {place}/train/n*/*.JPEG and {place}/val/n*/*.JPEG: unpack "
-            "ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar of image-net.org, one folder per "
-            "class, and say where with data.root"
+            f"{said}: unpack image-net.org's two ILSVRC2012_img tars, see docs/data.md"
         )
     classes, train = listed(root, "train", data.channels)
     _, validation = listed(root, "val", data.channels, classes)

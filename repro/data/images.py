@@ -3,8 +3,6 @@
 An image is a uint8 tensor (C, H, W) of grey levels, upright, of one channel (grey) or three (RGB).
 """
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Iterable
@@ -17,9 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from repro.data.rescale import rescale
+from repro.data.rescale import OURS, rescale
 from repro.errors import RunError
-from repro.protocol.rescaling import OURS
 
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 """The EXIF tag that says how a camera was held, from 1 (upright) to 8, and the turned ones."""
@@ -47,11 +44,11 @@ class ArrayImages:
         """(N, 2): height and width."""
         return np.tile(np.array(self.array.shape[-2:], dtype=np.int64), (len(self.array), 1))
 
-    def take(self, indices: NDArray[np.int64]) -> ArrayImages:
+    def take(self, indices: NDArray[np.int64]) -> "ArrayImages":
         """The images at `indices`."""
         return ArrayImages(self.array[torch.as_tensor(indices)])
 
-    def enlarged(self, smallest: int) -> ArrayImages:
+    def enlarged(self, smallest: int) -> "ArrayImages":
         """The images, their smallest side of `smallest` pixels if it was shorter."""
         if smallest <= min(self.array.shape[-2:]):
             return self
@@ -103,11 +100,11 @@ class FileImages:
             self._sizes = np.array(found, dtype=np.int64).reshape(-1, 2)
         return self._sizes
 
-    def take(self, indices: NDArray[np.int64]) -> FileImages:
+    def take(self, indices: NDArray[np.int64]) -> "FileImages":
         """The images at `indices`."""
         return FileImages(self.names[indices], self.channels, self.root, self.smallest)
 
-    def enlarged(self, smallest: int) -> FileImages:
+    def enlarged(self, smallest: int) -> "FileImages":
         """The images, those whose smallest side is shorter enlarged to it."""
         return FileImages(self.names, self.channels, self.root, smallest)
 
@@ -156,10 +153,7 @@ def _jpeg(content: bytes, channels: int) -> Tensor | None:
 def _by_pillow(file: Image.Image, channels: int) -> Tensor:
     # PIL also has 16 bits of a PNG or a PGM as whole numbers of 32.
     if file.mode == "F" or (file.mode == "I" and file.format not in ("PNG", "PPM")):
-        raise ValueError(
-            "its pixels are floats or whole numbers of 32 bits, which do not say what is white; "
-            "save it with 8 or 16 bits"
-        )
+        raise ValueError("floats or numbers of 32 bits do not say what is white: save 8 or 16")
     file.load()
     pixels = np.array(_plain(file, "L" if channels == 1 else "RGB"))
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1)

@@ -21,11 +21,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from repro.data.images import ArrayImages, Images
-from repro.data.rescale import rescale, rescaled_crop
+from repro.data.rescale import OURS, Rescaling, rescale, rescaled_crop
 from repro.data.split import Split
 from repro.data.statistics import Statistics, shifts
 from repro.data.workers import loaded, processes
-from repro.protocol.rescaling import OURS, Rescaling
 
 NOTHING: tuple[tuple[int, int], Iterator[Tensor]] = ((-1, -1), iter(()))
 WASTE = 0.2

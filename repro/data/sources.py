@@ -128,10 +128,8 @@ def _bad(path: Path, parts: Sequence[Split], skip: bool, progress: bool) -> dict
             for name, reason in tqdm(found, words, count, unit="img", disable=hidden):
                 bad |= {name: reason} if reason else {}
     if bad and not skip:
-        raise RequestError(
-            f"{next(iter(bad.values()))}: repair or remove it, or leave such files "
-            f"({len(bad)} of them) out with data.on_bad_image=skip"
-        )
+        said = f"{next(iter(bad.values()))}: repair or remove it"
+        raise RequestError(f"{said}, or leave out all {len(bad)} with data.on_bad_image=skip")
     if not known:
         keep(path, bad)
     return bad

@@ -1,7 +1,5 @@
 """A data set as those see it who train and test: three sets of images, and what is known of it."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,19 +30,19 @@ class Split:
             found.update(f"\n{id}".encode())
         return found.hexdigest()[:16]
 
-    def take(self, indices: NDArray[np.int64]) -> Split:
+    def take(self, indices: NDArray[np.int64]) -> "Split":
         """The images at `indices`."""
         ids = tuple(self.ids[index] for index in indices.tolist())
         status = None if self.status is None else self.status[indices]
         return Split(self.images.take(indices), self.labels[indices], ids, status)
 
-    def spread(self, count: int | None) -> Split:
+    def spread(self, count: int | None) -> "Split":
         """At most `count` images, as evenly spread over the set as can be; None: all."""
         if count is None or count >= len(self.ids):
             return self
         return self.take(np.linspace(0, len(self.ids) - 1, count).astype(np.int64))
 
-    def held_out(self, share: float, seed: int) -> tuple[Split, Split]:
+    def held_out(self, share: float, seed: int) -> "tuple[Split, Split]":
         """The images that stay and those held out, at random, class by class, each in order.
 
         Of a class of two images or more, `share` (rounded, at least one, never all) is held out.
@@ -58,12 +56,12 @@ class Split:
         held = np.array(sorted(out), dtype=np.int64)
         return self.take(np.setdiff1d(np.arange(len(self.labels)), held)), self.take(held)
 
-    def held_out_twice(self, share: float, seed: int) -> tuple[Split, Split, Split]:
+    def held_out_twice(self, share: float, seed: int) -> "tuple[Split, Split, Split]":
         """Training, validation and test set, where the images stand alone: two shares held out."""
         train, both = self.held_out(2 * share, seed)
         return train, *both.held_out(0.5, seed)
 
-    def trained_on(self, count: int | None, say: Callable[[str], None]) -> Split:
+    def trained_on(self, count: int | None, say: Callable[[str], None]) -> "Split":
         """The images that `recipe.train_images` asks for; a line says that there are fewer.
 
         A RunError says that all of them are of one class.
@@ -76,14 +74,12 @@ class Split:
             raise RunError(f"recipe.train_images={count}: all of them are of one class, take more")
         return found
 
-    def in_memory(self) -> Split:
+    def in_memory(self) -> "Split":
         """All images decoded; a RunError says which are not of one size."""
         sizes = np.unique(self.images.sizes(), axis=0).tolist()
         if len(sizes) > 1:
-            raise RunError(
-                "data.in_memory=true holds images of one size, and there are images of "
-                f"{sizes[0]} and of {sizes[-1]} pixels (height, width): leave it out"
-            )
+            few = f"{sizes[0]} and {sizes[-1]} (height, width): leave it out"
+            raise RunError(f"data.in_memory=true holds images of one size; here are {few}")
         images = [self.images[index].contiguous() for index in range(len(self.images))]
         return replace(self, images=ArrayImages(torch.stack(images)))
 
@@ -128,17 +124,17 @@ class Source:
         """The training, the validation and the test set."""
         return self.train, self.validation, self.test
 
-    def each(self, change: Callable[[Split], Split]) -> Source:
+    def each(self, change: Callable[[Split], Split]) -> "Source":
         """The data set with its three sets changed in one way."""
         train, validation = change(self.train), change(self.validation)
         test = validation if self.validation_is_test else change(self.test)
         return replace(self, train=train, validation=validation, test=test)
 
-    def where(self, holds: Callable[[Split], NDArray[np.bool_]]) -> Source:
+    def where(self, holds: Callable[[Split], NDArray[np.bool_]]) -> "Source":
         """The images of each set for which `holds` is true."""
         return self.each(lambda part: part.take(np.flatnonzero(holds(part))))
 
-    def of_classes(self, count: int) -> Source:
+    def of_classes(self, count: int) -> "Source":
         """The images of the first `count` classes."""
         known = replace(self.description, classes=count)
         fewer = self.where(lambda part: part.labels < count)

@@ -68,10 +68,8 @@ def loaded(
             lost = not isinstance(error, RuntimeError) and not str(error).startswith("Caught ")
             if not workers or not (killed or lost):
                 raise
-            raise RunError(
-                "a loader worker was killed (out of memory?); the same command goes on, and "
-                f"workers={workers // 2} takes less memory"
-            ) from error
+            said = f"a loader worker was killed (out of memory?); take workers={workers // 2}"
+            raise RunError(f"{said}; the same command goes on") from error
         if isinstance(item, RunError):
             # Else they live on in this frame, as long as the error does that holds it.
             del items

@@ -95,10 +95,8 @@ def _halved_less(features: Iterable[Layer], surplus: int, name: str) -> Iterator
         elif isinstance(layer, Pool) and stride > 1:
             yield replace(layer, stride=stride)
     if left:
-        raise RequestError(
-            f"arch={name} halves its maps {surplus - left} times and this size leaves out the "
-            f"first {surplus} halvings: take a larger size.poolings"
-        )
+        said = f"arch={name} has {left} halvings and this size leaves out {surplus}"
+        raise RequestError(f"{said}: take a larger size.poolings")
 
 
 def _classifier(
@@ -107,10 +105,8 @@ def _classifier(
     for place, word in enumerate(arch.fc, start=1):
         match, last = FC.fullmatch(word), place == len(arch.fc)
         if match is None or last != (match[1] is None):
-            raise RequestError(
-                f"arch.fc={','.join(arch.fc)[:200]}: expected FC-UNITS (9999999 at most) for "
-                "each hidden layer and FC-classes as the last"
-            )
+            said = f"arch.fc={','.join(arch.fc)[:200]}: expected FC-UNITS (9999999 at most)"
+            raise RequestError(f"{said} for each hidden layer and FC-classes as the last")
         outputs = classes if last else _scaled(int(match[1]), width, word)
         yield Linear(channels, side, outputs, hidden=not last)
         channels, side = outputs, 1
@@ -139,10 +135,8 @@ def read(
     side = crop
     for _, _, side in sides(features, crop):
         if side < 1:
-            raise RequestError(
-                f"arch={arch.name} has no map left before its FC layers at size.crop={crop} with "
-                f"size.poolings={poolings}: take a larger crop or fewer poolings"
-            )
+            said = f"arch={arch.name} has no map left before its FC layers at size.crop={crop}"
+            raise RequestError(f"{said}, size.poolings={poolings}: take a larger crop")
     linears = _classifier(arch, width, convs[-1].out_channels, side, classes)
     return Net(arch.name, (*features, *linears), crop, channels, classes)
 

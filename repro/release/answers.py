@@ -13,10 +13,10 @@ from repro.config.schema import Config
 from repro.data import sources
 from repro.data.folders import TINY_IMAGENET
 from repro.data.images import FileImages, decode
+from repro.data.rescale import rescaling
 from repro.data.split import Split
 from repro.errors import RequestError, RunError, flat
 from repro.protocol.protocols import ONE_NUMBER, views
-from repro.protocol.rescaling import rescaling
 from repro.release.trained import Trained, data_of
 from repro.run.views import EvaluationOptions, compute
 from repro.store.runs import Run

@@ -60,10 +60,8 @@ def verify(
     classes = sources.check(data, cache).classes
     test = sources.load(data, cache, say_aside).test if classes == tested.classes else None
     if test is None or len(test.ids) != tested.images:
-        raise RequestError(
-            f"data.root={data.root} has not the {tested} that the run was tested on: say with "
-            "data.root= where its data lies"
-        )
+        said = f"data.root={data.root} has not the {tested} that the run was tested on"
+        raise RequestError(f"{said}: say with data.root= where its data lies")
     few = test.take(np.sort(np.random.default_rng(seed).permutation(len(test.ids))[:images]))
     with opened(run, device) as trained:
         return len(few.ids), list(_compared(run, trained, views, few))
@@ -80,10 +78,8 @@ def _compared(run: Run, trained: Trained, views: list[View], few: Split) -> Iter
             continue
         rows = {str(name): row for row, name in enumerate(kept.ids)}
         if unknown := [name for name in few.ids if name not in rows]:
-            raise RequestError(
-                f"view {view.name} knows no image {unknown[0]}: say with data.root= where the data "
-                "lies that the run was tested on"
-            )
+            said = f"view {view.name} knows no image {unknown[0]}"
+            raise RequestError(f"{said}: say with data.root= where the run's data lies")
         places = [rows[name] for name in few.ids]
         before, others = kept.posteriors[places], (kept.labels[places] != few.labels).sum()
         after = compute(trained.net, view, few, trained.prepare, options(run.config)).posteriors

@@ -1,7 +1,5 @@
 """The name of a net: what tells the nets of one setting apart, seeds aside; and readers' words."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -41,20 +39,20 @@ class Net:
     """The initialisation; None: the one that the setting's plain names stand for."""
 
     @classmethod
-    def of(cls, config: Config, usual: Init) -> Net:
+    def of(cls, config: Config, usual: Init) -> "Net":
         """The net of a configuration in a setting of that usual initialisation."""
         net = cls(config.arch.name, config.scale.name, config.finetune, config.init.name)
         return net.plain(usual, config.recipe.init)
 
     @classmethod
-    def named(cls, name: str) -> Net:
+    def named(cls, name: str) -> "Net":
         """The net of the file `conf/net/NAME.yaml`; raises RequestError where there is none."""
         file, usual = choices.read("net", name), choices.config().chosen
         arch, scale = (str(file.chosen.get(key) or usual[key]) for key in ("arch", "scale"))
         init = file.chosen.get("init") or OWN
         return cls(arch, scale, file.values.get("finetune", "all"), None if init == OWN else init)
 
-    def plain(self, usual: Init, own: str) -> Net:
+    def plain(self, usual: Init, own: str) -> "Net":
         """The net without its initialisation where that is the setting's (`own`: the recipe's)."""
         # The net that the others start from has no other way to start itself.
         expected = {usual.name} | ({own} if usual.copy_from == base(self.arch) else set())
@@ -77,7 +75,7 @@ class Net:
         tuned = "" if self.finetune == "all" else self.finetune
         return "-".join(filter(None, (self.arch, self.scale, tuned, self.init)))
 
-    def __lt__(self, other: Net) -> bool:
+    def __lt__(self, other: "Net") -> bool:
         """Configurations stand as in Table 1, all others after them by name."""
         places = [TABLE1.index(n.arch) if n.arch in TABLE1 else len(TABLE1) for n in (self, other)]
         return (places[0], self.arch, str(self)) < (places[1], other.arch, str(other))

@@ -134,10 +134,8 @@ def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
             raise RequestError(f"fuse={words}: {error}") from None
         wanted = sorted(map(str, nets))
         if wanted not in there or len(set(wanted)) < max(2, len(wanted)):
-            raise RequestError(
-                f"fuse={words}: expected several tested nets, each once, that have a setting "
-                "(data, size, recipe), a seed and a protocol in common, as NET+NET"
-            )
+            said = "expected several nets, each once, of one setting, seed and protocol, as NET+NET"
+            raise RequestError(f"fuse={words}: {said}")
 
 
 def _write_all(

@@ -10,7 +10,7 @@ from repro.protocol import protocols
 from repro.run.schedule import OPTIMISERS, SCHEDULES
 from repro.store import checks, identity
 from repro.store.files import nearest
-from repro.track import trackers
+from repro.track import curves
 
 NAME = re.compile(r"[A-Za-z][\w.+-]*")
 CHOICES = {
@@ -24,7 +24,7 @@ CHOICES = {
     "scale.draws": DRAWS,
     "compile": (EAGER, "default", "reduce-overhead", "max-autotune"),
     "channels_last": ("auto", "true", "false", "True", "False"),
-    "track.name": trackers.CHOICES,
+    "track.name": curves.CHOICES,
 }
 
 
@@ -52,10 +52,8 @@ def check(config: Config) -> None:
     step, crop = 2**config.size.poolings, config.size.crop
     if crop % step:
         near = [side for side in (crop // step * step, crop // step * step + step) if side]
-        raise RequestError(
-            f"size.crop={crop} is not a multiple of {step}, the step of "
-            f"size.poolings={config.size.poolings}: take {' or '.join(map(str, near))}"
-        )
+        said = f"size.crop={crop} is no multiple of {step} (size.poolings={config.size.poolings})"
+        raise RequestError(f"{said}: take {' or '.join(map(str, near))}")
     protocols.check(config.scale, config.test, crop)
 
 
@@ -73,10 +71,8 @@ def _check_store(folder: str) -> None:
 def _check_trained(config: Config) -> None:
     recipe = config.recipe
     if config.weights_input is not None:
-        raise RequestError(
-            f"weights_input={config.weights_input} is for nets that others trained: say which with "
-            "weights=FILE"
-        )
+        said = f"weights_input={config.weights_input}"
+        raise RequestError(f"{said} is for nets that others trained: say which with weights=FILE")
     if config.data.test_only:
         raise RequestError("data.test_only=true leaves nothing to train on: leave it out")
     if recipe.schedule == "plateau" and recipe.patience < 1:
@@ -85,19 +81,12 @@ def _check_trained(config: Config) -> None:
 
 def _check_start(config: Config) -> None:
     if config.finetune == "fc" and config.scale.parent is None:
-        raise RequestError(
-            f"finetune=fc needs a net to start from, and scale={config.scale.name} has no parent: "
-            "take scale=S384 or scale=jitter"
-        )
+        raise RequestError("finetune=fc needs a net to start from: take scale=S384 or scale=jitter")
     if config.scale.draws == NEW and not config.starts_from_another:
-        raise RequestError(
-            "scale.draws=new is for a run that starts from another, and this one does not: leave "
-            "it out, or take another seed"
-        )
+        raise RequestError("scale.draws=new: this run starts from no other; take another seed")
     if config.init.copy_from is not None and identity.base(config.arch.name) not in TAKE_LAYERS:
         raise RequestError(
-            f"init={config.init.name} is not defined for arch={config.arch.name}: "
-            f"its layers go to {', '.join(TAKE_LAYERS)}"
+            f"init={config.init.name}: layers of A go to {', '.join(TAKE_LAYERS)} only"
         )
 
 

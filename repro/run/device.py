@@ -1,19 +1,34 @@
-"""Which device a run takes, how a net and its batches come to lie there, and torch's settings."""
+"""Which device a run takes, how a net and its batches come to lie there, and what fits there.
 
+Batches are small on a CPU, and halves of what turns out too large anywhere.
+"""
+
+import os
+import platform
+import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from repro.config.choices import CONF
 from repro.config.schema import EAGER, Config
-from repro.errors import RequestError
-from repro.model.vgg import Dropout
+from repro.errors import RequestError, RunError
+from repro.model.cost import largest_map
+from repro.model.vgg import VGG, Dropout
 from repro.run.distributed import ALONE, World
 from repro.store.leases import first_free
 
 Batch = tuple[Tensor, Tensor, Tensor]
+LARGEST_MAP = 2**28
+"""Bytes, at most, of a batch's largest map on a CPU, which is as fast with few images at once."""
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+"""How CUDA, MPS, the CPU and the libraries behind them say that memory is exhausted."""
 
 
 def pick(name: str, world: World = ALONE) -> torch.device:
@@ -36,15 +51,11 @@ def pick(name: str, world: World = ALONE) -> torch.device:
     if world.size == 1 or name == "cpu":
         return chosen
     if name != "cuda":
-        raise RequestError(
-            f"device={name} is one device, and there are {world.size} processes: "
-            "take device=cuda or device=cpu"
-        )
+        said = f"device={name} is one device for {world.size} processes"
+        raise RequestError(f"{said}: take device=cuda or device=cpu")
     if world.local_size > devices:
-        raise RequestError(
-            f"{world.local_size} processes are on this machine, but {devices} CUDA devices: "
-            f"take torchrun --nproc_per_node={devices}, or device=cpu"
-        )
+        said = f"{world.local_size} processes are here and {devices} CUDA devices"
+        raise RequestError(f"{said}: take --nproc_per_node={devices}, or device=cpu")
     return torch.device("cuda", world.local_rank)
 
 
@@ -164,3 +175,113 @@ def torch_settings(config: Config) -> Iterator[None]:
         torch.set_flush_denormal(False)
         torch.set_float32_matmul_precision(precision)
         cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is exhausted, of a device or of the machine."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)
+    )
+
+
+def at_once(net: VGG, most: int) -> int:
+    """How many images of the crop's size are judged at once: `most`, on a CPU fewer of a large net.
+
+    The net is on its device.
+    """
+    weight = next(net.parameters())
+    if weight.device.type != "cpu":
+        return most
+    one = largest_map(net.spec) * weight.element_size()
+    return max(1, min(most, LARGEST_MAP // one))
+
+
+class FitToMemory:
+    """Judges batches of images. One that does not fit into memory is halved until it does.
+
+    `judge` takes images (N, C, H, W) and shapes (N, 2) to scores (N, classes); `say` takes the
+    line that says that a batch did not fit.
+    """
+
+    def __init__(
+        self, judge: Callable[[Tensor, Tensor | None], Tensor], say: Callable[[str], None]
+    ) -> None:
+        self.judge, self.say = judge, say
+        self.most: int | None = None
+        """Grey levels of the largest batch that may fit; None: none was too large."""
+
+    def __call__(self, images: Tensor, shapes: Tensor | None) -> Tensor:
+        """The scores of all images, on the CPU; a RunError where a single one does not fit."""
+        half, (height, width) = (len(images) + 1) // 2, images.shape[-2:]
+        if self.most is None or images.numel() <= self.most or len(images) == 1:
+            try:
+                return self.judge(images, shapes).float().cpu()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Only here are the tensors free that the error's traceback held.
+            if len(images) == 1:
+                said = f"out of memory with one image of {height}x{width} pixels"
+                raise RunError(f"{said}: take a smaller size, or another device")
+            self.most = images[:half].numel()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            self.say(
+                f"out of memory with {len(images)} images of {height}x{width} pixels: goes on with "
+                f"{half}; a smaller test_batch saves the attempt"
+            )
+        of_shapes = [None, None] if shapes is None else torch.split(shapes, half)
+        parts = zip(torch.split(images, half), of_shapes, strict=True)
+        return torch.cat([self(*part) for part in parts])
+
+
+def describe(config: Config, used: torch.device, world: World = ALONE) -> dict[str, Any]:
+    """Machine, versions and settings, for `result.json`."""
+    return {
+        "python": platform.python_version(),
+        **{name: _version(name) for name in ("torch", "torchvision", "numpy", "vgg-repro")},
+        **_git(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "cpu": cpu(),
+        **{key: getattr(config, key) for key in ("threads", "workers", "compile", "micro_batch")},
+        "channels_last": memory_format(config, used) == torch.channels_last,
+        "world_size": world.size,
+        "device": device_name(used),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """A GPU's name, or what kind of device it is."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def cpu() -> str:
+    """The name of the processor."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def _version(name: str) -> str | None:
+    with suppress(PackageNotFoundError):
+        return version(name)
+    return None
+
+
+def _git() -> dict[str, Any]:
+    """The commit of the checkout that this program runs from; none where it is installed."""
+
+    def said(*words: str) -> str:
+        command = ["git", "-C", str(CONF.parent), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        return done.stdout.strip()
+
+    with suppress(OSError, subprocess.SubprocessError):
+        if (CONF.parent / ".git").exists():
+            status = said("status", "--porcelain", "--untracked-files=no", "--", "repro", "conf")
+            return {"git_commit": said("rev-parse", "HEAD"), "git_dirty": bool(status)}
+    return {"git_commit": None, "git_dirty": None}

@@ -131,10 +131,8 @@ class World:
         """Refuse, in all processes, to go on where they mean different runs: nets would mix."""
         found = dict.fromkeys(self.all_gather(lambda: identity))
         if len(found) > 1:
-            raise RunError(
-                f"the processes mean different runs ({', '.join(found)}): give all hosts the same "
-                "program and the same data"
-            )
+            said = f"the processes mean different runs ({', '.join(found)})"
+            raise RunError(f"{said}: give all hosts the same program and the same data")
 
 
 class _AllReduce(torch.autograd.Function):

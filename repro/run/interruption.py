@@ -3,8 +3,6 @@
 The last two are what batch systems are told to send ahead of a job's end.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import threading
@@ -30,7 +28,7 @@ class Interrupted(SystemExit):
     def __init__(self) -> None:
         super().__init__(STATUS)
 
-    def __reduce__(self) -> tuple[type[Interrupted], tuple[()]]:
+    def __reduce__(self) -> "tuple[type[Interrupted], tuple[()]]":
         return type(self), ()
 
 

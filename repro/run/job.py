@@ -19,6 +19,7 @@ from tqdm import tqdm
 from repro.data import sources
 from repro.data.inputs import Inputs
 from repro.data.loader import TrainingCrops, crops_picture
+from repro.data.rescale import rescaling
 from repro.data.split import Split
 from repro.data.statistics import looked_at, statistics
 from repro.errors import RequestError, RunError
@@ -27,10 +28,8 @@ from repro.model.init import copy_layers, initialise
 from repro.model.reading import read
 from repro.model.vgg import VGG, load_weights, weights
 from repro.protocol.protocols import View
-from repro.protocol.rescaling import rescaling
 from repro.protocol.scales import PICTURED, pixels, single_q
-from repro.run import environment
-from repro.run.device import memory_format, pick, reserved, torch_settings
+from repro.run.device import describe, memory_format, pick, reserved, torch_settings
 from repro.run.distributed import process_group
 from repro.run.interruption import Stop
 from repro.run.loop import Training
@@ -44,8 +43,7 @@ from repro.store.files import DAY, remove_leftovers
 from repro.store.folder import Folder, Watched, hold
 from repro.store.identity import PUBLISHED
 from repro.store.runs import CHECKPOINTS, CROPS, FAILED, RESULT, WEIGHTS, read_result
-from repro.track.curves import Curves
-from repro.track.trackers import NONE
+from repro.track.curves import NONE, Curves
 
 
 def say(line: str) -> None:
@@ -315,17 +313,15 @@ class Job:
                 "validation_is_test": source.validation_is_test,
                 "left_out": source.description.left_out,
             },
-            "environment": environment.describe(request.config, self.device, self.world),
+            "environment": describe(request.config, self.device, self.world),
         }
 
     def _tested(self, result: dict[str, Any]) -> Expected:
         """What the views must be of, by the data at hand and the weights that training left."""
         test, known = self.source.test, Expected.of(result)
         if known.listed not in (None, self.listed):
-            raise RunError(
-                f"{self.request.folder / RESULT} was written beside other test images than "
-                f"data={self.config.data.name} has now: move the run's folder away"
-            )
+            said = f"{self.request.folder / RESULT} was written beside other test images"
+            raise RunError(f"{said} than data={self.config.data.name} has: move the folder away")
         classes = self.request.net.classes
         return replace(known, images=len(test.ids), classes=classes, listed=self.listed)
 

@@ -34,10 +34,9 @@ from repro.data.loader import TrainingCrops
 from repro.errors import RunError
 from repro.model.vgg import VGG, seed, share, share_batch_norm
 from repro.run.checkpoint import Checkpoints
-from repro.run.device import compiled, uploaded
+from repro.run.device import compiled, is_out_of_memory, uploaded
 from repro.run.distributed import ALONE, World
 from repro.run.interruption import Interrupted, Stop
-from repro.run.memory import is_out_of_memory
 from repro.run.progress import Chance, Outcome, Progress
 from repro.run.schedule import OPTIMISERS, Schedule
 from repro.store.folder import Folder
@@ -213,10 +212,8 @@ class Training:
             way_out = "take a smaller size, or a device with more memory"
             if at_once > 1 and not config.arch.batch_norm:
                 way_out = f"micro_batch={(at_once + 1) // 2} takes fewer of the batch at once"
-            raise RunError(
-                f"out of memory with {at_once} training images of {crop}x{crop} pixels at once "
-                f"(recipe.batch={config.recipe.batch}): {way_out}"
-            ) from None
+            said = f"out of memory with {at_once} training images of {crop}x{crop} pixels at once"
+            raise RunError(f"{said} (recipe.batch={config.recipe.batch}): {way_out}") from None
 
     def _bar(self) -> tqdm[NoReturn]:
         images, progress = len(self.batches.split.labels), self.progress

@@ -1,7 +1,5 @@
 """Where training is and how it ends: what a checkpoint holds beside weights, what is logged."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math
@@ -35,13 +33,9 @@ class Progress:
         return self.seconds - sum(row["seconds"] for row in self.rows)
 
     def end_epoch(self, rate: float, speed: float, error: float, tested: float | None) -> None:
-        """Log the epoch and begin the next one.
+        """Log the epoch, with its last step's rate and its images a second; begin the next one.
 
-        Args:
-            rate: the learning rate of its last step.
-            speed: of its training, in images a second.
-            error: on the validation images (%).
-            tested: on the test images (%); None: not looked at.
+        `error` is that on the validation images (%), `tested` on the test images, if looked at.
         """
         row = {
             "epoch": self.epoch + 1,
@@ -85,7 +79,7 @@ class Chance:
     """Three standard deviations of the validation error below it: an error under it is no luck."""
 
     @classmethod
-    def of(cls, labels: NDArray[np.int64], validation_images: int) -> Chance:
+    def of(cls, labels: NDArray[np.int64], validation_images: int) -> "Chance":
         """By the training labels, and what is clearly better on so many validation images."""
         error = 1 - np.bincount(labels).max() / len(labels)
         deviation = math.sqrt(error * (1 - error) / validation_images)

@@ -12,8 +12,7 @@ from repro.errors import RunError
 from repro.model.cost import cost, training_flops
 from repro.model.layers import Linear, Net
 from repro.model.vgg import VGG
-from repro.run.device import compiled, memory_format, torch_settings
-from repro.run.memory import is_out_of_memory
+from repro.run.device import compiled, is_out_of_memory, memory_format, torch_settings
 from repro.run.schedule import OPTIMISERS
 
 LONG = 0.25

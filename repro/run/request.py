@@ -4,8 +4,6 @@ Everything that can be known before work starts is found out here, for each job 
 the first one runs.
 """
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import hashlib
@@ -41,7 +39,7 @@ class Request:
     config: Config
     net: layers.Net
     description: Description
-    parents: dict[str, Request]
+    parents: "dict[str, Request]"
     """The runs that this one starts from: `scale` or `init`."""
     identity: str
     views: tuple[protocols.View, ...]
@@ -117,7 +115,7 @@ class Request:
             return "goes on"
         return "trained, views missing" if (self.folder / runs.RESULT).is_file() else "new"
 
-    def lineage(self) -> Iterator[Request]:
+    def lineage(self) -> "Iterator[Request]":
         """The runs to be done, parents first, this one last."""
         for parent in self.parents.values():
             yield from parent.lineage()
@@ -194,10 +192,8 @@ def _resolved(
     looks = tuple(dict.fromkeys(chain.from_iterable(wanted)))
     request = Request(config, net, description, parents, own, looks, published, command)
     if len(request.name.encode()) > LONGEST_NAME:
-        raise RequestError(
-            f"{request.name}: too many values are changed for the name of a folder; "
-            "put them into a file of their own, as conf/recipe/mine.yaml, and take recipe=mine"
-        )
+        advice = "put them into a file, as conf/recipe/mine.yaml, and take recipe=mine"
+        raise RequestError(f"{request.name}: too long a name for so many values: {advice}")
     return request
 
 

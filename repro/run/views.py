@@ -1,7 +1,5 @@
 """Computing views: one net looks at a test set in one way (Section 3.2)."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,15 +12,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from repro.data.loader import WASTE, centre_crops, whole_images
+from repro.data.rescale import OURS, Rescaling
 from repro.data.split import Split
 from repro.model.cost import receptive_field, score_map_side
 from repro.model.dense import Dense, mixes_shapes
 from repro.model.vgg import VGG
 from repro.protocol.protocols import GRID, View
-from repro.protocol.rescaling import OURS, Rescaling
 from repro.protocol.scales import pixels
+from repro.run.device import FitToMemory, at_once
 from repro.run.distributed import ALONE, World
-from repro.run.memory import FitToMemory, at_once
 from repro.store.views import Posteriors
 
 
@@ -67,13 +65,13 @@ def grid(height: int, width: int, crop: int) -> list[tuple[int, int]]:
     return [(top, left) for top in rows for left in columns]
 
 
-def _dense(net: VGG, crop_scores: CropScores) -> Judge:
+def _dense(net: VGG, crop_scores: "CropScores") -> Judge:
     """The soft-max of the class score map averaged over space."""
     scores = Dense(net).scores
     return lambda images, shapes: scores(images, shapes).softmax(dim=1)
 
 
-def _multi_crop(net: VGG, crop_scores: CropScores) -> Judge:
+def _multi_crop(net: VGG, crop_scores: "CropScores") -> Judge:
     """The mean of the soft-max posteriors of the crops of a 5x5 grid."""
 
     def judge(images: Tensor, shapes: Tensor | None) -> Tensor:
@@ -84,7 +82,7 @@ def _multi_crop(net: VGG, crop_scores: CropScores) -> Judge:
     return judge
 
 
-def _windows(net: VGG, crop_scores: CropScores) -> Judge:
+def _windows(net: VGG, crop_scores: "CropScores") -> Judge:
     """Crops at exactly the positions of the dense score map, their scores averaged as there.
 
     What tells this from dense evaluation is the border alone: each crop is padded with zeros,

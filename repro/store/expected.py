@@ -1,7 +1,5 @@
 """What binds a file of posteriors or ranks to its run: digests, and what the run was tested on."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import zipfile
@@ -38,7 +36,7 @@ class ListedImages:
     labels: NDArray[np.int64]
 
     @classmethod
-    def of(cls, ids: Sequence[str] | NDArray[np.str_], labels: NDArray[np.int64]) -> ListedImages:
+    def of(cls, ids: Sequence[str] | NDArray[np.str_], labels: NDArray[np.int64]) -> "ListedImages":
         """Images that come in any order."""
         names = np.asarray(ids)
         order = np.argsort(names, kind="stable")
@@ -74,7 +72,7 @@ class Expected:
     """Whether each file has a digest and says what it is of; those of older runs need not."""
 
     @classmethod
-    def of(cls, result: Mapping[str, Any]) -> Expected:
+    def of(cls, result: Mapping[str, Any]) -> "Expected":
         """By a run's `result.json`."""
         data, known = result["data"], result.get("digests", {})
         images, weights = known.get("test_images"), known.get("weights")

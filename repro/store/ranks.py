@@ -12,8 +12,6 @@ A `.npz` holds the ranks (N,) of each number, `PROTOCOL@Q` as in `multi_scale@22
 `seconds:VIEW`. Older files lack `runs` and `digest`.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -47,7 +45,7 @@ class Ranks:
     """(N,), from 0; a tie counts against the net."""
 
     @classmethod
-    def of(cls, posteriors: Posteriors) -> Ranks:
+    def of(cls, posteriors: Posteriors) -> "Ranks":
         """The ranks that posteriors give."""
         classes = posteriors.posteriors.shape[1]
         return cls(classes, views.ranks(posteriors).astype(np.min_scalar_type(classes - 1)))

@@ -122,10 +122,8 @@ def _contents(path: Path) -> Weights:
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size:
         reader = state_dicts.read_safetensors
     if reader is None:
-        raise RequestError(
-            "it is no weight file: expected Caffe, Keras (.h5, .keras), torch or safetensors "
-            "(docs/weights.md converts ONNX to it)"
-        )
+        known = "Caffe, Keras (.h5, .keras), torch, safetensors (ONNX: docs/weights.md)"
+        raise RequestError(f"it is no weight file: expected {known}")
     try:
         if zipfile.is_zipfile(path) and keras.INNER in zipfile.ZipFile(path).namelist():
             reader = keras.read
@@ -145,10 +143,8 @@ def _check(found: Weights, layers: int, classes: int, net: Net) -> None:
     if found.doubt:
         raise RequestError(f"{found.doubt}: say it, as in weights_input=torchvision or RGB:0..1")
     if ORDERS[order] != net.channels:
-        raise RequestError(
-            f"it wants {order} images, and the data's have {net.channels} channel(s): say what to "
-            "test it on, as in data=imagenet data.root=FOLDER"
-        )
+        said = f"it wants {order} images, and the data's have {net.channels} channel(s)"
+        raise RequestError(f"{said}: take others, as in data=imagenet data.root=FOLDER")
     here = f"{layers} weight layers", f"{classes} classes", f"{names} names of classes"
     for said, expected in zip(here, (net.weight_layers, net.classes, net.classes), strict=True):
         if not said.startswith(f"{expected} "):

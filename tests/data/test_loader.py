@@ -15,10 +15,9 @@ from torch import Tensor
 from repro.data import loader
 from repro.data.images import ArrayImages, FileImages
 from repro.data.loader import TrainingCrops, centre_crops, draws, whole_images
-from repro.data.rescale import rescale
+from repro.data.rescale import OURS, rescale
 from repro.data.split import Split
 from repro.errors import RunError
-from repro.protocol.rescaling import OURS
 from repro.run.distributed import World
 from tests.data.conftest import arrays, save
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 from torchvision.transforms.v2 import Resize
 
-from repro.data.rescale import rescale, rescaled_crop
-from repro.protocol.rescaling import OURS, Rescaling
+from repro.data.rescale import OURS, Rescaling, rescale, rescaled_crop
 
 SIDE = st.integers(1, 3000)
 

@@ -11,8 +11,7 @@ from repro.config.choices import CONF
 from repro.config.command import command
 from repro.run.interruption import Interrupted
 from repro.store.folder import Folder
-from repro.track import trackers
-from repro.track.curves import Curves
+from repro.track.curves import CHOICES, Curves, TensorBoard
 from tests.conftest import LIGHT, folders, run, same
 
 TESTED = {"test_error_single_scale", "test_error_centre"}
@@ -93,7 +92,7 @@ def test_what_cannot_be_written_is_said_once_and_the_run_goes_on(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(trackers.TensorBoard, "add", full)
+    monkeypatch.setattr(TensorBoard, "add", full)
     assert run(tmp_path, *TRACKED) == 0
     said = capsys.readouterr().err
     assert said.count("no more curves for tensorboard: No space left on device") == 1
@@ -103,7 +102,7 @@ def test_what_cannot_be_written_is_said_once_and_the_run_goes_on(
 def test_a_missing_package_is_refused_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert {file.stem for file in (CONF / "track").glob("*.yaml")} == set(trackers.CHOICES)
+    assert {file.stem for file in (CONF / "track").glob("*.yaml")} == set(CHOICES)
     monkeypatch.delitem(sys.modules, "tensorboard", raising=False)
     # A folder of that name is no package.
     (tmp_path / "tensorboard").mkdir()
