@@ -165,9 +165,7 @@ def imagenet(data: Data) -> Source:
     if not ((root / "train").is_dir() and (root / "val").is_dir()):
         place = shown(root)
         said = f"data={data.name} expects {place}/train/n*/*.JPEG and {place}/val/n*/*.JPEG"
-        raise RequestError(
-            f"{said}: unpack image-net.org's two ILSVRC2012_img tars, see docs/data.md"
-        )
+        raise RequestError(f"{said}: unpack the two tars of ILSVRC2012 there (docs/data.md)")
     classes, train = listed(root, "train", data.channels)
     _, validation = listed(root, "val", data.channels, classes)
     return Source(classes, train, validation, validation, validation_is_test=True)

@@ -173,5 +173,5 @@ def check(scale: Scale, protocols: list[str], crop: int) -> None:
         smallest |= {"Q": (min(min(qs) for qs in readings(name, scale)), f"test={name}")}
         for letter, (value, key) in smallest.items():
             if pixels(value, crop) < crop:
-                said = f"{letter}={value} ({key}) is {pixels(value, crop)} pixels, below size.crop={crop}"
+                said = f"{letter}={value} ({key}) is below the crop (size.crop={crop})"
                 raise RequestError(f"{said}: it must be at least {PAPER_CROP}")

@@ -191,11 +191,7 @@ def _join() -> World:
 
 
 def in_every_process(command: Callable[[], int]) -> int:
-    """Give a command in each process that torchrun started; the first one speaks for all.
-
-    Returns:
-        The exit status, which where all went well is the first process's.
-    """
+    """The exit status of a command given in each of torchrun's processes; the first one speaks."""
     try:
         world = _join()
         with ExitStack() as aside:

@@ -1,9 +1,8 @@
 """How weights follow their gradients (Section 3.1): the learning rate and the optimisers.
 
 The rate by `plateau` is the paper's: divided by ten when the validation error stops improving,
-three times; the next plateau, or the last epoch, ends the training. `steps` divides it at fixed
-shares of the training, so that all nets are trained for as long and end at a low rate. `linear`
-falls to zero over the epochs, `constant` stays. Any may rise linearly through the first iterations.
+three times; the next plateau ends the training. `steps` divides it at fixed shares of the training.
+`linear` falls to zero, `constant` stays. Any may rise through the first iterations.
 """
 
 import math

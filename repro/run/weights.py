@@ -64,8 +64,8 @@ def inspect(config: Config, net: Net) -> WeightFile:
         raise RequestError("weights= names no file: say which, or weights=null to train the net")
     if net.channels != 3 and config.weights.startswith("torchvision:"):
         # Before half a gigabyte is fetched.
-        said = f"weights={config.weights} wants RGB images, and data={config.data.name} has one channel"
-        raise RequestError(f"{said}: say what to test it on, as in data=imagenet data.root=FOLDER")
+        why = f"weights={config.weights} wants RGB images, unlike data={config.data.name}"
+        raise RequestError(f"{why}: say which, as in data=imagenet data.root=FOLDER")
     path = locate(config.weights, config.progress, fetch=not config.dry_run)
     digest = sha256(path)
     found = read(path, net, config.weights_input)
