@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from repro.errors import RequestError
+from repro.report.figure import Chart
 from repro.report.write import write
 from repro.store import runs as store
 from repro.store.archive import ARCHIVE, opened
@@ -25,7 +26,9 @@ FUSED = "A-S256+B-S256"
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the golden store, with what it is made from."""
     out = tmp_path_factory.mktemp("archive") / "report"
-    write([golden_runs()], out, [FUSED], archive=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Chart, "png", lambda chart: b"PNG")
+        write([golden_runs()], out, [FUSED], archive=True)
     return out
 
 

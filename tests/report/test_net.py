@@ -2,7 +2,7 @@ import pytest
 
 from repro.config import choices
 from repro.errors import RequestError
-from repro.report.net import Net, label, members, named, title
+from repro.report.net import Net, label, members, named
 from tests.conftest import Compose
 
 OWN = [Net("D-my", "scale"), Net("facade", "S256"), Net("E+batch_norm=true", "S256", "fc", "he")]
@@ -22,8 +22,3 @@ def test_a_file_names_the_net_that_it_makes(name: str, compose: Compose) -> None
     config, net = compose(f"net={name}"), Net.named(name)
     own = (config.arch.name, config.scale.name, config.finetune, config.init.name)
     assert (net.arch, net.scale, net.finetune, net.init or config.recipe.init) == own
-
-
-def test_titles_are_the_papers_words() -> None:
-    assert title(Net("D", "jitter", "fc")) == "D, FC layers tuned, S=[256; 512]"
-    assert title(Net("my-net", "S320", "fc", "he")) == "my-net, FC layers tuned, init he, S320"

@@ -170,14 +170,14 @@ import os
 from repro.run.__main__ import main
 from repro.run.loop import Training
 
-whole = Training.{method}
+whole = Training.gradients
 
 def breaks(training, *rest):
     if os.environ["RANK"] == "1" and training.config.arch.name == "A":
         raise ValueError("photo.jpg ends early")
     return whole(training, *rest)
 
-Training.{method} = breaks
+Training.gradients = breaks
 main()
 """
 
@@ -185,7 +185,7 @@ main()
 @pytest.mark.slow
 def test_what_fails_in_one_process_ends_all_with_a_line(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text(BREAKS.format(method="gradients"))
+    script.write_text(BREAKS)
     started = torchrun(
         "-m", "arch=A,B", "test=[centre]", f"runs={tmp_path / 'runs'}", script=script
     )

@@ -9,15 +9,12 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import five_crop
 
-from repro.config.schema import Arch
-from repro.data.images import ArrayImages, FileImages
+from repro.data.images import FileImages
 from repro.data.rescale import rescale
 from repro.data.split import Split
 from repro.model.init import initialise
-from repro.model.reading import read
 from repro.model.vgg import VGG
 from repro.protocol.protocols import View
-from repro.protocol.scales import pixels
 from repro.run.views import EvaluationOptions, centre_error, compute, grid
 from tests.model.test_vgg import spec
 
@@ -152,26 +149,6 @@ def test_windows_are_crops_at_the_dense_positions(split: Split, net: VGG, q: int
         ]
         expected = torch.stack(scores).mean(dim=0).softmax(dim=1)[0]
         torch.testing.assert_close(torch.as_tensor(view.posteriors[index]), expected.detach())
-
-
-def test_without_padding_windows_are_dense_evaluation(tmp_path: Path) -> None:
-    """Where no layer pads, a crop's border is the dense net's: the two must be one."""
-    blocks = [["conv3-64p0"], ["conv3-64p0"]]
-    layers = read(Arch("plain", blocks), width=1 / 8, crop=34, channels=3, classes=3)
-    net = VGG(layers, 0.5).eval()
-    initialise(net, "he", net.spec, seed=0)
-    # 34 -> 32 -> 16 -> 14 -> 7 cells of four pixels; 50 is 34 and four steps of four.
-    split = Split(
-        ArrayImages(torch.randint(256, (3, 3, 50, 50), dtype=torch.uint8)),
-        np.arange(3),
-        ("a", "b", "c"),
-    )
-    q = next(q for q in range(224, 512) if pixels(q, 34) == 50)
-    views = [
-        compute(net, View(kind, q, False), split, prepare, EvaluationOptions(batch=8))
-        for kind in ("windows", "dense")
-    ]
-    np.testing.assert_allclose(views[0].posteriors, views[1].posteriors, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["dense", "grid", "centre", "windows"])

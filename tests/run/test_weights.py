@@ -16,6 +16,7 @@ import repro.verify
 from repro.config.command import command
 from repro.data.images import decode
 from repro.data.rescale import rescale
+from repro.report.figure import Chart
 from repro.report.write import write
 from repro.run import job
 from repro.run.interruption import Stop
@@ -181,8 +182,13 @@ def test_a_file_that_changes_in_between_is_not_taken(
 
 
 def test_the_report_has_a_section_of_its_own(
-    tested: Path, photos: Path, tmp_path: Path, theirs: nn.Module
+    tested: Path,
+    photos: Path,
+    tmp_path: Path,
+    theirs: nn.Module,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(Chart, "png", lambda chart: b"PNG")
     caffe = tmp_path / "d.caffemodel"
     files.write_caffe(theirs, caffe)
     store = tmp_path / "runs"
@@ -198,10 +204,9 @@ def test_the_report_has_a_section_of_its_own(
     assert others.init.str.startswith("published-").all()
     single = others[(others.protocol == "single_scale") & (others.metric == "top1_error")]
     assert list(single.paper) == ["25.6", "25.6"]
-    for name in ("claims.csv",):
-        assert (tmp_path / "both" / name).read_text() == (tmp_path / "alone" / name).read_text()
-    for table in (tmp_path / "alone" / "tables").glob("*.csv"):
-        assert (tmp_path / "both/tables" / table.name).read_bytes() == table.read_bytes()
+    for table in (tmp_path / "alone/claims.csv", *(tmp_path / "alone/tables").glob("*.csv")):
+        beside = tmp_path / "both" / table.relative_to(tmp_path / "alone")
+        assert beside.read_bytes() == table.read_bytes()
     page = (tmp_path / "both" / "comparison.md").read_text()
     assert page.count("Published nets") == 1
     assert "Published nets" not in (tmp_path / "alone" / "comparison.md").read_text()
