@@ -45,7 +45,7 @@ $(RUN):
 	@$(PYTHON) -m venv $$($(PYTHON) -c 'import torch' 2>/dev/null && echo --system-site-packages) $(VENV)
 
 $(VENV)/.vgg-demo: pyproject.toml | $(RUN)
-	@$(RUN) -c 'import torch' 2>/dev/null || echo "pip brings torch: about 6 GB with CUDA, under 2 GB with the CPU build (README, Installing)"
+	@$(RUN) -c 'import torch' 2>/dev/null || echo "pip brings torch: about 6 GB with CUDA, under 2 GB with the CPU build (README, Start)"
 	$(RUN) -m pip install --editable '.[joblib]'
 	@touch $@
 

@@ -33,7 +33,7 @@ from repro.model.init import initialise
 from repro.model.vgg import VGG
 from repro.protocol.protocols import View
 from repro.protocol.scales import pixels
-from repro.run import rate
+from repro.run import forecast
 from repro.run.device import memory_format, pick
 from repro.run.interruption import Stop
 from repro.run.loop import Training
@@ -122,7 +122,7 @@ def suite(task: Task, turn: Turn, mode: str = EAGER) -> None:
     split = task.files("photos") if task.in_files else task.noise()
 
     def validate() -> float:
-        rate.wait(task.device)
+        forecast.wait(task.device)
         if training.progress.iteration % len(crops) or not math.isfinite(
             training.progress.loss_sum
         ):
@@ -142,11 +142,12 @@ def bare(task: Task, turn: Turn, mode: str = EAGER) -> None:
     """Take steps on one batch of noise that is already there."""
     config = replace(task.config, compile=mode)
     batch = min(config.recipe.batch, task.images)
-    step, steps = rate.training_step(task.net(), config, task.device, batch), task.images // batch
+    step = forecast.training_step(task.net(), config, task.device, batch)
+    steps = task.images // batch
     while True:
         for _ in range(steps):
             step()
-        rate.wait(task.device)
+        forecast.wait(task.device)
         turn(steps * batch)
 
 

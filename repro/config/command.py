@@ -26,6 +26,7 @@ from repro.store.leases import LOCKS
 if TYPE_CHECKING:
     from repro.run.request import Request
 
+Wanted = list[tuple["Request", Job]]
 Check = Callable[[Config, tuple[str, ...]], "Request"]
 """Takes a configuration and the words that it was composed of."""
 
@@ -78,7 +79,7 @@ def compose(arguments: Sequence[str], check: Callable[[Config], Request]) -> lis
     return [request for request, _ in found]
 
 
-def resolved(sweep: Sweep, check: Check) -> list[tuple[Request, Job]]:
+def resolved(sweep: Sweep, check: Check) -> Wanted:
     """The runs of a sweep, each once, and the job that makes it; or a line for each wrong one."""
     found: dict[object, tuple[Request, Job]] = {}
     errors: dict[str, None] = {}
@@ -124,7 +125,7 @@ def _make_stores(folders: set[str]) -> None:
             raise RequestError(f"runs={folder} cannot be made: {error.strerror}") from None
 
 
-def _finish(sweep: Sweep, wanted: list[tuple[Request, Job]]) -> None:
+def _finish(sweep: Sweep, wanted: Wanted) -> None:
     from repro.run import job
 
     if sweep.launcher == launchers.BASIC:
@@ -133,7 +134,10 @@ def _finish(sweep: Sweep, wanted: list[tuple[Request, Job]]) -> None:
             job.perform(request, Stop())
         return
     try:
-        launchers.launch(sweep, [job for request, job in wanted if not request.finished()])
+        left = [(request, job) for request, job in wanted if not request.finished()]
+        while left:
+            left, now = _generation(left) if launchers.out_of_sight(sweep.launcher) else ([], left)
+            launchers.launch(sweep, [job for _, job in now])
     except Exception as error:
         # As when the system killed one of its processes, or its files find no room.
         said = f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"
@@ -141,6 +145,16 @@ def _finish(sweep: Sweep, wanted: list[tuple[Request, Job]]) -> None:
             f"hydra/launcher={sweep.launcher} ended before its time, and the sweep with it: {said}",
             file=sys.stderr,
         )
+
+
+def _generation(jobs: Wanted) -> tuple[Wanted, Wanted]:
+    """The jobs for later, which would wait on a cluster for runs that some of the others make."""
+    later, now, made = Wanted(), Wanted(), set[Path]()
+    for request, job in jobs:
+        needs = {one.folder for one in request.lineage() if not one.finished()}
+        (later if made & needs else now).append((request, job))
+        made |= needs
+    return later, now
 
 
 def _goes_on(arguments: Sequence[str]) -> str:

@@ -135,18 +135,14 @@ def _ready(batch: Batch, stream: torch.cuda.Stream) -> Batch:
 
 
 def compiled(net: nn.Module, mode: str) -> Callable[[Tensor], Tensor]:
-    """What computes a net's scores: the net itself, or compiled by one of torch's modes.
-
-    Dropout stays as it is, so that a run which was begun compiled goes on otherwise with the same
-    masks.
-    """
+    """What computes a net's scores: the net itself, or compiled by one of torch's modes."""
     if mode == EAGER:
         return net
     # Else the graphs of earlier nets count towards torch's limit, beyond which nothing is compiled.
     torch.compiler.reset()
     for part in net.modules():
         if isinstance(part, Dropout):
-            # Else its masks would come from a generator of the compiler's.
+            # Else its masks would be the compiler's own, not those of a run that goes on without.
             eager = torch.compiler.disable(part.forward)  # type: ignore[no-untyped-call]
             part.forward = eager  # type: ignore[method-assign]
     found: Callable[[Tensor], Tensor] = torch.compile(net, mode=mode)
@@ -158,8 +154,7 @@ def torch_settings(config: Config) -> Iterator[None]:
     """Threads, precision, algorithms and tiny numbers, set for one run and put back afterwards.
 
     Activations of small deep nets fall below the smallest normal number, where a CPU is slow.
-    cuDNN takes reproducible algorithms only, and tries out none: the fastest of a trial changes
-    from time to time.
+    cuDNN takes reproducible algorithms and tries out none: the fastest changes between trials.
     """
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     fast, cudnn = config.precision == "tf32", torch.backends.cudnn

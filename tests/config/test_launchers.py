@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from omegaconf import DictConfig
 
 from repro.config import launchers
 from repro.config.choices import CONF
-from repro.config.composing import Sweep
+from repro.config.composing import Job, Sweep
 from repro.errors import RequestError
 from repro.run.device import reserved
 from repro.run.interruption import Interrupted
@@ -197,3 +198,22 @@ def test_a_job_takes_the_first_free_device(tmp_path: Path, monkeypatch: pytest.M
         with take("cuda") as second:
             assert str(second) == "cuda:1"
     assert taken[:2] == [0, 1]
+
+
+def test_on_a_cluster_no_job_waits_for_a_run_that_another_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    asked: list[set[str]] = []
+
+    def launch(sweep: Sweep, jobs: Sequence[Job]) -> None:
+        asked.append({word for job in jobs for word in job.words if word.startswith("arch=")})
+
+    monkeypatch.setattr(launchers, "launch", launch)
+    for launcher in ("joblib", "submitit_local"):
+        words = ["init=from_A", f"hydra/launcher={launcher}", "recipe.init=he"]
+        assert run(tmp_path, "-m", "arch=B,C,A-LRN", *words) == 1
+    together, *one_by_one = asked
+    assert together == {"arch=B", "arch=C", "arch=A-LRN"}
+    # Each of them needs the same A, which none has made: here nothing is trained.
+    assert one_by_one == [{"arch=B"}, {"arch=C"}, {"arch=A-LRN"}]
