@@ -5,7 +5,7 @@ Both carry one line that says what, where, and what would be right.
 
 
 class RequestError(Exception):
-    """What was asked for cannot be done as written; found before any work, status 2."""
+    """The request cannot be met as written; found before any work, status 2."""
 
 
 class RunError(Exception):
@@ -13,7 +13,7 @@ class RunError(Exception):
 
 
 def one_line(error: BaseException) -> str:
-    """What an error of others says, in one line; its type where it says nothing."""
+    """The message of an error of others, in one line; its type where it says nothing."""
     return flat(str(error)) or type(error).__name__
 
 

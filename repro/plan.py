@@ -89,7 +89,7 @@ def plan(arguments: list[str]) -> int:
 
 
 def _check(known: Callable[[Config], Assumed], rates: int) -> Callable[[Config], Request]:
-    """What checks that a configuration can be done as written, and here where it is timed."""
+    """A check that a configuration can be done as written, and here if it is timed."""
     from repro.run.device import pick
     from repro.run.request import resolve
 

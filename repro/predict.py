@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from repro.release.trained import Trained
 
 Asked = tuple[str, tuple[str, ...], "AbstractContextManager[Trained]"]
-"""What is said of a net, the names of its classes, and the net, not opened yet."""
+"""The words about a net, the names of its classes, and the net, not opened yet."""
 OF_FILE = ("arch", "scale", "size", "weights_input")
-"""What says which net a file holds and how it is tested; `size.width` and the like go too."""
+"""The words that say which net a file holds and how it is tested; `size.width` goes too."""
 DEFAULTS = dict.fromkeys(("run", "weights", "data.root", *OF_FILE), "")
 DEFAULTS |= {"test": "single_scale", "top": "5", "device": "auto"}
 

@@ -96,7 +96,7 @@ def resolved(sweep: Sweep, check: Check) -> Wanted:
 
 
 def _checked() -> Check:
-    """What checks a configuration before any work; a run that several start from, once."""
+    """A check of configurations before any work; a run that several start from is checked once."""
     from repro.run.device import pick
     from repro.run.distributed import process_group
     from repro.run.request import resolve

@@ -38,8 +38,8 @@ SETTABLE = ("hydra/launcher", "hydra.launcher.", "hydra.mode", "hydra.run.dir", 
 """Beginnings of those of Hydra's own settings that have an effect here."""
 CHOICES = (*groups(), "hydra/launcher")
 OF_WEIGHTS = (("size=paper", "size"), ("scale=jitter", "scale", "net"))
-"""What a command with `weights=` means where it has none of these keys: the size and the test
-scales of the authors' own nets."""
+"""The words that a command with `weights=` means where it has none of these keys: the size and
+the test scales of the authors' own nets."""
 
 # A preset has its plugin's name, so that Hydra completes it by the plugin's schema: as is meant.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
@@ -87,7 +87,7 @@ class Sweep:
         return str(self.config.hydra.runtime.choices["hydra/launcher"])
 
     def shown(self) -> str:
-        """What `--cfg` prints of the first run's configuration, as YAML."""
+        """The first run's configuration as YAML, as `--cfg` prints it."""
         config = self.config
         if self.cfg != "all":
             config = _masked(config, lambda key: (key == "hydra") == (self.cfg == "hydra"))
@@ -257,7 +257,7 @@ def one(words: Sequence[str]) -> Config:
 
 
 def _said(error: BaseException) -> str:
-    """What is wrong, in one line, by what Hydra raised while composing."""
+    """One line about an error that Hydra raised while composing."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group}={name} is not known: choose from {', '.join(error.options)}"

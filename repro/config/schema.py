@@ -17,7 +17,7 @@ EAGER = "none"
 """The value of `compile` that compiles nothing."""
 
 STATISTICS_IMAGES = 10_000
-"""Of more image files than this, the mean and the principal colours are taken from as many."""
+"""The most image files that the mean and the principal colours are taken from."""
 
 
 def _bound(holds: Callable[[Any], bool], words: str) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Scale:
     lr_factor: float = field(default=1.0, metadata=above_zero(1000))
     """Learning rate as a share of the recipe's."""
     draws: str = PARENT
-    """Of a run that starts from another: what is random about its epochs. `parent`: as in that
+    """The random draws of a run that starts from another. `parent`: as in that
     run's epoch of the same number; `new`: not."""
 
 
@@ -91,7 +91,7 @@ class Size:
     crop: int = field(metadata=above_zero(1024))
     """Side of the training crop in pixels."""
     poolings: int = field(metadata=HALVINGS_KEPT)
-    """Of the net's five halvings, how many are kept; the first ones are left out."""
+    """How many of the net's five halvings are kept; the first ones are left out."""
     width: float = field(metadata=above_zero(8))
     """Multiplier of every layer's channels."""
 
@@ -122,7 +122,7 @@ class Data:
     """Enlarge images whose smallest side has fewer pixels to so many first, so that no S and no Q
     is the file itself while others are resampled; None: take them as they are."""
     on_bad_image: str = field(default="error", metadata=BAD_IMAGES)
-    """What a file that cannot be decoded does: `error` refuses the folder or ends the run; `skip`
+    """The fate of a file that cannot be decoded: `error` refuses the folder or ends the run; `skip`
     decodes all once before the first run, leaves the bad ones out, and says so in the report."""
     source: str | None = None
     """The entry of `repro/data/datasets.py` that reads it; None: the one called `name`."""

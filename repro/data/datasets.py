@@ -104,8 +104,8 @@ MD5 = {
         "15d484375f8d13e6eb1aabb0c3f46965",
     ),
 }
-"""Of the unpacked files: training images and labels, test images and labels. (CIFAR's are checked
-by torchvision.)"""
+"""The MD5s of the unpacked files: training images and labels, test images and labels. (CIFAR's
+are checked by torchvision.)"""
 
 
 def _part(name: str, root: Path, train: bool) -> tuple[Split, tuple[str, ...]]:

@@ -26,11 +26,11 @@ ENDINGS = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 )
 VALIDATION = ("val", "valid", "validation")
-"""What the folder of the validation images may be called."""
+"""Names that the folder of the validation images may have."""
 LONGEST = 200
 """Characters of a path that a message shows."""
 Row = tuple[str, int, int]
-"""Of a file its name, its bytes and its time of modification."""
+"""A file's name, its bytes and its time of modification."""
 
 
 @contextmanager

@@ -25,7 +25,7 @@ APP1 = b"\xff\xe1"
 
 
 class Undecodable(RunError):
-    """What an image file holds is no image that can be decoded; it could be read."""
+    """An image file could be read but not decoded."""
 
 
 class ArrayImages:

@@ -17,14 +17,14 @@ class Inputs:
     """
 
     mean: Sequence[float]
-    """Of each channel, in grey levels; zeros where the recipe subtracts none."""
+    """The mean of each channel in grey levels; zeros where the recipe subtracts none."""
     input_range: float
-    """What 255 grey levels become: 255 in the paper."""
+    """The value that 255 grey levels become: 255 in the paper."""
     device: torch.device
     dtype: torch.dtype
     layout: torch.memory_format
     std: Sequence[float] | None = None
-    """What each channel is divided by in the end; None: nothing, as in the paper. Published nets
+    """The divisor of each channel in the end; None: none, as in the paper. Published nets
     want what they were trained with."""
     reverse: bool = False
     """Whether the net takes the channels in the other order, BGR."""

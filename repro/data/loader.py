@@ -32,7 +32,7 @@ WASTE = 0.2
 
 
 class Draws(NamedTuple):
-    """What is random about one epoch, a row for each image.
+    """The random draws of one epoch, a row for each image.
 
     `uniform` in [0, 1) is for S, the crop's top, its left, the flip; `normal` for the colour shift.
     """
@@ -44,7 +44,7 @@ class Draws(NamedTuple):
 
 @lru_cache(maxsize=2)
 def draws(seed: int, epoch: int, images: int, channels: int, series: int = 0) -> Draws:
-    """What is random about an epoch, from 0, of so many images of so many channels.
+    """The random draws of an epoch, from 0, of so many images of so many channels.
 
     Another number of the `series` gives other draws for the same seed and epoch.
     """

@@ -27,7 +27,7 @@ OURS = Rescaling()
 
 
 def rescaling(resize: str) -> Rescaling:
-    """What `recipe.resize` means: `isotropic` (the paper) or `square`."""
+    """The rescaling that `recipe.resize` means: `isotropic` (the paper) or `square`."""
     return Rescaling(square=resize == "square")
 
 

@@ -34,7 +34,7 @@ UNKNOWN = (
 
 
 def check(data: Data, cache: Path, progress: bool = True) -> Description:
-    """What can be known of a data set before work starts, by a store's cache; downloads nothing."""
+    """A data set as it can be known before work starts, by a store's cache; nothing is fetched."""
     return _checked(dataclasses.astuple(data), cache, progress)
 
 
@@ -166,7 +166,7 @@ def other_classes(data: Data, classes: int, said: int | None) -> RequestError:
 
 
 class Assumed:
-    """What is taken for a data set: what was said, what an earlier run found, or what is known."""
+    """The assumed size of a data set: as said, as an earlier run found it, or as is known."""
 
     def __init__(self, images: Counts | None, classes: int | None, earlier: Sequence[Run]) -> None:
         self._images, self._classes, self.earlier = images, classes, earlier
@@ -248,7 +248,7 @@ def _loaded(data: Data, kind: DataSet, cache: Path) -> Source:
 
 
 def classes_there(data: Data, cache: Path) -> tuple[str, ...] | None:
-    """What the classes are called; None where the data set would have to be downloaded first."""
+    """The classes' names; None where the data set would have to be downloaded first."""
     kind = kind_of(data)
     return _loaded(data, kind, cache).classes if kind.is_there(data) else None
 
@@ -267,7 +267,7 @@ def keep(path: Path, fact: Any) -> None:
 
 
 def recall(path: Path) -> Any:
-    """What `keep` kept; None: nothing. A damaged file is nothing, and a line says so."""
+    """The content that `keep` kept; None: none. A damaged file is none, and a line says so."""
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
         if tree["sha256"] == _digest(tree["found"]):

@@ -24,7 +24,7 @@ class Split:
     """(N, 2): bytes and time of modification in nanoseconds of each file; None: not in files."""
 
     def key(self, name: str) -> str:
-        """Of these images in a cache: `name` says all that decides which images the ids are."""
+        """The key of these images in a cache; `name` says all that decides which they are."""
         found = hashlib.sha256(name.encode())
         for id in self.ids:
             found.update(f"\n{id}".encode())
@@ -94,7 +94,7 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True)
 class Description:
-    """What is known of a data set before it is loaded.
+    """A data set as it is known before it is loaded.
 
     The fingerprint is of a folder's contents; empty where the name says it all. `left_out` files
     cannot be decoded. `times`, a hash of the files' times, is no part of what a run is, but what

@@ -17,12 +17,12 @@ from repro.data.workers import loaded, processes
 
 
 class Statistics(NamedTuple):
-    """Of the training images as they are, before any rescaling; each image weighs the same."""
+    """The mean of the training images before any rescaling; each image weighs the same."""
 
     mean: tuple[float, ...]
     """Mean of each channel, in grey levels 0-255."""
     eigenvalues: tuple[float, ...]
-    """Of the covariance of a pixel's channels, with grey levels taken as 0-1."""
+    """The principal components of a pixel's channels, with grey levels taken as 0-1."""
     eigenvectors: tuple[tuple[float, ...], ...]
     """(C, C), a column for each eigenvalue."""
 

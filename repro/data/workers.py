@@ -49,7 +49,7 @@ class _Made(Dataset[Any]):
 def loaded(
     make: Callable[[Any], Any], workers: int, batches: Iterable[Any], most: int
 ) -> Iterator[Any]:
-    """What `make` makes of each of `batches`, in order, by up to `most` processes that work ahead.
+    """Each of `batches` as `make` makes it, in order, by up to `most` processes that work ahead.
 
     With 0 workers this process makes all. A RunError of `make`, or of a worker that was killed, is
     raised where its batch is awaited.

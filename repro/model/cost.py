@@ -18,7 +18,7 @@ PASSES = 3
 of the weights, each as many multiply-adds."""
 ACTIVATION_BYTES = {"float32": 4, "tf32": 4, "bf16": 2, "float64": 8}
 PLACE_BYTES = 8
-"""Of the place of a pooling's maximum."""
+"""Bytes that keep the place of a pooling's maximum."""
 
 
 def parameters(layer: Layer) -> int:
@@ -134,7 +134,7 @@ class Memory(NamedTuple):
 def training_memory(
     net: Net, recipe: Recipe, precision: str, finetune: str = "all", micro_batch: int | None = None
 ) -> Memory:
-    """What training a net by a recipe holds in memory, with `micro_batch` images at once."""
+    """The memory of training a net by a recipe, with `micro_batch` images at once."""
     number = 8 if precision == "float64" else 4
     copies = 2 if precision == "bf16" else 0
     every = cost(net).parameters

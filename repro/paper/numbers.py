@@ -16,7 +16,7 @@ from repro.config.schema import Arch
 
 CLASSES = 1000
 TRAINING_WEEKS = (2, 3)
-"""What one net took on four Titan Black, by its depth (Section 3.3)."""
+"""Weeks of training one net on four Titan Black, by its depth (Section 3.3)."""
 
 
 @lru_cache
@@ -32,7 +32,7 @@ def rows(number: int) -> list[dict[str, Any]]:
 
 
 def replications() -> list[dict[str, Any]]:
-    """What others published of the paper's nets, on the same 50,000 images as Tables 3 to 6.
+    """Errors that others published of the paper's nets, on the 50,000 images of Tables 3 to 6.
 
     `net` is a file of `conf/arch/`; `framework` is whose code tested it, `weights` whose training
     it is; `source` names the page. Errors are in percent; where a page gives an accuracy, 100 less

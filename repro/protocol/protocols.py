@@ -19,7 +19,7 @@ class ViewKind:
     """
 
     words: str
-    """What tables and figures call it."""
+    """Its name in tables and figures."""
     on_score_map: bool = False
     """It looks at the image where the cells of the dense score map do."""
 
@@ -77,7 +77,7 @@ class Protocol:
 
     @property
     def title(self) -> str:
-        """What tables call it, as in `multi scale`."""
+        """Its name in tables, as in `multi scale`."""
         return self.name.replace("_", " ")
 
     @property
@@ -87,7 +87,7 @@ class Protocol:
 
     @property
     def legend(self) -> str:
-        """What figures call it."""
+        """Its name in figures."""
         return self.words or f"{self.method}, {SCALES[self.scales]}"
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from repro.errors import RequestError
 
 MOST = 999_999_999
-"""Of images, of classes, of seeds: a number above it is a slip of the keyboard."""
+"""The most images, classes or seeds; a number above it is a slip of the keyboard."""
 
 
 def required(options: Mapping[str, str], examples: Mapping[str, str]) -> None:

@@ -21,7 +21,7 @@ from repro.store.runs import Run
 TF32, FLOAT32 = 1e-2, 1e-4
 """How far apart posteriors may be that two machines compute, in the run's precision."""
 HALVES = 1e-4
-"""What keeping logarithms in 16 bits adds: |p log p| / 2^12 at most, which is 0.9e-4."""
+"""The error of logarithms kept in 16 bits: |p log p| / 2^12 at most, which is 0.9e-4."""
 NAMED = re.compile(r"(dense|grid|centre|windows)-Q(\d{1,5})(-mirrored)?")
 
 
@@ -35,7 +35,7 @@ class Compared(NamedTuple):
     other_top1: int = 0
     """Images whose best class differs."""
     fault: str = ""
-    """What is wrong with the view whatever its posteriors are."""
+    """A reason to refuse the view whatever its posteriors are."""
 
     @property
     def within(self) -> bool:

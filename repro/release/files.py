@@ -90,7 +90,7 @@ def _check_places(paths: Sequence[Path], overwrite: bool) -> None:
 
 
 def _says(run: Run, classes: Sequence[str]) -> dict[str, str]:
-    """What a file that has room for it says of itself, each value text or JSON."""
+    """The words that a file with room for them carries about itself, each text or JSON."""
     crop, wanted = str(run.config.size.crop), json.dumps(convention(run).tree)
     texts = {"run": run.name, "arch": run.config.arch.name, "crop": crop}
     return texts | {METADATA: wanted, "classes": json.dumps(list(classes))}

@@ -49,7 +49,7 @@ def finished_run(folder: Path) -> Run:
 
 
 def convention(run: Run) -> Convention:
-    """What input the net of a run wants; RequestError where its result does not say."""
+    """The input that a run's net wants; a RequestError: its result does not say."""
     try:
         return of_run(run.config, run.result)
     except (KeyError, ValueError):

@@ -38,7 +38,7 @@ CONTRAST = ("pairs", "tests", "q", "above", "complete", "paper_difference", "pap
 OPEN = "not run"
 ONE_SEED = "one seed: it holds for these nets, and says nothing about other seeds"
 SHOWS = {"tie": " (a tie)", "no": " (its numbers disagree)"}
-"""What the paper's own numbers say of a claim, where they do not show it."""
+"""The note on a claim that the paper's own numbers do not show."""
 
 
 @dataclass(frozen=True)

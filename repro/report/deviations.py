@@ -31,7 +31,7 @@ SHARES = {"S256": 1.0, "S384": 0.1}
 
 
 def deviations(run: Run) -> list[Row]:
-    """What departs from the paper in one run: (section, here, the paper)."""
+    """The deviations of one run from the paper: (section, here, the paper)."""
     config = run.config
     rows: list[Row] = []
     gaps = {"config": config, "counts": run.result["data"], "recipe": config.recipe}
@@ -53,7 +53,7 @@ def deviations(run: Run) -> list[Row]:
 
 
 def departures(comparison: Comparison) -> pd.DataFrame:
-    """What departs from the paper in a setting, a row each, with the nets that it holds for."""
+    """The deviations of a setting from the paper, a row each, with the nets concerned."""
     found: dict[Row, list[str]] = {}
     for net, runs in comparison.nets.items():
         for row in dict.fromkeys(row for run in runs for row in deviations(run)):
@@ -133,7 +133,7 @@ def _training(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
 
 
 def shapes(config: Config, classes: int, arch: Arch) -> tuple[dict[str, str], dict[str, str]]:
-    """What a size may change of a configuration's geometry, in words: here, and at full size."""
+    """The geometry of a configuration that a size may change, in words: here, and at full size."""
     own = built(config, classes, arch)
     here = _shape(own)
     full = _shape(reading.read(arch, channels=own.channels, classes=classes))

@@ -34,7 +34,7 @@ NAMED = {
     **{REPRODUCED: "#00795A", CONTRADICTED: "#C04E00", UNDECIDED: "#0072B2"},
     **{UNTESTABLE: "#6b747c", "the paper": "#000000", "training crops": "#6b747c"},
 }
-"""Of groups that always have the same colour."""
+"""The colours of groups that always have the same."""
 GREY, SHADE, HOLDS = "#6b747c", "#f1f3f5", "#cfe8df"
 WIDTH, DPI = 8.0, 160
 LANE, LINE, GAP = 0.17, 0.15, 0.12
@@ -216,7 +216,7 @@ def _lines(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
 
 
 def _legend(figure: Figure, frame: pd.DataFrame, colours: dict[str, str]) -> None:
-    """What colours and marks mean, above all panels, in as few rows as fit."""
+    """The legend of colours and marks, above all panels, in as few rows as fit."""
     handles: dict[str, Any] = {}
     for group, colour in colours.items() if len(colours) > 1 else ():
         kinds = set(frame[frame.group == group].mark)

@@ -79,7 +79,7 @@ def of_errors(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
 
 
 def least_favourable(found: Sequence[Finding], about: str) -> Finding:
-    """Of comparisons that must all hold, the one that speaks most against a claim about this.
+    """The comparison that speaks most against a claim, of several that must all hold.
 
     This is an intersection-union test: its level is the largest of theirs, with no correction. Each
     question has its own least favourable comparison.

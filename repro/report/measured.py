@@ -146,7 +146,7 @@ def _posteriors(run: Run, protocol: str, qs: tuple[int, ...]) -> Posteriors:
 
 
 def kept(runs: Sequence[Run], folder: Path) -> Kept | None:
-    """What a folder of runs keeps of a run or an ensemble; None also where that is damaged."""
+    """The ranks that a folder of runs keeps of a run or an ensemble; None also if damaged."""
     # Of a damaged file it was said when the runs were admitted.
     with suppress(RequestError):
         return read(folder, [run.identity for run in runs], runs[0].tested)
@@ -186,7 +186,7 @@ def read_log(run: Run) -> pd.DataFrame | None:
 
 
 def seconds(run: Run, view: View) -> float | None:
-    """What computing a view of all test images took; None where that is not known."""
+    """Seconds that computing a view of all test images took; None where not known."""
     found = stored.seconds(run.folder, view)
     if found is None and (ranks := kept([run], run.folder.parent)) is not None:
         return ranks.seconds.get(view.name)

@@ -17,7 +17,7 @@ OWN = "of_recipe"
 TABLE1 = tuple(numbers.table1())
 """The names of its columns, in order."""
 CHANGED = re.compile(r"\+(?=[a-z_.]+=)")
-"""What parts a changed value from the name before it, as in `jitter+lr_factor=1e+30`."""
+"""The sign between a name and a changed value, as in `jitter+lr_factor=1e+30`."""
 WORDS = {
     "lr_factor": "learning rate times {}",
     "first_classes": "first {} classes",

@@ -18,7 +18,7 @@ from repro.report.settings import Comparison, Family, recorded
 from repro.store.identity import base
 
 SYNTAX = re.compile(r"[\\`*<|]|&(?=#?\w+;)|(?<=\])[(\[]|(?<![^\W_])_|_(?![^\W_])")
-"""What is HTML or Markdown within a line. Brackets are not unless others follow them."""
+"""HTML or Markdown within a line. Brackets are none unless others follow them."""
 ENTITIES = {"<": "&lt;", "&": "&amp;"}
 FOREIGN = re.compile(r' (?:href|src)="(?!#|https?://|figures/)[^"]*"')
 """A link or a picture that no report writes."""

@@ -26,7 +26,7 @@ from repro.store.ranks import Kept
 from repro.store.runs import CONFIG, LOG, RESULT, Run
 
 CONTENT = {"comparison.md", "comparison.html", "results.csv", "claims.csv", "tables", "figures"}
-"""What a report's folder holds beside an archive; one that holds more is not replaced."""
+"""The files of a report beside an archive; a folder that holds more is not replaced."""
 COMMANDS = "commands.txt"
 """The command lines that made the runs of an archive."""
 

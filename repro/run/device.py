@@ -66,7 +66,7 @@ def reserved(
     say: Callable[[str], None],
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[torch.device]:
-    """Of several CUDA devices the first one that no other run of the store is on, for one run.
+    """The first of several CUDA devices that no other run of the store is on, for one run.
 
     `cuda` without a number is any of them. Where all are taken this process waits with a line that
     `say` prints, and calls `check`, which may raise.
@@ -135,7 +135,7 @@ def _ready(batch: Batch, stream: torch.cuda.Stream) -> Batch:
 
 
 def compiled(net: nn.Module, mode: str) -> Callable[[Tensor], Tensor]:
-    """What computes a net's scores: the net itself, or compiled by one of torch's modes."""
+    """A function for a net's scores: the net itself, or compiled by one of torch's modes."""
     if mode == EAGER:
         return net
     # Else the graphs of earlier nets count towards torch's limit, beyond which nothing is compiled.

@@ -83,7 +83,7 @@ class World:
         return total
 
     def all_gather(self, make: Callable[[], T]) -> list[T]:
-        """What each process makes, by rank, in all of them; `Interrupted` in all, if in one."""
+        """A list, in all processes, of one thing made by each; `Interrupted` in all, if in one."""
         if self.size == 1:
             return [make()]
         try:
@@ -102,7 +102,7 @@ class World:
         self.all_gather(stop.check)
 
     def decided_by_first(self, decide: Callable[[], T]) -> T:
-        """What the first process finds, in all of them."""
+        """The first process's decision, in all of them."""
         if self.size == 1:
             return decide()
         values: list[Any] = [decide() if self.is_first else None]
@@ -112,7 +112,7 @@ class World:
         return found
 
     def host_first(self, make: Callable[[], T]) -> T:
-        """What each process makes, the first one of each host before the others."""
+        """A thing that each process makes, the first one of each host before the others."""
         early = [] if self.local_rank else [make()]
         self.all_gather(lambda: None)
         return early[0] if early else make()

@@ -59,7 +59,7 @@ def forecast(
     images: Callable[[Config], Counts],
     given: Rate | None = None,
 ) -> pd.DataFrame:
-    """What runs, parents first, would still cost, a row each; a finished one costs nothing.
+    """The cost of what is left of runs, parents first, a row each; a finished one costs nothing.
 
     `images` counts those of a configuration's data; `given` are the operations a second to reckon
     with, None: those of this machine, timed now (a RunError: not one image fits into its memory).

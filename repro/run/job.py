@@ -317,7 +317,7 @@ class Job:
         }
 
     def _tested(self, result: dict[str, Any]) -> Expected:
-        """What the views must be of, by the data at hand and the weights that training left."""
+        """The images and weights that the views must be of, by the data at hand and by training."""
         test, known = self.source.test, Expected.of(result)
         if known.listed not in (None, self.listed):
             said = f"{self.request.folder / RESULT} was written beside other test images"

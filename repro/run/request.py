@@ -29,7 +29,7 @@ from repro.store.expected import Expected
 from repro.store.identity import PUBLISHED
 
 LONGEST_NAME = 200
-"""Of a run's folder, so that the files named after it stay below a file system's 255 bytes."""
+"""Bytes of a run's name: files named after it stay below a file system's 255."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Request:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What stands beside the configuration in the run's `config.yaml`."""
+        """The record beside the configuration in the run's `config.yaml`."""
         published = {} if self.published is None else {PUBLISHED: self.published.record}
         command = {} if self.command is None else {"command": list(self.command)}
         return {

@@ -67,7 +67,7 @@ class Schedule:
             self.dropped = min(self.dropped + 1, self.recipe.drops)
 
     def state(self) -> dict[str, float]:
-        """What changes while training runs."""
+        """The values that change while training runs."""
         return {key: getattr(self, key) for key in ("best", "stale", "dropped", "finished")}
 
     def load(self, state: dict[str, float]) -> None:

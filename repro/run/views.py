@@ -122,7 +122,7 @@ class CropScores:
 
 
 def _mean(parts: Iterator[Tensor], count: int) -> Tensor:
-    """Of tensors that come one by one, so that they are not all in memory."""
+    """The mean of tensors that come one by one, so that they are not all in memory."""
     total = next(parts)
     for part in parts:
         total = total + part
@@ -193,7 +193,7 @@ T = TypeVar("T")
 def _judged(
     batches: Batches, judge: Judge, note: Callable[[Tensor, Tensor], T], options: EvaluationOptions
 ) -> Iterator[T]:
-    """What `note` keeps of the indices and the scores of each batch, of all processes."""
+    """The notes that `note` makes of each batch's indices and scores, of all processes."""
     fitting = FitToMemory(judge, options.say)
 
     def own() -> list[T]:

@@ -16,12 +16,12 @@ from repro.weights.read import locate, read, read_any, sha256
 
 @dataclass(frozen=True)
 class WeightFile:
-    """What a run records of the weights that it tests."""
+    """The weights that a run tests, as it records them."""
 
     path: Path
     sha256: str
     format: str
-    """What wrote the file."""
+    """The program that wrote the file."""
     convention: Convention
     """The input that the net wants."""
 
@@ -54,7 +54,7 @@ def fix(config: Config) -> None:
 
 
 def inspect(config: Config, net: Net) -> WeightFile:
-    """What the file of a configuration's weights says; it is read whole once and not held.
+    """The record of a configuration's file of weights, which is read whole once and not held.
 
     The name of the configuration's initialisation comes to tell the file. A RequestError says that
     there is no such file, or that it is not this net (see `repro.weights.read`).

@@ -47,7 +47,7 @@ WEIGHTS = {
         "std": [ABOVE_ZERO],
     },
 }
-"""What is recorded of weights that others trained."""
+"""The record of weights that others trained."""
 RESULT = {
     "name": str,
     "identity": re.compile("[0-9a-f]{10}"),

@@ -61,7 +61,7 @@ class ListedImages:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the views and the ranks of a run must be of."""
+    """The images, classes and weights that a run's views and ranks must be of."""
 
     images: int
     classes: int
@@ -111,7 +111,7 @@ def decode(file: Path) -> dict[str, NDArray[Any]]:
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Of the names, types, shapes and values of all arrays but the digest itself."""
+    """The digest of the names, types, shapes and values of all arrays but itself."""
     total = hashlib.sha256()
     for name in sorted(arrays.keys() - {DIGEST}):
         array = arrays[name]

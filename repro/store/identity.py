@@ -40,7 +40,7 @@ INTRODUCED: dict[tuple[str, str], Any] = {
 GROUPS = ("arch", "scale", "size", "data", "recipe", "init")
 NOT_IDENTITY = {"data": ("root", "verify", "test_only")}
 TRAINED_BY = ("recipe", "init", "seed", "finetune", "parents")
-"""What says how a net was trained: no part of a run that tests a published one."""
+"""The keys about training, which are no part of a run that tests a published net."""
 
 
 def base(name: str) -> str:

@@ -58,7 +58,7 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Kept:
-    """What is kept of a run or an ensemble: `ranks` by `PROTOCOL@Q`, `seconds` by view."""
+    """The numbers kept of a run or an ensemble: `ranks` by `PROTOCOL@Q`, `seconds` by view."""
 
     classes: int
     images: str
@@ -97,7 +97,7 @@ def write(store: Path, identities: Sequence[str], kept: Kept, images: ListedImag
 
 
 def read(store: Path, identities: Sequence[str], tested: Expected) -> Kept | None:
-    """What is kept of a run or an ensemble that was `tested` on this, or None where nothing is.
+    """The numbers kept of a run or an ensemble that was `tested` on this; None: none are.
 
     A RequestError says that the file is damaged.
     """
@@ -115,7 +115,7 @@ def read(store: Path, identities: Sequence[str], tested: Expected) -> Kept | Non
 
 
 def decoded(file: Path) -> Kept | None:
-    """What a file of ranks holds, or None where there is no file; a RequestError: it is damaged."""
+    """The content of a file of ranks; None: there is no file; a RequestError: it is damaged."""
     try:
         state = file.stat()
     except OSError:

@@ -58,12 +58,12 @@ class Run:
 
     @property
     def published(self) -> dict[str, Any] | None:
-        """What is known of the weights that others trained; None: the net was trained here."""
+        """The record of weights that others trained; None: the net was trained here."""
         return self.result.get(PUBLISHED)
 
     @property
     def tested(self) -> Expected:
-        """What its views must be of."""
+        """The images and the weights that its views must be of."""
         return Expected.of(self.result)
 
 
@@ -220,7 +220,7 @@ def unfinished(store: Path) -> list[tuple[str, str]]:
 
 
 def why_unfinished(folder: Path) -> str | None:
-    """What is known of a run that is not finished: who works on it, or why it failed; or None."""
+    """Why a run is not finished, where known: who works on it, or why it failed."""
     if (who := holder(folder.parent, folder.name)) is not None:
         return f"another process works on it ({who})"
     try:

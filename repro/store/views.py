@@ -83,7 +83,7 @@ def read(folder: Path, view: View, tested: Expected | None = None) -> Posteriors
 
 
 def seconds(folder: Path, view: View) -> float | None:
-    """What computing a stored view took; None where that is not known (nothing else is read)."""
+    """Seconds that computing a stored view took; None: not known (nothing else is read)."""
     file = path(folder, view)
     # There are many ways to be damaged, and `read` says which.
     with suppress(Exception):

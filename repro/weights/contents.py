@@ -32,7 +32,7 @@ class Convention:
     order: str
     """`RGB`, `BGR` or `grey`."""
     input_range: float
-    """What 255 becomes before the mean is subtracted."""
+    """The value that 255 becomes before the mean is subtracted."""
     mean: tuple[float, ...]
     """For each channel, in the net's own order and in the units of `input_range`."""
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
@@ -117,7 +117,7 @@ def of_run(config: Config, result: Mapping[str, Any]) -> Convention:
 
 
 class Weights(NamedTuple):
-    """What a file of weights holds. Tensors may be views of the file: copy before writing."""
+    """The content of a file of weights. Tensors may be views of the file: copy before writing."""
 
     tensors: dict[str, Tensor]
     """A reader's: by the file's names, in the order in which the net applies them: of each layer
@@ -126,7 +126,7 @@ class Weights(NamedTuple):
     convention: Convention
     """The input that the net wants; it is not folded into the weights."""
     format: str
-    """What wrote the file: `Caffe`, `Keras`, `torchvision`, ..."""
+    """The program that wrote the file: `Caffe`, `Keras`, `torchvision`, ..."""
     classes: tuple[str, ...] | None = None
     """Names of the classes in the order of the scores; None: the file has none."""
     doubt: str = ""

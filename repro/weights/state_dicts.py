@@ -29,7 +29,7 @@ WRAPPED = (*AVERAGED, "state_dict", "model", "model_state_dict", "net")
 """Keys under which checkpoints keep a state dict."""
 FIRST = "features.0.weight"
 WRAPPERS = {"module", "_orig_mod"}
-"""What DataParallel, averaging and `torch.compile` put between the names of modules."""
+"""Words that DataParallel, averaging and `torch.compile` put between modules' names."""
 COUNTERS = ("num_batches_tracked", "n_averaged")
 NUMBERED = re.compile(r"(features|classifier)\.(\d{1,4})")
 TIMM = ["pre_logits.fc1", "pre_logits.fc2", "head.fc"]
