@@ -58,7 +58,7 @@ def refusal(capsys: pytest.CaptureFixture[str], runs: Path, *words: str) -> str:
         *(("-m arch=glob(Z*)", "arch=glob"), ("-m experiments=depth,lrn", "experiments=depth,lrn")),
         # Choices.
         *(("arch=Z", "A-LRN"), ("-m arch=A,Z", "A-LRN"), ("arch=null", "A-LRN")),
-        *(("scale=256", "S256"), ("arch=[A,B]", "arch"), ("arch=../size/tiny", "arch")),
+        *(("scale=256", "S256"), ("arch=[A,B]", "arch"), ("arch=../arch/A", "arch")),
         *((f"arch={LONG}", "A-LRN"), ("scale.parent=../arch/A", "S224"), ("test=[quick]", "quick")),
         # Types and numbers.
         *(("seed=abc", "seed=abc"), ("seed=null", "seed"), ("recipe.batch=32.5", "recipe.batch")),

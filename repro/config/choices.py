@@ -39,10 +39,10 @@ Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+012345678
 def read_file(path: Path, kind: Any = Loader) -> tuple[str, dict[str, Any]]:
     """The text of a file of settings, and its keys and values as plain data, read by `kind`."""
     try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST + 1).decode()
-        if len(text) > LARGEST:
-            raise ValueError(f"it has more than {LARGEST:,} bytes")
+        # A pipe would be waited for.
+        if not path.is_file() or path.stat().st_size > LARGEST:
+            raise ValueError(f"it is no file of at most {LARGEST:,} bytes")
+        text = path.read_bytes().decode()
         # With a few of them a small file becomes an endless tree.
         if "*" in text and any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text, kind)):
             raise ValueError("it has an alias (*NAME): write its value out")

@@ -183,7 +183,8 @@ def _parsed(word: str) -> Override:
     if swept and (key == "experiments" or not one.is_discrete_sweep()):
         raise RequestError(f"{word}: expected values to run in turn (of experiments, one)")
     none = one.value() is None and key in ("net", "experiments")
-    if one.key_or_group in CHOICES and not (swept or none or isinstance(one.value(), str)):
+    named = swept or none or (isinstance(one.value(), str) and ".." not in value)
+    if one.key_or_group in CHOICES and not named:
         raise RequestError(f"{word}: choose one from {', '.join(names(one.key_or_group))}")
     return one
 

@@ -99,7 +99,7 @@ def check_folder(folder: Path) -> None:
     if (folder / CONFIG).exists():
         read_config(folder)
         read_result(folder)
-        for path in (folder / LOG, folder / WEIGHTS, *folder.glob("views/*.npz")):
+        for path in (*(folder / name for name in (RESULT, LOG, WEIGHTS)), *folder.glob("views/*")):
             if path.is_dir():
                 raise RequestError(f"{path} is a folder where a file belongs: move it away")
     elif any(path.name[0] != "." and path.name != FAILED for path in folder.iterdir()):
