@@ -30,7 +30,7 @@ def above_zero(most: float) -> dict[str, Any]:
 
 
 def from_zero(most: float) -> dict[str, Any]:
-    """Bounds a key's number: zero or above, and not absurd."""
+    """The metadata of a key whose number is from zero to `most`."""
     return _bound(lambda value: 0 <= value <= most, f"zero or a number above it, up to {most}")
 
 

@@ -169,9 +169,9 @@ class Answer:
 def decide(
     interval: Interval, centre: float, edges: Edges, level: Callable[[float], float]
 ) -> tuple[str, float, float]:
-    """The verdict of a 95% interval, its level, and how much speaks against (see `Answer`).
+    """The verdict of a 95% interval, the level of that, and the level against (see `Answer`).
 
-    `level` is the two-sided level at which the interval, around its centre, just reaches an edge.
+    `level` gives the two-sided level at which the interval, around its centre, reaches an edge.
     """
     above, below = edges
     levels = {edge: level(edge) for edge in edges if math.isfinite(edge)}

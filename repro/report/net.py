@@ -111,7 +111,7 @@ def named(words: str, others: Iterable[Net] = ()) -> Nets:
         return nets[words]
     parts = words.split("+")
     if unknown := [part for part in parts if part not in nets]:
-        raise RequestError(f"there is no net {unknown[0]}, but {', '.join(sorted(nets))}")
+        raise RequestError(f"no conf/net/{unknown[0]}.yaml: take one of {', '.join(sorted(nets))}")
     return tuple(nets[part] for part in parts)
 
 

@@ -191,7 +191,6 @@ class Training:
             progress.loss_sum += loss * images
             progress.wrong, progress.seen = progress.wrong + round(wrong), progress.seen + images
             bar.update(images)
-            # What the processes told each other with their gradients they all heed at once.
             flags = flags or self._flags()
             asked, due = asked or bool(flags[0]), due or bool(flags[1])
         now = time.monotonic()
@@ -257,7 +256,8 @@ class Training:
         error = self.progress.rows[-1]["validation_error"]
         if error < self.chance.threshold:
             return Outcome("trained", "", self.progress)
-        reason = f"validation error {error:.1f}% at the end, chance is {self.chance.error:.1f}%"
+        least, chance = self.chance.threshold, self.chance.error
+        reason = f"validation error {error:.1f}%, not below {least:.1f}% (chance is {chance:.1f}%)"
         return Outcome("did not learn", reason, self.progress)
 
     def _diverged(self) -> Outcome:

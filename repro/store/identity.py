@@ -65,7 +65,7 @@ def changes(config: Config, group: str) -> dict[str, Any]:
 
 
 def tell_apart(configs: Sequence[Config]) -> None:
-    """Give what has one name and differs, as after a file was edited, names of their own."""
+    """Rename, in place, groups of one name that differ, as after their file was edited."""
     for group in GROUPS:
         contents = defaultdict(list)
         for chosen in (getattr(config, group) for config in configs):
