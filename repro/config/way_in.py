@@ -19,7 +19,7 @@ def way_in(
 ) -> int:
     """The exit status of a command: its help is printed, what is wrong is a line and status 2.
 
-    `page` is the help, `work` takes the command line's words, `interrupted` is said to who does so.
+    `page` is the help, `work` takes the command line's words, `interrupted` is printed on Ctrl-C.
     """
     # Two neighbours that spin while they wait for each other's cores are many times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -35,7 +35,7 @@ Row = tuple[str, int, int]
 
 @contextmanager
 def looked_at(path: Path | str) -> Iterator[None]:
-    """Refuse what the system cannot look at: too long, not to be entered, a link to nothing."""
+    """Refuse a path that the system cannot look at: too long, barred, or a link to nothing."""
     try:
         yield
     except OSError as error:

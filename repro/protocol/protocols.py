@@ -47,7 +47,7 @@ class View:
 
     @property
     def name(self) -> str:
-        """That of the file which holds its posteriors, as in `dense-Q256-mirrored`."""
+        """The name of the file with its posteriors, as in `dense-Q256-mirrored`."""
         return f"{self.kind}-Q{self.q}" + ("-mirrored" if self.mirrored else "")
 
 

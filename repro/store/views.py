@@ -151,7 +151,7 @@ def damaged(folder: Path, tested: Expected) -> list[str]:
 
 
 def missing(folder: Path, wanted: Sequence[View], tested: Expected | None = None) -> list[View]:
-    """The views of a run that are not stored, or that cannot be used."""
+    """The views, of those that are wanted of a run, that are not stored or cannot be used."""
     files = [(view, path(folder, view)) for view in wanted]
     return [view for view, file in files if not file.is_file() or damage(file, tested)]
 

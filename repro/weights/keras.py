@@ -33,7 +33,7 @@ PREPARES = re.compile(
 def read(path: Path) -> Weights:
     """The kernels and biases of all layers, in the net's order.
 
-    Where layers may prepare the images within the net, it is in doubt: what they do is not read.
+    If layers may prepare the images within the net, its input is in doubt: they are not read.
     """
     import h5py
 
