@@ -181,3 +181,12 @@ def test_a_folder_in_the_way_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     assert str(place) in refusal(capsys, tmp_path, "-m", "arch=B", "init=from_A")
     (place / "config.yaml").write_text("seed: 0\n")
     assert f"{place}/config.yaml" in refusal(capsys, tmp_path)
+
+
+def test_double_precision_is_refused_where_the_device_has_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    words = ["device=mps", "precision=float64", f"runs={tmp_path}", "dry_run=true"]
+    assert command(words) == 2
+    assert "precision=float64" in capsys.readouterr().err

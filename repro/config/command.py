@@ -109,7 +109,9 @@ def _checked() -> Check:
         curves.check(config.track.name)
         for member in request.lineage():
             member.check_folder()
-        pick(request.config.device, process_group())
+        device = pick(request.config.device, process_group())
+        if device.type == "mps" and config.precision == "float64":
+            raise RequestError("precision=float64 is not known to device=mps: take device=cpu")
         return request
 
     return checked

@@ -85,9 +85,8 @@ def _check_start(config: Config) -> None:
     if config.scale.draws == NEW and not config.starts_from_another:
         raise RequestError("scale.draws=new: this run starts from no other; take another seed")
     if config.init.copy_from is not None and identity.base(config.arch.name) not in TAKE_LAYERS:
-        raise RequestError(
-            f"init={config.init.name}: layers of A go to {', '.join(TAKE_LAYERS)} only"
-        )
+        takers = ", ".join(TAKE_LAYERS)
+        raise RequestError(f"init={config.init.name}: layers of A go to {takers} only")
 
 
 def _check_micro_batch(config: Config) -> None:

@@ -134,10 +134,8 @@ def _check(
     if tested is None:
         return
     there = Expected(images, classes)
-    if str(there) != str(tested) or tested.listed not in (
-        None,
-        ListedImages.of(ids, labels).digest,
-    ):
+    listed = (None, ListedImages.of(ids, labels).digest)
+    if str(there) != str(tested) or tested.listed not in listed:
         raise ValueError(f"it is of {there}, and the run was tested on {tested}, or on others")
     bound = {DIGEST, NAME} <= stored.keys() or not tested.bound
     if not bound or tested.weights not in (None, str(stored.get(WEIGHTS))):
