@@ -23,6 +23,7 @@ Exit status: 0 planned; 2 the request was wrong; 75 interrupted.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +56,8 @@ def plan(arguments: list[str]) -> int:
     classes = whole("classes", own["classes"], 10**6, least=2) if "classes" in own else None
     out = own.get("out")
     if out is not None:
-        reason = unwritable(Path(out).parent) if out.endswith(".csv") else "it is no .csv"
+        fits = out.endswith(".csv") and not os.path.isdir(out)
+        reason = unwritable(Path(out).parent) if fits else "it is no .csv file"
         if reason:
             raise RequestError(f"out={out[:200]} cannot be written, as out=plan.csv can: {reason}")
     from repro.config.command import compose
@@ -122,9 +124,8 @@ def _numbers(
     except ValueError:
         found = ()
     if len(found) not in counts or not all(0 < number <= MANY for number in found):
-        raise RequestError(
-            f"{key}={own[key][:200]}: expected numbers above zero, as {key}={example}"
-        )
+        said = f"{key}={own[key][:200]}"
+        raise RequestError(f"{said}: expected numbers above zero, as {key}={example}")
     return found
 
 
