@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from repro.report.claims import change, grid
+from repro.report.claims import change
 from repro.report.claims import claims as registered
+from repro.report.grid import grid
 from repro.report.page import markdown_table
 
 REPORTS = Path(__file__).parents[1] / "reports"

@@ -207,16 +207,6 @@ def answer(judged: pd.DataFrame, comparison: Comparison) -> str:
     return f"Of {every} primary claims: {', '.join(words)}."
 
 
-def grid(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The primary claims against settings, by their names for readers: a verdict in each cell."""
-    every = [claim for claim in claims() if claim.primary]
-    found = pd.DataFrame({"claim": [claim.text for claim in every]})
-    for head, frame in judged.items():
-        said = dict(zip(frame.claim, frame.verdict_holm, strict=True))
-        found[head] = [said.get(claim.claim, OPEN) for claim in every]
-    return found
-
-
 def table(judged: pd.DataFrame) -> pd.DataFrame:
     """Claims for readers: what the paper's numbers say and ours, the interval, n, the verdict."""
     known = {claim.claim: claim for claim in claims()}

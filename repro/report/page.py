@@ -13,6 +13,7 @@ from markdown.extensions.toc import slugify
 from repro.paper.numbers import CLASSES
 from repro.protocol.protocols import summarised
 from repro.report import charts, claims, deviations, experiments, tables
+from repro.report.grid import grid
 from repro.report.intervals import VERDICTS
 from repro.report.settings import Comparison, Family, recorded
 from repro.store.identity import base
@@ -80,7 +81,7 @@ def _jinja() -> Environment:
     jinja.filters |= {"plain": plain, "cells": markdown_table}
     jinja.filters["table"] = lambda frame: markdown_table(tables.readable(frame))
     jinja.globals |= {"claims": claims, "experiments": experiments, "tables": tables}
-    jinja.globals["recorded"] = recorded
+    jinja.globals |= {"recorded": recorded, "grid": grid}
     return jinja
 
 

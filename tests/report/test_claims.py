@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import contingency
 
 from repro.errors import RequestError
 from repro.paper import numbers
 from repro.report.claims import claims, read_claim
+from repro.report.grid import IMAGES, verdict
 from repro.report.net import label, members
 from tests.report.conftest import LARGE, MakeRun, judged
 
@@ -164,3 +166,24 @@ def test_an_ensemble_against_its_members(tmp_path: Path, make_run: MakeRun) -> N
     # D alone errs as often as both together, so the better member decides nothing.
     row = rows.loc["two-nets-help"]
     assert (row.right, row.difference, row.verdict) == ("D-jitter/multi_scale", 0.0, "not decided")
+
+
+def test_others_nets_answer_where_scipys_interval_of_the_odds_does() -> None:
+    wrong = {
+        one["net"]: round(500 * one["top1_error"])
+        for one in numbers.replications()
+        if one["framework"] == "torchvision"
+    }
+
+    def ends(left: str, right: str) -> list[float]:
+        table = [[wrong[net], IMAGES - wrong[net]] for net in (left, right)]
+        ends = contingency.odds_ratio(np.array(table), kind="sample").confidence_interval(0.95)
+        return [math.log(end) for end in ends]
+
+    known = {claim.claim: claim for claim in claims()}
+    assert max(ends("B", "A")[1], ends("D", "A")[1]) < 0
+    assert verdict(known["depth-lowers-error"]) == "reproduced"
+    low, high = ends("E", "D")
+    assert low < -known["depth-saturates"].margin < high
+    assert verdict(known["depth-saturates"]) == "not decided"
+    assert verdict(known["two-nets-help"]) is None, "nobody published an ensemble's error"
