@@ -5,14 +5,16 @@ VENV := $(or $(VIRTUAL_ENV),.venv)
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke test test-slow pages golden check clean
+.PHONY: help demo announced smoke test test-slow pages golden check clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.vgg-demo  ## install what it needs, train and test A to E on real digits, write the report: minutes
-	@echo "five nets, two at a time: about five minutes on two quiet cores; what is done is not done again"
+demo: announced $(VENV)/.vgg-demo  ## install what it needs, train and test A to E on real digits, write the report: minutes
 	$(RUN) scripts/demo.py
+
+announced:
+	@echo "installation where it is needed, then five nets, two at a time: about five minutes on two quiet cores"
 
 smoke: $(VENV)/.vgg-demo  ## from the installation to a page in a minute; the nets learn next to nothing
 	$(RUN) -m repro.run -m arch=A,B recipe=smoke 'test=[single_scale]' runs=.smoke/runs progress=false
@@ -45,7 +47,7 @@ $(RUN):
 	@$(PYTHON) -m venv $$($(PYTHON) -c 'import torch' 2>/dev/null && echo --system-site-packages) $(VENV)
 
 $(VENV)/.vgg-demo: pyproject.toml | $(RUN)
-	@$(RUN) -c 'import torch' 2>/dev/null || echo "pip brings torch: about 6 GB with CUDA, under 2 GB with the CPU build (README, Start)"
+	@$(RUN) -c 'import torch' 2>/dev/null || echo "pip brings torch: about 6 GB with CUDA (ten minutes at 10 MB a second), under 2 GB (three) with the CPU build: README, Start"
 	$(RUN) -m pip install --editable '.[joblib]'
 	@touch $@
 

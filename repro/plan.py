@@ -33,6 +33,7 @@ from repro.config.schema import MANY
 from repro.config.way_in import show, way_in, whole
 from repro.errors import RequestError, RunError
 from repro.store.files import unwritable, write_whole
+from repro.store.runs import check_outside
 
 if TYPE_CHECKING:
     from repro.config.schema import Config
@@ -60,6 +61,7 @@ def plan(arguments: list[str]) -> int:
         reason = unwritable(Path(out).parent) if fits else "it is no .csv file"
         if reason:
             raise RequestError(f"out={out[:200]} cannot be written, as out=plan.csv can: {reason}")
+        check_outside(Path(out))
     from repro.config.command import compose
     from repro.data.sources import Assumed
     from repro.data.split import Counts
@@ -79,14 +81,13 @@ def plan(arguments: list[str]) -> int:
     requests = members(compose(words, _check(known, len(flops))))
     rate = Rate(flops[0], flops[-1], "as tflops= says") if flops else None
     rows = forecast(requests, lambda one: known(one).images(base_data(one.data)), rate)
-    said = page(rows)
+    show(page(rows))
     if out is not None:
         try:
             write_whole(Path(out), rows.to_csv(index=False).encode())
         except RunError as error:
             raise RequestError(f"out={out}: {error}") from None
-        said += f"\nwritten to {out}"
-    show(said)
+        show(f"written to {out}")
     return 0
 
 

@@ -43,6 +43,8 @@ import pandas as pd
 
 from repro.config.way_in import read, show, way_in, whole
 from repro.errors import RequestError, RunError
+from repro.store.files import unwritable
+from repro.store.runs import check_outside
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTESTS = ("training", "jpeg", "dense", "startup")
@@ -167,7 +169,11 @@ def bench(arguments: list[str]) -> int:
     where = f"{device_name(task.device)}, {cpu()}, {os.cpu_count()} cores, "
     where += f"{task.config.threads} threads, torch {torch.__version__}"
     where += f", {datetime.now(UTC):%Y-%m-%d}, {own['rounds']} rounds"
-    out.mkdir(parents=True, exist_ok=True)
+    check_outside(out)
+    with contextlib.suppress(OSError):
+        out.mkdir(parents=True, exist_ok=True)
+    if not out.is_dir() or unwritable(out):
+        raise RequestError(f"out={out} is no folder that can be written to: name another")
     with tempfile.TemporaryDirectory() as made:
         own["photos"] = made
         photographs(Path(made) / "shapes", min(task.images, 200), task.side(512))

@@ -51,7 +51,7 @@ def watch(sweep: subprocess.Popen[bytes]) -> None:
         shares = {net: done(net) for net in NETS}
         share = sum(weights[net] * shares[net] for net in NETS) / total
         line = f"{sum(value == 1 for value in shares.values())} of {len(NETS)}"
-        if share > start:
+        if start < share < 1:
             left = (time.monotonic() - began) * (1 - share) / (share - start)
             line += f", {left / 60:.0f} minutes left" if left >= 90 else ", a minute left"
         if line != said:

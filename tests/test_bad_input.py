@@ -35,6 +35,7 @@ def refusal(capsys: pytest.CaptureFixture[str], runs: Path, *words: str) -> str:
     for noise in ("Traceback", "object_type", "full_key", "Config search path", "hydra.cc"):
         assert noise not in text
     assert len(text.splitlines()) == 1, text
+    assert text.isprintable(), "a terminal could be steered"
     assert sorted(runs.rglob("*")) == before
     return text
 
@@ -59,6 +60,7 @@ def refusal(capsys: pytest.CaptureFixture[str], runs: Path, *words: str) -> str:
         # Choices.
         *(("arch=Z", "A-LRN"), ("-m arch=A,Z", "A-LRN"), ("arch=null", "A-LRN")),
         *(("scale=256", "S256"), ("arch=[A,B]", "arch"), ("arch=../arch/A", "arch")),
+        ("arch=\x1b[31mA", "arch="),
         *((f"arch={LONG}", "A-LRN"), ("scale.parent=../arch/A", "S224"), ("test=[quick]", "quick")),
         # Types and numbers.
         *(("seed=abc", "seed=abc"), ("seed=null", "seed"), ("recipe.batch=32.5", "recipe.batch")),
@@ -181,6 +183,10 @@ def test_a_folder_in_the_way_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     assert str(place) in refusal(capsys, tmp_path, "-m", "arch=B", "init=from_A")
     (place / "config.yaml").write_text("seed: 0\n")
     assert f"{place}/config.yaml" in refusal(capsys, tmp_path)
+    place.rename(tmp_path / "elsewhere")
+    lock = tmp_path / ".locks" / f"{place.name}.lock"
+    lock.mkdir(parents=True)
+    assert str(lock) in refusal(capsys, tmp_path)
 
 
 def test_double_precision_is_refused_where_the_device_has_none(

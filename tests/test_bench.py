@@ -47,3 +47,6 @@ def test_refused_before_anything_is_measured(bench: ModuleType, tmp_path: Path) 
         with pytest.raises(RequestError, match=word):
             bench.bench([word, f"out={tmp_path / 'out'}"])
         assert not (tmp_path / "out").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(RequestError, match="out="):
+        bench.bench([*LITTLE, f"out={tmp_path / 'file' / 'out'}"])

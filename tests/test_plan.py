@@ -95,3 +95,13 @@ def test_refused_in_one_line(
     assert (said.out, said.err.count("\n")) == ("", 1)
     assert key in said.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_runs_files_are_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("config.yaml", "log.csv"):
+        (tmp_path / name).write_text(name)
+    assert plan([*LIGHT, f"out={tmp_path / 'log.csv'}"]) == 2
+    assert str(tmp_path / "log.csv") in capsys.readouterr().err
+    assert (tmp_path / "log.csv").read_text() == "log.csv"

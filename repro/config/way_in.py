@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 
-from repro.errors import RequestError, RunError
+from repro.errors import RequestError, RunError, flat
 from repro.run.interruption import STATUS, Interrupted, interruptible
 
 
@@ -27,6 +27,11 @@ def way_in(
     if {"-h", "--help"} & set(arguments):
         show(str(page).strip())
         return 0
+    if "--version" in arguments:
+        from repro import __version__
+
+        show(__version__)
+        return 0
     return status_of(lambda: work(arguments), interrupted)
 
 
@@ -36,7 +41,7 @@ def status_of(work: Callable[[], int], interrupted: str) -> int:
         with interruptible():
             return guarded(work)
     except RunError as error:
-        print(error, file=sys.stderr)
+        print(flat(str(error)), file=sys.stderr)
         return 2
     except (Interrupted, KeyboardInterrupt):
         print(interrupted, file=sys.stderr)
@@ -53,7 +58,7 @@ def guarded(work: Callable[[], int]) -> int:
         said = str(error)
         if isinstance(error, PermissionError):
             said = f"{error.filename}: {error.strerror}; let this user read and write there"
-        print(said, file=sys.stderr)
+        print(*map(flat, said.splitlines()), sep="\n", file=sys.stderr)
         return 2
 
 

@@ -23,7 +23,7 @@ from repro.release.trained import convention, finished_run, opened
 from repro.report.deviations import deviations
 from repro.store import views as stored
 from repro.store.files import unwritable, write_whole
-from repro.store.runs import CONFIG, FAILED, LOG, RESULT, WEIGHTS, Run
+from repro.store.runs import Run, check_outside
 from repro.weights.contents import METADATA
 
 ENDINGS = {"torchvision": (".pth", ".pt"), "safetensors": (".safetensors",), "onnx": (".onnx",)}
@@ -49,7 +49,7 @@ def export(
         raise RequestError(f"format={kind} is not known: choose from {', '.join(ENDINGS)}")
     if out.suffix not in ENDINGS[kind] or not out.name.isprintable() or "`" in out.name:
         expected = f"a plain name that ends with {' or '.join(ENDINGS[kind])}"
-        raise RequestError(f"out={out!a}: expected {expected}")
+        raise RequestError(f"out={str(out)!a}: expected {expected}")
     beside = out.with_name(f"{out.name}.md")
     _check_places([out, beside], overwrite)
     run = finished_run(folder)
@@ -80,10 +80,7 @@ def _check_places(paths: Sequence[Path], overwrite: bool) -> None:
     folder = paths[0].parent
     if reason := unwritable(folder):
         raise RequestError(f"out={folder} is no folder that can be written to: {reason}")
-    for place in (folder.resolve(), *folder.resolve().parents):
-        others = (place / name for name in (RESULT, WEIGHTS, LOG, FAILED))
-        if (place / CONFIG).is_file() and any(other.exists() for other in others):
-            raise RequestError(f"out={folder} is the folder of a run, or in it: name another")
+    check_outside(folder)
     for path in paths:
         if path.is_dir() or (path.exists() and not overwrite):
             raise RequestError(f"{path} is there already: name another, or add overwrite=true")

@@ -23,6 +23,8 @@ ADVICE = "make runs first, as in: python -m repro.run -m arch=A,B,C,D,E"
 def folder_of_runs(folder: Path) -> Path:
     """The folder of runs that is meant, or that a report keeps; a RequestError says why none."""
     why = "is missing"
+    if os.path.isfile(folder / CONFIG):
+        raise RequestError(f"runs={folder!s:.300} is one run: name the folder that it lies in")
     try:
         if (folder / ARCHIVE).is_file():
             return opened(folder / ARCHIVE)

@@ -52,10 +52,13 @@ def compared(
     rows: Rows = []
     theirs: Rows = []
     seeds: set[int] = set()
+    left = {title(net): True for net in nets}
+    left |= {PROTOCOLS[test].legend: True for test in tests}
     for net, test in itertools.product(nets, tests):
         if not (cells := comparison.cells(net, test)):
             continue
         seeds.add(len(cells))
+        left[title(net)] = left[PROTOCOLS[test].legend] = False
         here = {"y": fill(title(net), 34), "group": PROTOCOLS[test].legend}
         rows += _points(cells, "x", here | {"facet": f"here: {worded(comparison.setting.data)}"})
         paper = numbers.error_of(test, label(net), "top1_error")
@@ -66,6 +69,8 @@ def compared(
     rows += theirs if len(theirs) > 1 else []
     gaps = {"question": question.rstrip(".")}
     gaps |= {"seeds": " to ".join(map(str, sorted({min(seeds), max(seeds)})))}
+    absent = [words for words, one in left.items() if one]
+    gaps["absent"] = f" Not run: {'; '.join(absent)}." if absent else ""
     images = max(len(one.wrong) for one in (*comparison.measured, *comparison.fused))
     return chart(name, "compared", rows, "top-1 error (%)", images=images, **gaps)
 

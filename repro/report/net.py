@@ -18,11 +18,13 @@ TABLE1 = tuple(numbers.table1())
 """The names of its columns, in order."""
 CHANGED = re.compile(r"\+(?=[a-z_.]+=)")
 """The sign between a name and a changed value, as in `jitter+lr_factor=1e+30`."""
+FILES = re.compile(r"\+([0-9a-f]{6})$")
+"""The beginning of a folder's fingerprint, which ends the name of its data."""
 WORDS = {
     "lr_factor": "learning rate times {}",
     "first_classes": "first {} classes",
     "train_images": "{} training images",
-    "draws": "draws: {}",
+    "draws": "{} random draws",
     "content": "another file of this name ({})",
 }
 """How a changed value is worded, by its key; others by key and value."""
@@ -123,10 +125,13 @@ def built(config: Config, classes: int, arch: Arch | None = None) -> layers.Net:
 
 def worded(name: str) -> str:
     """The name of a choice with its changed values in words, as in `mnist5k, holdout 0.02`."""
+    # What tells the files of two folders apart, after the name or its last value.
+    files = FILES.search(name)
+    name = name.removesuffix(files.group()) if files else name
     first, *changes = CHANGED.split(name)
     pairs = [change.split("=", 1) for change in changes]
     said = [WORDS.get(key, key.replace("_", " ") + " {}").format(value) for key, value in pairs]
-    return ", ".join([first, *said])
+    return ", ".join([first, *said, *([f"file fingerprint {files[1]}"] if files else [])])
 
 
 def s_words(scale: str) -> str:

@@ -3,8 +3,10 @@
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +22,7 @@ from repro.report.settings import Comparison, Family, by_setting, families, reco
 from repro.store import ranks
 from repro.store import runs as store
 from repro.store.archive import ARCHIVE, opened, pack
-from repro.store.files import read_whole, write_whole
+from repro.store.files import DAY, read_whole, write_whole
 from repro.store.identity import tell_apart
 from repro.store.ranks import Kept
 from repro.store.runs import CONFIG, LOG, RESULT, Run
@@ -88,6 +90,11 @@ def _parted(runs: Sequence[Run], fuse: Sequence[str]) -> tuple[list[Comparison],
 def _beside(out: Path) -> Iterator[Path]:
     """The folder in which a report is made; made before the work, for it may not be possible."""
     beside = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    for left in out.parent.glob(f".{escape(out.name)}.{'[0-9a-f]' * 8}"):
+        # A process that was killed a while ago left it.
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > DAY:
+                shutil.rmtree(left)
     around: list[Path] = []
     try:
         try:
@@ -110,6 +117,7 @@ def _unusable(out: Path, why: str) -> RequestError:
 
 def _check_out(out: Path, archive: bool, stores: Sequence[Path]) -> None:
     """Refuse a place that is no folder, holds what no report writes, or runs that would be lost."""
+    store.check_outside(out)
     try:
         held = {path.name for path in out.iterdir()} if out.exists() else set()
     except OSError as error:
@@ -126,16 +134,20 @@ def _check_out(out: Path, archive: bool, stores: Sequence[Path]) -> None:
 
 def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
     fused = [one for comparison in comparisons for one in comparison.fused]
-    there = [sorted(map(str, members(one.net))) for one in fused]
+    ensembles = [sorted(map(str, members(one.net))) for one in fused]
+    there = {str(net): net for comparison in comparisons for net in comparison.nets}
     for words in fuse:
         try:
-            nets = members(named(words, {net for one in comparisons for net in one.nets}))
-        except RequestError as error:
-            raise RequestError(f"fuse={words}: {error}") from None
-        wanted = sorted(map(str, nets))
-        if wanted not in there or len(set(wanted)) < max(2, len(wanted)):
+            wanted = sorted(map(str, members(named(words, there.values()))))
+        except RequestError:
+            wanted = words.split("+")
+        if absent := [name for name in wanted if name not in there]:
+            said = f"no finished run of {', '.join(absent)}: there are {', '.join(sorted(there))}"
+        elif wanted not in ensembles or len(set(wanted)) < max(2, len(wanted)):
             said = "expected several nets, each once, of one setting, seed and protocol, as NET+NET"
-            raise RequestError(f"fuse={words}: {said}")
+        else:
+            continue
+        raise RequestError(f"fuse={words}: {said}")
 
 
 def _write_all(
@@ -184,7 +196,9 @@ def _put(beside: Path, out: Path) -> None:
         if old.exists() and not out.exists():
             old.rename(out)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    # With those of processes that were killed just here.
+    for one in out.parent.glob(f".{escape(out.name)}.old-*"):
+        shutil.rmtree(one, ignore_errors=True)
 
 
 def _archive(comparisons: Sequence[Comparison | Family], folder: Path) -> None:

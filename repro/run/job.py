@@ -153,7 +153,7 @@ class Job:
     def train_and_test(self) -> None:
         """Train where that is not done, then compute the views that are missing."""
         request, track = self.request, self.config.track.name
-        curves = Curves(track if self.world.is_first else NONE, self.folder, say)
+        curves = Curves(track if self.world.is_first else NONE, self.folder, self.config, say)
         result = self.world.decided_by_first(self._begun)
         if result is None:
             result = self._train(curves) if request.published is None else self._take()

@@ -27,6 +27,7 @@ from repro.run.weights import WeightFile, fix, inspect
 from repro.store import identity, runs, views
 from repro.store.expected import Expected
 from repro.store.identity import PUBLISHED
+from repro.store.leases import LOCKS
 
 LONGEST_NAME = 200
 """Bytes of a run's name: files named after it stay below a file system's 255."""
@@ -106,6 +107,8 @@ class Request:
         """Refuse, with a RequestError, what stands in the run's place and is not it, or damaged."""
         if self.folder.exists():
             runs.check_folder(self.folder)
+        if (lock := self.folder.parent / LOCKS / f"{self.name}.lock").is_dir():
+            raise RequestError(f"{lock} is a folder where a file belongs: move it away")
 
     def state(self) -> str:
         """How far the run has come: `new`, `goes on`, `trained, views missing` or `finished`."""

@@ -8,12 +8,17 @@ gives the same bytes. An archive is read whole: from a part other verdicts could
 import io
 import json
 import re
+import shutil
 import sys
+import time
 import zipfile
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from repro.errors import RequestError, one_line
 from repro.store import ranks
@@ -24,6 +29,9 @@ ARCHIVE = "runs.zip"
 MANIFEST = "MANIFEST.json"
 MEMBER = re.compile(r"(?:[^\W_][\w.+=,@\[\]-]*/)?[^\W_][\w.+=,@\[\]-]*")
 """The name of a file, or of a file in a folder."""
+PREFIX, LOCK, NEW = "vgg-repro-runs-", ".lock", 10.0
+"""Of the temporary folders of unpacked archives; seconds for which one may have no lock."""
+_held: list[BaseFileLock] = []
 MOST, LARGEST = 20_000, 2**30
 """Members, and bytes of all of them unpacked."""
 
@@ -61,7 +69,7 @@ def opened(file: Path) -> Path:
         state = file.stat()
     except OSError as error:
         raise RequestError(f"{file} cannot be read: {error.strerror}") from None
-    return Path(_opened(file.absolute(), state.st_mtime_ns, state.st_size).name)
+    return Path(_opened(file.absolute(), state.st_mtime_ns, state.st_size).name, "runs")
 
 
 @lru_cache
@@ -85,13 +93,27 @@ def _opened(file: Path, written: int, size: int) -> TemporaryDirectory[str]:
         raise RequestError(
             f"{file} is not whole, and other verdicts could follow from a part: fetch it again"
         )
-    place = TemporaryDirectory(prefix="runs-")
+    place = _temporary()
     for name, content in members.items():
-        path = Path(place.name, name)
-        path.parent.mkdir(exist_ok=True)
+        path = Path(place.name, "runs", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    if _ties(Path(place.name)) != ties:
+    if _ties(Path(place.name, "runs")) != ties:
         raise RequestError(f"{file} is damaged: its ranks are of other runs than {MANIFEST} says")
+    return place
+
+
+def _temporary() -> TemporaryDirectory[str]:
+    """A new folder, which this process holds; those of processes that were killed are removed."""
+    for left in Path(gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError, Timeout):
+            # The system gives the lock back when its holder dies. A new folder has none yet.
+            if time.time() - left.stat().st_mtime > NEW:
+                with FileLock(left / LOCK, timeout=0):
+                    shutil.rmtree(left)
+    place = TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
+    _held.append(FileLock(Path(place.name, LOCK)))
+    _held[-1].acquire()
     return place
 
 

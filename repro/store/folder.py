@@ -1,7 +1,6 @@
 """A run's folder while it is written: one process holds it, and each write checks that it does."""
 
 import json
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from repro.errors import RunError
 from repro.store.expected import RESULT_DIGEST, sha256
 from repro.store.files import read_whole, remove_leftovers, write_whole
 from repro.store.leases import LOCKS, first_free, holder
-from repro.store.runs import CONFIG, FAILED, LOG, RECORD, RESULT, TRACK, WEIGHTS, digest_of
+from repro.store.runs import CONFIG, EVENTS, FAILED, LOG, RECORD, RESULT, WEIGHTS, digest_of
 
 
 class Folder:
@@ -69,19 +68,16 @@ class Folder:
 
     def forget(self) -> None:
         """Remove what belongs to a net that is trained anew, so that no two are ever mixed."""
-        views = (f"views/{path.name}" for path in (self.path / "views").glob("*.npz"))
-        for name in (WEIGHTS, LOG, *views, TRACK):
+        found = (*self.path.glob("views/*.npz"), *self.path.glob(EVENTS))
+        for name in (WEIGHTS, LOG, *(str(path.relative_to(self.path)) for path in found)):
             self.remove(name)
 
     def remove(self, name: str) -> None:
-        """Remove a file of the folder, or a folder of live curves, if it is there."""
+        """Remove a file of the folder, if it is there."""
         self._allowed()
         path = self.path / name
         try:
-            if name == TRACK and path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         except OSError as error:
             raise RunError(f"cannot remove {path}: {error.strerror or error}") from error
 

@@ -38,8 +38,8 @@ WEIGHTS = "weights.safetensors"
 CROPS = "crops.png"
 RESULT = "result.json"
 FAILED = "failed.json"
-TRACK = "track"
-"""A folder of live curves, where they were asked for; the suite itself reads none."""
+EVENTS = "events.out.tfevents.*"
+"""The name of a file of live curves, where they were asked for; the suite itself reads none."""
 CHECKPOINTS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
 """They are written in turn, so that one is whole while the other is written."""
 
@@ -104,6 +104,14 @@ def check_folder(folder: Path) -> None:
                 raise RequestError(f"{path} is a folder where a file belongs: move it away")
     elif any(path.name[0] != "." and path.name != FAILED for path in folder.iterdir()):
         raise RequestError(f"{folder} holds files but no {CONFIG}: move the folder away")
+
+
+def check_outside(out: Path) -> None:
+    """Refuse, with a RequestError, to write a file or a folder into a run's folder."""
+    for place in (out.resolve(), *out.resolve().parents):
+        others = (place / name for name in (RESULT, WEIGHTS, LOG, FAILED))
+        if os.path.isfile(place / CONFIG) and any(map(os.path.exists, others)):
+            raise RequestError(f"out={out} is the folder of a run, or in it: name another")
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

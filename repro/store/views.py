@@ -100,6 +100,8 @@ def damage(file: Path, tested: Expected | None = None) -> str | None:
         state = file.stat()
     except OSError:
         return None
+    if file.is_dir():
+        return f"{file} is a folder where a file belongs: move it away"
     return _damage(file, tested, state.st_mtime_ns, state.st_size)
 
 

@@ -1,4 +1,4 @@
-"""A run's curves for a viewer: a copy of its `log.csv`, and the test errors at the end.
+"""A run's curves for a viewer: a copy of its `log.csv`, its hyperparameters and its test errors.
 
 The log is the record and the curves follow it. Where a run goes on, they are given its whole log
 again, so that each epoch stands there once, whatever a process that was killed had written.
@@ -9,39 +9,61 @@ the extra that brings it and of its file in `conf/track/`. Nothing here leaves t
 
 import csv
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from repro.config.schema import Config
 from repro.errors import RequestError, one_line
+from repro.protocol.protocols import ONE_NUMBER
 from repro.store.folder import Folder
-from repro.store.runs import LOG, TRACK
+from repro.store.identity import GROUPS
+from repro.store.runs import EVENTS, LOG
 
 NONE = "none"
 """The choice of no tracker."""
 
 
+def hyperparameters(config: Config) -> dict[str, Any]:
+    """Names and numbers by which runs are told apart, as `arch`, `seed`, `recipe.batch`."""
+    found = {group: getattr(config, group).name for group in GROUPS}
+    found |= {key: getattr(config, key) for key in ("seed", "finetune", "precision")}
+    for group in ("size", "recipe"):
+        found |= {f"{group}.{key}": one for key, one in vars(getattr(config, group)).items()}
+    return {key: one for key, one in found.items() if isinstance(one, str | int | float)}
+
+
 class TensorBoard:
-    """One event file in a folder; another attempt's takes its place, so that no point is twice."""
+    """One event file in a folder; another attempt's takes its place, so that no point is twice.
 
-    def __init__(self, folder: Path) -> None:
+    The viewer names a run by the file's folder: that is the run's own.
+    """
+
+    def __init__(
+        self, folder: Path, parameters: Mapping[str, Any], measured: Sequence[str]
+    ) -> None:
+        """`parameters` stand in the tab HPARAMS, beside the errors that will be `measured`."""
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from torch.utils.tensorboard.summary import hparams
 
-        folder.mkdir(parents=True, exist_ok=True)
-        for earlier in folder.glob("events.out.tfevents.*"):
+        for earlier in folder.glob(EVENTS):
             earlier.unlink()
         now, start = time.time(), SessionLog(status=SessionLog.START)
-        self._file = folder / f"events.out.tfevents.{now:.6f}"
+        self._file = folder / EVENTS.replace("*", f"{now:.6f}")
         self._write(Event(wall_time=now, file_version="brain.Event:2"))
         # A viewer that is open drops the points that it has of the earlier one.
         self._write(Event(wall_time=now, step=0, session_log=start))
+        metrics = dict.fromkeys(map(tag, measured), 0.0)
+        for said in hparams(dict(parameters), metrics):  # type: ignore[no-untyped-call]
+            self._write(Event(wall_time=now, step=0, summary=said))
 
     def add(self, epoch: int, values: Mapping[str, float], when: float) -> None:
         """Write a point of each of several curves, by name; `when` in seconds since 1970."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        points = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        points = [Summary.Value(tag=tag(name), simple_value=one) for name, one in values.items()]
         self._write(Event(wall_time=when, step=epoch, summary=Summary(value=points)))
 
     def _write(self, event: object) -> None:
@@ -50,6 +72,12 @@ class TensorBoard:
 
         with self._file.open("ab") as file:
             RecordWriter(file).write(event.SerializeToString())  # type: ignore[attr-defined]
+
+
+def tag(column: str) -> str:
+    """The name of a column's curve, by what it is of: `train/loss`, `validation/error`."""
+    part, _, rest = column.partition("_")
+    return f"{part}/{rest}" if part in ("train", "validation", "test") else f"train/{column}"
 
 
 TRACKERS = {"tensorboard": TensorBoard}
@@ -64,13 +92,15 @@ def check(name: str) -> None:
 
 
 class Curves:
-    """The curves of one run, in `track/` of its folder; what cannot be written ends them only.
+    """The curves of one run, in its folder; what cannot be written ends them only.
 
-    `tracker` is one of `repro.track.curves.CHOICES`, `say` prints a line.
+    `tracker` is one of `repro.track.curves.CHOICES`, `config` the run's, `say` prints a line.
     """
 
-    def __init__(self, tracker: str, run: Folder, say: Callable[[str], None]) -> None:
-        self._name, self._run, self._say = tracker, run, say
+    def __init__(
+        self, tracker: str, run: Folder, config: Config, say: Callable[[str], None]
+    ) -> None:
+        self._name, self._run, self._config, self._say = tracker, run, config, say
         self._tracker: TensorBoard | None = None
         self._written, self._on = 0, tracker != NONE
 
@@ -85,7 +115,9 @@ class Curves:
         try:
             self._run.check()
             if self._tracker is None:
-                self._tracker = TRACKERS[self._name](self._run.path / TRACK / self._name)
+                tests = [f"test_error_{one}" for one in self._config.test if one in ONE_NUMBER]
+                parameters, measured = hyperparameters(self._config), ["validation_error", *tests]
+                self._tracker = TRACKERS[self._name](self._run.path, parameters, measured)
             self._write(self._tracker, errors)
         except Exception as error:
             # Of a package of others anything may come; none of it is worth a run.

@@ -101,6 +101,8 @@ def refused(monkeypatch: pytest.MonkeyPatch, *words: str) -> int | str | None:
         ([f"out={'x' * 250}"], "cannot be written to: "),
         (["out=file/report"], "file/report cannot be"),
         (["runs=runs,nowhere"], "runs=nowhere is missing"),
+        (["runs=runs/A-0"], "runs=runs/A-0 is one run"),
+        (["out=runs/A-0/report"], "is the folder of a run, or in it"),
     ],
 )
 def test_an_impossible_place_is_said_before_the_work(
@@ -112,7 +114,9 @@ def test_an_impossible_place_is_said_before_the_work(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
-    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "A-0").mkdir(parents=True)
+    for name in ("config.yaml", "log.csv"):
+        (tmp_path / "runs" / "A-0" / name).touch()
     monkeypatch.setattr(writing, "admitted", lambda stores: pytest.fail("the work began"))
     assert refused(monkeypatch, *words) == 2
     (line,) = capsys.readouterr().err.splitlines()

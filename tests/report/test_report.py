@@ -175,6 +175,8 @@ def test_an_ensemble_that_cannot_be_is_refused(tmp_path: Path, make_run: MakeRun
     for fuse in ("A-S256+F-S256", "A-S256", "A-S256+A-S256", "A-S256+B-S256"):
         with pytest.raises(RequestError, match=re.escape(f"fuse={fuse}")):
             report(tmp_path, fuse)
+    with pytest.raises(RequestError, match="no finished run of D-S256: there are A-S256, B-S256"):
+        report(tmp_path, "A-S256+D-S256")
 
 
 def test_what_is_not_the_papers_gets_no_number_of_the_papers(

@@ -9,31 +9,45 @@ import pytest
 
 from repro.config.choices import CONF
 from repro.config.command import command
+from repro.config.composing import one
 from repro.run.interruption import Interrupted
 from repro.store.folder import Folder
-from repro.track.curves import CHOICES, Curves, TensorBoard
+from repro.track.curves import CHOICES, Curves, TensorBoard, tag
 from tests.conftest import LIGHT, folders, run, same
 
-TESTED = {"test_error_single_scale", "test_error_centre"}
+TESTED = {"test/error_single_scale", "test/error_centre"}
 TRACKED = ["test=[single_scale,centre]", "track=tensorboard"]
 
 
 def curves(folder: Path) -> dict[str, Any]:
     """The points of each curve of a run."""
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    found = reading.EventAccumulator(str(folder / "track" / "tensorboard"))
+    found = reading.EventAccumulator(str(folder))
     found.Reload()
     return {name: found.Scalars(name) for name in found.Tags()["scalars"]}
+
+
+def parameters(folder: Path) -> dict[str, object]:
+    """The hyperparameters of a run as the tab HPARAMS has them."""
+    data = pytest.importorskip("tensorboard.plugins.hparams.plugin_data_pb2")
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    found = reading.EventAccumulator(str(folder))
+    found.Reload()
+    content = found.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    start = data.HParamsPluginData.FromString(content).session_start_info
+    kinds = ((key, one, one.WhichOneof("kind")) for key, one in start.hparams.items())
+    return {key: getattr(one, str(kind)) for key, one, kind in kinds}
 
 
 def agree(folder: Path) -> None:
     """Each number of the log stands on its curve, once and in order."""
     log, found = pd.read_csv(folder / "log.csv").set_index("epoch"), curves(folder)
-    assert set(found) - TESTED == set(log.columns)
+    assert set(found) - TESTED == set(map(tag, log.columns))
     for name in log.columns:
-        assert [point.step for point in found[name]] == list(log.index)
+        points = found[tag(name)]
+        assert [point.step for point in points] == list(log.index)
         # TensorBoard's numbers are in float32.
-        assert [point.value for point in found[name]] == pytest.approx(list(log[name]), rel=1e-6)
+        assert [point.value for point in points] == pytest.approx(list(log[name]), rel=1e-6)
 
 
 def test_the_curves_are_the_log_and_the_test_errors_and_the_run_is_the_same(
@@ -47,11 +61,15 @@ def test_the_curves_are_the_log_and_the_test_errors_and_the_run_is_the_same(
     for name in TESTED:
         (point,) = curves(folder)[name]
         assert point.step == 2
-        assert f"{name.removeprefix('test_error_')} test error {point.value:.1f}%" in said
+        assert f"{name.removeprefix('test/error_')} test error {point.value:.1f}%" in said
+    assert {"train/loss", "validation/error"} <= set(curves(folder))
+    found = parameters(folder)
+    assert (found["arch"], found["seed"], found["recipe.epochs"]) == ("A", 0, 2)
     assert folder.name == other.name
     assert same(folder, other)
     names = [{path.name for path in place.iterdir()} for place in (folder, other)]
-    assert names[0] - names[1] == {"track"}
+    (events,) = names[0] - names[1]
+    assert events.startswith("events.out.tfevents."), "the viewer names a run by its folder"
 
 
 def test_a_run_that_was_killed_has_each_epoch_once(
@@ -79,8 +97,8 @@ def test_a_run_that_was_killed_has_each_epoch_once(
 
 def test_a_curve_has_no_gap_where_the_run_stood_still(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("epoch,train_loss,seconds\n1,2.5,0.5\n2,1.25,0.5\n")
-    Curves("tensorboard", Folder(tmp_path, lambda: None), print).follow()
-    first, second = curves(tmp_path)["train_loss"]
+    Curves("tensorboard", Folder(tmp_path, lambda: None), one(LIGHT), print).follow()
+    first, second = curves(tmp_path)["train/loss"]
     assert second.wall_time - first.wall_time == pytest.approx(0.5, abs=1e-3)
 
 
