@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,8 @@ class LoadedRun:
     result: dict[str, Any]
     """How training ended: `result.json`."""
     log: pd.DataFrame
-    """The training, a row for each epoch: rates, losses, errors in percent, images a second."""
+    """The training, a row for each epoch: rates, losses, errors in percent, images a second. It is
+    empty where the run has none, as of a net that others trained, or where it is damaged."""
     views: list[str]
     """The names of the stored views, as in `dense-Q256-mirrored`."""
 
@@ -94,9 +96,11 @@ def load(folder: str | Path, device: str = "cpu") -> LoadedRun:
 
     from repro.release.trained import finished_run, opened
     from repro.run.device import pick
+    from repro.store.runs import read_log
 
     run = finished_run(Path(folder))
-    log = pd.read_csv(run.folder / "log.csv")
+    content = read_log(run)
+    log = pd.DataFrame() if content is None else pd.read_csv(BytesIO(content))
     views = sorted(file.stem for file in (run.folder / "views").glob("*.npz"))
     with opened(run, pick(device)) as trained:
         return LoadedRun(run, trained.net, trained.prepare, run.config, run.result, log, views)

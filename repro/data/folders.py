@@ -121,15 +121,15 @@ def imagefolder(data: Data) -> Source:
     """train/CLASS/*, with val/ and test/ as far as they are there; or CLASS/* alone.
 
     One of them alone is the test set; what is absent is held out of train/, or of all images. Where
-    only the test images are asked for, train/ may be absent.
+    only the test images are asked for, train/ may be absent, and CLASS/* alone are all of them.
     """
     root, look = Path(data.root), partial(listed, Path(data.root), channels=data.channels)
     sets = [name for name in (*VALIDATION, "test") if (root / name).is_dir()]
     if len({*sets} & {*VALIDATION}) > 1:
         raise RequestError(f"{shown(root)} has both {sets[0]}/ and {sets[1]}/: keep one of them")
     there = (root / "train").is_dir()
-    if data.test_only and sets and not there:
-        classes, only = look(part=sets[-1])
+    if data.test_only and root.is_dir() and not there:
+        classes, only = look(part=sets[-1] if sets else "")
         return Source(classes, only, only, only)
     if not root.is_dir():
         raise RequestError(

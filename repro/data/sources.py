@@ -65,7 +65,8 @@ def _checked(fields: tuple[Any, ...], cache: Path, progress: bool) -> Descriptio
         raise other_classes(data, classes, data.classes)
     if classes < 2:
         raise RequestError(f"{shown(data.root)} has one class: a classifier needs at least two")
-    return dataclasses.replace(description, classes=classes_of(data, classes))
+    taken = classes_of(data, classes)
+    return dataclasses.replace(description, classes=taken, names=description.names[:taken])
 
 
 def _look(data: Data, kind: DataSet, cache: Path, progress: bool) -> Source:
@@ -89,7 +90,7 @@ def _look(data: Data, kind: DataSet, cache: Path, progress: bool) -> Source:
     elif kind.bring is not None:
         # The name of what can be fetched says it all.
         known = ""
-    description = Description(len(found.classes), known, len(bad), times)
+    description = Description(len(found.classes), known, len(bad), times, found.classes)
     return dataclasses.replace(found, description=description)
 
 

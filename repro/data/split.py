@@ -105,6 +105,8 @@ class Description:
     fingerprint: str = ""
     left_out: int = 0
     times: str = field(default="", compare=False)
+    names: tuple[str, ...] = field(default=(), compare=False)
+    """The classes' names, where folders have them."""
 
 
 @dataclass(frozen=True)

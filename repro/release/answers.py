@@ -21,6 +21,7 @@ from repro.release.trained import Trained, data_of
 from repro.run.views import EvaluationOptions, compute
 from repro.store.runs import Run
 from repro.store.views import Posteriors, mean
+from repro.weights.contents import synsets
 
 LONGEST = 100
 """Characters of a class's name."""
@@ -91,8 +92,8 @@ def class_names(run: Run, root: str | None = None) -> tuple[str, ...]:
                 text = (folder / "words.txt").read_text(encoding="utf-8", errors="replace")
                 rows = (line.partition("\t") for line in text.splitlines())
                 words = {number: flat(said.split(",")[0]) for number, _, said in rows}
-        if data.name == "imagenet" and count == ILSVRC:
-            words = dict(zip(names, _ilsvrc(), strict=True))
+        if {*names} <= {*synsets()}:
+            words = words or dict(zip(synsets(), _ilsvrc(), strict=True))
     return tuple(f"{name} {words.get(name, '')}".strip()[:LONGEST] for name in names)
 
 

@@ -262,7 +262,8 @@ class Job:
         with torch.device("meta"):
             net = VGG(self.request.net, 0.0)
         if self.world.is_first:
-            found = read_again(published, self.config, self.request.net)
+            names = self.request.description.names
+            found = read_again(published, self.config, self.request.net, names)
             # The file's own memory, not a copy.
             net.load_state_dict(dict(found.tensors), assign=True)
         ended: dict[str, Any] = {

@@ -176,7 +176,7 @@ def _resolved(
     channels, classes = config.data.channels, description.classes
     net = reading.at_size(config.arch, config.size, channels=channels, classes=classes)
     if config.weights is not None:
-        published = inspect(config, net)
+        published = inspect(config, net, description.names)
         if decode:
             description = _described(config, describe, True)
     _label(config, description.fingerprint)

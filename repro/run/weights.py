@@ -1,6 +1,7 @@
 """Weights that others trained: what their file says before any work, and what of a run is fixed."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,11 @@ def fix(config: Config) -> None:
     config.data.test_only = True
 
 
-def inspect(config: Config, net: Net) -> WeightFile:
+def inspect(config: Config, net: Net, names: Sequence[str]) -> WeightFile:
     """The record of a configuration's file of weights, which is read whole once and not held.
 
-    The name of the configuration's initialisation comes to tell the file. A RequestError says that
+    `names` are those of the classes, where they are known. The name of the configuration's
+    initialisation comes to tell the file. A RequestError says that
     there is no such file, or that it is not this net (see `repro.weights.read`).
     """
     assert config.weights is not None
@@ -68,7 +70,7 @@ def inspect(config: Config, net: Net) -> WeightFile:
         raise RequestError(f"{why}: say which, as in data=imagenet data.root=FOLDER")
     path = locate(config.weights, config.progress, fetch=not config.dry_run)
     digest = sha256(path)
-    found = read(path, net, config.weights_input)
+    found = read(path, net, config.weights_input, names)
     said = [re.sub("[:/]", "-", config.weights_input)] if config.weights_input else []
     config.init.name = "-".join([PUBLISHED, digest[:8], *said])
     return WeightFile(path, digest, found.format, found.convention)
@@ -86,10 +88,10 @@ def read_alone(config: Config) -> tuple[Net, WeightFile, Weights]:
     return net, WeightFile(path, sha256(path), found.format, found.convention), found
 
 
-def read_again(file: WeightFile, config: Config, net: Net) -> Weights:
+def read_again(file: WeightFile, config: Config, net: Net, names: Sequence[str]) -> Weights:
     """The weights of a file that was inspected; a RunError says that it is another one by now."""
     if sha256(file.path) != file.sha256:
         raise RunError(
             f"{file.path} has changed since the command was given: give the command again"
         )
-    return read(file.path, net, config.weights_input)
+    return read(file.path, net, config.weights_input, names)

@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -116,6 +117,11 @@ def of_run(config: Config, result: Mapping[str, Any]) -> Convention:
     return Convention("grey" if channels == 1 else "RGB", levels, scaled, (1.0,) * len(mean))
 
 
+def synsets() -> tuple[str, ...]:
+    """The WordNet numbers of ILSVRC-2012's 1,000 classes, in their order."""
+    return tuple(Path(__file__).with_name("ilsvrc2012.txt").read_text("utf-8").split())
+
+
 class Weights(NamedTuple):
     """The content of a file of weights. Tensors may be views of the file: copy before writing."""
 
@@ -133,3 +139,18 @@ class Weights(NamedTuple):
     """Why the convention may be another: it has to be said."""
     channels_last: bool = False
     """Whether the map was flattened with its channels last for the first FC layer."""
+
+    def of_classes(self, names: Sequence[str]) -> "Weights":
+        """The net that knows `names` only, where these are a part of its own or of ImageNet's.
+
+        Its posteriors are the whole net's, restricted to these classes and made to sum to one.
+        """
+        last = [*self.tensors][-2:]
+        known = self.classes or synsets()
+        part = 0 < len(names) < len(known) and {*names} <= {*known}
+        if not part or {len(self.tensors[key]) for key in last} != {len(known)}:
+            return self
+        rows = [known.index(name) for name in names]
+        fewer = self.tensors | {key: self.tensors[key][rows] for key in last}
+        said = f"{self.format}, {len(rows)} of its {len(known)} classes"
+        return self._replace(tensors=fewer, classes=tuple(names), format=said)

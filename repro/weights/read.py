@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -78,18 +78,19 @@ def sha256(path: Path) -> str:
         raise RequestError(flat(f"weights={path} cannot be read: {reason}")) from None
 
 
-def read(path: Path, net: Net, wants: str | None = None) -> Weights:
+def read(path: Path, net: Net, wants: str | None = None, names: Sequence[str] = ()) -> Weights:
     """The weights of a file, as those of `net` at its size and with its classes.
 
-    `wants` is the input as `weights_input` says it, against what the file tells. RequestError, in
-    one line: no such file, no known format, another net, damaged or hostile content, a format's
-    package is missing, an input that nothing tells.
+    `wants` is the input as `weights_input` says it, against what the file tells. `names` are those
+    of the net's classes: of a file that knows more, these are taken. RequestError, in one line: no
+    such file, no known format, another net, damaged or hostile content, a format's package is
+    missing, an input that nothing tells.
     """
-    return read_any(path, lambda classes: net, wants)[1]
+    return read_any(path, lambda classes: net, wants, names)[1]
 
 
 def read_any(
-    path: Path, net_of: Callable[[int], Net], wants: str | None = None
+    path: Path, net_of: Callable[[int], Net], wants: str | None = None, names: Sequence[str] = ()
 ) -> tuple[Net, Weights]:
     """As `read`, with as many classes as the file has: `net_of` makes the net with these."""
     said = None if wants is None else parse(wants)
@@ -97,6 +98,7 @@ def read_any(
         found = _contents(path)
         if said is not None:
             found = found._replace(convention=said, doubt="")
+        found = found.of_classes(names)
         weights = [values for values in found.tensors.values() if values.dim() > 1]
         if not weights:
             raise RequestError("it has no layers with weights")

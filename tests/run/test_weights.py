@@ -1,6 +1,8 @@
 """Nets that others trained, from their file to the report, held against torchvision's own net."""
 
+import copy
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from torch import nn
 from torchvision.transforms import functional
 
+import repro
 import repro.export
 import repro.predict
 import repro.verify
@@ -20,6 +23,7 @@ from repro.report.figure import Chart
 from repro.report.write import write
 from repro.run import job
 from repro.run.interruption import Stop
+from repro.weights.contents import synsets
 from repro.weights.read import read
 from tests.golden_store import golden_runs
 from tests.release.conftest import Command, photograph, way_in
@@ -146,6 +150,31 @@ def test_what_is_wrong_is_a_line_before_any_work(
     assert message in shown
     assert shown.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("place", ["", "val"])
+def test_a_part_of_imagenet_is_known_by_its_synsets(
+    place: str, photos: Path, theirs: nn.Module, tmp_path: Path
+) -> None:
+    # Tench, tabby and toilet tissue, by torchvision's own numbers.
+    part = {"n01440764": 0, "n02123045": 281, "n15075141": 999}
+    assert list(synsets()) == sorted(set(synsets()))
+    for name, folder in zip(part, sorted(photos.glob("val/*")), strict=False):
+        shutil.copytree(folder, tmp_path / "photos" / place / name)
+    net = copy.deepcopy(theirs)
+    net.classifier[-1] = nn.Linear(net.classifier[-1].in_features, 1000)
+    torch.save(net.state_dict(), tmp_path / "vgg16.pth")
+    asked = words(tmp_path / "photos", tmp_path / "vgg16.pth", tmp_path / "runs", "test=[centre]")
+    assert command(asked) == 0
+    run = repro.load(only(tmp_path / "runs"))
+    assert list(run.result["data"]["class_names"]) == list(part)
+    assert "3 of its 1000 classes" in run.result["reason"]
+    assert len(run.ids) == 3 * EACH
+    for name, found in zip(run.ids, run.posteriors("centre-Q384"), strict=True):
+        image = crop(tmp_path / "photos" / str(name))
+        with torch.inference_mode():
+            whole = net(files.torchvision_input(image[None])).softmax(dim=1)[0, [*part.values()]]
+        assert np.abs(found - (whole / whole.sum()).numpy()).max() < 1e-3
 
 
 def test_the_size_is_the_papers_and_the_scales_are_the_authors(
