@@ -111,15 +111,12 @@ def results(*stores: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     from repro.report.admitted import admitted, folder_of_runs
-    from repro.report.measured import results as tidy
-    from repro.report.settings import by_setting, families
+    from repro.report.write import parted, tidy
 
-    runs = admitted([folder_of_runs(Path(store)) for store in stores])
-    own = by_setting([run for run in runs if run.published is None], ())
-    others = families([run for run in runs if run.published is not None])
+    own, others, transfers = parted(admitted([folder_of_runs(Path(store)) for store in stores]))
     measured = [row for part in own for row in (*part.measured, *part.fused)]
     measured += [row for part in others for row in (*part.measured, *part.fused)]
-    frame = tidy(measured)
+    frame = tidy(measured, transfers)
     numbers = ["seed", "value", "paper"]
     frame[numbers] = frame[numbers].apply(pd.to_numeric, errors="coerce")
     return frame

@@ -93,13 +93,14 @@ def plan(arguments: list[str]) -> int:
 
 def _check(known: Callable[[Config], Assumed], rates: int) -> Callable[[Config], Request]:
     """A check that a configuration can be done as written, and here if it is timed."""
+    from repro.protocol.protocols import transfers
     from repro.run.device import pick
     from repro.run.request import resolve
 
     resolved: dict[str, Request] = {}
 
     def check(config: Config) -> Request:
-        if config.weights is not None:
+        if config.weights is not None and not transfers(config.test):
             raise RequestError(f"weights={config.weights}: such a net is not trained: leave it out")
         request = resolve(config, known(config).describe, resolved)
         for member in request.lineage():

@@ -100,6 +100,7 @@ def _checked() -> Check:
     from repro.run.device import pick
     from repro.run.distributed import process_group
     from repro.run.request import resolve
+    from repro.run.transfer import check_installed
     from repro.track import curves
 
     known: dict[str, Request] = {}
@@ -107,6 +108,8 @@ def _checked() -> Check:
     def checked(config: Config, words: tuple[str, ...]) -> Request:
         request = resolve(config, known=known, command=words)
         curves.check(config.track.name)
+        if request.scored and not config.dry_run:
+            check_installed()
         for member in request.lineage():
             member.check_folder()
         device = pick(request.config.device, process_group())
@@ -202,6 +205,8 @@ def _plan(requests: list[Request]) -> str:
         views = ", ".join(view.name for view in member.missing_views()) or "none"
         trained = "not trained" if member.published else f"{member.config.epochs} epochs"
         does = f"{cost(member.net).parameters:,} parameters, {trained}; views to compute: {views}"
+        if member.scored and not member.finished():
+            does += f"; then SVMs: {', '.join(member.scored)}"
         lines.append(f"{member.name}: {member.state()}; {does}")
     done = f"{len(lines)} run{'s' * (len(lines) > 1)} in {_stores(requests)}; nothing was done"
     return "\n".join([*lines, f"{done}; python -m repro.plan says what they would take"])

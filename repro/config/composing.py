@@ -7,6 +7,7 @@ import argparse
 import functools
 import itertools
 import math
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -191,7 +192,10 @@ def _parsed(word: str) -> Override:
 
 def _of_weights(words: Sequence[Override]) -> list[Override]:
     named = {one.key_or_group: one for one in words}
-    if "weights" not in named or named["weights"].value() is None:
+    if "weights" not in named or (given := named["weights"].value()) is None:
+        return []
+    if os.path.isdir(os.path.expanduser(str(given))):
+        # A run's folder says what its net is.
         return []
     return [_parsed(w) for w, *keys in OF_WEIGHTS if not named.keys() & {*keys, "experiments"}]
 

@@ -128,6 +128,11 @@ class Data:
     """The entry of `repro/data/datasets.py` that reads it; None: the one called `name`."""
     test_only: bool = False
     """Only the test images are looked for, as published nets need them; `weights` sets it."""
+    transfer: bool = False
+    """All images are taken, for tests of descriptors (Appendix B); `test` sets it."""
+    background: bool = True
+    """Whether Caltech's background is a class where descriptors are tested, as in the paper; no net
+    is trained on it."""
 
 
 @dataclass
@@ -208,7 +213,10 @@ class Config:
     test: list[str] = field(default_factory=lambda: ["single_scale", "multi_scale", "centre"])
     weights: str | None = None
     """A file of weights that others trained, or `torchvision:NAME`: the net is tested, not trained.
-    The file's digest is part of the run's identity, its place is not."""
+    The file's digest is part of the run's identity, its place is not. Where descriptors are tested
+    also `random`, the net as its initialisation and seed have it; or a run's folder."""
+    stack: str | None = None
+    """The folder of a run on the same data: its descriptors are stacked with this run's."""
     weights_input: str | None = None
     """The input that these weights want; None: what their file tells."""
     device: str = "auto"

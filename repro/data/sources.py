@@ -21,6 +21,7 @@ from repro.data.datasets import DATASETS, DataSet
 from repro.data.folders import looked_at, shown
 from repro.data.images import FileImages, Undecodable, decode
 from repro.data.split import Counts, Description, Source, Split
+from repro.data.targets import TARGETS, target
 from repro.data.workers import loaded, processes
 from repro.errors import RequestError
 from repro.store import identity
@@ -61,7 +62,8 @@ def _checked(fields: tuple[Any, ...], cache: Path, progress: bool) -> Descriptio
                     f"{shown(data.root)} has no image for the {name} set: it needs more per class"
                 )
     classes = description.classes
-    if data.classes not in (None, classes):
+    # The number in the file of a data set is that of the classes that nets are trained on.
+    if data.classes not in (None, classes) and not data.transfer:
         raise other_classes(data, classes, data.classes)
     if classes < 2:
         raise RequestError(f"{shown(data.root)} has one class: a classifier needs at least two")
@@ -256,7 +258,12 @@ def classes_there(data: Data, cache: Path) -> tuple[str, ...] | None:
 
 def kind_of(data: Data) -> DataSet:
     """The entry of `repro.data.datasets` that reads a data set."""
+    if data.transfer:
+        all_images = target(data)
+        return DataSet(all_images.read, all_images.classes, Counts(0, 0, all_images.images))
     name, key = (data.name, "data") if data.source is None else (data.source, "data.source")
+    if name in TARGETS.keys() - DATASETS.keys():
+        raise RequestError(f"{key}={name} is for descriptors only, as in test=[transfer_averaged]")
     if name not in DATASETS:
         raise RequestError(f"{key}={name} is not known: choose from {', '.join(DATASETS)}")
     return DATASETS[name]

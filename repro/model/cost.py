@@ -76,6 +76,9 @@ OF_KIND: dict[str, Callable[[Net, int], int]] = {
     "grid": lambda net, side: GRID**2 * cost(net).flops,
     "centre": lambda net, side: cost(net).flops,
     "windows": lambda net, side: score_map_side(net, side) ** 2 * cost(net).flops,
+    # Of the image and of its mirror image.
+    "descriptor": lambda net, side: 2 * cost(net, side).flops,
+    "pixels": lambda net, side: 0,
 }
 """Operations for one image of `side` pixels, by the kind of view (`repro.protocol.protocols`)."""
 

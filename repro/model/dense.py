@@ -14,11 +14,14 @@ from repro.model.vgg import VGG
 
 
 class Dense(nn.Module):
-    """Maps images (N, channels, H, W) to the class score map (N, classes, h, w)."""
+    """Maps images (N, channels, H, W) to the class score map (N, classes, h, w).
 
-    def __init__(self, net: VGG) -> None:
+    With `hidden` to the activations of the last hidden FC layer in place of scores (Appendix B).
+    """
+
+    def __init__(self, net: VGG, hidden: bool = False) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.classifier = net, net.classifier[:-1] if hidden else net.classifier
 
     def forward(self, images: Tensor) -> Tensor:
         """The class score map; one cell where the image is as large as the crop."""
@@ -51,7 +54,7 @@ class Dense(nn.Module):
 
     def _classified(self, maps: Tensor) -> Tensor:
         linears = iter(self.net.spec.linears)
-        for part in self.net.classifier:
+        for part in self.classifier:
             if isinstance(part, nn.Linear):
                 layer = next(linears)
                 kernel = part.weight.view(-1, layer.in_channels, layer.side, layer.side)

@@ -93,3 +93,12 @@ def error_of(protocol: str, net: str, metric: str) -> float | None:
         if same and row["protocol"] == protocol:
             return float(row[metric])
     return None
+
+
+def transferred(net: str, data: str) -> float | None:
+    """The paper's mean class recall or average precision (%) on other data (Table 11), or None.
+
+    `net` is `D`, `E` or `D+E`, `data` a file of `conf/data/`.
+    """
+    found = (row.get(data) for row in rows(11) if row["net"] == net)
+    return next((float(value) for value in found if value is not None), None)

@@ -29,16 +29,20 @@ KINDS = {
     "grid": ViewKind("multi-crop"),
     "centre": ViewKind("centre crop"),
     "windows": ViewKind("windows", on_score_map=True),
+    "descriptor": ViewKind("descriptors"),
+    "pixels": ViewKind("pixels"),
 }
 """`dense` sees the whole image, `grid` 5x5 crops of it, `centre` the crop at its centre, `windows`
-the crops at the positions of the dense score map, each with zeros around it."""
+the crops at the positions of the dense score map, each with zeros around it. `descriptor` is of
+the last hidden layer, `pixels` of no net (Appendix B)."""
 
 
 @dataclass(frozen=True)
 class View:
     """One net looking at the test set in one way (Section 3.2).
 
-    `kind` is a key of `KINDS`, `q` the test scale in paper pixels.
+    `kind` is a key of `KINDS`, `q` the test scale in paper pixels. A `mirrored` descriptor is the
+    mean of those of an image and its mirror image.
     """
 
     kind: str
@@ -123,11 +127,47 @@ def summarised() -> tuple[Protocol, ...]:
     return tuple(sorted((one for one in ENTRIES if one.summary), key=lambda one: one.summary or 0))
 
 
+THREE, FIVE = (256, 384, 512), (256, 384, 512, 640, 768)
+"""The test scales of Caltech-101 and -256, and of VOC, in paper pixels (Appendix B)."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A way of testing descriptors: `kind` is a key of `KINDS`; Q of the data, or its own `qs`.
+
+    The descriptors of several Q are stacked, or averaged.
+    """
+
+    name: str
+    stacked: bool
+    words: str
+    kind: str = "descriptor"
+    qs: tuple[int, ...] = ()
+
+    def views(self, own: Sequence[int], mirror: bool) -> tuple[View, ...]:
+        """The views of data whose test scales are `own`, in paper pixels."""
+        # Pixels that are averaged with their mirror image would show less.
+        return tuple(View(self.kind, q, mirror and self.kind != "pixels") for q in self.qs or own)
+
+
+_TRANSFERS = (
+    Transfer("transfer_stacked", True, "the data's Q stacked"),
+    Transfer("transfer_averaged", False, "the data's Q averaged"),
+    Transfer("transfer_averaged_three", False, "three Q averaged", qs=THREE),
+    Transfer("transfer_pixels", True, "no net: the image as 14x14 pixels", "pixels", THREE[:1]),
+)
+TRANSFERS = {one.name: one for one in _TRANSFERS}
+"""By the name in `test=[...]`."""
+
+
 def described() -> list[str]:
     """A line for each protocol: its name, how it looks at an image, where the paper says so."""
     return [
-        f"{one.name:<16}  {one.method}, {SCALES[one.scales]} (Section {one.section})"
+        f"{one.name:<24}  {one.method}, {SCALES[one.scales]} (Section {one.section})"
         for one in ENTRIES
+    ] + [
+        f"{one.name:<24}  {KINDS[one.kind].words} and a linear SVM, {one.words} (Appendix B)"
+        for one in TRANSFERS.values()
     ]
 
 
@@ -161,11 +201,23 @@ def views(protocol: str, scale: Scale, mirror: bool) -> tuple[View, ...]:
     return tuple(view for qs in numbers for view in views_at(protocol, qs, mirror))
 
 
+def transfers(protocols: Sequence[str]) -> bool:
+    """Whether what is tested are descriptors (Appendix B); a RequestError: not all of it is."""
+    found = [name in TRANSFERS for name in protocols]
+    if any(found) and not all(found):
+        said = f"test=[{','.join(protocols)}]: descriptors are of other images than posteriors"
+        raise RequestError(f"{said}, give transfer tests in a command of their own")
+    return any(found)
+
+
 def check(scale: Scale, protocols: list[str], crop: int) -> None:
     """Refuse, by a RequestError, protocols that there are not and scales below the crop."""
-    if not protocols or (unknown := [name for name in protocols if name not in PROTOCOLS]):
+    known = {**PROTOCOLS, **TRANSFERS}
+    if not protocols or (unknown := [name for name in protocols if name not in known]):
         name = unknown[0] if protocols else "[]"
-        raise RequestError(f"test={name} is not known: choose from {', '.join(PROTOCOLS)}")
+        raise RequestError(f"test={name} is not known: choose from {', '.join(known)}")
+    if transfers(protocols):
+        return
     if scale.smin > scale.smax:
         raise RequestError(f"scale.smin={scale.smin} is above scale.smax={scale.smax}")
     smallest = {"S": (scale.smin, "scale.smin")}

@@ -11,7 +11,7 @@ from repro.protocol import protocols
 from repro.report.deviations import deviations
 from repro.report.measured import read_log
 from repro.report.settings import Setting, setting
-from repro.store import identity, ranks, views
+from repro.store import identity, ranks, scores, views
 from repro.store import runs as store
 from repro.store.archive import ARCHIVE, opened
 from repro.store.runs import CONFIG, LOG, RESULT, Run
@@ -89,6 +89,11 @@ def _damaged(runs: Sequence[Run], stores: Sequence[Path]) -> Iterator[str]:
     """A line for each file of the runs that the report is made without."""
     for run in runs:
         yield from views.damaged(run.folder, run.tested)
+        for test in scores.stored(run.folder):
+            try:
+                scores.read(run.folder, test, run.tested)
+            except RequestError as error:
+                yield str(error)
         if os.path.lexists(run.folder / LOG) and run.result["epochs"] and read_log(run) is None:
             yield f"{run.folder / LOG} is damaged: it is another, or no row of numbers an epoch"
     tested = {run.identity: run.tested for run in runs}

@@ -36,6 +36,8 @@ COLUMNS = [
 CONTRAST = ("pairs", "tests", "q", "above", "complete", "paper_difference", "paper_right")
 """The keys of one comparison that a claim makes."""
 OPEN = "not run"
+TRANSFER = "transfer"
+"""The family of the claims on descriptors (Appendix B)."""
 ONE_SEED = "one seed: it holds for these nets, and says nothing about other seeds"
 SHOWS = {"tie": " (a tie)", "no": " (its numbers disagree)"}
 """The note on a claim that the paper's own numbers do not show."""
@@ -84,10 +86,16 @@ class Claim:
 
 
 @lru_cache
-def claims() -> tuple[Claim, ...]:
-    """The claims, the primary ones first, as `repro/paper/claims.yaml` words them."""
+def registered() -> tuple[dict[str, Any], ...]:
+    """The rows of `repro/paper/claims.yaml`."""
     path = Path(numbers.__file__).with_name("claims.yaml")
-    return tuple(map(read_claim, yaml.safe_load(path.read_text(encoding="utf-8"))))
+    return tuple(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+@lru_cache
+def claims() -> tuple[Claim, ...]:
+    """The claims on errors and costs, the primary ones first (others: `repro.report.transfer`)."""
+    return tuple(read_claim(row) for row in registered() if row["family"] != TRANSFER)
 
 
 def read_claim(row: dict[str, Any]) -> Claim:

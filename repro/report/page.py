@@ -12,7 +12,7 @@ from markdown.extensions.toc import slugify
 
 from repro.paper.numbers import CLASSES
 from repro.protocol.protocols import summarised
-from repro.report import charts, claims, deviations, experiments, tables
+from repro.report import charts, claims, deviations, experiments, tables, transfer
 from repro.report.grid import grid
 from repro.report.intervals import VERDICTS
 from repro.report.settings import Comparison, Family, recorded
@@ -81,16 +81,23 @@ def _jinja() -> Environment:
     jinja.filters |= {"plain": plain, "cells": markdown_table}
     jinja.filters["table"] = lambda frame: markdown_table(tables.readable(frame))
     jinja.globals |= {"claims": claims, "experiments": experiments, "tables": tables}
-    jinja.globals |= {"recorded": recorded, "grid": grid}
+    jinja.globals |= {"recorded": recorded, "grid": grid, "transfer": transfer}
     return jinja
 
 
 def markdown(
-    parts: Sequence[Part], families: Sequence[Family], unfinished: Sequence[tuple[str, str]]
+    parts: Sequence[Part],
+    families: Sequence[Family],
+    unfinished: Sequence[tuple[str, str]],
+    moved: tuple[pd.DataFrame, pd.DataFrame],
 ) -> str:
-    """`comparison.md`: of settings, of nets that others trained, of runs with why they are open."""
+    """`comparison.md`: of settings, of nets that others trained, of runs with why they are open.
+
+    `moved` is Table 11 with ours in it, and the claims about it; both may be empty.
+    """
     asked = {part.title: part.claims for part in parts if part.comparison.has_papers_nets}
     context = {"parts": parts, "families": families, "unfinished": unfinished, "asked": asked}
+    context |= {"table11": moved[0], "moved": moved[1]}
     page = _jinja().get_template("comparison.md.j2").render(context)
     return re.sub(r"\n{3,}", "\n\n", page) + "\n"
 

@@ -12,14 +12,15 @@ from pathlib import Path
 import pandas as pd
 
 from repro.errors import RequestError, RunError
-from repro.report import tables
+from repro.report import tables, transfer
 from repro.report.admitted import RUNS, admitted, folder_of_runs
 from repro.report.claims import COLUMNS
 from repro.report.measured import Measured, listed_images, read_log, results, seconds, views_of
 from repro.report.net import members, named
 from repro.report.page import Part, html, markdown
 from repro.report.settings import Comparison, Family, by_setting, families, recorded
-from repro.store import ranks
+from repro.report.transfer import Transfers
+from repro.store import ranks, scores
 from repro.store import runs as store
 from repro.store.archive import ARCHIVE, opened, pack
 from repro.store.files import DAY, read_whole, write_whole
@@ -51,25 +52,25 @@ def write(
     out = Path(os.path.realpath(out))
     _check_out(out, archive, stores)
     with _beside(out) as beside:
-        comparisons, others = _parted(admitted(stores), fuse)
+        comparisons, others, transfers = parted(admitted(stores), fuse)
         _check_fuse(fuse, comparisons)
         done = set[str]().union(*map(store.names, stores))
         rows = () if archive else (row for one in reversed(stores) for row in store.unfinished(one))
         unfinished = sorted((name, why) for name, why in dict(rows).items() if name not in done)
         try:
             if archive:
-                _archive([*comparisons, *others], beside / RUNS)
+                _archive([*comparisons, *others, *transfers], beside / RUNS)
                 pack(beside / RUNS, beside / ARCHIVE)
                 shutil.rmtree(beside / RUNS)
                 # They were admitted by their views; what was just written needs no second look.
                 runs = store.finished(opened(beside / ARCHIVE))
                 tell_apart([run.config for run in runs])
-                comparisons, others = _parted(runs, fuse)
+                comparisons, others, transfers = parted(runs, fuse)
             prefix = "{}-" if len(comparisons) > 1 else ""
             parts = [Part(one, prefix.format(one.setting.slug)) for one in comparisons]
             # The setting that answers most claims comes first.
             parts.sort(key=lambda part: -len(part.claims))
-            _write_all(parts, others, unfinished, beside, latex)
+            _write_all(parts, others, transfers, unfinished, beside, latex)
             _put(beside, out)
         except OSError as error:
             raise RunError(f"cannot write {out}: {error.strerror}") from error
@@ -77,13 +78,20 @@ def write(
     if others:
         shown = tables.readable(tables.published(others)).to_string(index=False)
         words.append(f"published nets\n{shown}")
+    if transfers:
+        table = transfer.shown(transfer.table11(transfers)).to_string(index=False)
+        words.append(f"descriptors on other data (%)\n{table}")
     return "\n\n".join([*words, str(out / "comparison.html")])
 
 
-def _parted(runs: Sequence[Run], fuse: Sequence[str]) -> tuple[list[Comparison], list[Family]]:
-    """The nets that were trained here, and those that others trained."""
+def parted(
+    runs: Sequence[Run], fuse: Sequence[str] = ()
+) -> tuple[list[Comparison], list[Family], list[Transfers]]:
+    """The nets trained here, those that others trained, and those tested on other data."""
+    given = [run for run in runs if run.published and not run.config.data.transfer]
     own = [run for run in runs if run.published is None]
-    return by_setting(own, fuse), families([run for run in runs if run.published])
+    moved = [run for run in runs if run.config.data.transfer]
+    return by_setting(own, fuse), families(given), transfer.by_setting(moved)
 
 
 @contextmanager
@@ -153,18 +161,21 @@ def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
 def _write_all(
     parts: Sequence[Part],
     others: Sequence[Family],
+    transfers: Sequence[Transfers],
     unfinished: Sequence[tuple[str, str]],
     folder: Path,
     latex: bool,
 ) -> None:
     every: list[Comparison | Family] = [*(part.comparison for part in parts), *others]
     numbers = [row for one in every for row in (*one.measured, *one.fused)]
-    results(numbers).to_csv(folder / "results.csv", index=False)
-    judged = [part.claims for part in parts if len(part.claims)]
+    tidy(numbers, transfers).to_csv(folder / "results.csv", index=False)
+    moved = transfer.judge(transfers)
+    judged = [one for one in (*(part.claims for part in parts), moved) if len(one)]
     claims = pd.concat(judged) if judged else pd.DataFrame(columns=COLUMNS)
     claims.to_csv(folder / "claims.csv", index=False)
     frames = {f"{part.prefix}{name}": one for part in parts for name, one in part.tables.items()}
     frames |= {"published-nets": tables.published(others)}
+    frames |= {"table11": transfer.table11(transfers)}
     frames |= {"depth-gains": tables.depth_gains(), "replications": tables.replications()}
     for name in ("tables", "figures"):
         (folder / name).mkdir()
@@ -178,9 +189,16 @@ def _write_all(
     figures = {f"{prefix}{one.name}.png": one.png() for prefix, one in drawn}
     for name, content in figures.items():
         (folder / "figures" / name).write_bytes(content)
-    page = markdown(parts, others, unfinished)
+    page = markdown(parts, others, unfinished, (frames["table11"], moved))
     (folder / "comparison.md").write_text(page, encoding="utf-8")
     (folder / "comparison.html").write_text(html(page, figures), encoding="utf-8")
+
+
+def tidy(numbers: Sequence[Measured], transfers: Sequence[Transfers]) -> pd.DataFrame:
+    """The table `results.csv`: a row for each number."""
+    frames = [one for one in (results(numbers), transfer.results(transfers)) if len(one)]
+    every = pd.concat(frames) if frames else results(numbers)
+    return every.sort_values(list(every.columns)).reset_index(drop=True)
 
 
 def _put(beside: Path, out: Path) -> None:
@@ -201,7 +219,7 @@ def _put(beside: Path, out: Path) -> None:
         shutil.rmtree(one, ignore_errors=True)
 
 
-def _archive(comparisons: Sequence[Comparison | Family], folder: Path) -> None:
+def _archive(comparisons: Sequence[Comparison | Family | Transfers], folder: Path) -> None:
     """Write what a report follows from into a folder of runs: settings, logs and ranks."""
     runs = [run for comparison in comparisons for run in comparison.runs]
     files = dict.fromkeys(run.folder.parent / COMMANDS for run in runs)
@@ -216,6 +234,10 @@ def _archive(comparisons: Sequence[Comparison | Family], folder: Path) -> None:
                 raise RequestError(f"{source} is a link, and an archive takes files only")
             if source.is_file() and not source.is_symlink():
                 write_whole(folder / run.name / source.name, read_whole(source, links=False))
+        for test in scores.stored(run.folder):
+            if (kept := scores.read(run.folder, test, run.tested)) is not None:
+                content = scores.encode(kept.reduced, str(run.tested.weights))
+                write_whole(folder / run.name / scores.file_name(test), content)
     by_runs: dict[tuple[str, ...], list[Measured]] = {}
     for comparison in comparisons:
         for one in (*comparison.measured, *comparison.fused):

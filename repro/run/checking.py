@@ -47,6 +47,10 @@ def check(config: Config) -> None:
     _check_store(config.runs)
     if config.weights is None:
         _check_trained(config)
+    if config.data.transfer != protocols.transfers(config.test):
+        raise RequestError("data.transfer is set by test=, as in test=[transfer_stacked]")
+    if config.stack is not None and not config.data.transfer:
+        raise RequestError("stack= is for descriptors, as in test=[transfer_stacked]")
     _check_start(config)
     _check_micro_batch(config)
     step, crop = 2**config.size.poolings, config.size.crop
@@ -70,6 +74,9 @@ def _check_store(folder: str) -> None:
 
 def _check_trained(config: Config) -> None:
     recipe = config.recipe
+    if protocols.transfers(config.test):
+        said = f"test=[{','.join(config.test)}] takes a net that is given"
+        raise RequestError(f"{said}: say weights=FILE, weights=FOLDER of a run, or weights=random")
     if config.weights_input is not None:
         said = f"weights_input={config.weights_input}"
         raise RequestError(f"{said} is for nets that others trained: say which with weights=FILE")

@@ -35,7 +35,8 @@ from repro.run.interruption import Stop
 from repro.run.loop import Training
 from repro.run.progress import Chance
 from repro.run.request import Request, base_data, summary, test_errors
-from repro.run.views import EvaluationOptions, centre_error, compute
+from repro.run.transfer import score
+from repro.run.views import EvaluationOptions, centre_error, compute, describe_images
 from repro.run.weights import read_again
 from repro.store import views as stored
 from repro.store.expected import Expected, ListedImages, sha256
@@ -164,6 +165,7 @@ class Job:
         if result["outcome"] != "diverged" and missing:
             self._view(missing, tested)
         if self.world.is_first:
+            score(request, tested, self.source.test, self.folder, self.stop.check)
             curves.test(test_errors(request))
             print(summary(request))
         # The others wait until all is written.
@@ -307,7 +309,7 @@ class Job:
                 "train": len(source.train.images),
                 "validation": len(source.validation.images),
                 "test": len(source.test.images),
-                "classes": request.net.classes,
+                "classes": request.description.classes,
                 "class_names": list(source.classes),
                 "smallest_side": int(np.median(sides)),
                 **mean,
@@ -323,7 +325,7 @@ class Job:
         if known.listed not in (None, self.listed):
             said = f"{self.request.folder / RESULT} was written beside other test images"
             raise RunError(f"{said} than data={self.config.data.name} has: move the folder away")
-        classes = self.request.net.classes
+        classes = self.request.description.classes
         return replace(known, images=len(test.ids), classes=classes, listed=self.listed)
 
     def _view(self, missing: list[View], tested: Expected) -> None:
@@ -337,6 +339,7 @@ class Job:
             if damage := stored.damage(stored.path(self.request.folder, view), tested):
                 say(damage)
             self.world.check_stop(self.stop)
-            found = compute(net, view, self.source.test, self.prepare, self.evaluation)
+            look = describe_images if self.config.data.transfer else compute
+            found = look(net, view, self.source.test, self.prepare, self.evaluation)
             content = stored.encode(found, tested.weights, view.name)
             self.folder.write(f"views/{view.name}.npz", content)

@@ -19,12 +19,13 @@ from repro.config.choices import choice, names
 from repro.config.schema import NEW, Config, Data, Init, Scale, check_values
 from repro.data import sources
 from repro.data.split import Description
+from repro.data.targets import target
 from repro.errors import RequestError
 from repro.model import init, layers, reading
 from repro.protocol import protocols
 from repro.run.checking import check
-from repro.run.weights import WeightFile, fix, inspect
-from repro.store import identity, runs, views
+from repro.run.weights import WeightFile, adopt, fix, inspect
+from repro.store import identity, runs, scores, views
 from repro.store.expected import Expected
 from repro.store.identity import PUBLISHED
 from repro.store.leases import LOCKS
@@ -48,6 +49,8 @@ class Request:
     """The weights that others trained, where the run tests these."""
     command: tuple[str, ...] | None = None
     """The words of the command that asks for this run, or for one that starts from it."""
+    partner: runs.Run | None = None
+    """The run whose descriptors are stacked with this one's."""
 
     @property
     def name(self) -> str:
@@ -88,6 +91,27 @@ class Request:
             tested = Expected.of(result)
         return views.missing(self.folder, self.views, tested)
 
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The names of the tests of descriptors that are wanted (`repro.store.scores`)."""
+        if not self.config.data.transfer:
+            return ()
+        after = f"+{self.partner.identity}" if self.partner else ""
+        return tuple(f"{test}{after}" for test in self.config.test)
+
+    def missing_scores(self, tested: Expected) -> list[str]:
+        """Those of them that are not stored, are damaged, or are with other partner's weights."""
+        missing = []
+        for test in self.scored:
+            try:
+                found = scores.read(self.folder, test, tested)
+            except RequestError:
+                found = None
+            partner = "" if self.partner is None else self.partner.tested.weights
+            if found is None or found.partner_weights != partner:
+                missing.append(test)
+        return missing
+
     def finished(self) -> bool:
         """Training has ended, every wanted view that the net can give is stored, all is tidy."""
         try:
@@ -97,7 +121,9 @@ class Request:
             return False
         if result is None or self.has_checkpoint():
             return False
-        return result["outcome"] == "diverged" or not self.missing_views(Expected.of(result))
+        tested = Expected.of(result)
+        missing = self.missing_views(tested) or self.missing_scores(tested)
+        return result["outcome"] == "diverged" or not missing
 
     def has_checkpoint(self) -> bool:
         """Training can go on from somewhere, or has ended and a checkpoint was left."""
@@ -165,9 +191,10 @@ def _resolved(
     command: tuple[str, ...] | None,
 ) -> Request:
     # The runs that it starts from are resolved as this one was composed.
-    config, published = copy.deepcopy(composed), None
+    config, published, partner = copy.deepcopy(composed), None, None
     check_values(config)
     if config.weights is not None:
+        adopt(config, command or ())
         fix(config)
     check(config)
     # Decoding every image is work.
@@ -176,7 +203,8 @@ def _resolved(
     channels, classes = config.data.channels, description.classes
     net = reading.at_size(config.arch, config.size, channels=channels, classes=classes)
     if config.weights is not None:
-        published = inspect(config, net, description.names)
+        net, published = inspect(config, net, description.names)
+        partner = _partner(config, description)
         if decode:
             description = _described(config, describe, True)
     _label(config, description.fingerprint)
@@ -191,13 +219,36 @@ def _resolved(
         description.fingerprint,
         None if published is None else published.record,
     )
-    wanted = (protocols.views(test, config.scale, config.data.mirror) for test in config.test)
-    looks = tuple(dict.fromkeys(chain.from_iterable(wanted)))
-    request = Request(config, net, description, parents, own, looks, published, command)
+    looks = tuple(dict.fromkeys(chain.from_iterable(_views(config))))
+    said = (published, command, partner)
+    request = Request(config, net, description, parents, own, looks, *said)
     if len(request.name.encode()) > LONGEST_NAME:
         advice = "put them into a file, as conf/recipe/mine.yaml, and take recipe=mine"
         raise RequestError(f"{request.name}: too long a name for so many values: {advice}")
     return request
+
+
+def _views(config: Config) -> Iterator[tuple[protocols.View, ...]]:
+    for test in config.test:
+        if config.data.transfer:
+            own = target(base_data(config.data)).qs
+            yield protocols.TRANSFERS[test].views(own, config.data.mirror)
+        else:
+            yield protocols.views(test, config.scale, config.data.mirror)
+
+
+def _partner(config: Config, here: Description) -> runs.Run | None:
+    """The run whose descriptors are stacked with this one's; a RequestError: it cannot be."""
+    if config.stack is None:
+        return None
+    found, why = runs.read_run(Path(config.stack)), ""
+    if found is None or found.fingerprint != here.fingerprint or not found.config.data.transfer:
+        why = "expected the folder of a finished run of descriptors of the same images"
+    elif absent := views.missing(found.folder, list(chain.from_iterable(_views(config)))):
+        why = f"it lacks {absent[0].name}: give its command with the same test"
+    if found is None or why:
+        raise RequestError(f"stack={config.stack}: {why}")
+    return found
 
 
 def _described(config: Config, describe: Describe, decode: bool) -> Description:
@@ -260,6 +311,11 @@ def summary(request: Request) -> str:
     for protocol, found in _tested(request):
         low, error, high = views.interval(views.wrong(found, 1))
         line += f"; {protocol} test error {error:.1f}% [{low:.1f}; {high:.1f}]"
+    for test in request.scored:
+        if (tested := scores.read(request.folder, test, Expected.of(result))) is not None:
+            for metric, values in tested.errors.items():
+                each = ", ".join(f"{value:.1f}" for value in values)
+                line += f"; {test} {metric} {values.mean():.1f}% (splits: {each})"
     return line
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from torch.nn import functional
 from repro.data.loader import WASTE, centre_crops, whole_images
 from repro.data.rescale import OURS, Rescaling
 from repro.data.split import Split
+from repro.errors import RunError
 from repro.model.cost import receptive_field, score_map_side
 from repro.model.dense import Dense, mixes_shapes
 from repro.model.vgg import VGG
@@ -21,7 +22,7 @@ from repro.protocol.protocols import GRID, View
 from repro.protocol.scales import pixels
 from repro.run.device import FitToMemory, at_once
 from repro.run.distributed import ALONE, World
-from repro.store.views import Posteriors
+from repro.store.views import Descriptors, Posteriors
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class EvaluationOptions:
 
 Prepare = Callable[[Tensor], Tensor]
 """Takes grey levels (N, C, H, W) from the loader to the net's input, on its device."""
+PIXELS = 14
+"""Cells along each side of an image that is its own descriptor."""
 Judge = Callable[[Tensor, Tensor | None], Tensor]
 """Takes the net's input (N, C, H, W) to posteriors (N, classes); images that do not fill H and W
 come with their heights and widths, (N, 2)."""
@@ -80,6 +83,16 @@ def _multi_crop(net: VGG, crop_scores: "CropScores") -> Judge:
         return _mean(found, len(places))
 
     return judge
+
+
+def _descriptor(net: VGG, crop_scores: "CropScores") -> Judge:
+    """The activations of the last hidden layer averaged over space, (N, D) (Appendix B)."""
+    return Dense(net, hidden=True).scores
+
+
+def _pixels(net: VGG, crop_scores: "CropScores") -> Judge:
+    """The whole image, averaged in cells as many as the smallest crop has pixels."""
+    return lambda images, shapes: functional.adaptive_avg_pool2d(images, PIXELS).flatten(1)
 
 
 def _windows(net: VGG, crop_scores: "CropScores") -> Judge:
@@ -139,26 +152,51 @@ def compute(
     image get the same posterior; a tie counts as an error. A RunError says that an image cannot be
     decoded, or does not fit into memory.
     """
-    batch, began = at_once(net, options.batch), time.perf_counter()
+    began = time.perf_counter()
+    result = _looked(net, view, split, prepare, options)
+    blank = ~result.isfinite().all(dim=1)
+    result[blank] = 1 / result.shape[1]
+    if blank.any():
+        options.say(f"{view.name}: {int(blank.sum())} images have scores that are not finite")
+    seconds = time.perf_counter() - began
+    return Posteriors(result.numpy(), split.labels, np.array(split.ids), seconds)
+
+
+def describe_images(
+    net: VGG, view: View, split: Split, prepare: Prepare, options: EvaluationOptions
+) -> Descriptors:
+    """As `compute`, of a view of descriptors: (N, D), averaged with those of the mirror images."""
+    began = time.perf_counter()
+    result = _looked(net, replace(view, mirrored=False), split, prepare, options)
+    if view.mirrored:
+        result = (result + _looked(net, view, split, prepare, options)) / 2
+    if not result.isfinite().all():
+        raise RunError(f"{view.name}: the net's activations are not finite")
+    seconds = time.perf_counter() - began
+    return Descriptors(result.numpy(), split.labels, np.array(split.ids), seconds)
+
+
+def _looked(
+    net: VGG, view: View, split: Split, prepare: Prepare, options: EvaluationOptions
+) -> Tensor:
+    """What the view's judge says of each image, a row each."""
+    batch = at_once(net, options.batch)
     judge = JUDGES[view.kind](net, CropScores(net, batch, options.say))
     side, crop = pixels(view.q, net.spec.crop), net.spec.crop
     if view.kind == "centre":
         batches = _centres(split, side, crop, batch, options, view.mirrored)
     else:
-        waste = WASTE if view.kind == "dense" and mixes_shapes(net.spec) else 0
-        how = {"waste": waste, "mirror": view.mirrored} | options.loading
+        mixed = view.kind in ("dense", "descriptor") and mixes_shapes(net.spec)
+        how = {"waste": WASTE if mixed else 0, "mirror": view.mirrored} | options.loading
         batches = whole_images(split, side, batch * crop**2, **how)
-    result = torch.full((len(split.images), net.spec.classes), torch.nan)
-    note = lambda indices, posteriors: (indices, posteriors)  # noqa: E731
+    note = lambda indices, rows: (indices, rows)  # noqa: E731
+    result = torch.empty(0)
     found = _judged(batches, lambda images, shapes: judge(prepare(images), shapes), note, options)
-    for indices, posteriors in found:
-        result[indices] = posteriors
-    blank = ~result.isfinite().all(dim=1)
-    result[blank] = 1 / net.spec.classes
-    if blank.any():
-        options.say(f"{view.name}: {int(blank.sum())} images have scores that are not finite")
-    seconds = time.perf_counter() - began
-    return Posteriors(result.numpy(), split.labels, np.array(split.ids), seconds)
+    for indices, rows in found:
+        if not len(result):
+            result = torch.full((len(split.images), rows.shape[1]), torch.nan)
+        result[indices] = rows
+    return result
 
 
 def centre_error(
@@ -219,4 +257,6 @@ JUDGES: dict[str, Callable[[VGG, CropScores], Judge]] = {
     "grid": _multi_crop,
     "centre": lambda net, _: lambda images, shapes: net(images).softmax(dim=1),
     "windows": _windows,
+    "descriptor": _descriptor,
+    "pixels": _pixels,
 }

@@ -1,18 +1,31 @@
 """Weights that others trained: what their file says before any work, and what of a run is fixed."""
 
+import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save
+
 from repro.config.schema import EAGER, Config, Init, Recipe
 from repro.errors import RequestError, RunError
+from repro.model.init import initialise
 from repro.model.layers import Net
 from repro.model.reading import at_size
-from repro.store.identity import PUBLISHED
-from repro.weights.contents import Convention, Weights
+from repro.model.reading import read as read_net
+from repro.model.vgg import VGG
+from repro.protocol.protocols import transfers
+from repro.store.expected import Expected
+from repro.store.expected import sha256 as content_digest
+from repro.store.identity import PUBLISHED, base
+from repro.store.runs import WEIGHTS, read_config, read_result
+from repro.weights.contents import CAFFE, Convention, Weights
 from repro.weights.read import locate, read, read_any, sha256
+
+RANDOM = "random"
+"""The value of `weights` that trains nothing and takes no file."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +38,14 @@ class WeightFile:
     """The program that wrote the file."""
     convention: Convention
     """The input that the net wants."""
+    trained: dict[str, Any] | None = None
+    """The run of ours that trained them: its name, data, recipe and seed; None: not known."""
 
     @property
     def record(self) -> dict[str, Any]:
         """As it stands in `config.yaml` and `result.json`."""
-        return {"sha256": self.sha256, "format": self.format, "input": self.convention.tree}
+        known = {"sha256": self.sha256, "format": self.format, "input": self.convention.tree}
+        return known if self.trained is None else known | {"trained": self.trained}
 
     @property
     def words(self) -> str:
@@ -48,18 +64,79 @@ def fix(config: Config) -> None:
         weight_decay=0.0, dropout=0.0, schedule="constant", patience=0, drops=0, warmup=0,
         clip=None, input_range=255.0, colour_shift=0.0, init="normal", resize=config.recipe.resize,
     )  # fmt: skip
-    config.init = Init(PUBLISHED, "normal")
-    config.seed, config.finetune = 0, "all"
+    # Random weights are made of the distribution and the seed.
+    random = config.weights == RANDOM
+    if random and not transfers(config.test):
+        raise RequestError(f"weights={RANDOM} is for descriptors, as in test=[transfer_stacked]")
+    config.init = Init(PUBLISHED, config.init.between if random else "normal")
+    config.seed, config.finetune = config.seed if random else 0, "all"
     config.micro_batch, config.compile = None, EAGER
-    config.data.test_only = True
+    config.data.test_only, config.data.transfer = True, transfers(config.test)
 
 
-def inspect(config: Config, net: Net, names: Sequence[str]) -> WeightFile:
-    """The record of a configuration's file of weights, which is read whole once and not held.
+def folder_of(weights: str) -> Path | None:
+    """The folder of a run that `weights=` names, if it is one."""
+    folder = Path(os.path.expanduser(weights))
+    return folder if weights.strip() and folder.is_dir() else None
 
-    `names` are those of the classes, where they are known. The name of the configuration's
-    initialisation comes to tell the file. A RequestError says that
-    there is no such file, or that it is not this net (see `repro.weights.read`).
+
+def adopt(config: Config, words: Iterable[str]) -> None:
+    """Take the net of the run whose folder `weights=` names: its arch, its size, its scale.
+
+    A RequestError: no finished run is there, or some of the command's `words` contradict it.
+    """
+    if (folder := folder_of(str(config.weights))) is None:
+        return
+    own, _ = read_config(folder)
+    given = {re.split("[=.]", word.lstrip("+"))[0] for word in words}
+    for group in ("arch", "scale", "size"):
+        theirs = getattr(own, group)
+        theirs = replace(theirs, name=base(theirs.name))
+        named = group in given or ("net" in given and group != "size")
+        if named and group != "scale" and theirs != getattr(config, group):
+            here = f"{group}={getattr(config, group).name}"
+            raise RequestError(
+                f"{here} contradicts weights={folder}, of {group}={getattr(own, group).name}: "
+                f"leave {group} out"
+            )
+        # A net may be tested as one of another S.
+        if group != "scale" or not named:
+            setattr(config, group, theirs)
+
+
+def _of_folder(folder: Path, digest: str) -> dict[str, Any]:
+    """What a run's weights were trained on; a RequestError: these are not those of the run."""
+    own, result = read_config(folder)[0], read_result(folder)
+    if result is None or digest != Expected.of(result).weights:
+        why = "it has not ended" if result is None else f"its {WEIGHTS} is not what it left there"
+        raise RequestError(f"weights={folder} is no run to take a net of: {why}")
+    names = {"data": own.data.name, "recipe": own.recipe.name, "seed": own.seed}
+    return {"run": folder.name, **names}
+
+
+def _random(config: Config, net: Net) -> Weights:
+    """The weights of a net as its initialisation and seed have it, not trained."""
+    made = VGG(net, 0.0)
+    full = read_net(config.arch, channels=net.channels, classes=net.classes)
+    initialise(made, config.init.between, full, config.seed)
+    return Weights(made.state_dict(), CAFFE, "random weights")
+
+
+def _random_file(config: Config, net: Net) -> WeightFile:
+    if net.channels != len(CAFFE.mean):
+        raise RequestError(f"weights={RANDOM} takes RGB images: data.channels=3")
+    found, made = _random(config, net), {"run": "", "data": "", "recipe": config.init.between}
+    digest = content_digest(save(dict(found.tensors)))
+    trained = {**made, "seed": config.seed}
+    return WeightFile(Path(RANDOM), digest, found.format, found.convention, trained)
+
+
+def inspect(config: Config, net: Net, names: Sequence[str]) -> tuple[Net, WeightFile]:
+    """The net of a configuration's file of weights, and the file's record; it is not held.
+
+    The net is `net`, of classes of these `names`, where they are known; where its descriptors are
+    tested, it has the file's classes. The name of the configuration's initialisation comes to tell
+    the file. A RequestError: there is no such file, or it is not this net (`repro.weights.read`).
     """
     assert config.weights is not None
     if not config.weights.strip():
@@ -68,12 +145,30 @@ def inspect(config: Config, net: Net, names: Sequence[str]) -> WeightFile:
         # Before half a gigabyte is fetched.
         why = f"weights={config.weights} wants RGB images, unlike data={config.data.name}"
         raise RequestError(f"{why}: say which, as in data=imagenet data.root=FOLDER")
-    path = locate(config.weights, config.progress, fetch=not config.dry_run)
-    digest = sha256(path)
-    found = read(path, net, config.weights_input, names)
-    said = [re.sub("[:/]", "-", config.weights_input)] if config.weights_input else []
-    config.init.name = "-".join([PUBLISHED, digest[:8], *said])
-    return WeightFile(path, digest, found.format, found.convention)
+    if config.data.transfer and len(net.linears) < 2:
+        fc = ",".join(config.arch.fc)
+        said = f"arch={config.arch.name} has no hidden FC layer (arch.fc={fc}), hence no descriptor"
+        raise RequestError(f"{said}: take another net")
+    if config.weights == RANDOM:
+        file = _random_file(config, net)
+    else:
+        folder = folder_of(config.weights)
+        where = config.weights if folder is None else str(folder / WEIGHTS)
+        path = locate(where, config.progress, fetch=not config.dry_run)
+        digest = sha256(path)
+
+        def of_classes(classes: int) -> Net:
+            if not config.data.transfer:
+                return net
+            return at_size(config.arch, config.size, channels=net.channels, classes=classes)
+
+        own = () if config.data.transfer else names
+        net, found = read_any(path, of_classes, config.weights_input, own)
+        trained = None if folder is None else _of_folder(folder, digest)
+        file = WeightFile(path, digest, found.format, found.convention, trained)
+    wants = [re.sub("[:/]", "-", config.weights_input)] if config.weights_input else []
+    config.init.name = "-".join([PUBLISHED, file.sha256[:8], *wants])
+    return net, file
 
 
 def read_alone(config: Config) -> tuple[Net, WeightFile, Weights]:
@@ -90,8 +185,10 @@ def read_alone(config: Config) -> tuple[Net, WeightFile, Weights]:
 
 def read_again(file: WeightFile, config: Config, net: Net, names: Sequence[str]) -> Weights:
     """The weights of a file that was inspected; a RunError says that it is another one by now."""
+    if config.weights == RANDOM:
+        return _random(config, net)
     if sha256(file.path) != file.sha256:
         raise RunError(
             f"{file.path} has changed since the command was given: give the command again"
         )
-    return read(file.path, net, config.weights_input, names)
+    return read(file.path, net, config.weights_input, () if config.data.transfer else names)

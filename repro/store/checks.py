@@ -16,7 +16,7 @@ NAME = re.compile(r"[^\W_][\w.+=,\[\]-]*")
 """The name of a run, or of a group. A table's cell that begins with = + - @ would be a formula."""
 WORD = re.compile(r"(?:[^\W_][\w.+=,:/\[\]-]*)?")
 """Any other text of a configuration, such as `conv3-64`, `maxpool2/2` or `cuda:0`."""
-PLACES = ("data.root", "runs", "weights")
+PLACES = ("data.root", "runs", "weights", "stack")
 """The keys that hold folders or files, which may have any name that a command line can say."""
 ORDERS = {"RGB": 3, "BGR": 3, "grey": 1}
 """Orders of channels that nets want, and how many channels each has."""
@@ -46,6 +46,7 @@ WEIGHTS = {
         "mean": [ANY],
         "std": [ABOVE_ZERO],
     },
+    "trained?": {"run": str, "data": str, "recipe": str, "seed": COUNT},
 }
 """The record of weights that others trained."""
 RESULT = {

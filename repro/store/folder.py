@@ -68,7 +68,8 @@ class Folder:
 
     def forget(self) -> None:
         """Remove what belongs to a net that is trained anew, so that no two are ever mixed."""
-        found = (*self.path.glob("views/*.npz"), *self.path.glob(EVENTS))
+        found = [*self.path.glob("views/*.npz"), *self.path.glob("scores-*.npz")]
+        found += self.path.glob(EVENTS)
         for name in (WEIGHTS, LOG, *(str(path.relative_to(self.path)) for path in found)):
             self.remove(name)
 

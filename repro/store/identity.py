@@ -35,6 +35,8 @@ INTRODUCED: dict[tuple[str, str], Any] = {
     ("data", "source"): None,
     ("data", "in_memory"): False,
     ("data", "enlarge"): None,
+    ("data", "transfer"): False,
+    ("data", "background"): True,
 }
 
 GROUPS = ("arch", "scale", "size", "data", "recipe", "init")

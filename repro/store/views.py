@@ -9,7 +9,7 @@ and `digest`, that of everything else in the file; older files lack these.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,18 +45,34 @@ class Posteriors:
     seconds: float | None = None
 
 
+@dataclass(frozen=True)
+class Descriptors:
+    """Descriptors of images (N, D) (Appendix B), their ids (N,), labels (N,) or (N, classes)."""
+
+    descriptors: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    ids: NDArray[np.str_]
+    seconds: float | None = None
+
+
 def path(folder: Path, view: View) -> Path:
     """Where a run keeps a view."""
     return folder / "views" / f"{view.name}.npz"
 
 
-def encode(view: Posteriors, weights: str | None = None, name: str | None = None) -> bytes:
+def encode(
+    view: Posteriors | Descriptors, weights: str | None = None, name: str | None = None
+) -> bytes:
     """The content of a view's file: with the digest of its weights and its name, if known."""
-    values = view.posteriors
-    stored: dict[str, Any] = {"posteriors": values}
-    if values.shape[1] > LOGARITHMS_ABOVE:
+    stored: dict[str, Any]
+    if isinstance(view, Descriptors):
+        stored = {"descriptors": view.descriptors}
+    elif view.posteriors.shape[1] > LOGARITHMS_ABOVE:
         smallest = np.finfo(np.float32).tiny
-        stored = {"log_posteriors": np.log(np.maximum(values, smallest)).astype(np.float16)}
+        logarithms = np.log(np.maximum(view.posteriors, smallest))
+        stored = {"log_posteriors": logarithms.astype(np.float16)}
+    else:
+        stored = {"posteriors": view.posteriors}
     said = {"seconds": view.seconds, WEIGHTS: weights, NAME: name}
     stored |= {key: value for key, value in said.items() if value is not None}
     return expected.encode(stored | {"labels": view.labels, "ids": view.ids})
@@ -80,6 +96,18 @@ def read(folder: Path, view: View, tested: Expected | None = None) -> Posteriors
         return _decoded(expected.decode(file))
     except OSError as error:
         raise Absent(f"{file} is gone: {error.strerror}") from None
+
+
+def read_descriptors(folder: Path, view: View, tested: Expected) -> Descriptors:
+    """Stored descriptors of a run; raises Absent where there are none of what was `tested`."""
+    file = path(folder, view)
+    if line := damage(file, tested):
+        raise Absent(line)
+    try:
+        stored = expected.decode(file)
+        return Descriptors(stored["descriptors"], stored["labels"], stored["ids"])
+    except (OSError, KeyError) as error:
+        raise Absent(f"{file} is gone: {one_line(error)}") from None
 
 
 def seconds(folder: Path, view: View) -> float | None:
@@ -110,7 +138,10 @@ def _damage(file: Path, tested: Expected | None, written: int, size: int) -> str
     # Asked again and again of one file, which takes a second where there are many images.
     try:
         stored = expected.decode(file)
-        _check(stored, _decoded(stored).posteriors, tested)
+        if "descriptors" in stored:
+            _check_descriptors(stored, tested)
+        else:
+            _check(stored, _decoded(stored).posteriors, tested)
         if str(stored.get(NAME, file.stem)) != file.stem:
             raise ValueError("it is another view under this one's name")
     except Exception as error:
@@ -135,8 +166,21 @@ def _check(
         raise ValueError("the posteriors of an image are not shares that sum to one")
     if tested is None:
         return
-    there = Expected(images, classes)
-    listed = (None, ListedImages.of(ids, labels).digest)
+    _check_bound(stored, Expected(images, classes), tested)
+
+
+def _check_descriptors(stored: Mapping[str, NDArray[Any]], tested: Expected | None) -> None:
+    values, ids = stored["descriptors"], stored["ids"]
+    if values.ndim != 2 or not len(values) == len(stored["labels"]) == len(ids):
+        raise ValueError("descriptors, labels and ids do not fit each other")
+    if values.dtype != np.float32 or not np.isfinite(values).all():
+        raise ValueError("descriptors are finite float32 numbers")
+    if tested is not None:
+        _check_bound(stored, replace(tested, images=len(ids)), tested)
+
+
+def _check_bound(stored: Mapping[str, NDArray[Any]], there: Expected, tested: Expected) -> None:
+    listed = (None, ListedImages.of(stored["ids"], stored["labels"]).digest)
     if str(there) != str(tested) or tested.listed not in listed:
         raise ValueError(f"it is of {there}, and the run was tested on {tested}, or on others")
     bound = {DIGEST, NAME} <= stored.keys() or not tested.bound

@@ -1,0 +1,338 @@
+"""Appendix B in the report: what linear SVMs on descriptors scored, Table 11, the claims on it.
+
+Runs are grouped by data, size and precision. A test has a value for each split. Its interval comes
+of draws of the images, with replacement, the same for every run; over nets of several seeds their
+spread is added, as Student's.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from repro.errors import RequestError
+from repro.paper import numbers
+from repro.protocol.measures import TEST, errors
+from repro.protocol.protocols import TRANSFERS
+from repro.report.claims import COLUMNS as CLAIM_COLUMNS
+from repro.report.claims import TRANSFER, registered
+from repro.report.intervals import UNDECIDED, Interval, decide
+from repro.report.measured import COLUMNS, Measured
+from repro.report.net import worded
+from repro.report.settings import Setting, setting
+from repro.store import scores
+from repro.store.identity import base
+from repro.store.runs import Run
+from repro.store.scores import Scores
+
+DRAWS = 500
+DATA = {
+    "voc2007": "VOC-2007 (mean AP)",
+    "voc2012": "VOC-2012 (mean AP)",
+    "caltech101": "Caltech-101 (mean class recall)",
+    "caltech256": "Caltech-256 (mean class recall)",
+}
+"""The columns of Table 11, by the files of `conf/data/`."""
+Draws = NDArray[np.float64]
+
+
+@lru_cache(maxsize=4)
+def _draws(images: int) -> NDArray[np.int64]:
+    """How often each draw has each image, (draws, images)."""
+    random = np.random.default_rng(0)
+    return random.multinomial(images, np.full(images, 1 / images), size=DRAWS)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One test of one net's descriptors, or of two nets' stacked."""
+
+    runs: tuple[Run, ...]
+    found: Scores
+
+    @property
+    def net(self) -> str:
+        """Its name in claims: `D`, `D:random`, `D+E`, or `pixels` where no net is asked."""
+        if TRANSFERS[self.found.protocol].kind == "pixels":
+            return "pixels"
+        return "+".join(worded(r.config.arch.name) + ":random" * _random(r) for r in self.runs)
+
+    @property
+    def trained_on(self) -> str:
+        """The data and the recipe of the net, or whose file it is."""
+        words = []
+        for run in self.runs if self.net != "pixels" else ():
+            known, file = _trained(run), run.published or {}
+            words.append(f"{worded(known['data'])}, {known['recipe']}" if known else "")
+            if not known or not known["data"]:
+                words[-1] = f"random ({known['recipe']})" if known else f"{file['format']}'s file"
+        return " + ".join(dict.fromkeys(words))
+
+    @property
+    def seed(self) -> int:
+        """The seed of the net; 0 where it is not known, or no matter."""
+        known = _trained(self.runs[0])
+        return 0 if known is None or self.net == "pixels" else int(known["seed"])
+
+    @property
+    def given(self) -> bool:
+        """Whether there are no other seeds of it: a file of others', or no net."""
+        return self.net == "pixels" or all(_trained(run) is None for run in self.runs)
+
+    @property
+    def q(self) -> str:
+        """The test scales in paper pixels."""
+        return ",".join(map(str, self.found.qs))
+
+    @cached_property
+    def drawn(self) -> dict[str, Draws]:
+        """Each measure in percent by draws of the images, (splits, draws)."""
+        weights = _draws(len(self.found.ids))[:, self.found.ids.argsort().argsort()]
+        each = [
+            errors(self.found.labels[part == TEST], values, weights[:, part == TEST])
+            for part, values in self.found.splits
+        ]
+        return {name: np.stack([one[name] for one in each]) for name in each[0]}
+
+
+def _trained(run: Run) -> dict[str, Any] | None:
+    known: dict[str, Any] | None = (run.published or {}).get("trained")
+    return known
+
+
+def _random(run: Run) -> bool:
+    known = _trained(run)
+    return known is not None and not known["run"]
+
+
+class Transfers:
+    """The runs of one setting whose descriptors were tested."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs, self.setting = runs, setting(runs[0].config)
+        self.measured: list[Measured] = []
+        self.fused: list[Measured] = []
+        known = {run.identity: run for run in runs}
+        self.tested: list[Tested] = []
+        for run in runs:
+            for test in scores.stored(run.folder):
+                # Of a damaged file it was said when the runs were admitted.
+                with suppress(RequestError):
+                    found = scores.read(run.folder, test, run.tested)
+                    other = known.get(found.partner) if found and found.partner else None
+                    if found is None or (found.partner and not _is_of(other, found)):
+                        continue
+                    self.tested.append(Tested((run, other) if other else (run,), found))
+
+    @property
+    def data(self) -> str:
+        """The file of `conf/data/` that the images are of."""
+        return base(self.setting.data)
+
+    def cells(self, net: str, test: str) -> dict[int, Tested]:
+        """By seed, one net in one test; of several nets of one name and seed the first."""
+        found: dict[int, Tested] = {}
+        for one in self.tested:
+            if (one.net, one.found.protocol) == (net, test):
+                found.setdefault(one.seed, one)
+        return found
+
+
+def _is_of(other: Run | None, found: Scores) -> bool:
+    return other is not None and other.tested.weights == found.partner_weights
+
+
+def by_setting(runs: Sequence[Run]) -> list[Transfers]:
+    """Runs whose descriptors were tested, grouped by setting."""
+    groups: dict[Setting, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(setting(run.config), []).append(run)
+    return [Transfers(own) for _, own in sorted(groups.items())]
+
+
+def results(groups: Sequence[Transfers]) -> pd.DataFrame:
+    """Rows of `results.csv`: the mean over the splits of each test and measure."""
+    rows = []
+    for group in groups:
+        for one in group.tested:
+            configs = [run.config for run in one.runs]
+            names = [[getattr(c, key).name for c in configs] for key in ("arch", "scale", "init")]
+            arch, scale, init = map("+".join, names)
+            where = [group.setting.data, group.setting.size, arch, scale]
+            where += [group.setting.recipe, init, "all", group.setting.precision, str(one.seed)]
+            for metric, values in one.found.errors.items():
+                paper = _paper(one, group.data, metric)
+                number = [one.found.protocol, one.q, metric, f"{values.mean():.4f}"]
+                number += ["" if paper is None else f"{paper:.1f}"]
+                rows.append([*where, *number, "+".join(run.identity for run in one.runs)])
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _paper(one: Tested, data: str, metric: str) -> float | None:
+    """The paper's error (%) of the same cell: by the data's own test, and VOC's measure then."""
+    stacked = data.startswith("caltech")
+    if TRANSFERS[one.found.protocol].stacked != stacked or TRANSFERS[one.found.protocol].qs:
+        return None
+    if metric != {"voc2007": "ap11_error", "voc2012": "ap_area_error"}.get(data, "recall_error"):
+        return None
+    value = numbers.transferred(one.net, data)
+    return None if value is None else 100 - value
+
+
+def table11(groups: Sequence[Transfers]) -> pd.DataFrame:
+    """Recall and average precision (%) of every net and test, a row each; ours, then the paper's.
+
+    `mean` is over seeds and splits, `splits_sd` the deviation over splits, `seeds_sd` over the
+    `n` seeds; `low` and `high` are its 95% interval.
+    """
+    rows: list[dict[str, Any]] = []
+    for group in groups:
+        cells: dict[tuple[str, ...], list[Tested]] = {}
+        for one in group.tested:
+            cells.setdefault((one.net, one.trained_on, one.found.protocol, one.q), []).append(one)
+        for (net, trained_on, test, q), every in sorted(cells.items()):
+            for metric in every[0].found.errors:
+                values = np.array([100 - one.found.errors[metric] for one in every])
+                found = _interval([100 - one.drawn[metric].mean(axis=0) for one in every], values)
+                which = {"net": net, "size": group.setting.size, "trained_on": trained_on}
+                which |= {"test": test, "Q": q, "data": group.data}
+                rows.append(which | {"measure": metric.removesuffix("_error")} | found)
+    for theirs in numbers.rows(11):
+        for data in DATA:
+            if theirs[data] is not None:
+                said = {"net": theirs["system"], "size": "paper", "trained_on": "ImageNet"}
+                said |= {"test": "published", "data": data, "mean": theirs[data]}
+                rows.append(said | {"splits_sd": theirs.get(f"{data}_spread")})
+    return pd.DataFrame(rows) if groups else pd.DataFrame()
+
+
+def _interval(drawn: Sequence[Draws], values: NDArray[np.float64]) -> dict[str, Any]:
+    """Mean, deviations, interval of `values` (seeds, splits); `drawn`: (draws,) of each seed."""
+    from scipy.special import stdtrit
+
+    seeds, mean = len(values), float(values.mean())
+    half = 1.96 * float(np.mean(drawn, axis=0).std())
+    deviation = float(values.mean(axis=1).std(ddof=1)) if seeds > 1 else None
+    if deviation is not None:
+        half = math.hypot(half, float(stdtrit(seeds - 1, 0.975)) * deviation / seeds**0.5)
+    splits = float(values.std(axis=1, ddof=1).mean()) if values.shape[1] > 1 else None
+    found = {"mean": mean, "splits_sd": splits, "seeds_sd": deviation, "n": seeds}
+    found |= {"low": mean - half, "high": mean + half}
+    return {
+        key: value if value is None or key == "n" else round(value, 4)
+        for key, value in found.items()
+    }
+
+
+def shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """Table 11 for readers: a row for each net and test, a column for each data set."""
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in frame.to_dict("records"):
+        measure = "" if pd.isna(row["measure"]) else str(row["measure"])
+        which = "ap11 and ap_area" if measure.startswith("ap") else ""
+        key = tuple(str(row[name]) for name in ("net", "size", "trained_on", "test"))
+        words = f"{row['mean']:.1f}"
+        words += "" if pd.isna(row["splits_sd"]) else f" ± {row['splits_sd']:.1f}"
+        words += "" if pd.isna(row["low"]) else f" [{row['low']:.1f}; {row['high']:.1f}]"
+        net, size, trained_on, test = key
+        new = {"net": net, "trained on": worded(trained_on), "test": test.replace("_", " ")}
+        new |= {"size": worded(size), "seeds": "-" if pd.isna(row["n"]) else str(int(row["n"]))}
+        new |= dict.fromkeys(DATA.values(), "-")
+        own, column = rows.setdefault(key, new), DATA[row["data"]]
+        words = f"{measure} {words}" if which else words
+        own[column] = words if own[column] == "-" else f"{own[column]}, {words}"
+    return pd.DataFrame(list(rows.values()))
+
+
+def claims() -> tuple[Mapping[str, Any], ...]:
+    """The claims on descriptors, rows of `repro/paper/claims.yaml`."""
+    return tuple(row for row in registered() if row["family"] == TRANSFER)
+
+
+def judge(groups: Sequence[Transfers]) -> pd.DataFrame:
+    """Rows of `claims.csv`: each claim on each setting that has both of its sides."""
+    found = [_judge(claim, group) for group in groups for claim in claims()]
+    rows = [row for row in found if row is not None]
+    frame = pd.DataFrame(rows, columns=CLAIM_COLUMNS)
+    return frame.astype({"n_images": "Int64", "n_seeds": "Int64"})
+
+
+def _judge(claim: Mapping[str, Any], group: Transfers) -> dict[str, Any] | None:
+    if group.data not in claim["data"]:
+        return None
+    tests, metric = claim["tests"], claim["metric"]
+    left_test, right_test = (tests, tests) if isinstance(tests, str) else tests
+    gaps, draws, used = [], [], []
+    both: list[tuple[Tested, Tested]] = []
+    for left, right in claim["pairs"]:
+        ours, theirs = group.cells(left, left_test), group.cells(right, right_test)
+        pairs = {s: (one, other) for s, one in ours.items() if (other := _beside(theirs, s))}
+        both += pairs.values()
+        used += [f"{left} - {right}"] * bool(pairs)
+        gaps += [
+            (s, a.found.errors[metric] - b.found.errors[metric]) for s, (a, b) in pairs.items()
+        ]
+        draws += [(a.drawn[metric] - b.drawn[metric]).mean(axis=0) for a, b in pairs.values()]
+    if not gaps:
+        return None
+    # The mean over pairs of each seed: its spread is that of the nets.
+    by_seed = [
+        np.mean([gap for s, gap in gaps if s == seed], axis=0) for seed in {s for s, _ in gaps}
+    ]
+    found = _interval([np.mean(draws, axis=0)] * len(by_seed), np.array(by_seed))
+    given = all(one.given and other.given for one, other in both)
+    edge = float(claim.get("margin", 0))
+    edges = (-edge, edge) if claim["kind"] == "equal_within" else (-math.inf, -edge)
+    interval = Interval(found["low"], found["high"])
+    verdict, _, _ = decide(interval, found["mean"], edges, lambda to: math.nan)
+    reason = (
+        ""
+        if given or len(by_seed) >= claim["seeds"]
+        else f"{len(by_seed)} of {claim['seeds']} seeds"
+    )
+    verdict = UNDECIDED if reason else verdict
+    each = ", ".join(f"{value:+.1f}" for value in np.mean(by_seed, axis=0))
+    row = {key: claim[key] for key in CLAIM_COLUMNS if key in claim}
+    row |= {"left": f"{'; '.join(dict.fromkeys(a.net for a, _ in both))}/{left_test}"}
+    row |= {"right": f"{'; '.join(dict.fromkeys(b.net for _, b in both))}/{right_test}"}
+    row |= {"difference": found["mean"], "ci_low": found["low"], "ci_high": found["high"]}
+    row |= {"n_images": len(both[0][0].found.ids), "n_seeds": len(by_seed), "reason": reason}
+    row |= {"verdict": verdict, "verdict_holm": verdict, "primary": False, "margin": edge}
+    row |= {
+        "pooled": f"{', '.join(used)}; splits: {each}",
+        "about": "nets" if given else "configuration",
+    }
+    return row | asdict(group.setting)
+
+
+def _beside(theirs: Mapping[int, Tested], seed: int) -> Tested | None:
+    """The other side of a pair: of the same seed, or the only one where seeds say nothing."""
+    alone = next(iter(theirs.values())) if len(theirs) == 1 else None
+    return theirs.get(seed) or (alone if alone and alone.given else None)
+
+
+def claims_shown(judged: pd.DataFrame) -> pd.DataFrame:
+    """The claims on descriptors for readers."""
+    known = {claim["claim"]: claim for claim in claims()}
+    rows = []
+    for row in judged.to_dict("records"):
+        paper, claim = row["paper_difference"], known[row["claim"]]
+        ends = f"[{row['ci_low']:+.1f}; {row['ci_high']:+.1f}]"
+        rows.append(
+            {
+                "claim": claim["text"] + " (ours)" * bool(claim.get("ours")),
+                "data": base(row["data"]),
+                "the paper": "-" if pd.isna(paper) else f"{paper:+.1f}",
+                "here (points of error)": f"{row['difference']:+.1f} {ends}",
+                "seeds": str(row["n_seeds"]),
+                "verdict": row["verdict"],
+                "note": "; ".join(filter(None, (row["reason"], row["pooled"]))),
+            }
+        )
+    return pd.DataFrame(rows)

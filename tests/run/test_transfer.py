@@ -1,0 +1,225 @@
+"""Descriptors on other data (Appendix B): from the command to the scores and the report."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.svm import LinearSVC
+
+import repro
+from repro.config.command import command
+from repro.report.write import write
+from repro.run import transfer
+from tests.conftest import plan
+from tests.data.test_targets import voc
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+KINDS = ("BACKGROUND_Google", "ant", "bee")
+WORDS = ["size=tiny", "threads=1", "progress=false", "workers=0", "data=caltech101"]
+BOTH = "test=[transfer_stacked,transfer_averaged,transfer_pixels]"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Caltech-101 of three classes that differ a little in colour."""
+    place, random = tmp_path_factory.mktemp("target"), np.random.default_rng(0)
+    for label, kind in enumerate(KINDS):
+        for n in range(34):
+            pixels = random.integers(0, 200, (24, 30 + n % 3, 3))
+            pixels[..., label] += 25
+            file = place / "caltech101" / "101_ObjectCategories" / kind / f"image_{n:04d}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(file)
+    return place
+
+
+def asked(root: Path, runs: Path, *words: str) -> int:
+    return command([*WORDS, f"data.root={root}", f"runs={runs}", *words])
+
+
+def only(runs: Path, arch: str) -> Path:
+    (folder,) = runs.glob(f"{arch}-*")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+    """A store with A and B at random, the second's descriptors stacked with the first's too."""
+    runs = tmp_path_factory.mktemp("transfer") / "runs"
+    assert asked(root, runs, "arch=A", "weights=random", "seed=3", BOTH) == 0
+    with_a = f"stack={only(runs, 'A')}"
+    assert asked(root, runs, "arch=B", "weights=random", "test=[transfer_stacked]") == 0
+    assert asked(root, runs, "arch=B", "weights=random", "test=[transfer_stacked]", with_a) == 0
+    return runs
+
+
+def rows_of(folder: Path, *names: str) -> list[np.ndarray]:
+    return [np.load(folder / "views" / f"{name}.npz")["descriptors"] for name in names]
+
+
+NAMES = [f"descriptor-Q{q}-mirrored" for q in (256, 384, 512)]
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("test", ["transfer_stacked", "transfer_averaged"])
+def test_scores_follow_from_the_stored_descriptors(tested: Path, test: str) -> None:
+    folder = only(tested, "A")
+    views, found = rows_of(folder, *NAMES), np.load(folder / f"scores-{test}.npz")
+    rows = unit(np.hstack(views) if "stacked" in test else np.mean(views, axis=0))
+    assert rows.shape == (102, 3 * 256 if "stacked" in test else 256)
+    labels = found["labels"]
+    for split, part in enumerate(found["parts"]):
+        train, out = (part == 1) | (part == 2), part == 3
+        machine = LinearSVC(C=found["chosen"][split], dual=True, random_state=0)
+        expected = machine.fit(rows[train], labels[train]).decision_function(rows[out])
+        assert found[f"scores-{split}"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_two_nets_of_length_one_are_stacked(tested: Path) -> None:
+    folder, identity = only(tested, "B"), only(tested, "A").name[-10:]
+    both = [unit(np.hstack(rows_of(only(tested, arch), *NAMES))) for arch in ("B", "A")]
+    rows, found = unit(np.hstack(both)), np.load(folder / f"scores-transfer_stacked+{identity}.npz")
+    part, labels = found["parts"][0], found["labels"]
+    train = (part == 1) | (part == 2)
+    machine = LinearSVC(C=found["chosen"][0], dual=True, random_state=0)
+    expected = machine.fit(rows[train], labels[train]).decision_function(rows[part == 3])
+    assert found["scores-0"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_only_what_is_missing_or_damaged_is_computed(
+    tested: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = shutil.copytree(tested, tmp_path / "runs")
+    words = [root, runs, "arch=A", "weights=random", "seed=3", BOTH]
+    before = {file: file.read_bytes() for file in runs.rglob("*.npz")}
+    folder = only(runs, "A")
+    (folder / "views" / f"{NAMES[1]}.npz").unlink()
+    (folder / "scores-transfer_averaged.npz").write_bytes(b"PK")
+    # Scores of another run under this one's name.
+    shutil.copy(only(runs, "B") / "scores-transfer_stacked.npz", folder)
+    tests: list[str] = []
+    classify = transfer.classify
+    monkeypatch.setattr(
+        transfer, "classify", lambda test, *rest: tests.append(test) or classify(test, *rest)
+    )
+    assert asked(*words) == 0
+    assert tests == ["transfer_stacked", "transfer_averaged"]
+    for file, content in before.items():
+        if "384" not in file.name:
+            assert file.read_bytes() == content, file
+    assert asked(*words) == 0
+    assert len(tests) == 2
+
+
+def test_a_run_brings_its_own_net(
+    trained: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = only(trained, "B-5x5")
+    grey = [
+        root,
+        tmp_path / "runs",
+        f"weights={folder}",
+        "test=[transfer_stacked]",
+        "data.channels=1",
+    ]
+    assert asked(*grey, "arch=D") == 2
+    assert "arch=D contradicts" in capsys.readouterr().err
+    # Its size too: tiny is not asked for.
+    assert command([*WORDS[1:], f"data.root={root}", f"runs={grey[1]}", *grey[2:]]) == 0
+    found = repro.results(grey[1])
+    assert set(found.arch) == {"B-5x5"}
+    assert found.seed.tolist() == [0]
+    whole = only(tmp_path / "runs", "B-5x5")
+    assert (whole / "weights.safetensors").read_bytes() == (
+        folder / "weights.safetensors"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["weights=null"], "weights=random"),
+        (["test=[transfer_stacked,centre]"], "command of their own"),
+        (["test=[centre]"], "weights=random"),
+        (["data=mnist5k", "data.channels=3"], "target set"),
+        (["arch.fc=[FC-classes]"], "no hidden FC layer"),
+        (["stack=nowhere"], "stack=nowhere"),
+        (["data.root=."], "101_ObjectCategories"),
+    ],
+)
+def test_what_is_wrong_is_a_line_before_any_work(
+    words: list[str], message: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = ["weights=random", "test=[transfer_stacked]"]
+    assert asked(root, tmp_path / "runs", *usual, *words) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_without_scikit_learn_the_line_says_what_to_install(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(transfer, "find_spec", lambda name: None)
+    words = ["weights=random", "test=[transfer_stacked]"]
+    assert asked(root, tmp_path / "runs", *words) == 2
+    assert "vgg-repro[transfer]" in capsys.readouterr().err
+    assert asked(root, tmp_path / "runs", *words, "dry_run=true") == 0
+    assert "then SVMs: transfer_stacked" in capsys.readouterr().out
+
+
+def test_a_plan_counts_all_images_and_both_orientations(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["arch=A", "size=tiny", "weights=random", "data=voc2007", "test=[transfer_averaged]"]
+    out = tmp_path / "plan.csv"
+    assert plan([*words, f"runs={tmp_path}", "tflops=1", f"out={out}"]) == 0
+    (row,) = pd.read_csv(out).to_dict("records")
+    assert row["test_images"] == 9_963
+    assert row["training_flops"] == 0
+    assert row["testing_flops"] > 2 * 5 * 9_963 * row["forward_flops"]
+
+
+def test_voc_of_several_classes_leaves_difficult_images_out(tmp_path: Path) -> None:
+    root = voc(tmp_path)
+    words = ["weights=random", "data=voc2007", "data.verify=false", "test=[transfer_pixels]"]
+    assert asked(root, tmp_path / "runs", *words) == 0
+    found = repro.results(tmp_path / "runs")
+    assert sorted(found.metric) == ["ap11_error", "ap_area_error"]
+    assert found.value.between(0, 100).all()
+
+
+def test_a_report_and_its_archive_say_the_same(tested: Path, tmp_path: Path) -> None:
+    write([tested], tmp_path / "report", archive=True)
+    write([tmp_path / "report"], tmp_path / "again")
+    for file in ("results.csv", "claims.csv", "tables/table11.csv"):
+        one, two = (tmp_path / name / file for name in ("report", "again"))
+        assert one.read_bytes() == two.read_bytes()
+    found = pd.read_csv(tmp_path / "report" / "results.csv", dtype=str)
+    assert sorted(found.arch) == ["A", "A", "A", "B", "B+A"]
+    assert set(found.metric) == {"recall_error"}
+    folder = only(tested, "A")
+    with np.load(folder / "scores-transfer_averaged.npz") as file:
+        recalls = []
+        for split, part in enumerate(file["parts"]):
+            best, labels = file[f"scores-{split}"].argmax(axis=1), file["labels"][part == 3]
+            recalls.append(np.mean([(best[labels == k] == k).mean() for k in range(3)]))
+    mean = float(found[found.protocol == "transfer_averaged"].value.iloc[0])
+    assert mean == pytest.approx(100 - 100 * np.mean(recalls), abs=1e-3)
+    page = (tmp_path / "report" / "comparison.md").read_text()
+    assert "| A:random |" in page
+    assert "| VGG D & E |" in page.replace("\\", "")
+    table = pd.read_csv(tmp_path / "report" / "tables" / "table11.csv")
+    assert set(table[table.n.notna()].net) == {
+        "A:random",
+        "B:random",
+        "B:random+A:random",
+        "pixels",
+    }
