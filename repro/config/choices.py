@@ -6,7 +6,7 @@ with the files of its group that it builds on, which is faster and needs no Hydr
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -84,7 +84,12 @@ def groups() -> tuple[str, ...]:
 
 def names(group: str) -> tuple[str, ...]:
     """The choices of a group."""
-    return tuple(sorted(file.stem for file in (CONF / group).glob("*.yaml")))
+    return _names(CONF / group)
+
+
+@cache
+def _names(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(file.stem for file in folder.glob("*.yaml")))
 
 
 def choice(group: str, name: str) -> dict[str, Any]:
@@ -100,7 +105,7 @@ def read(group: str, name: str) -> Choice:
     return _read(CONF / group / f"{name}.yaml", group)
 
 
-@lru_cache
+@cache
 def config() -> Choice:
     """`conf/config.yaml`: the scalars, and the default of each group."""
     return _read(CONF / "config.yaml")
@@ -112,6 +117,8 @@ def note(group: str, name: str, key: str) -> str:
     return next((said.strip() for word, _, said in found if word == key), "")
 
 
+# Each file is read once: a sweep asks for it for every run, a report for every stored one.
+@cache
 def _read(file: Path, group: str | None = None) -> Choice:
     text, tree = read_file(file)
     values: dict[str, Any] = {}

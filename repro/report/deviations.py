@@ -1,5 +1,6 @@
 """Where a run departs from the paper; `templates/deviations.yaml` words each departure."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,7 @@ def shapes(config: Config, classes: int, arch: Arch) -> tuple[dict[str, str], di
     return here, full
 
 
+@cache
 def _shape(net: layers.Net) -> dict[str, str]:
     words = {f"map of block {n}": f"{side}x{side}" for n, side in cost.block_sides(net).items()}
     last = cost.map_side(net, net.crop)

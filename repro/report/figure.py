@@ -1,6 +1,7 @@
 """The one way in which every figure is drawn: a tidy frame of marks becomes panels of a PNG."""
 
 import io
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import numpy as np
 import pandas as pd
 import yaml
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from repro.report.intervals import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTABLE
 
@@ -25,6 +28,8 @@ are joined; `low` and `high` are an interval along the axis of values; `words` s
 drawn. In a chart of rows `y` is the name of the row and `x` the value, else both are numbers.
 """
 Rows = list[dict[str, Any]]
+Joined = defaultdict[tuple[str, str, str], list[tuple[float, float]]]
+"""Points of the marks of a panel that look alike, by kind, part and colour: one line draws them."""
 # Okabe and Ito's colours and some of Paul Tol's, told apart by colour-blind readers too.
 COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
@@ -79,8 +84,12 @@ class Chart:
     def png(self) -> bytes:
         """The figure as a file; the same frame gives the same bytes."""
         with mpl.rc_context(fname=STYLE):
-            file = io.BytesIO()
-            self.figure().savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+            # Drawn once: `savefig` draws once more, to lay it out.
+            canvas: Any = FigureCanvasAgg(self.figure())
+            canvas.draw()
+        file = io.BytesIO()
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        picture.save(file, "PNG", dpi=(DPI, DPI), compress_level=3)
         return file.getvalue()
 
     def figure(self) -> Figure:
@@ -116,7 +125,7 @@ def _rows(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
     ]
     ends = np.cumsum([0, *heights])
     spans = {name: (ends[n], ends[n + 1]) for n, name in enumerate(groups)}
-    figure = Figure(figsize=(WIDTH, ends[-1] + 1.1), layout="constrained")
+    figure = Figure(figsize=(WIDTH, ends[-1] + 1.1), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, len(facets), sharey=True, squeeze=False)[0]
     for panel, facet, limits in zip(panels, facets, _limits(chart, facets), strict=True):
         panel.set(title=facet, xlabel=chart.x, xlim=limits, ylim=(ends[-1], 0))
@@ -124,11 +133,13 @@ def _rows(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
         panel.tick_params(axis="y", length=0)
         for span in list(spans.values())[::2]:
             panel.axhspan(*span, color=SHADE, lw=0, zorder=0)
+        lines = Joined(list)
         for mark in chart.marks[chart.marks.facet == facet].to_dict("records"):
             own, span = groups[mark["y"]], spans[mark["y"]]
             lane = own.index(mark["group"]) if mark["group"] in own else (len(own) - 1) / 2
             place = sum(span) / 2 + LANE * (lane - (len(own) - 1) / 2)
-            _row_mark(panel, mark, place, span, colours.get(mark["group"], GREY))
+            _row_mark(panel, mark, place, span, colours.get(mark["group"], GREY), lines)
+        _draw(panel, lines)
         if chart.signed:
             panel.axvline(0, color="black", lw=0.9, zorder=1)
     middles = [sum(span) / 2 for span in spans.values()]
@@ -137,7 +148,12 @@ def _rows(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
 
 
 def _row_mark(
-    panel: Axes, mark: dict[Any, Any], place: float, span: tuple[float, float], colour: str
+    panel: Axes,
+    mark: dict[Any, Any],
+    place: float,
+    span: tuple[float, float],
+    colour: str,
+    lines: Joined,
 ) -> None:
     kind, (left, right) = mark["mark"], panel.get_xlim()
     look: dict[str, Any]
@@ -148,13 +164,11 @@ def _row_mark(
         look = {"transform": panel.get_yaxis_transform(), "va": "center", "weight": "bold"}
         panel.text(1.01, sum(span) / 2, mark["words"], color=colour, **look)
     else:
-        look = POINTS[kind] | {"color": colour, "zorder": 3, "ls": ""}
-        style = POINTS[kind]["ls"]
         low, high = (np.clip(mark[end], left, right) for end in ("low", "high"))
-        if style and low < high:
-            panel.plot([low, high], [place, place], style, color=colour, lw=1.6)
+        if POINTS[kind]["ls"] and low < high:
+            lines[kind, "interval", colour] += [(low, place), (high, place), (np.nan, np.nan)]
         if left <= mark["x"] <= right:
-            panel.plot(mark["x"], place, **look)
+            lines[kind, "point", colour].append((mark["x"], place))
         elif kind != "seed":
             # An arrow at the edge, with its number, for a value outside of the axis.
             edge, words, side = (right, "{:.0f} >", "right")
@@ -162,6 +176,15 @@ def _row_mark(
                 edge, words, side = (left, "< {:.0f}", "left")
             look = {"ha": side, "va": "center", "color": colour, "weight": "bold"}
             panel.text(edge, place, words.format(mark["x"]), **look)
+
+
+def _draw(panel: Axes, lines: Joined) -> None:
+    for (kind, part, colour), points in lines.items():
+        # A mean lies above its seeds.
+        look = POINTS[kind] | {"ls": "", "zorder": 3 + (kind != "seed")}
+        if part == "interval":
+            look = {"ls": POINTS[kind]["ls"], "lw": 1.6}
+        panel.plot(*np.transpose(points), color=colour, **look)
 
 
 def _limits(chart: Chart, facets: list[str]) -> list[tuple[float, float]]:
@@ -188,7 +211,7 @@ def _limits(chart: Chart, facets: list[str]) -> list[tuple[float, float]]:
 def _lines(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
     """Panels in rows of three that share their axes."""
     rows, columns = -(-len(facets) // 3), min(3, len(facets))
-    figure = Figure(figsize=(WIDTH, 2.4 * rows + 0.8), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.4 * rows + 0.8), dpi=DPI, layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     frame = chart.marks.astype(dict.fromkeys(("x", "y", "low", "high"), float))
     for panel in grid.flat[len(facets) :]:

@@ -25,6 +25,7 @@ from repro.report.obstacles import obstacle
 from repro.report.settings import Comparison
 from repro.report.sides import Contrast, Pair, pool
 from repro.store.runs import Run
+from repro.store.views import wilson
 
 
 @dataclass(frozen=True)
@@ -134,25 +135,35 @@ def _of_shares(left: tuple[int, int], right: tuple[int, int]) -> Answer:
 
     Where most of the left side learn (Clopper and Pearson) the claim is contradicted in any case.
     """
-    from scipy import stats
+    from scipy.special import bdtrc
 
-    table = [[count, of - count] for count, of in (left, right)]
-    p = float(stats.fisher_exact(table).pvalue)
+    p = _fisher(left, right)
     share, other = left[0] / left[1], right[0] / right[1]
-    ours, theirs = (
-        stats.binomtest(*side).proportion_ci(1 - ALPHA, method="wilson") for side in (left, right)
-    )
+    (low, high), (other_low, other_high) = wilson(*left), wilson(*right)
     interval = Interval(
-        100 * (share - other - math.hypot(share - ours.low, theirs.high - other)),
-        100 * (share - other + math.hypot(ours.high - share, other - theirs.low)),
+        100 * (share - other - math.hypot(share - low, other_high - other)),
+        100 * (share - other + math.hypot(high - share, other - other_low)),
     )
-    if stats.binomtest(*left).proportion_ci(1 - ALPHA, method="exact").low > 0.5:
-        level = 2 * float(stats.binomtest(*left, alternative="greater").pvalue)
+    # So many or more of a half: twice that is below 5% where the interval is above a half.
+    level = 2 * float(bdtrc(left[0] - 1, left[1], 0.5))
+    if level < ALPHA:
         return Answer(interval, CONTRADICTED, min(level, p) if share > other else level, 1.0)
     if p >= ALPHA or share == other:
         return Answer(interval, UNDECIDED, p, 0.5)
     verdict, against = (REPRODUCED, p / 2) if share < other else (CONTRADICTED, 1 - p / 2)
     return Answer(interval, verdict, p, against)
+
+
+def _fisher(left: tuple[int, int], right: tuple[int, int]) -> float:
+    """The p of Fisher's exact test: the share of the tables that are no likelier than this one."""
+    every, fewest = left[0] + right[0], max(0, left[0] + right[0] - right[1])
+    # Whole numbers, so that tables that are as likely are known to be.
+    ways = [
+        math.comb(left[1], count) * math.comb(right[1], every - count)
+        for count in range(fewest, min(every, left[1]) + 1)
+    ]
+    here = ways[left[0] - fewest]
+    return sum(one for one in ways if one <= here) / sum(ways)
 
 
 def of_seconds(contrast: Contrast, edges: Edges, setting: Comparison, most: int) -> Finding | None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -174,13 +175,18 @@ def listed_images(run: Run) -> ListedImages | None:
 
 def read_log(run: Run) -> pd.DataFrame | None:
     """A run's log, a row an epoch, or None where no epoch was finished or it is damaged."""
+    content = store.read_log(run)
+    return None if content is None else _log(content)
+
+
+@cache
+def _log(content: bytes) -> pd.DataFrame | None:
     try:
-        content = store.read_log(run)
-        log = pd.read_csv(io.BytesIO(content or b"")).apply(pd.to_numeric)
+        log = pd.read_csv(io.BytesIO(content)).apply(pd.to_numeric)
         whole = log.epoch.tolist() == [*range(1, len(log) + 1)]
         whole &= {"train_error", "validation_error"} <= set(log.columns)
         whole &= not np.isinf(log.to_numpy(float)).any()
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return None
     return log if len(log) and whole else None
 

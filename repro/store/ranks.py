@@ -16,7 +16,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,7 @@ def decoded(file: Path) -> Kept | None:
     return _decoded(file, state.st_mtime_ns, state.st_size)
 
 
-@lru_cache(maxsize=1024)
+@cache
 def _decoded(file: Path, written: int, size: int) -> Kept:
     try:
         found = expected.decode(file)

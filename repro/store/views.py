@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -255,8 +256,15 @@ def wrong(view: Posteriors, k: int) -> NDArray[np.bool_]:
 
 def interval(wrong: NDArray[np.bool_]) -> tuple[float, float, float]:
     """The error (%) of a test set within its 95% Wilson interval: (low, error, high)."""
-    from scipy.stats import binomtest
-
     count = int(wrong.sum())
-    ends = binomtest(count, len(wrong)).proportion_ci(0.95, method="wilson")
-    return 100 * ends.low, 100 * count / len(wrong), 100 * ends.high
+    low, high = wilson(count, len(wrong))
+    return 100 * low, 100 * count / len(wrong), 100 * high
+
+
+def wilson(count: int, of: int) -> tuple[float, float]:
+    """The 95% Wilson interval of a share, (low, high); `scipy.stats` takes a second to import."""
+    squared = NormalDist().inv_cdf(0.975) ** 2
+    middle = count + squared / 2
+    reach = math.sqrt(squared * (squared / 4 + count * (of - count) / of))
+    low, high = (middle - reach) / (of + squared), (middle + reach) / (of + squared)
+    return low if count else 0.0, high if count < of else 1.0

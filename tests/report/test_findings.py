@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy.stats import binomtest, fisher_exact
 
 from tests.report.conftest import MakeRun, judged
 
@@ -33,6 +34,9 @@ def test_counts_of_runs_that_learn(
     assert row.verdict == row.verdict_configuration == verdict
     assert row.difference == pytest.approx(100 * (normal[0] / normal[1] - others[0] / others[1]))
     assert row.ci_low <= row.difference <= row.ci_high
+    fisher = fisher_exact([[count, of - count] for count, of in (normal, others)]).pvalue
+    more = binomtest(*normal, alternative="greater").pvalue
+    assert row.p == pytest.approx(2 * more if verdict == "contradicted" else fisher, rel=1e-9)
     assert (row.metric, row.about, row.n_seeds) == ("share_learning", "configuration", normal[1])
     assert pd.isna(row[["n_images", "relative"]]).all()
     assert f"{normal[0]} of {normal[1]} against {others[0]} of {others[1]} runs learn" in row.pooled

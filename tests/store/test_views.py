@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from repro.protocol.protocols import View
 from repro.store import expected, views
@@ -112,9 +113,10 @@ def test_the_order_of_images_and_of_views_changes_nothing(
 
 
 def test_the_interval_is_wilsons() -> None:
-    # 10 of 100: (5.52, 17.44) in Wilson's own example tables
-    low, error, high = views.interval(np.arange(100) < 10)
-    assert (round(low, 2), error, round(high, 2)) == (5.52, 10.0, 17.44)
+    for count in (0, 1, 10, 99, 100):
+        ends = binomtest(count, 100).proportion_ci(0.95, method="wilson")
+        found = views.interval(np.arange(100) < count)
+        np.testing.assert_allclose(found, (100 * ends.low, count, 100 * ends.high), atol=1e-9)
 
 
 def test_what_would_take_too_much_memory_is_not_unpacked(
