@@ -5,10 +5,11 @@ scikit-learn is imported here alone, when the first SVM is trained.
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ def score(
         wanted = look.views(target(data).qs, data.mirror)
         rows = [[views.read_descriptors(at, one, of) for one in wanted] for at, of in nets]
         parts = target(data).parts(data, images)
-        how = parts, tested.classes, check, request.config.progress
+        how = parts, tested.classes, request.config.threads, check, request.config.progress
         found = replace(classify(look.name, rows, *how), qs=tuple(view.q for view in wanted))
         if partner:
             weights = str(partner.tested.weights)
@@ -81,6 +82,7 @@ def classify(
     nets: Sequence[Sequence[Descriptors]],
     parts: NDArray[np.int8],
     classes: int,
+    threads: int = 1,
     check: Callable[[], None] = lambda: None,
     progress: bool = False,
 ) -> Scores:
@@ -90,65 +92,41 @@ def classify(
     SVM and may raise.
     """
     rows = unit(np.concatenate([combined(own, TRANSFERS[test].stacked) for own in nets], axis=1))
-    first = nets[0][0]
-    said, chosen = [], []
-    bar = tqdm(total=len(parts) * (len(CHOICES) + 1), unit="SVM", disable=not progress or None)
-    with bar:
-        for part in parts:
-            best, c_best = math.inf, CHOICES[0]
-            for c in CHOICES:
-                check()
-                held = _scores(rows, first.labels, part == FIT, part == HELD_OUT, c, classes)
-                loss = errors(first.labels[part == HELD_OUT], held)[BY[first.labels.ndim - 1]][0]
-                bar.update()
-                if loss > best:
-                    # Larger ones take ever longer, and fit the training images ever closer.
-                    break
-                if loss < best:
-                    best, c_best = loss, c
-            chosen.append(c_best)
-            trained = (part == FIT) | (part == HELD_OUT)
-            said.append(_scores(rows, first.labels, trained, part == TEST, chosen[-1], classes))
-            bar.update()
-    found = first.ids, first.labels, parts, np.array(chosen), tuple(said)
-    return Scores(test, (), *found)
+    exact, every = rows.astype(np.float64), nets[0][0]
+    # A class against all others: where an image has one, it shows no other.
+    signs = every.labels if every.labels.ndim > 1 else 2 * np.eye(classes)[every.labels] - 1
+    by, said, chosen = BY[every.labels.ndim - 1], [], []
+
+    def scores_of(train: NDArray[np.bool_], out: NDArray[np.bool_], c: float) -> Floats:
+        check()
+        decide = partial(_decided, exact[train], exact[out], c)
+        with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
+            # Not converged to scikit-learn's tolerance: as good as it gets in so many steps.
+            warnings.simplefilter("ignore")
+            return np.stack([*pool.map(decide, signs[train].T)], axis=1).astype(np.float32)
+
+    for part in tqdm(parts, f"SVMs of {test}", unit="split", disable=not progress or None):
+        best, taken, held = math.inf, CHOICES[0], part == HELD_OUT
+        for c in CHOICES:
+            loss = errors(every.labels[held], scores_of(part == FIT, held, c))[by][0]
+            if loss > best:
+                # Larger ones take ever longer, and fit the training images ever closer.
+                break
+            best, taken = (loss, c) if loss < best else (best, taken)
+        chosen.append(taken)
+        said.append(scores_of((part == FIT) | held, part == TEST, taken))
+    return Scores(test, (), every.ids, every.labels, parts, np.array(chosen), tuple(said))
 
 
-def _scores(
-    rows: Floats,
-    labels: Labels,
-    train: NDArray[np.bool_],
-    test: NDArray[np.bool_],
-    c: float,
-    classes: int,
-) -> Floats:
-    """What a linear SVM against all other classes, trained on some rows, says of others."""
-    if labels.ndim == 1:
-        columns: Iterator[Any] = iter([labels[train]])
-        there = np.unique(labels[train])
-        if len(there) < classes:
-            raise RequestError(f"a split trains on {len(there)} of {classes} classes")
-    else:
-        columns = iter(labels[train].T)
-    found = []
-    for own in columns:
-        # Images that show a class in a difficult way are left out of it.
-        counted = own != 0 if labels.ndim > 1 else np.ones(len(own), dtype=bool)
-        found.append(_decided(rows[train][counted], own[counted], rows[test], c))
-    return np.concatenate(found, axis=1).astype(np.float32)
-
-
-def _decided(rows: Floats, labels: Labels, others: Floats, c: float) -> NDArray[np.float64]:
+def _decided(
+    rows: NDArray[np.float64], others: NDArray[np.float64], c: float, signs: Labels
+) -> NDArray[np.float64]:
+    """What a linear SVM says of `others` that was trained on rows, without those of sign 0."""
     from sklearn.svm import LinearSVC
 
-    kinds = np.unique(labels)
-    if len(kinds) < 2:
-        # Among a few held-out rows a class may be absent: they say nothing of it.
-        return np.zeros((len(others), 1))
-    with warnings.catch_warnings():
-        # Not converged to scikit-learn's tolerance: as good as it gets in so many steps.
-        warnings.simplefilter("ignore")
-        machine = LinearSVC(C=c, dual=True, random_state=0).fit(rows, labels)
-    said = machine.decision_function(others).reshape(len(others), -1)
-    two = said.shape[1] == 1 and not {*kinds.tolist()} <= {-1, 1}
-    return np.asarray(np.concatenate([-said, said], axis=1) if two else said)
+    if len(np.unique(signs[signs != 0])) < 2:
+        # Among a few images a class may be absent: they say nothing of it.
+        return np.zeros(len(others))
+    counted = rows if signs.all() else rows[signs != 0]
+    machine = LinearSVC(C=c, dual=True, random_state=0).fit(counted, signs[signs != 0])
+    return np.asarray(machine.decision_function(others))

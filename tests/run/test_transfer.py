@@ -1,6 +1,7 @@
 """Descriptors on other data (Appendix B): from the command to the scores and the report."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,17 @@ from repro.run import transfer
 from tests.conftest import plan
 from tests.data.test_targets import voc
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 KINDS = ("BACKGROUND_Google", "ant", "bee")
 WORDS = ["size=tiny", "threads=1", "progress=false", "workers=0", "data=caltech101"]
 BOTH = "test=[transfer_stacked,transfer_averaged,transfer_pixels]"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_c() -> Iterator[None]:
+    """For larger ones liblinear may stop before it has converged."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transfer, "CHOICES", (0.01, 0.1))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +86,7 @@ def test_scores_follow_from_the_stored_descriptors(tested: Path, test: str) -> N
         train, out = (part == 1) | (part == 2), part == 3
         machine = LinearSVC(C=found["chosen"][split], dual=True, random_state=0)
         expected = machine.fit(rows[train], labels[train]).decision_function(rows[out])
-        assert found[f"scores-{split}"] == pytest.approx(expected, abs=1e-4)
+        assert found[f"scores-{split}"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_two_nets_of_length_one_are_stacked(tested: Path) -> None:
@@ -89,7 +97,7 @@ def test_two_nets_of_length_one_are_stacked(tested: Path) -> None:
     train = (part == 1) | (part == 2)
     machine = LinearSVC(C=found["chosen"][0], dual=True, random_state=0)
     expected = machine.fit(rows[train], labels[train]).decision_function(rows[part == 3])
-    assert found["scores-0"] == pytest.approx(expected, abs=1e-4)
+    assert found["scores-0"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_only_what_is_missing_or_damaged_is_computed(
