@@ -257,13 +257,14 @@ def claims() -> tuple[Mapping[str, Any], ...]:
 
 def judge(groups: Sequence[Transfers]) -> pd.DataFrame:
     """Rows of `claims.csv`: each claim on each setting that has both of its sides."""
-    found = [_judge(claim, group) for group in groups for claim in claims()]
+    found = [judged(claim, group) for group in groups for claim in claims()]
     rows = [row for row in found if row is not None]
     frame = pd.DataFrame(rows, columns=CLAIM_COLUMNS)
     return frame.astype({"n_images": "Int64", "n_seeds": "Int64"})
 
 
-def _judge(claim: Mapping[str, Any], group: Transfers) -> dict[str, Any] | None:
+def judged(claim: Mapping[str, Any], group: Transfers) -> dict[str, Any] | None:
+    """The row of one claim on one setting; None: one of its sides is not there."""
     if group.data not in claim["data"]:
         return None
     tests, metric = claim["tests"], claim["metric"]

@@ -12,8 +12,11 @@ from sklearn.svm import LinearSVC
 
 import repro
 from repro.config.command import command
+from repro.paper import numbers
+from repro.report.transfer import by_setting, claims, judged
 from repro.report.write import write
 from repro.run import transfer
+from repro.store.runs import read_run
 from tests.conftest import plan
 from tests.data.test_targets import voc
 
@@ -231,3 +234,41 @@ def test_a_report_and_its_archive_say_the_same(tested: Path, tmp_path: Path) -> 
         "B:random+A:random",
         "pixels",
     }
+
+
+def test_claims_on_descriptors_are_paired_by_seed_and_image(tested: Path) -> None:
+    """B at random against pixels, by hand; a side of another seed is none."""
+    runs = [run for run in map(read_run, sorted(tested.glob("[AB]-*"))) if run]
+    (group,) = by_setting(runs)
+    row = {"claim": "x", "kind": "better", "seeds": 1, "tests": "transfer_stacked", "section": "B"}
+    row |= {"data": ["caltech101"], "metric": "recall_error", "pairs": [["A:random", "B:random"]]}
+    assert judged(row, group) is None, "seeds 3 and 0"
+    found = judged(row | {"pairs": [["B+A", "B:random"], ["B:random+A:random", "B:random"]]}, group)
+    errors = {
+        one.net: one.found.errors["recall_error"] for one in group.tested if one.net[0] == "B"
+    }
+    gap = (errors["B:random+A:random"] - errors["B:random"]).mean()
+    assert found is not None
+    assert found["difference"] == pytest.approx(gap, abs=1e-3)
+    assert found["ci_low"] <= gap <= found["ci_high"]
+    below = found["ci_high"] < 0, found["ci_low"] > 0
+    assert found["verdict"] == {(True, False): "reproduced", (False, True): "contradicted"}.get(
+        below, "not decided"
+    )
+    tests = {"tests": ["transfer_stacked", "transfer_pixels"], "pairs": [["B:random", "pixels"]]}
+    of_pixels = judged(row | tests | {"seeds": 5}, group)
+    assert of_pixels is not None
+    assert of_pixels["reason"] == "1 of 5 seeds"
+
+
+def test_the_papers_differences_are_those_of_table_11() -> None:
+    known = {claim["claim"]: claim for claim in claims()}
+    for data, name in (
+        ("caltech101", "e-features-beat-d"),
+        ("voc2007", "d-and-e-features-equal-on-voc"),
+    ):
+        d, e = (numbers.transferred(net, data) for net in "DE")
+        assert known[name]["paper_difference"] == pytest.approx(d - e)
+    both = numbers.transferred("D+E", "caltech101")
+    gaps = [numbers.transferred(net, "caltech101") - both for net in "DE"]
+    assert known["two-nets-features-help"]["paper_difference"] == pytest.approx(sum(gaps) / 2)

@@ -15,7 +15,7 @@ from repro.data.split import Split
 from repro.model.init import initialise
 from repro.model.vgg import VGG
 from repro.protocol.protocols import View
-from repro.run.views import EvaluationOptions, centre_error, compute, grid
+from repro.run.views import EvaluationOptions, centre_error, compute, describe_images, grid
 from tests.model.test_vgg import spec
 
 SHAPES = [(60, 40), (40, 60), (50, 50), (60, 40), (33, 97), (120, 80)]
@@ -192,3 +192,14 @@ def test_scores_that_are_not_finite_say_nothing_of_their_image(
     assert blank.sum() == 1
     assert said == [f"{kind}-Q256: 1 images have scores that are not finite"]
     np.testing.assert_array_equal(view.posteriors[~blank], whole.posteriors[~blank])
+
+
+def test_a_descriptor_of_one_cell_is_fc7_of_the_crop_and_its_mirror(net: VGG, split: Split) -> None:
+    found = describe_images(net, View("descriptor", 224, True), split, prepare, EvaluationOptions())
+    square = SHAPES.index((50, 50))
+    crop = prepare(rescale(split.images[square], 32)[None])
+    with torch.no_grad():
+        fc7 = [net.classifier[:-1](net.features(one).flatten(1)) for one in (crop, crop.flip(-1))]
+    assert found.descriptors.shape == (len(SHAPES), len(fc7[0][0]))
+    assert found.descriptors[square] == pytest.approx(torch.cat(fc7).mean(dim=0).numpy(), abs=1e-5)
+    assert found.descriptors[square].min() >= 0, "rectified"
