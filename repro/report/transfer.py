@@ -40,6 +40,8 @@ DATA = {
 }
 """The columns of Table 11, by the files of `conf/data/`."""
 Draws = NDArray[np.float64]
+Key = tuple[str, int]
+"""What a net was trained on, and its seed."""
 
 
 @lru_cache(maxsize=4)
@@ -71,7 +73,11 @@ class Tested:
             known, file = _trained(run), run.published or {}
             words.append(f"{worded(known['data'])}, {known['recipe']}" if known else "")
             if not known or not known["data"]:
-                words[-1] = f"random ({known['recipe']})" if known else f"{file['format']}'s file"
+                words[-1] = (
+                    f"random ({known['recipe']})"
+                    if known
+                    else f"a file of {file['format']}, {file['sha256'][:8]}"
+                )
         return " + ".join(dict.fromkeys(words))
 
     @property
@@ -135,13 +141,10 @@ class Transfers:
         """The file of `conf/data/` that the images are of."""
         return base(self.setting.data)
 
-    def cells(self, net: str, test: str) -> dict[int, Tested]:
-        """By seed, one net in one test; of several nets of one name and seed the first."""
-        found: dict[int, Tested] = {}
-        for one in self.tested:
-            if (one.net, one.found.protocol) == (net, test):
-                found.setdefault(one.seed, one)
-        return found
+    def cells(self, net: str, test: str) -> dict[Key, Tested]:
+        """One net in one test, by what it was trained on and its seed."""
+        every = (one for one in self.tested if (one.net, one.found.protocol) == (net, test))
+        return {(one.trained_on, one.seed): one for one in every}
 
 
 def _is_of(other: Run | None, found: Scores) -> bool:
@@ -273,13 +276,11 @@ def judged(claim: Mapping[str, Any], group: Transfers) -> dict[str, Any] | None:
     both: list[tuple[Tested, Tested]] = []
     for left, right in claim["pairs"]:
         ours, theirs = group.cells(left, left_test), group.cells(right, right_test)
-        pairs = {s: (one, other) for s, one in ours.items() if (other := _beside(theirs, s))}
-        both += pairs.values()
+        pairs = [(one, other) for k, one in ours.items() if (other := _beside(theirs, k))]
+        both += pairs
         used += [f"{left} - {right}"] * bool(pairs)
-        gaps += [
-            (s, a.found.errors[metric] - b.found.errors[metric]) for s, (a, b) in pairs.items()
-        ]
-        draws += [(a.drawn[metric] - b.drawn[metric]).mean(axis=0) for a, b in pairs.values()]
+        gaps += [(a.seed, a.found.errors[metric] - b.found.errors[metric]) for a, b in pairs]
+        draws += [(a.drawn[metric] - b.drawn[metric]).mean(axis=0) for a, b in pairs]
     if not gaps:
         return None
     # The mean over pairs of each seed: its spread is that of the nets.
@@ -312,10 +313,11 @@ def judged(claim: Mapping[str, Any], group: Transfers) -> dict[str, Any] | None:
     return row | asdict(group.setting)
 
 
-def _beside(theirs: Mapping[int, Tested], seed: int) -> Tested | None:
-    """The other side of a pair: of the same seed, or the only one where seeds say nothing."""
-    alone = next(iter(theirs.values())) if len(theirs) == 1 else None
-    return theirs.get(seed) or (alone if alone and alone.given else None)
+def _beside(theirs: Mapping[Key, Tested], key: Key) -> Tested | None:
+    """The other side of a pair: trained in the same way from the same seed, or not trained."""
+    others = [one for one in theirs.values() if one.given or one.seed == key[1]]
+    untrained = [one for one in others if one.net == "pixels" or one.net.endswith(":random")]
+    return theirs.get(key) or next(iter([*untrained, *(o for o in others if o.given)]), None)
 
 
 def claims_shown(judged: pd.DataFrame) -> pd.DataFrame:

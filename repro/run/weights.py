@@ -110,7 +110,9 @@ def _of_folder(folder: Path, digest: str) -> dict[str, Any]:
     if result is None or digest != Expected.of(result).weights:
         why = "it has not ended" if result is None else f"its {WEIGHTS} is not what it left there"
         raise RequestError(f"weights={folder} is no run to take a net of: {why}")
-    names = {"data": own.data.name, "recipe": own.recipe.name, "seed": own.seed}
+    # All that tells one net of this arch and size from another.
+    words = [own.recipe.name, own.init.name, own.scale.name, *["fc"] * (own.finetune == "fc")]
+    names = {"data": own.data.name, "recipe": ", ".join(words), "seed": own.seed}
     return {"run": folder.name, **names}
 
 
