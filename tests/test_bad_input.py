@@ -152,6 +152,7 @@ def test_folders_that_cannot_be_learned_from(
             words = [f"data={name}", f"data.root={root}"]
             assert str(root.parent) in refusal(capsys, tmp_path / "runs", *words)
     words = ["data=imagefolder", f"data.root={tmp_path / 'photos'}"]
+    assert "data.in_memory" in refusal(capsys, tmp_path / "runs", *words, "data.on_device=true")
     fill(tmp_path / "photos", train={"cat": 9})
     assert "one class" in refusal(capsys, tmp_path / "runs", *words, "data.verify=false")
     fill(tmp_path / "photos", train={"dog": 9})

@@ -118,6 +118,9 @@ class Data:
     downloads is known by its digest.)"""
     in_memory: bool = False
     """Decode every image once, at the start, and hold them all in memory; they are of one size."""
+    on_device: bool = False
+    """Hold the training images, in memory and of one size, on the device that trains, and make
+    crops there, a batch at once; where S rescales them they differ in rounding."""
     enlarge: int | None = field(default=None, metadata=above_zero(8192))
     """Enlarge images whose smallest side has fewer pixels to so many first, so that no S and no Q
     is the file itself while others are resampled; None: take them as they are."""

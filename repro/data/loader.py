@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from repro.data.images import ArrayImages, Images
+from repro.data.on_device import CutOnDevice, held
 from repro.data.rescale import OURS, Rescaling, rescale, rescaled_crop
 from repro.data.split import Split
 from repro.data.statistics import Statistics, shifts
@@ -61,6 +62,7 @@ class TrainingCrops:
     S is drawn uniformly from the whole numbers from `smin` to `smax`, in pixels. With `mirror` half
     of the crops are flipped. `colour`: the images' colours and the shift's standard deviation.
     `own`: which rows of a batch of so many this process makes. `series`: see `draws`.
+    With a `device` images in memory are copied to it, and crops made there (see `on_device`).
     """
 
     split: Split = field(kw_only=False)
@@ -75,12 +77,16 @@ class TrainingCrops:
     rescaling: Rescaling = OURS
     own: Callable[[int], slice] = slice
     series: int = 0
+    device: torch.device | None = None
     _ahead: tuple[tuple[int, int], Iterator[Tensor]] = field(default=NOTHING, init=False)
 
     def __post_init__(self) -> None:
         images = self.split.images
         self.channels = images[0].shape[0]
-        self.cut = Cut(images, self.smin, self.smax, self.crop, self.mirror, self.rescaling)
+        how = (self.smin, self.smax, self.crop, self.mirror, self.rescaling)
+        self.cut: Callable[[Any], Tensor] = Cut(images, *how)
+        if self.device is not None:
+            self.cut = CutOnDevice(held(images, self.device), *how)
 
     def __len__(self) -> int:
         return -(-len(self.split.images) // self.batch)

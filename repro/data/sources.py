@@ -45,6 +45,9 @@ def _checked(fields: tuple[Any, ...], cache: Path, progress: bool) -> Descriptio
     data = Data(*fields)
     check_channels(data)
     kind = kind_of(data)
+    if data.on_device and kind.channels is None and not data.in_memory:
+        said = f"data.on_device=true takes images in memory, and those of {data.name} are files"
+        raise RequestError(f"{said}: add data.in_memory=true, where they are of one size")
     with looked_at(data.root):
         there = kind.is_there(data)
     if not there and (reason := unwritable(Path(data.root))):

@@ -112,8 +112,11 @@ def measure(runs: Sequence[Run], usual: Init) -> list[Measured]:
 def fuse(measured: Sequence[Measured], nets: tuple[Net, ...], protocol: str) -> list[Measured]:
     """The mean posteriors of several nets of one setting, for every seed that all of them have."""
     fusions = []
-    for seed in sorted({one.seed for one in measured}):
-        found = {one.net: one for one in measured if (one.protocol, one.seed) == (protocol, seed)}
+    by_seed: dict[int, dict[Nets, Measured]] = {}
+    for one in measured:
+        if one.protocol == protocol:
+            by_seed.setdefault(one.seed, {})[one.net] = one
+    for _, found in sorted(by_seed.items()):
         if all(net in found for net in nets):
             runs = tuple(found[net].run for net in nets)
             qs = tuple(found[net].qs[0] for net in nets)

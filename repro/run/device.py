@@ -114,7 +114,7 @@ def uploaded(
     sent: list[Batch] = []
     for batch in batches:
         # From pinned memory a copy runs beside the processor and beside the device's own work.
-        pinned = [part.pin_memory() for part in batch]
+        pinned = [part if part.is_cuda else part.pin_memory() for part in batch]
         with torch.cuda.stream(stream):
             images, shift, labels = (part.to(device, non_blocking=True) for part in pinned)
         sent.append((images, shift, labels))

@@ -248,6 +248,7 @@ class Job:
             rescaling=self.evaluation.rescaling,
             own=self.world.rows,
             series=self.request.series,
+            device=self.device if config.data.on_device else None,
         )
 
     def _error(self, net: VGG, split: Split) -> float:

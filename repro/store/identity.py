@@ -34,6 +34,7 @@ INTRODUCED: dict[tuple[str, str], Any] = {
     ("data", "first_classes"): None,
     ("data", "source"): None,
     ("data", "in_memory"): False,
+    ("data", "on_device"): False,
     ("data", "enlarge"): None,
     ("data", "transfer"): False,
     ("data", "background"): True,

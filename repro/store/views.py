@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -25,6 +25,8 @@ from repro.store.expected import DIGEST, Expected, ListedImages
 
 LOGARITHMS_ABOVE = 100
 WEIGHTS, NAME = "weights", "view"
+SMALL = 2**20
+"""Bytes of a view's file that is kept in memory for a while."""
 SUM_TOLERANCE = 0.02
 """How far from one a row's sum may be: halves of logarithms are off by up to 0.4% of a share."""
 
@@ -94,9 +96,17 @@ def read(folder: Path, view: View, tested: Expected | None = None) -> Posteriors
     if line := damage(file, tested):
         raise Absent(line)
     try:
-        return _decoded(expected.decode(file))
+        state = file.stat()
+        # Several protocols take one view; a large one is read anew: one is in memory at a time.
+        of = _small if state.st_size <= SMALL else _small.__wrapped__
+        return _decoded(of(file, state.st_mtime_ns))
     except OSError as error:
         raise Absent(f"{file} is gone: {error.strerror}") from None
+
+
+@lru_cache(maxsize=16)
+def _small(file: Path, written: int) -> dict[str, NDArray[Any]]:
+    return expected.decode(file)
 
 
 def read_descriptors(folder: Path, view: View, tested: Expected) -> Descriptors:
