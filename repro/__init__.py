@@ -80,11 +80,9 @@ class LoadedRun:
         from repro.protocol.protocols import View
         from repro.store.views import read
 
-        kind, _, rest = name.partition("-Q")
-        q, _, mirrored = rest.partition("-")
-        if name not in self.views:
+        if name not in self.views or (view := View.named(name)) is None:
             raise RequestError(f"{name} is not stored: expected one of {', '.join(self.views)}")
-        return read(self.run.folder, View(kind, int(q), bool(mirrored)), self.run.tested)
+        return read(self.run.folder, view, self.run.tested)
 
 
 def load(folder: str | Path, device: str = "cpu") -> LoadedRun:

@@ -107,8 +107,8 @@ def _check(known: Callable[[Config], Assumed], rates: int) -> Callable[[Config],
             member.check_folder()
         if rates == 0:
             pick(config.device)
-        elif rates == 1 and config.precision == "bf16":
-            said = "tflops: precision=bf16 trains in bf16 and tests in float32"
+        elif rates == 1 and config.views_in != config.precision:
+            said = f"tflops: precision={config.precision} tests in {config.views_in}"
             raise RequestError(f"{said}: give both, as in tflops=300,40")
         return request
 

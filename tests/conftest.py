@@ -4,13 +4,14 @@ import copy
 import os
 import shutil
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import settings
 from omegaconf import DictConfig
 
@@ -20,6 +21,7 @@ from repro.config.command import command
 from repro.config.composing import one
 from repro.config.schema import Config
 from repro.config.way_in import status_of
+from repro.run.device import torch_settings
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell in the background ignores it, and so would every process that the tests interrupt.
@@ -53,6 +55,24 @@ def composed(*words: str) -> Config:
 def compose() -> Compose:
     """`composed`, for a test."""
     return composed
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("no CUDA device is here")
+
+
+CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
+
+
+@pytest.fixture(params=["cpu", CUDA])
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The CPU, and a CUDA device set up as for a run where there is one."""
+    if request.param == "cpu":
+        yield "cpu"
+        return
+    with torch_settings(composed()):
+        yield "cuda"
 
 
 def plan(words: list[str]) -> int:

@@ -18,9 +18,9 @@ SWEEP = [
 ]
 
 
-def sweep(folder: Path) -> subprocess.Popen[bytes]:
+def sweep(folder: Path, device: str) -> subprocess.Popen[bytes]:
     folder.mkdir(exist_ok=True)
-    words = [sys.executable, "-m", "repro.run", *SWEEP]
+    words = [sys.executable, "-m", "repro.run", *SWEEP, f"device={device}"]
     return subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
 
@@ -29,10 +29,16 @@ def results(folder: Path) -> str:
     return (folder / "report" / "results.csv").read_text()
 
 
-@pytest.mark.slow
-def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("device", "kills"),
+    [
+        pytest.param("cpu", 20, marks=pytest.mark.slow),
+        pytest.param("cuda", 5, marks=pytest.mark.gpu),
+    ],
+)
+def test_kills_change_nothing(device: str, kills: int, tmp_path: Path) -> None:
     began = time.monotonic()
-    straight = sweep(tmp_path / "straight")
+    straight = sweep(tmp_path / "straight", device)
     assert straight.stderr is not None
     assert b"trains" in straight.stderr.readline()
     start = time.monotonic() - began
@@ -40,8 +46,8 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     assert straight.returncode == 0
     work = time.monotonic() - began - start
     instants, went_on = random.Random(0), 0
-    for left in reversed(range(21)):
-        program = sweep(tmp_path / "killed")
+    for left in reversed(range(kills + 1)):
+        program = sweep(tmp_path / "killed", device)
         if left:
             # Anywhere from the imports to a good part of the work.
             time.sleep(instants.uniform(0.5 * start, start + 0.4 * work))

@@ -16,6 +16,8 @@ from repro.errors import RequestError, flat
 EAGER = "none"
 """The value of `compile` that compiles nothing."""
 
+AUTO = "auto"
+"""The value of `test_precision` that leaves it to the precision of training."""
 STATISTICS_IMAGES = 10_000
 """The most image files that the mean and the principal colours are taken from."""
 
@@ -213,6 +215,9 @@ class Config:
     seed: int = field(default=0, metadata=SEED)
     finetune: str = "all"
     precision: str = "float32"
+    test_precision: str = AUTO
+    """The precision of views, and a part of what a view is: `auto` is that of training, of bf16
+    tf32. (In bf16 classes often tie, and a tie is an error.)"""
     test: list[str] = field(default_factory=lambda: ["single_scale", "multi_scale", "centre"])
     weights: str | None = None
     """A file of weights that others trained, or `torchvision:NAME`: the net is tested, not trained.
@@ -233,6 +238,8 @@ class Config:
     micro_batch: int | None = field(default=None, metadata=above_zero(1_000_000))
     """Images of a training batch whose gradients a device computes at once; None: all of them."""
     channels_last: str = "auto"
+    fast: bool = False
+    """Whether cuDNN may take any algorithm, the fastest by trial; its results then vary."""
     track: Track = field(default_factory=Track)
     runs: str = "runs"
     dry_run: bool = False
@@ -241,6 +248,21 @@ class Config:
     def starts_from_another(self) -> bool:
         """Whether its first weights are those of another run, or some of them."""
         return self.scale.parent is not None or self.init.copy_from is not None
+
+    @property
+    def usual_test_precision(self) -> str:
+        """The precision in which it is validated, and tested where nothing else is asked for."""
+        return "tf32" if self.precision == "bf16" else self.precision
+
+    @property
+    def views_in(self) -> str:
+        """The precision in which its views are computed."""
+        return self.usual_test_precision if self.test_precision == AUTO else self.test_precision
+
+    @property
+    def other_test_precision(self) -> str:
+        """The precision that its views are named after; empty: the usual one."""
+        return self.views_in if self.views_in != self.usual_test_precision else ""
 
     @property
     def epochs(self) -> int:

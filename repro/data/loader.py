@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import count
+from itertools import count, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,8 +28,6 @@ from repro.data.statistics import Statistics, shifts
 from repro.data.workers import loaded, processes
 
 NOTHING: tuple[tuple[int, int], Iterator[Tensor]] = ((-1, -1), iter(()))
-WASTE = 0.2
-"""Largest share of a batch of several shapes that lies outside of its images."""
 
 
 class Draws(NamedTuple):
@@ -144,7 +142,7 @@ class TrainingCrops:
 class Cut:
     """Makes batches of images that are rescaled, cropped and mirrored; workers hold one of these.
 
-    Without a `crop` images are whole, with zeros to the right of and below smaller ones.
+    Without a `crop` images are whole, and of one shape.
     """
 
     images: Images
@@ -212,13 +210,8 @@ class Cut:
 
 
 def collated(images: Sequence[Tensor]) -> Tensor:
-    """Images (C, h, w) as one batch, row by row, zeros to the right of and below smaller ones."""
-    rows = [image.permute(1, 2, 0) for image in images]
-    height, width = (max(row.shape[axis] for row in rows) for axis in (0, 1))
-    batch = rows[0].new_zeros(len(rows), height, width, rows[0].shape[-1])
-    for place, row in zip(batch, rows, strict=True):
-        place[: row.shape[0], : row.shape[1]] = row
-    return batch.permute(0, 3, 1, 2)
+    """Images (C, H, W) as one batch, row by row."""
+    return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 
 def _batches(
@@ -230,22 +223,16 @@ def _batches(
         yield torch.tensor(indices), batch
 
 
-def shared(shapes: Sequence[tuple[int, int]], room: int, waste: float) -> list[list[int]]:
-    """Which images share a batch: indices of images of equal or, with `waste`, of near shapes.
+def shared(shapes: Sequence[tuple[int, int]], room: int) -> list[list[int]]:
+    """Which images share a batch: indices of images of one shape.
 
-    But for one image alone, no more than `room` pixels, and of these `waste` outside of images.
+    But for one image alone, no more than `room` pixels.
     """
     batches: list[list[int]] = []
-    height = width = inside = 0
-    for index in sorted(range(len(shapes)), key=shapes.__getitem__):
-        own = shapes[index]
-        higher, wider = max(height, own[0]), max(width, own[1])
-        pixels = (len(batches[-1]) + 1) * higher * wider if batches else 0
-        if not batches or pixels > room or pixels - inside - own[0] * own[1] > waste * pixels:
-            batches.append([])
-            higher, wider, inside = *own, 0
-        batches[-1].append(index)
-        height, width, inside = higher, wider, inside + own[0] * own[1]
+    ordered = sorted(range(len(shapes)), key=shapes.__getitem__)
+    for (height, width), group in groupby(ordered, shapes.__getitem__):
+        indices, most = list(group), max(1, room // (height * width))
+        batches += [indices[first : first + most] for first in range(0, len(indices), most)]
     return batches
 
 
@@ -254,24 +241,20 @@ def whole_images(
     side: int,
     room: int,
     *,
-    waste: float = 0,
     mirror: bool = False,
     rescaling: Rescaling = OURS,
     workers: str | int = 0,
     part: slice = slice(None),
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Whole, uncropped images for dense evaluation (Section 3.2), each once, near shapes together.
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Whole, uncropped images for dense evaluation (Section 3.2), each once, equal shapes together.
 
-    Their smallest side is `side` pixels; for `room` and `waste` see `shared`. `part` says which of
-    the batches are made: indices, int64 (B,); images, uint8 (B, C, H, W), each in the upper left
-    corner; their heights and widths, int64 (B, 2).
+    Their smallest side is `side` pixels; for `room` see `shared`. `part` says which of the batches
+    are made: indices, int64 (B,), and images, uint8 (B, C, H, W).
     """
     sizes = split.images.sizes().tolist()
     shapes = [rescaling.shape(height, width, side) for height, width in sizes]
-    batches = shared(shapes, room, waste)[part]
     cut = Cut(split.images, side, side, None, mirror, rescaling)
-    for indices, images in _batches(cut, batches, workers):
-        yield indices, images, torch.tensor([shapes[index] for index in indices.tolist()])
+    yield from _batches(cut, shared(shapes, room)[part], workers)
 
 
 def centre_crops(

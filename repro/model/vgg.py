@@ -150,14 +150,16 @@ def share_batch_norm(net: nn.Module, total: Callable[[Tensor], Tensor]) -> None:
 
 
 class LocalResponseNorm(nn.LocalResponseNorm):
-    """Local response normalisation across channels, whose gradients are reproducible on CUDA too.
+    """Local response normalisation across channels, reproducible on CUDA too, and of any numbers.
 
-    torch's layer averages by `avg_pool3d`, which on CUDA adds up its gradients in a varying order.
+    torch's layer averages by `avg_pool3d`, which on CUDA adds up its gradients in a varying order,
+    and which a CPU lacks for bf16.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        return self.windowed(input) if input.is_cuda else super().forward(input)
+        windowed = input.is_cuda or input.dtype == torch.bfloat16
+        return self.windowed(input) if windowed else super().forward(input)
 
     def windowed(self, input: Tensor) -> Tensor:
         """The same by sums of neighbouring channels, whose gradients have one order."""

@@ -1,9 +1,10 @@
 """The protocols of Sections 3.2 and 4: which views of a net are averaged, at which test scales."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from repro.config.schema import Scale
+from repro.config.schema import Config, Scale
 from repro.errors import RequestError
 from repro.protocol.scales import PAPER_CROP, pixels, several_q, single_q
 
@@ -41,18 +42,28 @@ the last hidden layer, `pixels` of no net (Appendix B)."""
 class View:
     """One net looking at the test set in one way (Section 3.2).
 
-    `kind` is a key of `KINDS`, `q` the test scale in paper pixels. A `mirrored` descriptor is the
-    mean of those of an image and its mirror image.
+    `kind` is a key of `KINDS`, `q` the test scale in paper pixels, `precision` that of computing
+    it; empty: the usual one of the net. A `mirrored` descriptor is the mean of those of an image
+    and its mirror image.
     """
 
     kind: str
     q: int
     mirrored: bool
+    precision: str = ""
 
     @property
     def name(self) -> str:
         """The name of the file with its posteriors, as in `dense-Q256-mirrored`."""
-        return f"{self.kind}-Q{self.q}" + ("-mirrored" if self.mirrored else "")
+        mirrored = "mirrored" * self.mirrored
+        return "-".join(filter(None, (self.kind, f"Q{self.q}", mirrored, self.precision)))
+
+    @classmethod
+    def named(cls, name: str) -> "View | None":
+        """The view of posteriors of a name; None: none is called so."""
+        if (found := NAMED.fullmatch(name)) is None:
+            return None
+        return cls(found[1], int(found[2]), bool(found[3]), found[4] or "")
 
 
 SCALES = {"one": "one Q", "several": "several Q", "each": "each Q", "fine": "Q between"}
@@ -116,6 +127,11 @@ ENTRIES = (
 )
 """The protocols, in the order of tables and of colours; one of your own stands at the end."""
 PROTOCOLS = {protocol.name: protocol for protocol in ENTRIES}
+NAMED = re.compile(
+    rf"({'|'.join({kind: 0 for one in ENTRIES for kind in one.kinds})})"
+    r"-Q(\d{1,5})(-mirrored)?(?:-(float32|tf32))?"
+)
+"""How a view of posteriors is called."""
 TABLE3 = "single_scale"
 """How Table 3 tests its nets, by which nets are compared where nothing else is said."""
 ONE_NUMBER = tuple(protocol.name for protocol in ENTRIES if protocol.one_number)
@@ -182,23 +198,23 @@ def readings(protocol: str, scale: Scale) -> tuple[tuple[int, ...], ...]:
     return (several_q(scale) if scales == "several" else (single_q(scale),),)
 
 
-def views_at(protocol: str, qs: Sequence[int], mirror: bool) -> tuple[View, ...]:
+def views_at(protocol: str, qs: Sequence[int], config: Config) -> tuple[View, ...]:
     """The views whose mean a protocol is at test scales `qs`, in paper pixels.
 
-    With `mirror` mirror images are classified too, as in the paper.
+    Where the data may be mirrored, mirror images are classified too, as in the paper.
     """
     return tuple(
-        View(kind, q, mirrored)
+        View(kind, q, mirrored, config.other_test_precision)
         for kind in PROTOCOLS[protocol].kinds
         for q in qs
-        for mirrored in ((False, True) if mirror else (False,))
+        for mirrored in ((False, True) if config.data.mirror else (False,))
     )
 
 
-def views(protocol: str, scale: Scale, mirror: bool) -> tuple[View, ...]:
-    """All views that a protocol needs for a net trained at `scale`."""
-    numbers = readings(protocol, scale)
-    return tuple(view for qs in numbers for view in views_at(protocol, qs, mirror))
+def views(protocol: str, config: Config) -> tuple[View, ...]:
+    """All views that a protocol needs for the net of a configuration."""
+    numbers = readings(protocol, config.scale)
+    return tuple(view for qs in numbers for view in views_at(protocol, qs, config))
 
 
 def transfers(protocols: Sequence[str]) -> bool:

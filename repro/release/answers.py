@@ -37,7 +37,8 @@ def say_aside(line: str) -> None:
 def options(config: Config) -> EvaluationOptions:
     """How images are looked at here: one by one decoded, rescaled as the run's were."""
     resize = rescaling(config.recipe.resize)
-    return EvaluationOptions(batch=config.test_batch, rescaling=resize, say=say_aside)
+    usual = config.usual_test_precision
+    return EvaluationOptions(config.test_batch, usual, rescaling=resize, say=say_aside)
 
 
 def check(config: Config, paths: Sequence[Path], protocol: str) -> None:
@@ -57,7 +58,7 @@ def posteriors(trained: Trained, paths: Sequence[Path], protocol: str) -> Poster
     # Of one length, so that their order is that of the images.
     ids = tuple(f"{number:09d}" for number in range(len(paths)))
     split = Split(FileImages(paths, config.data.channels), np.zeros(len(paths), np.int64), ids)
-    wanted, how = views(protocol, config.scale, config.data.mirror), options(config)
+    wanted, how = views(protocol, config), options(config)
     return mean(compute(trained.net, view, split, trained.prepare, how) for view in wanted)
 
 

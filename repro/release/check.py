@@ -1,6 +1,5 @@
 """Stored views computed anew, on a random sample of the test images, and held against the store."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +18,9 @@ from repro.store import views as stored
 from repro.store.runs import Run
 
 TF32, FLOAT32 = 1e-2, 1e-4
-"""How far apart posteriors may be that two machines compute, in the run's precision."""
+"""How far apart posteriors may be that two machines compute, by the view's precision."""
 HALVES = 1e-4
 """The error of logarithms kept in 16 bits: |p log p| / 2^12 at most, which is 0.9e-4."""
-NAMED = re.compile(r"(dense|grid|centre|windows)-Q(\d{1,5})(-mirrored)?")
 
 
 class Compared(NamedTuple):
@@ -52,8 +50,8 @@ def verify(
     RequestError: no such run, no views, or other data. RunError: damaged weights or images.
     """
     run = finished_run(folder)
-    names = (NAMED.fullmatch(file.stem) for file in sorted((run.folder / "views").glob("*.npz")))
-    views = [View(name[1], int(name[2]), bool(name[3])) for name in names if name]
+    files = sorted((run.folder / "views").glob("*.npz"))
+    views = [view for file in files if (view := View.named(file.stem))]
     if not views:
         raise RequestError(f"run={run.folder} has no stored views: there is nothing to compare")
     data, cache, tested = data_of(run, root), run.folder.parent / ".cache", run.tested
@@ -68,9 +66,10 @@ def verify(
 
 
 def _compared(run: Run, trained: Trained, views: list[View], few: Split) -> Iterator[Compared]:
-    limit = TF32 if run.config.precision == "tf32" else FLOAT32
-    limit += HALVES if run.tested.classes > stored.LOGARITHMS_ABOVE else 0.0
     for view in views:
+        precision = view.precision or run.config.usual_test_precision
+        limit = TF32 if precision == "tf32" else FLOAT32
+        limit += HALVES if run.tested.classes > stored.LOGARITHMS_ABOVE else 0.0
         try:
             kept = stored.read(run.folder, view, run.tested)
         except stored.Absent as error:

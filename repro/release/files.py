@@ -142,7 +142,7 @@ def _code(part: nn.Module) -> str:
 def _errors(run: Run) -> Iterator[tuple[Any, ...]]:
     """The errors of the protocols whose views are stored, with n and interval."""
     for protocol in ONE_NUMBER:
-        wanted = views(protocol, run.config.scale, run.config.data.mirror)
+        wanted = views(protocol, run.config)
         if (mean := stored.mean_of(run.folder, wanted, run.tested)) is not None:
             section, qs = PROTOCOLS[protocol].section, readings(protocol, run.config.scale)[0]
             for k in (1, 5) if run.tested.classes > 5 else (1,):

@@ -113,6 +113,7 @@ def _training(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
         "init": init.copy_from is None and not as_published,
         "fan_in": "normal" in init.between and config.size.width != 1,
         "precision": config.precision not in ("float32", "tf32"),
+        "test_precision": config.views_in == "tf32",
         "scale": bool(changed) or name not in numbers.scales(),
         "factor": scale.lr_factor != share,
         "length": name == "S384",

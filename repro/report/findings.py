@@ -193,9 +193,8 @@ def of_seconds(contrast: Contrast, edges: Edges, setting: Comparison, most: int)
 
 def _log_ratios(run: Run, pair: Pair) -> list[float]:
     """The logarithms of left seconds over right, a view each; empty where one is not known."""
-    scale, mirror = run.config.scale, run.config.data.mirror
     left, right = (
-        {(one.q, one.mirrored): seconds(run, one) for one in views(side.test, scale, mirror)}
+        {(one.q, one.mirrored): seconds(run, one) for one in views(side.test, run.config)}
         for side in pair
     )
     both = [(left[key], right[key]) for key in sorted(left.keys() & right.keys())]

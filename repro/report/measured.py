@@ -143,7 +143,7 @@ def _ranks(runs: Sequence[Run], protocol: str, qs: Sequence[tuple[int, ...]]) ->
 
 
 def _posteriors(run: Run, protocol: str, qs: tuple[int, ...]) -> Posteriors:
-    wanted = views_at(protocol, qs, run.config.data.mirror)
+    wanted = views_at(protocol, qs, run.config)
     if (found := stored.mean_of(run.folder, wanted, run.tested)) is None:
         raise stored.Absent(f"{run.folder} holds no views for {protocol}")
     return found
@@ -159,8 +159,7 @@ def kept(runs: Sequence[Run], folder: Path) -> Kept | None:
 
 def views_of(run: Run) -> list[View]:
     """Every view that some protocol takes of a run's net, each once."""
-    config = run.config
-    every = (views(protocol, config.scale, config.data.mirror) for protocol in PROTOCOLS)
+    every = (views(protocol, run.config) for protocol in PROTOCOLS)
     return list(dict.fromkeys(view for some in every for view in some))
 
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from repro.config.schema import DRAWS, EAGER, NEW, TAKE_LAYERS, Config
+from repro.config.schema import AUTO, DRAWS, EAGER, NEW, TAKE_LAYERS, Config
 from repro.errors import RequestError
 from repro.model import init
 from repro.protocol import protocols
@@ -20,6 +20,7 @@ CHOICES = {
     "recipe.init": tuple(init.FILLS),
     "init.between": tuple(init.FILLS),
     "precision": ("float32", "tf32", "bf16", "float64"),
+    "test_precision": (AUTO, "float32", "tf32"),
     "finetune": ("all", "fc"),
     "scale.draws": DRAWS,
     "compile": (EAGER, "default", "reduce-overhead", "max-autotune"),
@@ -44,6 +45,9 @@ def check(config: Config) -> None:
             raise RequestError(
                 f"{group}.name={name}: expected a letter, then letters, digits, or any of . _ - + ="
             )
+    if config.test_precision != AUTO and (config.precision == "float64" or config.data.transfer):
+        said = "nets of precision=float64, and descriptors, have one precision only: take auto"
+        raise RequestError(f"test_precision={config.test_precision}: {said}")
     _check_store(config.runs)
     if config.weights is None:
         _check_trained(config)

@@ -27,6 +27,8 @@ from repro.store.leases import first_free
 Batch = tuple[Tensor, Tensor, Tensor]
 LARGEST_MAP = 2**28
 """Bytes, at most, of a batch's largest map on a CPU, which is as fast with few images at once."""
+KEPT = ("threads", "workers", "compile", "micro_batch", "fast")
+"""The keys that `result.json` tells beside what a run is."""
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
 """How CUDA, MPS, the CPU and the libraries behind them say that memory is exhausted."""
 
@@ -145,7 +147,8 @@ def compiled(net: nn.Module, mode: str) -> Callable[[Tensor], Tensor]:
             # Else its masks would be the compiler's own, not those of a run that goes on without.
             eager = torch.compiler.disable(part.forward)  # type: ignore[no-untyped-call]
             part.forward = eager  # type: ignore[method-assign]
-    found: Callable[[Tensor], Tensor] = torch.compile(net, mode=mode)
+    # The last batch of an epoch has a size, and a graph, of its own.
+    found: Callable[[Tensor], Tensor] = torch.compile(net, mode=mode, dynamic=False)
     return found
 
 
@@ -154,22 +157,51 @@ def torch_settings(config: Config) -> Iterator[None]:
     """Threads, precision, algorithms and tiny numbers, set for one run and put back afterwards.
 
     Activations of small deep nets fall below the smallest normal number, where a CPU is slow.
-    cuDNN takes reproducible algorithms and tries out none: the fastest changes between trials.
+    cuDNN takes reproducible algorithms and tries out none, since the fastest changes between
+    trials, unless the configuration says `fast`.
     """
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    fast, cudnn = config.precision == "tf32", torch.backends.cudnn
-    before = cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
+    threads, cudnn = torch.get_num_threads(), torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
     torch.set_num_threads(config.threads)
     torch.set_flush_denormal(True)
-    torch.set_float32_matmul_precision("high" if fast else "highest")
-    cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = fast, True, False
+    cudnn.deterministic, cudnn.benchmark = not config.fast, config.fast
     try:
-        yield
+        with computing_in(config.precision):
+            yield
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
-        torch.set_float32_matmul_precision(precision)
-        cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before
+        cudnn.deterministic, cudnn.benchmark = before
+
+
+@contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Products of float32 numbers as they are, or in tf32, for a while."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+
+
+def sent_back(tensor: Tensor) -> Callable[[], list[float]]:
+    """Begin to copy a tensor to the processor; the numbers, whenever they are asked for.
+
+    A CUDA device's own queue is in order: asked late, it would first do all that came after.
+    """
+    if not tensor.is_cuda:
+        return tensor.tolist
+    copy, copied = tensor.to("cpu", non_blocking=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
+    copied.record()
+
+    def numbers() -> list[float]:
+        copied.synchronize()
+        return copy.tolist()
+
+    return numbers
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -194,23 +226,21 @@ def at_once(net: VGG, most: int) -> int:
 class FitToMemory:
     """Judges batches of images. One that does not fit into memory is halved until it does.
 
-    `judge` takes images (N, C, H, W) and shapes (N, 2) to scores (N, classes); `say` takes the
-    line that says that a batch did not fit.
+    `judge` takes images (N, C, H, W) to scores (N, classes); `say` takes the line that says that a
+    batch did not fit.
     """
 
-    def __init__(
-        self, judge: Callable[[Tensor, Tensor | None], Tensor], say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, judge: Callable[[Tensor], Tensor], say: Callable[[str], None]) -> None:
         self.judge, self.say = judge, say
         self.most: int | None = None
         """Grey levels of the largest batch that may fit; None: none was too large."""
 
-    def __call__(self, images: Tensor, shapes: Tensor | None) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         """The scores of all images, on the CPU; a RunError where a single one does not fit."""
         half, (height, width) = (len(images) + 1) // 2, images.shape[-2:]
         if self.most is None or images.numel() <= self.most or len(images) == 1:
             try:
-                return self.judge(images, shapes).float().cpu()
+                return self.judge(images).float().cpu()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -225,9 +255,7 @@ class FitToMemory:
                 f"out of memory with {len(images)} images of {height}x{width} pixels: goes on with "
                 f"{half}; a smaller test_batch saves the attempt"
             )
-        of_shapes = [None, None] if shapes is None else torch.split(shapes, half)
-        parts = zip(torch.split(images, half), of_shapes, strict=True)
-        return torch.cat([self(*part) for part in parts])
+        return torch.cat([self(part) for part in torch.split(images, half)])
 
 
 def describe(config: Config, used: torch.device, world: World = ALONE) -> dict[str, Any]:
@@ -239,7 +267,7 @@ def describe(config: Config, used: torch.device, world: World = ALONE) -> dict[s
         "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "cpu": cpu(),
-        **{key: getattr(config, key) for key in ("threads", "workers", "compile", "micro_batch")},
+        **{key: getattr(config, key) for key in KEPT},
         "channels_last": memory_format(config, used) == torch.channels_last,
         "world_size": world.size,
         "device": device_name(used),

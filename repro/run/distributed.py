@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -36,6 +37,9 @@ TIMEOUT = timedelta(days=30)
 GRACE = 5.0
 """Seconds after which a process that failed speaks: had the first one spoken, torchrun would have
 ended this one by then."""
+
+BUCKET = 25 * 2**20
+"""Bytes of gradients that travel in one message, at most, but for a single large weight."""
 
 T = TypeVar("T")
 
@@ -58,22 +62,6 @@ class World:
     def rows(self, total: int) -> slice:
         """This process's rows of a batch of `total` images; none where there are too few."""
         return slice(total * self.rank // self.size, total * (self.rank + 1) // self.size)
-
-    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over the processes, as one flat message.
-
-        torch's DistributedDataParallel does not serve here: it rearranges its messages after the
-        first step, and with three or more processes the order of a sum, and so its rounding,
-        depends on the place in a message. A run that was interrupted would not go on bit for bit.
-        """
-        if self.size == 1:
-            return
-        total = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        with _meeting():
-            distributed.all_reduce(total)
-        parts = torch.split(total, [tensor.numel() for tensor in tensors])
-        for tensor, part in zip(tensors, parts, strict=True):
-            tensor.copy_(part.view(tensor.shape))
 
     def all_reduce_with_gradient(self, tensor: Tensor) -> Tensor:
         """The sum of a tensor over the processes, through which gradients flow back to all."""
@@ -133,6 +121,74 @@ class World:
         if len(found) > 1:
             said = f"the processes mean different runs ({', '.join(found)})"
             raise RunError(f"{said}: give all hosts the same program and the same data")
+
+
+class SummedGradients:
+    """The gradients of weights, summed over the processes while the backward pass goes on.
+
+    They travel in buckets, from the last layer's to the first's: always the same, in one order.
+    torch's DistributedDataParallel does not serve here: it rearranges its buckets after the first
+    step, and with three or more processes the order of a sum, and so its rounding, depends on the
+    place in a bucket. A run that was interrupted would not go on bit for bit.
+    """
+
+    def __init__(self, world: World, weights: Sequence[Tensor]) -> None:
+        self.world, self.buckets, self.hooks, room = world, list[list[Tensor]](), list[Any](), 0
+        for weight in reversed(weights):
+            if weight.nbytes > room:
+                self.buckets.append([])
+                room = BUCKET
+            room -= weight.nbytes
+            self.buckets[-1].append(weight)
+            if world.size > 1:
+                made = partial(self._made, len(self.buckets) - 1)
+                hook = weight.register_post_accumulate_grad_hook(made)  # type: ignore[no-untyped-call]
+                self.hooks.append(hook)
+        self.awaited: list[int] = []
+        """Gradients that the backward passes still have to make, by bucket."""
+        self.sent: list[tuple[list[Tensor], Tensor, distributed.Work]] = []
+
+    def begin(self, passes: int) -> None:
+        """Expect so many backward passes, whose gradients add up to a step's."""
+        self.awaited = [passes * len(bucket) for bucket in self.buckets]
+
+    def _made(self, bucket: int, weight: Tensor) -> None:
+        self.awaited[bucket] -= 1
+        # The last one waits for what goes with it.
+        while len(self.sent) < len(self.buckets) - 1 and not self.awaited[len(self.sent)]:
+            self._send()
+
+    def _send(self, *more: Tensor) -> None:
+        grads = (weight.grad for weight in self.buckets[len(self.sent)])
+        tensors = [*(grad for grad in grads if grad is not None), *more]
+        # A large one is not copied.
+        alone = len(tensors) == 1 and tensors[0].is_contiguous()
+        total = tensors[0] if alone else torch.cat([tensor.reshape(-1) for tensor in tensors])
+        with _meeting():
+            work = distributed.all_reduce(total, async_op=True)
+        assert work is not None
+        self.sent.append((tensors, total, work))
+
+    def finish(self, numbers: Tensor) -> None:
+        """Replace all gradients, and `numbers`, by their sums."""
+        if self.world.size == 1:
+            return
+        while len(self.sent) < len(self.buckets) - 1:
+            self._send()
+        self._send(numbers)
+        for tensors, total, work in self.sent:
+            with _meeting():
+                work.wait()
+            if total is not tensors[0]:
+                parts = torch.split(total, [tensor.numel() for tensor in tensors])
+                for tensor, part in zip(tensors, parts, strict=True):
+                    tensor.copy_(part.view(tensor.shape))
+        self.sent.clear()
+
+    def close(self) -> None:
+        """Leave the weights alone, and so let their memory go."""
+        for hook in self.hooks:
+            hook.remove()
 
 
 class _AllReduce(torch.autograd.Function):

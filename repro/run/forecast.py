@@ -18,7 +18,14 @@ from repro.model.cost import cost, training_flops, training_memory, view_flops
 from repro.model.layers import Linear, Net
 from repro.model.vgg import VGG
 from repro.paper.numbers import TRAINING_WEEKS
-from repro.run.device import compiled, is_out_of_memory, memory_format, pick, torch_settings
+from repro.run.device import (
+    compiled,
+    computing_in,
+    is_out_of_memory,
+    memory_format,
+    pick,
+    torch_settings,
+)
 from repro.run.request import Request
 from repro.run.schedule import OPTIMISERS
 from repro.store.runs import LOG
@@ -117,7 +124,8 @@ def _row(
 def _timed(request: Request, timed: dict[Any, Rate]) -> Rate:
     """The rate of a net on this machine, by a few steps taken now."""
     config, net = request.config, request.net
-    how = (config.recipe.batch, config.precision, config.threads, config.device)
+    precisions = (config.precision, config.test_precision)
+    how = (config.recipe.batch, *precisions, config.threads, config.device)
     size = (config.size.width, config.size.poolings, net.crop, net.channels, *how)
     own = (*size, net.layers[:-1])
     for key in (size, own):
@@ -238,7 +246,7 @@ def measure(net: Net, config: Config, device: torch.device) -> tuple[float, floa
     """Floating point operations a second of training steps, and of forward passes as in testing.
 
     The step grows up to the run's batch or micro-batch, or until it takes long enough to be timed.
-    Testing computes in float32 where training is bf16. A RunError: not one image fits into memory.
+    Testing has a precision of its own. A RunError: not one image fits into memory.
     """
     net = without_hidden(net) if cost(net).parameters > LARGE else net
     most = min(config.recipe.batch, config.micro_batch or config.recipe.batch)
@@ -298,10 +306,11 @@ def training_step(net: VGG, config: Config, device: torch.device, images: int) -
 def testing_step(net: VGG, config: Config, device: torch.device, images: int) -> Step:
     """A forward pass on one batch of noise, in the precision in which views are computed."""
     noise = _noise(net, config, device, images)
+    precision = config.views_in
     net.eval()
 
     def step() -> None:
-        with torch.inference_mode():
+        with torch.inference_mode(), computing_in(precision):
             net(noise)
 
     return step

@@ -144,6 +144,7 @@ class Job:
             self.prepare = Inputs(mean, recipe.input_range, device, self.dtype, layout)
         self.evaluation = EvaluationOptions(
             batch=config.test_batch,
+            precision=config.usual_test_precision,
             workers=config.workers,
             rescaling=rescaling(config.recipe.resize),
             world=world,

@@ -34,8 +34,8 @@ from repro.data.loader import TrainingCrops
 from repro.errors import RunError
 from repro.model.vgg import VGG, seed, share, share_batch_norm
 from repro.run.checkpoint import Checkpoints
-from repro.run.device import compiled, is_out_of_memory, uploaded
-from repro.run.distributed import ALONE, World
+from repro.run.device import compiled, is_out_of_memory, sent_back, uploaded
+from repro.run.distributed import ALONE, SummedGradients, World
 from repro.run.interruption import Interrupted, Stop
 from repro.run.progress import Chance, Outcome, Progress
 from repro.run.schedule import OPTIMISERS, Schedule
@@ -77,6 +77,7 @@ class Training:
         self.schedule = Schedule(recipe, rate, config.epochs * len(batches))
         self.device = next(net.parameters()).device
         self.forward = compiled(net, config.compile)
+        self.summed = SummedGradients(world, self.weights)
         if world.size > 1:
             total = world.all_reduce_with_gradient
             if config.compile != EAGER:
@@ -84,8 +85,8 @@ class Training:
                 total = torch.compiler.disable(total)  # type: ignore[no-untyped-call]
             share_batch_norm(net, total)
         self.progress, self.checkpoints = Progress(), Checkpoints(folder, config.checkpoint_seconds)
-        self.unread: list[tuple[int, Tensor]] = []
-        """Steps whose sums are not read yet: images, and loss, errors and flags."""
+        self.unread: list[tuple[int, Callable[[], list[float]]]] = []
+        """Steps whose sums are not read yet: images, and how to ask for loss, errors and flags."""
         cuda = self.device.type == "cuda"
         self.late = 1 if cuda else 0
         """How many of them the device works on while the next one is made."""
@@ -103,6 +104,7 @@ class Training:
             with self._bar() as bar:
                 return self._epochs(bar)
         finally:
+            self.summed.close()
             self.checkpoints.wait()
 
     def _epochs(self, bar: tqdm[NoReturn]) -> Outcome:
@@ -140,15 +142,15 @@ class Training:
         with self._memory_error_in_a_line():
             sums = self.gradients(images, shift, labels, total)
             if self.world.size > 1:
-                sums = torch.cat([sums, torch.tensor(self._flags()).to(sums)])
-            gradients = [weight.grad for weight in self.weights if weight.grad is not None]
-            self.world.all_reduce([*gradients, sums])
+                flags = torch.tensor(self._flags(), dtype=sums.dtype)
+                sums = torch.cat([sums, flags.to(self.device, non_blocking=True)])
+            self.summed.finish(sums)
             if recipe.clip is not None:
                 nn.utils.clip_grad_norm_(self.weights, recipe.clip)
             for group in self.optimiser.param_groups:
                 group["lr"] = self.schedule.at(progress.iteration)
             self.optimiser.step()
-        self.unread.append((total, sums))
+        self.unread.append((total, sent_back(sums)))
         progress.step, progress.iteration = progress.step + 1, progress.iteration + 1
 
     def gradients(self, images: Tensor, shift: Tensor, labels: Tensor, total: int) -> Tensor:
@@ -160,8 +162,9 @@ class Training:
         own = self.world.rows(total)
         labels = labels.to(self.device, non_blocking=True)
         self.optimiser.zero_grad(set_to_none=True)
-        sums = []
-        for part in micro_batches(len(images), self.config.micro_batch):
+        sums, parts = [], micro_batches(len(images), self.config.micro_batch)
+        self.summed.begin(len(parts))
+        for part in parts:
             # Dropout draws the whole batch's mask each time, and uses these rows of it.
             share(self.net, slice(own.start + part.start, own.start + part.stop), total)
             masks = self.config.seed * 1_000_003 + self.progress.iteration
@@ -187,11 +190,11 @@ class Training:
         progress, asked, due = self.progress, False, False
         while len(self.unread) > leave and math.isfinite(progress.loss_sum):
             images, sums = self.unread.pop(0)
-            loss, wrong, *flags = sums.tolist()
+            loss, wrong, *told = sums()
             progress.loss_sum += loss * images
             progress.wrong, progress.seen = progress.wrong + round(wrong), progress.seen + images
             bar.update(images)
-            flags = flags or self._flags()
+            flags = told or self._flags()
             asked, due = asked or bool(flags[0]), due or bool(flags[1])
         now = time.monotonic()
         progress.seconds, self.clock = progress.seconds + now - self.clock, now

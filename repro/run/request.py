@@ -234,7 +234,7 @@ def _views(config: Config) -> Iterator[tuple[protocols.View, ...]]:
             own = target(base_data(config.data)).qs
             yield protocols.TRANSFERS[test].views(own, config.data.mirror)
         else:
-            yield protocols.views(test, config.scale, config.data.mirror)
+            yield protocols.views(test, config)
 
 
 def _partner(config: Config, here: Description) -> runs.Run | None:
@@ -327,6 +327,6 @@ def test_errors(request: Request) -> dict[str, float]:
 def _tested(request: Request) -> Iterator[tuple[str, views.Posteriors]]:
     """The posteriors of each protocol that gives one number, as far as it is tested."""
     for protocol in protocols.ONE_NUMBER:
-        wanted = protocols.views(protocol, request.config.scale, request.config.data.mirror)
+        wanted = protocols.views(protocol, request.config)
         if (posteriors := views.mean_of(request.folder, wanted)) is not None:
             yield protocol, posteriors

@@ -11,26 +11,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from repro.data.loader import WASTE, centre_crops, whole_images
+from repro.data.loader import centre_crops, whole_images
 from repro.data.rescale import OURS, Rescaling
 from repro.data.split import Split
 from repro.errors import RunError
 from repro.model.cost import receptive_field, score_map_side
-from repro.model.dense import Dense, mixes_shapes
+from repro.model.dense import Dense
 from repro.model.vgg import VGG
 from repro.protocol.protocols import GRID, View
 from repro.protocol.scales import pixels
-from repro.run.device import FitToMemory, at_once
+from repro.run.device import FitToMemory, at_once, computing_in
 from repro.run.distributed import ALONE, World
 from repro.store.views import Descriptors, Posteriors
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How a test is computed: nothing in here but `rescaling` changes its result."""
+    """How a test is computed; only `precision` and `rescaling` change its result."""
 
     batch: int = 128
     """Images of the crop's size at once, at most; of larger ones as many as fill no more memory."""
+    precision: str = "float32"
+    """The precision of products, where a view has none of its own."""
     workers: str | int = 0
     """Processes that decode image files."""
     rescaling: Rescaling = OURS
@@ -53,9 +55,8 @@ Prepare = Callable[[Tensor], Tensor]
 """Takes grey levels (N, C, H, W) from the loader to the net's input, on its device."""
 PIXELS = 14
 """Cells along each side of an image that is its own descriptor."""
-Judge = Callable[[Tensor, Tensor | None], Tensor]
-"""Takes the net's input (N, C, H, W) to posteriors (N, classes); images that do not fill H and W
-come with their heights and widths, (N, 2)."""
+Judge = Callable[[Tensor], Tensor]
+"""Takes the net's input (N, C, H, W) to posteriors (N, classes), or to descriptors."""
 
 
 def grid(height: int, width: int, crop: int) -> list[tuple[int, int]]:
@@ -71,13 +72,13 @@ def grid(height: int, width: int, crop: int) -> list[tuple[int, int]]:
 def _dense(net: VGG, crop_scores: "CropScores") -> Judge:
     """The soft-max of the class score map averaged over space."""
     scores = Dense(net).scores
-    return lambda images, shapes: scores(images, shapes).softmax(dim=1)
+    return lambda images: scores(images).softmax(dim=1)
 
 
 def _multi_crop(net: VGG, crop_scores: "CropScores") -> Judge:
     """The mean of the soft-max posteriors of the crops of a 5x5 grid."""
 
-    def judge(images: Tensor, shapes: Tensor | None) -> Tensor:
+    def judge(images: Tensor) -> Tensor:
         places = grid(images.shape[-2], images.shape[-1], net.spec.crop)
         found = (scores.softmax(dim=1) for scores in crop_scores(images, places))
         return _mean(found, len(places))
@@ -92,7 +93,7 @@ def _descriptor(net: VGG, crop_scores: "CropScores") -> Judge:
 
 def _pixels(net: VGG, crop_scores: "CropScores") -> Judge:
     """The whole image, averaged in cells as many as the smallest crop has pixels."""
-    return lambda images, shapes: functional.adaptive_avg_pool2d(images, PIXELS).flatten(1)
+    return lambda images: functional.adaptive_avg_pool2d(images, PIXELS).flatten(1)
 
 
 def _windows(net: VGG, crop_scores: "CropScores") -> Judge:
@@ -103,7 +104,7 @@ def _windows(net: VGG, crop_scores: "CropScores") -> Judge:
     """
     crop, step = net.spec.crop, receptive_field(net.spec.layers)[1]
 
-    def judge(images: Tensor, shapes: Tensor | None) -> Tensor:
+    def judge(images: Tensor) -> Tensor:
         rows, columns = (score_map_side(net.spec, side) for side in images.shape[-2:])
         # The last windows may hang over the image, where the dense net sees zeros.
         below = max(0, (rows - 1) * step + crop - images.shape[-2])
@@ -121,7 +122,7 @@ class CropScores:
     def __init__(self, net: VGG, batch: int, say: Callable[[str], None]) -> None:
         """`batch`: most crops at once; `say` takes the line that says that these did not fit."""
         self.crop, self.batch = net.spec.crop, batch
-        self.scores = FitToMemory(lambda crops, shapes: net(crops), say)
+        self.scores = FitToMemory(net, say)
 
     def __call__(self, images: Tensor, places: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
         """The scores (N, classes) of each place's (top, left) crops, in the order of places."""
@@ -131,7 +132,7 @@ class CropScores:
                 images[..., top : top + self.crop, left : left + self.crop]
                 for top, left in places[first : first + count]
             ]
-            yield from torch.split(self.scores(torch.cat(crops), None), len(images))
+            yield from torch.split(self.scores(torch.cat(crops)), len(images))
 
 
 def _mean(parts: Iterator[Tensor], count: int) -> Tensor:
@@ -159,7 +160,8 @@ def compute(
     if blank.any():
         options.say(f"{view.name}: {int(blank.sum())} images have scores that are not finite")
     seconds = time.perf_counter() - began
-    return Posteriors(result.numpy(), split.labels, np.array(split.ids), seconds)
+    said = _coarse(net, view, options)
+    return Posteriors(result.numpy(), split.labels, np.array(split.ids), seconds, said)
 
 
 def describe_images(
@@ -173,26 +175,32 @@ def describe_images(
     if not result.isfinite().all():
         raise RunError(f"{view.name}: the net's activations are not finite")
     seconds = time.perf_counter() - began
-    return Descriptors(result.numpy(), split.labels, np.array(split.ids), seconds)
+    said = _coarse(net, view, options)
+    return Descriptors(result.numpy(), split.labels, np.array(split.ids), seconds, said)
+
+
+def _coarse(net: VGG, view: View, options: EvaluationOptions) -> str | None:
+    """The precision to be recorded; a CPU has no tf32, and computes as in float32."""
+    precision = view.precision or options.precision
+    return precision if precision == "tf32" and next(net.parameters()).is_cuda else None
 
 
 def _looked(
     net: VGG, view: View, split: Split, prepare: Prepare, options: EvaluationOptions
 ) -> Tensor:
     """What the view's judge says of each image, a row each."""
+    options = replace(options, precision=view.precision or options.precision)
     batch = at_once(net, options.batch)
     judge = JUDGES[view.kind](net, CropScores(net, batch, options.say))
     side, crop = pixels(view.q, net.spec.crop), net.spec.crop
     if view.kind == "centre":
-        batches = _centres(split, side, crop, batch, options, view.mirrored)
+        batches = centre_crops(split, side, crop, batch, mirror=view.mirrored, **options.loading)
     else:
-        mixed = view.kind in ("dense", "descriptor") and mixes_shapes(net.spec)
-        how = {"waste": WASTE if mixed else 0, "mirror": view.mirrored} | options.loading
-        batches = whole_images(split, side, batch * crop**2, **how)
+        room = batch * crop**2
+        batches = whole_images(split, side, room, mirror=view.mirrored, **options.loading)
     note = lambda indices, rows: (indices, rows)  # noqa: E731
     result = torch.empty(0)
-    found = _judged(batches, lambda images, shapes: judge(prepare(images), shapes), note, options)
-    for indices, rows in found:
+    for indices, rows in _judged(batches, lambda images: judge(prepare(images)), note, options):
         if not len(result):
             result = torch.full((len(split.images), rows.shape[1]), torch.nan)
         result[indices] = rows
@@ -218,13 +226,13 @@ def centre_error(
         own = scores.gather(1, labels[indices][:, None])
         return int(((~(scores < own)).sum(dim=1) > 1).sum())
 
-    batches = _centres(split, side, crop, at_once(net, options.batch), options, False)
-    counts = _judged(batches, lambda images, _: net(prepare(images)), wrong, options)
+    batches = centre_crops(split, side, crop, at_once(net, options.batch), **options.loading)
+    counts = _judged(batches, lambda images: net(prepare(images)), wrong, options)
     return 100 * sum(counts) / len(split.images)
 
 
-Batches = Iterator[tuple[Tensor, Tensor, Tensor | None]]
-"""Indices, grey levels, and heights and widths or None."""
+Batches = Iterator[tuple[Tensor, Tensor]]
+"""Indices and grey levels."""
 T = TypeVar("T")
 
 
@@ -236,26 +244,19 @@ def _judged(
 
     def own() -> list[T]:
         notes = []
-        for indices, images, shapes in batches:
+        for indices, images in batches:
             options.check()
-            notes.append(note(indices, fitting(images, shapes)))
+            notes.append(note(indices, fitting(images)))
         return notes
 
-    with torch.inference_mode():
+    with torch.inference_mode(), computing_in(options.precision):
         return chain.from_iterable(options.world.all_gather(own))
-
-
-def _centres(
-    split: Split, side: int, crop: int, batch: int, options: EvaluationOptions, mirrored: bool
-) -> Batches:
-    crops = centre_crops(split, side, crop, batch, mirror=mirrored, **options.loading)
-    return ((indices, images, None) for indices, images in crops)
 
 
 JUDGES: dict[str, Callable[[VGG, CropScores], Judge]] = {
     "dense": _dense,
     "grid": _multi_crop,
-    "centre": lambda net, _: lambda images, shapes: net(images).softmax(dim=1),
+    "centre": lambda net, _: lambda images: net(images).softmax(dim=1),
     "windows": _windows,
     "descriptor": _descriptor,
     "pixels": _pixels,

@@ -1,9 +1,10 @@
 """Views on disk and what follows from them: posteriors, their means, errors (no net needed).
 
 A view is one file `views/NAME.npz`: `posteriors` (N, K), float32 up to 100 classes and float16
-log-posteriors above, `labels` (N,), `ids` (N,) and the `seconds` that computing it took. With
-these stand `weights`, the digest of the weights that it was computed with, `view`, the view's name,
-and `digest`, that of everything else in the file; older files lack these.
+log-posteriors above, `labels` (N,), `ids` (N,), the `seconds` that computing it took and the
+`precision`, where that was tf32. With these stand `weights`, the digest of the weights that it was
+computed with, `view`, the view's name, and `digest`, that of everything else in the file; older
+files lack these.
 """
 
 import math
@@ -40,12 +41,14 @@ class Posteriors:
     """Class posteriors of a test set (N, K), each row sums to one; labels (N,) and ids (N,).
 
     `seconds` is what computing the view of all images took; None: not known, as of a mean.
+    `precision` is that of computing it, `tf32`; None: that of the net's weights.
     """
 
     posteriors: NDArray[np.float32]
     labels: NDArray[np.int64]
     ids: NDArray[np.str_]
     seconds: float | None = None
+    precision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Descriptors:
     labels: NDArray[np.int64]
     ids: NDArray[np.str_]
     seconds: float | None = None
+    precision: str | None = None
 
 
 def path(folder: Path, view: View) -> Path:
@@ -76,7 +80,7 @@ def encode(
         stored = {"log_posteriors": logarithms.astype(np.float16)}
     else:
         stored = {"posteriors": view.posteriors}
-    said = {"seconds": view.seconds, WEIGHTS: weights, NAME: name}
+    said = {"seconds": view.seconds, "precision": view.precision, WEIGHTS: weights, NAME: name}
     stored |= {key: value for key, value in said.items() if value is not None}
     return expected.encode(stored | {"labels": view.labels, "ids": view.ids})
 
@@ -87,7 +91,8 @@ def _decoded(stored: Mapping[str, NDArray[Any]]) -> Posteriors:
     else:
         values = stored["posteriors"].astype(np.float32)
     took = float(stored["seconds"]) if "seconds" in stored else None
-    return Posteriors(values, stored["labels"].astype(np.int64), stored["ids"], took)
+    precision = str(stored["precision"]) if "precision" in stored else None
+    return Posteriors(values, stored["labels"].astype(np.int64), stored["ids"], took, precision)
 
 
 def read(folder: Path, view: View, tested: Expected | None = None) -> Posteriors:

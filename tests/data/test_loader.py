@@ -136,7 +136,7 @@ def test_workers_change_nothing(photographs: Split) -> None:
         assert same(list(alone.epoch(epoch, start)), list(helped.epoch(epoch, start)))
         seen.append({child.pid for child in multiprocessing.active_children()})
     assert seen[0] == seen[1] != seen[2], "they persist over the epochs"
-    whole = [whole_images(photographs, 16, ROOM, waste=0.5, workers=n) for n in (0, 2)]
+    whole = [whole_images(photographs, 16, ROOM, workers=n) for n in (0, 2)]
     for left, right in zip(*whole, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
 

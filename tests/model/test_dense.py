@@ -52,11 +52,12 @@ def slide(net: VGG, images: Tensor, stride: int, cells: tuple[int, int]) -> Tens
 
 
 @pytest.mark.parametrize(("down", "across"), [(0, 0), (1, 2), (3, 1)])
-def test_without_padding_it_is_the_sliding_window(down: int, across: int) -> None:
+def test_without_padding_it_is_the_sliding_window(down: int, across: int, device: str) -> None:
     arch = Arch("small", [["conv3-4p0"], ["conv3-6p0"]], fc=["FC-7", "FC-classes"])
     crop, stride = 22, 4  # 22 -> 20 -> 10 -> 8 -> 4 cells: no pooling rounds
-    net = build(arch, crop)
-    images = torch.rand(2, 2, crop + stride * down, crop + stride * across, dtype=torch.float64)
+    net = build(arch, crop).to(device)
+    shape = 2, 2, crop + stride * down, crop + stride * across
+    images = torch.rand(shape, dtype=torch.float64, device=device)
     expected = slide(net, images, stride, (down + 1, across + 1))
     assert torch.allclose(Dense(net)(images), expected, rtol=1e-9, atol=1e-12)
     scores = expected.mean(dim=(2, 3))
@@ -83,23 +84,3 @@ def alive(name: str, width: float, crop: int) -> VGG:
         if tensor.dim() == 1:
             torch.nn.init.uniform_(tensor, 0.1, 1)
     return net.eval()
-
-
-SHAPES = [(64, 64), (64, 90), (97, 64), (83, 71), (65, 91)]
-
-
-@pytest.mark.parametrize("name", ["A-LRN", "C", "A-BN", "B-5x5", "alexnet", "blog-vgg11"])
-@pytest.mark.parametrize("shapes", [SHAPES, SHAPES[1:2] * 2])
-def test_images_of_several_shapes_in_a_batch_score_as_one_at_a_time(
-    name: str, shapes: list[tuple[int, int]]
-) -> None:
-    net = Dense(alive(name, 1 / 16, 64).double())
-    height, width = (max(sides) for sides in zip(*shapes, strict=True))
-    # Noise outside of the images too: whatever stands there must not matter.
-    batch = torch.randn(len(shapes), 3, height + 3, width + 7, dtype=torch.float64)
-    images = [image[None, :, :h, :w].clone() for image, (h, w) in zip(batch, shapes, strict=True)]
-    with torch.no_grad():
-        expected = torch.cat([net.scores(image) for image in images])
-        scores = net.scores(batch, torch.tensor(shapes))
-    assert expected.std() > 1e-3
-    assert torch.allclose(scores, expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max()))

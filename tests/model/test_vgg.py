@@ -55,9 +55,9 @@ def test_lrn_is_alexnets_formula() -> None:
 
 
 @pytest.mark.parametrize("cuts", [(0, 7), (0, 3, 7), (0, 0, 5, 7)])
-def test_parts_of_a_batch_are_dropped_as_the_whole(cuts: tuple[int, ...]) -> None:
+def test_parts_of_a_batch_are_dropped_as_the_whole(cuts: tuple[int, ...], device: str) -> None:
     for kind in (torch.float32, torch.float64, torch.bfloat16):
-        values = torch.randn(7, 640, dtype=kind)
+        values = torch.randn(7, 640, dtype=kind, device=device)
         plain, own = (nn.Sequential(d, nn.ReLU(), d) for d in (nn.Dropout(0.3), Dropout(0.3)))
         torch.manual_seed(5)
         whole, parts = plain(values), []
@@ -92,6 +92,34 @@ def test_sums_of_neighbouring_channels_are_local_response_normalisation(
     own.forward = own.windowed  # type: ignore[method-assign]
     for one, other in zip(outcome(own, noise(2, channels, 3, 4)), expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_normalisation_and_overlapping_pooling_repeat_bit_for_bit(
+    kind: torch.dtype, device: str
+) -> None:
+    layers = [
+        LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+    ]
+    images = noise(8, 64, 55, 55).to(device, kind).contiguous(memory_format=torch.channels_last)
+    for layer in layers:
+        first = outcome(layer, images)
+        for _ in range(3):
+            assert all(map(torch.equal, outcome(layer, images), first))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["A-LRN", "B-5x5", "C", "D-BN", "alexnet", "blog-vgg11"])
+def test_scores_and_gradients_on_cuda_are_those_of_the_cpu(name: str) -> None:
+    net = VGG(spec(name, 1 / 16, 64), 0.5).double().eval()
+    initialise(net, "he", net.spec, seed=0)
+    images = noise(4, 3, 64, 64)
+    expected = outcome(net, images)
+    net.zero_grad()
+    for one, other in zip(outcome(net.to("cuda"), images.to("cuda")), expected, strict=True):
+        scale = float(other.abs().max())
+        torch.testing.assert_close(one.cpu(), other, rtol=1e-9, atol=1e-9 * scale)
 
 
 def test_shared_batch_normalisation_of_one_process_is_torchs() -> None:

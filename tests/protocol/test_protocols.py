@@ -9,15 +9,16 @@ from repro.protocol.protocols import (
     EACH_Q,
     PROTOCOLS,
     TRANSFERS,
+    View,
     check,
     described,
     summarised,
     views,
 )
 from repro.protocol.scales import pixels
+from tests.conftest import Compose
 
 FIXED = Scale("S256", 256, 256)
-JITTER = Scale("jitter", 256, 512)
 
 
 def test_tables_and_figures_tell_protocols_apart_by_the_papers_words() -> None:
@@ -42,15 +43,33 @@ def test_every_s_and_q_of_the_paper_divides_exactly(crop: int) -> None:
     assert [pixels(q, crop) * 224 for q in EACH_Q["each"]] == [q * crop for q in EACH_Q["each"]]
 
 
-def test_protocols_use_the_papers_scales() -> None:
+def test_protocols_use_the_papers_scales(compose: Compose) -> None:
     found = [
-        [view.q for view in views(name, scale, False)]
-        for scale in (FIXED, JITTER)
+        [view.q for view in views(name, compose(f"scale={scale}"))]
+        for scale in ("S256", "jitter")
         for name in ("single_scale", "multi_scale")
     ]
     assert found == [[256], [224, 256, 288], [384], [256, 384, 512]]
-    names = [view.name for view in views("single_scale", FIXED, True)]
-    assert names == ["dense-Q256", "dense-Q256-mirrored"]
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        *(("", "dense-Q256"), ("test_precision=float32", "dense-Q256")),
+        *(("test_precision=tf32", "dense-Q256-tf32"), ("precision=float64", "dense-Q256")),
+        *(("precision=tf32", "dense-Q256"), ("precision=bf16", "dense-Q256")),
+        ("precision=bf16 test_precision=float32", "dense-Q256-float32"),
+    ],
+)
+def test_a_view_is_named_after_a_precision_that_is_not_the_usual_one(
+    words: str, name: str, compose: Compose
+) -> None:
+    config = compose("data=cifar10", *words.split())
+    both = views("single_scale", config)
+    mirrored = name.replace("Q256", "Q256-mirrored")
+    assert [view.name for view in both] == [name, mirrored]
+    assert tuple(View.named(view.name) for view in both) == both
+    assert View.named("dense-Q256-bf16") is None
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,7 @@ def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
             ended = result(request.config, request.record, request.name, **changes)
             ended["data"] = data = ended["data"] | {"test": images}
             if ended["outcome"] != "diverged":
-                scale, mirror = request.config.scale, request.config.data.mirror
-                for view in {view for name in TESTS for view in views_of(name, scale, mirror)}:
+                for view in {view for name in TESTS for view in views_of(name, request.config)}:
                     errors = (wrong_of or {}).get(view.name, wrong)
                     took = (seconds_of or {}).get(view.name)
                     made = posteriors(errors, images, data["classes"], seconds=took)

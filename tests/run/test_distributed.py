@@ -22,6 +22,7 @@ from repro.config.choices import CONF
 from repro.config.command import command
 from repro.data.inputs import normalise
 from repro.errors import RequestError
+from repro.run import distributed as distribution
 from repro.run.device import pick
 from repro.run.distributed import World
 from repro.run.loop import Training
@@ -41,9 +42,9 @@ def test_each_row_of_a_batch_belongs_to_one_process(total: int, size: int) -> No
     assert max(map(len, rows)) - min(map(len, rows)) <= 1
 
 
-def trial(path: Path, precision: str, *words: str, batch_norm: bool = False) -> Trial:
+def trial(path: Path, precision: str, *words: str, **kind: Any) -> Trial:
     words = (f"precision={precision}", *UNEVEN, *words)
-    made = Trial(composed, path, *words, batch_norm=batch_norm)
+    made = Trial(composed, path, *words, **kind)
     if precision == "float32":
         made.net.float()
     return made
@@ -70,11 +71,11 @@ def trained(world: World, path: Path, **kind: Any) -> dict[str, Any]:
     }
 
 
-def gradients(world: World, path: Path) -> dict[str, Tensor | None]:
+def gradients(world: World, path: Path, device: str) -> dict[str, Tensor | None]:
     """The first step's in float32."""
-    first = trial(path, "float32")
+    first = trial(path, "float32", device=device)
     step = training(first, world)
-    step.step(*next(step.batches.epoch(0)))
+    step.step(*(part.to(device) for part in next(step.batches.epoch(0))))
     return {name: weight.grad for name, weight in first.net.named_parameters()}
 
 
@@ -85,28 +86,32 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def process(rank: int, size: int, path: Path) -> None:
+def process(rank: int, size: int, path: Path, device: str) -> None:
     torch.set_num_threads(1)
+    # Several buckets, of which one holds a single weight.
+    distribution.BUCKET = 3000
     meeting = f"file://{path / 'meeting'}"
     distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
     world, own = World(rank, size), path / str(rank)
     own.mkdir()
     found: dict[str, Any] = {
-        name: trained(world, own / name, **kind) for name, kind in KINDS.items()
+        name: trained(world, own / name, device=device, **kind) for name, kind in KINDS.items()
     }
-    torch.save(found | {"gradients": gradients(world, own / "float32")}, path / f"{rank}.pt")
+    found["gradients"] = gradients(world, own / "float32", device)
+    torch.save(found, path / f"{rank}.pt")
     distributed.destroy_process_group()
     # As `repro.run.distributed` leaves: Gloo's threads may abort an interpreter that ends.
     os._exit(0)
 
 
-def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
-    multiprocessing.spawn(process, (2, tmp_path), nprocs=2)
+def test_two_processes_take_the_steps_of_one(tmp_path: Path, device: str) -> None:
+    multiprocessing.spawn(process, (2, tmp_path, device), nprocs=2)
     both = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for name, batch_norm in (("plain", False), ("in parts", False), ("normalised", True)):
         # One process takes each batch at once, by torch's own batch normalisation.
-        one = trained(World(), tmp_path / f"alone {name}", batch_norm=batch_norm)
-        new = trial(tmp_path / "new", "float64", batch_norm=batch_norm).weights()
+        how: dict[str, Any] = {"batch_norm": batch_norm, "device": device}
+        one = trained(World(), tmp_path / f"alone {name}", **how)
+        new = trial(tmp_path / "new", "float64", **how).weights()
         assert one["iterations"] == 20
         stayed = {key for key, t in one["weights"].items() if torch.allclose(t, new[key])}
         # Batch normalisation takes away what a bias before it adds.
@@ -117,7 +122,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
             assert found["errors"] == one["errors"]
             for key, weight in one["weights"].items():
                 torch.testing.assert_close(found["weights"][key], weight, rtol=0, atol=1e-10)
-    for name, gradient in gradients(World(), tmp_path / "float32").items():
+    for name, gradient in gradients(World(), tmp_path / "float32", device).items():
         assert gradient is not None
         scale = gradient.abs().max()
         for rank in both:

@@ -48,7 +48,14 @@ def prepare(images: Tensor, shift: Tensor) -> Tensor:
 class Trial:
     """A small net in float64, its crops, and all that training needs."""
 
-    def __init__(self, compose: Compose, path: Path, *words: str, batch_norm: bool = False) -> None:
+    def __init__(
+        self,
+        compose: Compose,
+        path: Path,
+        *words: str,
+        batch_norm: bool = False,
+        device: str = "cpu",
+    ) -> None:
         base = ["size=tiny", "recipe=smoke", "recipe.batch=8", "progress=false", "seed=3"]
         self.config: Config = compose(*base, "precision=float64", *words)
         self.config.arch = Arch("small", [["conv3-64"]], "maxpool2/2", ["FC-64", "FC-classes"])
@@ -56,6 +63,7 @@ class Trial:
         spec = reading.read(self.config.arch, width=0.125, crop=8, channels=1, classes=3)
         self.net = VGG(spec, dropout=0.5).double()
         initialise(self.net, "glorot", spec, seed=0)
+        self.net.to(device)
         self.batches = TrainingCrops(
             SPLIT,
             smin=9,
@@ -156,11 +164,12 @@ def test_two_epochs_are_those_of_the_formulas(
 
 @pytest.mark.parametrize("images", [1, 3, 100])
 def test_gradients_of_micro_batches_are_those_of_the_batch(
-    images: int, compose: Compose, tmp_path: Path
+    images: int, device: str, compose: Compose, tmp_path: Path
 ) -> None:
     # 22 images in batches of 8: the last has 6. Half of the FC layer is dropped.
-    whole = Trial(compose, tmp_path / "whole", "recipe.clip=0.5")
-    parts = Trial(compose, tmp_path / "parts", "recipe.clip=0.5", f"micro_batch={images}")
+    words = ["recipe.clip=0.5", f"micro_batch={images}"]
+    whole = Trial(compose, tmp_path / "whole", *words[:1], device=device)
+    parts = Trial(compose, tmp_path / "parts", *words, device=device)
     sizes: list[int] = []
     parts.net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     rows = [trial.training().run().progress.rows for trial in (whole, parts)]
@@ -240,7 +249,8 @@ def _ends(trial: Trial, training: Callable[[], Training]) -> Outcome:
         try:
             return training().run()
         except Interrupted:
-            initialise(trial.net, "normal", trial.net.spec, seed=99)
+            for weight in trial.net.parameters():
+                nn.init.ones_(weight)
             trial.stop = Stop()
     pytest.fail("never ends")
 
@@ -248,11 +258,16 @@ def _ends(trial: Trial, training: Callable[[], Training]) -> Outcome:
 @pytest.mark.parametrize("late", [0, 1])
 @pytest.mark.parametrize("stops", [[2], [3], [1, 2, 3, 4, 5, 6]])
 def test_an_interrupted_training_goes_on_bit_for_bit(
-    stops: list[int], late: int, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stops: list[int],
+    late: int,
+    device: str,
+    compose: Compose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = Trial(compose, tmp_path / "whole")
+    whole = Trial(compose, tmp_path / "whole", device=device)
     expected = whole.training().run()
-    cut = Trial(compose, tmp_path / "cut")
+    cut = Trial(compose, tmp_path / "cut", device=device)
     step = Training.step
 
     def stopping(training: Training, *batch: Tensor) -> None:
@@ -289,12 +304,61 @@ def test_frozen_features_stay_as_they_are(compose: Compose, tmp_path: Path) -> N
     assert changed == {f"classifier.{n}.{kind}" for n in (0, 3) for kind in ("weight", "bias")}
 
 
-@pytest.mark.slow
-def test_a_compiled_net_trains_as_the_formulas_say(compose: Compose, tmp_path: Path) -> None:
-    words = ["compile=default", "recipe.dropout=0.5"]
-    trial, eager = (Trial(compose, tmp_path / name, *words) for name in ("compiled", "eager"))
+MODES = ("default", "reduce-overhead", "max-autotune")
+
+
+@pytest.mark.parametrize(
+    ("device", "mode"),
+    [
+        pytest.param("cpu", "default", marks=pytest.mark.slow),
+        *(pytest.param("cuda", mode, marks=pytest.mark.gpu) for mode in MODES),
+    ],
+)
+def test_a_compiled_net_trains_as_the_formulas_say(
+    device: str, mode: str, compose: Compose, tmp_path: Path
+) -> None:
+    names, word = ("compiled", "eager"), f"compile={mode}"
+    trial, eager = (Trial(compose, tmp_path / name, word, device=device) for name in names)
     eager.config.compile = EAGER
     trial.training().run()
     eager.training().run()
     for name, weight in eager.weights().items():
         torch.testing.assert_close(trial.weights()[name], weight, rtol=1e-9, atol=1e-12)
+
+
+def test_a_last_batch_of_another_size_is_compiled_once_more(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, sizes = torch.compile, list[int]()
+
+    def counts(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> object:
+        sizes.extend(len(one) for one in inputs if not isinstance(one, nn.Parameter))
+        return graph.forward
+
+    def compiles(net: nn.Module, *, mode: str, dynamic: bool) -> object:
+        return whole(net, backend=counts, dynamic=dynamic)
+
+    monkeypatch.setattr(torch, "compile", compiles)
+    # Of 22 images, two epochs of batches of 8, 8 and 6.
+    Trial(compose, tmp_path, "compile=default").training().run()
+    assert set(sizes) == {8, 6}
+    # A graph, or as many as dropout, which is left out, divides the net into.
+    assert sizes.count(8) == sizes.count(6)
+
+
+def test_in_bf16_weights_gradients_and_loss_are_float32(
+    device: str, compose: Compose, tmp_path: Path
+) -> None:
+    trial = Trial(compose, tmp_path, "precision=bf16", device=device)
+    trial.net.float()
+    training = trial.training()
+    training.prepare = lambda images, shift: prepare(images.to(device), shift.to(device)).float()
+    seen: list[torch.dtype] = []
+    trial.net.register_forward_hook(lambda net, inputs, scores: seen.append(scores.dtype))
+    images, shift, labels = next(trial.batches.epoch(0))
+    sums = training.gradients(images, shift, labels.to(device), len(images))
+    training.optimiser.step()
+    momenta = [one for state in training.optimiser.state.values() for one in state.values()]
+    weights = list(trial.net.parameters())
+    kinds = {one.dtype for one in (*weights, *momenta, *(w.grad for w in weights), sums)}
+    assert (seen, kinds) == ([torch.bfloat16], {torch.float32})

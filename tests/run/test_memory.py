@@ -17,7 +17,7 @@ FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 def judge(error: RuntimeError) -> FitToMemory:
     """A judge that ends so whatever it is given."""
 
-    def fails(images: Tensor, shapes: Tensor | None) -> Tensor:
+    def fails(images: Tensor) -> Tensor:
         raise error
 
     return FitToMemory(fails, lambda line: None)
@@ -25,7 +25,7 @@ def judge(error: RuntimeError) -> FitToMemory:
 
 def test_an_image_that_does_not_fit_alone_fails_the_run() -> None:
     with pytest.raises(RunError, match="out of memory with one image of 4x5 pixels"):
-        judge(FULL)(torch.rand(4, 3, 4, 5), None)
+        judge(FULL)(torch.rand(4, 3, 4, 5))
 
 
 def test_what_is_out_of_memory() -> None:
@@ -37,7 +37,7 @@ def test_what_is_out_of_memory() -> None:
     assert not is_out_of_memory(other)
     assert not is_out_of_memory(ValueError("out of memory"))
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        judge(other)(torch.rand(4, 3, 4, 5), None)
+        judge(other)(torch.rand(4, 3, 4, 5))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A computed view against the same steps done by hand, one image at a time."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,8 @@ def net() -> VGG:
     return net.eval()
 
 
-def prepare(images: Tensor) -> Tensor:
-    return images.float() / 255 - 0.5
+def prepare(images: Tensor, device: str = "cpu") -> Tensor:
+    return images.to(device).float() / 255 - 0.5
 
 
 def by_hand(net: VGG, path: Path, q: int, mirrored: bool) -> Tensor:
@@ -68,9 +69,12 @@ def by_hand(net: VGG, path: Path, q: int, mirrored: bool) -> Tensor:
     ("q", "mirrored", "batch"), [(224, False, 1), (256, True, 8), (384, False, 8)]
 )
 def test_a_dense_view_is_section_3_2(
-    split: Split, net: VGG, q: int, mirrored: bool, batch: int
+    split: Split, net: VGG, q: int, mirrored: bool, batch: int, device: str
 ) -> None:
-    view = compute(net, View("dense", q, mirrored), split, prepare, EvaluationOptions(batch=batch))
+    net.to(device)
+    ready = partial(prepare, device=device)
+    view = compute(net, View("dense", q, mirrored), split, ready, EvaluationOptions(batch=batch))
+    net.cpu()
     assert isinstance(split.images, FileImages)
     for row, path in zip(view.posteriors, split.images.paths, strict=True):
         # uint8 resizing and float resizing round a few grey levels differently
@@ -153,11 +157,12 @@ def test_windows_are_crops_at_the_dense_positions(split: Split, net: VGG, q: int
 
 @pytest.mark.parametrize("kind", ["dense", "grid", "centre", "windows"])
 def test_what_does_not_fit_into_memory_is_judged_in_smaller_batches(
-    split: Split, net: VGG, kind: str
+    split: Split, net: VGG, kind: str, device: str
 ) -> None:
-    view, said = View(kind, 256, True), list[str]()
-    whole = compute(net, view, split, prepare, EvaluationOptions(batch=8))
-    error = centre_error(net, split, 37, 32, prepare)
+    net.to(device)
+    view, said, ready = View(kind, 256, True), list[str](), partial(prepare, device=device)
+    whole = compute(net, view, split, ready, EvaluationOptions(batch=8))
+    error = centre_error(net, split, 37, 32, ready)
 
     def full(layer: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if len(inputs[0]) > 1:
@@ -165,11 +170,9 @@ def test_what_does_not_fit_into_memory_is_judged_in_smaller_batches(
 
     hook = net.features[0].register_forward_pre_hook(full)
     try:
-        parts = compute(net, view, split, prepare, EvaluationOptions(batch=8, say=said.append))
+        parts = compute(net, view, split, ready, EvaluationOptions(batch=8, say=said.append))
         assert said[0].startswith("out of memory with")
-        assert (
-            centre_error(net, split, 37, 32, prepare, EvaluationOptions(say=said.append)) == error
-        )
+        assert centre_error(net, split, 37, 32, ready, EvaluationOptions(say=said.append)) == error
     finally:
         hook.remove()
     np.testing.assert_allclose(parts.posteriors, whole.posteriors, atol=1e-6)
