@@ -183,10 +183,12 @@ class Assumed:
         kind = kind_of(data)
         # What is in a folder of the user's own, the folder decides.
         published = None if kind.channels is None and kind.bring is None else kind.classes
-        for said in (data.classes, self._classes):
+        # The file's number is that of the classes that nets are trained on.
+        own = None if data.transfer else data.classes
+        for said in (own, self._classes):
             if published is not None and said not in (None, published):
                 raise other_classes(data, published, said)
-        classes = data.classes or self._classes or self._found(data, "classes") or kind.classes
+        classes = own or self._classes or self._found(data, "classes") or kind.classes
         if classes is None:
             raise RequestError(f"data={data.name}: {UNKNOWN}")
         self.images(data)
@@ -202,7 +204,8 @@ class Assumed:
         if found[0] is not None:
             return Counts(*(count or 0 for count in found))
         kind = kind_of(data)
-        if kind.images is None or kind.classes is None or data.classes not in (None, kind.classes):
+        own = None if data.transfer else data.classes
+        if kind.images is None or kind.classes is None or own not in (None, kind.classes):
             raise RequestError(f"data={data.name}: {UNKNOWN}")
         share = (data.first_classes or kind.classes) / kind.classes
         train, validation, test = (round(count * share) for count in kind.images)

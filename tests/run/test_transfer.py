@@ -189,13 +189,15 @@ def test_without_scikit_learn_the_line_says_what_to_install(
 def test_a_plan_counts_all_images_and_both_orientations(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["arch=A", "size=tiny", "weights=random", "data=voc2007", "test=[transfer_averaged]"]
+    words = ["arch=A", "size=tiny", "weights=random", f"runs={tmp_path}", "tflops=1"]
     out = tmp_path / "plan.csv"
-    assert plan([*words, f"runs={tmp_path}", "tflops=1", f"out={out}"]) == 0
-    (row,) = pd.read_csv(out).to_dict("records")
-    assert row["test_images"] == 9_963
-    assert row["training_flops"] == 0
-    assert row["testing_flops"] > 2 * 5 * 9_963 * row["forward_flops"]
+    for data, images, scales in (("caltech101", 9_144, 3), ("voc2007", 9_963, 5)):
+        asked = [f"data={data}", "test=[transfer_averaged]", f"out={out}"]
+        assert plan([*words, *asked]) == 0
+        (row,) = pd.read_csv(out).to_dict("records")
+        assert row["test_images"] == images
+        assert row["training_flops"] == 0
+        assert row["testing_flops"] > 2 * scales * images * row["forward_flops"]
 
 
 def test_voc_of_several_classes_leaves_difficult_images_out(tmp_path: Path) -> None:
