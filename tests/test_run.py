@@ -233,6 +233,17 @@ def test_a_full_disk_fails_its_run_and_what_was_finished_stays(
     assert run(tmp_path, *TWO) == 0
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
+def test_a_full_disk_under_the_output_costs_its_lines_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, open("/dev/full", "w") as full:
+        patch.setattr(sys, "stdout", full)
+        assert run(tmp_path, "-m", "seed=0,1", "test=[centre]") == 0
+    assert all((one / "result.json").is_file() for one in tmp_path.glob("A-*"))
+    assert not list(tmp_path.glob("A-*/failed.json"))
+
+
 def test_a_folder_that_changes_amid_a_sweep_is_not_trained_on_under_its_old_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

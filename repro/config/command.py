@@ -60,7 +60,7 @@ def _command(arguments: list[str]) -> int:
         wanted = resolved(sweep, _checked())
         requests = [request for request, _ in wanted]
         if requests[0].config.dry_run:
-            print(_plan(requests))
+            show(_plan(requests))
             return 0
         finished = [request for request in requests if request.finished()]
         if len(finished) < len(requests) or "LOCAL_RANK" in os.environ:
@@ -176,7 +176,7 @@ def _outcome(requests: list[Request], before: list[Request], sweep: Sweep) -> in
     # The others were shown as they finished.
     for request in requests if launchers.out_of_sight(sweep.launcher) else before:
         if request.finished():
-            print(summary(request))
+            show(summary(request), goes_on=True)
     failed = [request for request in requests if not request.finished()]
     for request in failed:
         reasons = (why_unfinished(member.folder) for member in request.lineage())
@@ -188,7 +188,8 @@ def _outcome(requests: list[Request], before: list[Request], sweep: Sweep) -> in
         return 1
     stores = _stores(requests)
     words = [] if stores == "runs" else [f"runs={stores}"]
-    print(f"{done} in {stores}; next: {shlex.join(['python', '-m', 'repro.report', *words])}")
+    then = shlex.join(["python", "-m", "repro.report", *words])
+    show(f"{done} in {stores}; next: {then}", goes_on=True)
     return 0
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from repro.errors import RequestError, RunError, flat
 from repro.run.interruption import STATUS, Interrupted, interruptible
@@ -90,13 +91,19 @@ def whole(key: str, value: str, most: int, least: int = 1) -> int:
     return number
 
 
-def show(text: str) -> None:
-    """Print text; who reads it may stop early, as `head` does. A full disk is status 2."""
+def show(text: str, goes_on: bool = False) -> None:
+    """Print text; who reads it may stop early, as `head` does. A full disk is status 2.
+
+    With `goes_on` there is more to do than to print: it only costs the lines that follow.
+    """
     try:
         print(text, flush=True)
     except OSError as error:
         # Else the interpreter tries again as it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
+        if isinstance(error, BrokenPipeError):
+            return
+        with suppress(OSError):
             print(f"standard output cannot be written to: {error.strerror}", file=sys.stderr)
+        if not goes_on:
             sys.exit(2)

@@ -28,8 +28,9 @@ def main() -> None:
         sys.exit(0)
     if "--version" in arguments:
         from repro import __version__
+        from repro.config.way_in import show
 
-        print(__version__)
+        show(__version__)
         sys.exit(0)
     from repro.config.command import command
 

@@ -7,7 +7,7 @@ holds, and on a device. `Job.train_and_test` does what is missing of one of them
 import sys
 import traceback
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from repro.config.way_in import show
 from repro.data import sources
 from repro.data.inputs import Inputs
 from repro.data.loader import TrainingCrops, crops_picture
@@ -50,7 +51,9 @@ from repro.track.curves import NONE, Curves
 def say(line: str) -> None:
     """Print a line above any progress bar; of several processes the first one speaks."""
     if process_group().is_first:
-        tqdm.write(line, file=sys.stderr)
+        # What cannot be said, as to a file on a full disk, is no reason to stop.
+        with suppress(OSError):
+            tqdm.write(line, file=sys.stderr)
 
 
 def perform(request: Request, stop: Stop) -> None:
@@ -168,7 +171,7 @@ class Job:
         if self.world.is_first:
             score(request, tested, self.source.test, self.folder, self.stop.check)
             curves.test(test_errors(request))
-            print(summary(request))
+            show(summary(request), goes_on=True)
         # The others wait until all is written.
         self.world.decided_by_first(lambda: None)
 

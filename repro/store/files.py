@@ -96,4 +96,4 @@ def unwritable(folder: Path) -> str | None:
         return error.strerror
     if not there.is_dir():
         return f"{there} is a file"
-    return None if os.access(there, os.W_OK | os.X_OK) else f"{there} is not yours to write to"
+    return None if os.access(there, os.W_OK | os.X_OK) else f"{there} is read-only for this user"
