@@ -41,6 +41,8 @@ CHOICES = (*groups(), "hydra/launcher")
 OF_WEIGHTS = (("size=paper", "size"), ("scale=jitter", "scale", "net"))
 """The words that a command with `weights=` means where it has none of these keys: the size and
 the test scales of the authors' own nets."""
+OF_BOXES = (("test=[box,box_dense]", "test"),)
+"""The same of a command with `boxes=`."""
 
 # A preset has its plugin's name, so that Hydra completes it by the plugin's schema: as is meant.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
@@ -61,7 +63,7 @@ class Sweep:
         given = _options(arguments)
         self.arguments, self.cfg, self._own = arguments, given.cfg, given.config_dir
         words = [_parsed(word) for word in given.words]
-        words = [*_of_weights(words), *words]
+        words = [*_meant(words, "weights", OF_WEIGHTS), *_meant(words, "boxes", OF_BOXES), *words]
         task = [one for one in words if not one.is_hydra_override()]
         self._hydra = [str(one.input_line) for one in words if one.is_hydra_override()]
         if self._own is not None:
@@ -190,14 +192,15 @@ def _parsed(word: str) -> Override:
     return one
 
 
-def _of_weights(words: Sequence[Override]) -> list[Override]:
+def _meant(words: Sequence[Override], key: str, others: Iterable[Sequence[str]]) -> list[Override]:
+    """The words that a command with a key means where it says nothing else."""
     named = {one.key_or_group: one for one in words}
-    if "weights" not in named or (given := named["weights"].value()) is None:
+    if key not in named or (given := named[key].value()) in (None, "none"):
         return []
-    if os.path.isdir(os.path.expanduser(str(given))):
+    if key == "weights" and os.path.isdir(os.path.expanduser(str(given))):
         # A run's folder says what its net is.
         return []
-    return [_parsed(w) for w, *keys in OF_WEIGHTS if not named.keys() & {*keys, "experiments"}]
+    return [_parsed(w) for w, *keys in others if not named.keys() & {*keys, "experiments"}]
 
 
 def text(key: str, value: str) -> str:

@@ -138,6 +138,8 @@ class Data:
     background: bool = True
     """Whether Caltech's background is a class where descriptors are tested, as in the paper; no net
     is trained on it."""
+    boxes: bool = False
+    """The images' boxes are read too; the run's `boxes` sets it."""
 
 
 @dataclass
@@ -214,6 +216,8 @@ class Config:
     init: Init
     seed: int = field(default=0, metadata=SEED)
     finetune: str = "all"
+    boxes: str = "none"
+    """Localisation (Appendix A): the boxes that a net learns, from its classification run."""
     precision: str = "float32"
     test_precision: str = AUTO
     """The precision of views, and a part of what a view is: `auto` is that of training, of bf16
@@ -247,7 +251,22 @@ class Config:
     @property
     def starts_from_another(self) -> bool:
         """Whether its first weights are those of another run, or some of them."""
-        return self.scale.parent is not None or self.init.copy_from is not None
+        return self.is_later_stage or self.init.copy_from is not None
+
+    @property
+    def locates(self) -> bool:
+        """Whether its net gives boxes (Appendix A)."""
+        return self.boxes != "none"
+
+    @property
+    def is_later_stage(self) -> bool:
+        """Whether it goes on from a net that has learnt: of another S, or classification."""
+        return self.scale.parent is not None or self.locates
+
+    @property
+    def lr_factor(self) -> float:
+        """Its learning rate as a share of the recipe's; localisation has a tenth of it."""
+        return 0.1 if self.locates else self.scale.lr_factor
 
     @property
     def usual_test_precision(self) -> str:
@@ -268,7 +287,7 @@ class Config:
     def epochs(self) -> int:
         """How many epochs this run has, at most."""
         later = self.recipe.later_epochs
-        return self.recipe.epochs if self.scale.parent is None or later is None else later
+        return self.recipe.epochs if not self.is_later_stage or later is None else later
 
 
 def check_values(section: Any, path: str = "") -> None:

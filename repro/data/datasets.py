@@ -17,6 +17,7 @@ import torch
 
 from repro.config.schema import Data
 from repro.data import folders
+from repro.data.boxes import Reader, of_xml
 from repro.data.images import ArrayImages
 from repro.data.split import Counts, Source, Split
 from repro.errors import RunError, one_line
@@ -39,6 +40,8 @@ class DataSet:
     folder: str = ""
     bring: Callable[[Path], object] | None = None
     elsewhere: Callable[[Data], bool] = lambda data: False
+    boxes: Callable[[Data], Reader] | None = None
+    """Reads the boxes of images; None: it has none."""
 
     def is_there(self, data: Data) -> bool:
         """Whether nothing has to be fetched."""
@@ -183,8 +186,9 @@ DATASETS: dict[str, DataSet] = {
         folder=folders.TINY_IMAGENET,
         bring=_download_tiny_imagenet,
         elsewhere=folders.is_tiny_imagenet,
+        boxes=folders.boxes_of_tiny_imagenet,
     ),
     # Its validation images are tested on too.
-    "imagenet": DataSet(folders.imagenet, 1000, Counts(1_281_167, 50_000, 50_000)),
-    "imagefolder": DataSet(folders.imagefolder),
+    "imagenet": DataSet(folders.imagenet, 1000, Counts(1_281_167, 50_000, 50_000), boxes=of_xml),
+    "imagefolder": DataSet(folders.imagefolder, boxes=of_xml),
 }

@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from repro.config.schema import Data
+from repro.data.boxes import Reader, of_tables
 from repro.data.images import FileImages
 from repro.data.split import Source, Split
 from repro.errors import RequestError
@@ -228,11 +229,26 @@ def tiny_imagenet(data: Data) -> Source:
     return Source(classes, *train.held_out(data.holdout, data.split), test)
 
 
+def boxes_of_tiny_imagenet(data: Data) -> Reader:
+    """The boxes beside the lists of images, each by its image's id; all are of 64x64 pixels."""
+    root = Path(data.root) if is_tiny_imagenet(data) else Path(data.root) / TINY_IMAGENET
+    found = {}
+    for (name,) in _rows(root / "wnids.txt", 1):
+        file = root / "train" / name / f"{name}_boxes.txt"
+        for line, (image, *words) in enumerate(_rows(file, 5), start=1):
+            found[f"train/{name}/images/{image}"] = f"{file}, line {line}", words
+    file = root / "val" / "val_annotations.txt"
+    for line, (image, _, *words) in enumerate(_rows(file, 6), start=1):
+        found[f"val/images/{image}"] = f"{file}, line {line}", words
+    return of_tables(found, 64)
+
+
 def _rows(file: Path, fields: int) -> list[list[str]]:
     """The rows of a file of tab-separated fields."""
     try:
         rows = [line.split("\t") for line in file.read_text(encoding="utf-8").splitlines()]
-        reason = next((f"{row} has not {fields} fields" for row in rows if len(row) != fields), "")
+        wrong = ((n, row) for n, row in enumerate(rows, start=1) if len(row) != fields)
+        reason = next((f"line {n}: {row} has not {fields} fields" for n, row in wrong), "")
     except (OSError, ValueError) as error:
         reason = str(error)
     if reason:

@@ -26,6 +26,7 @@ from repro.data.rescale import OURS, Rescaling, rescale, rescaled_crop
 from repro.data.split import Split
 from repro.data.statistics import Statistics, shifts
 from repro.data.workers import loaded, processes
+from repro.protocol.boxes import to_window
 
 NOTHING: tuple[tuple[int, int], Iterator[Tensor]] = ((-1, -1), iter(()))
 
@@ -82,7 +83,7 @@ class TrainingCrops:
         images = self.split.images
         self.channels = images[0].shape[0]
         how = (self.smin, self.smax, self.crop, self.mirror, self.rescaling)
-        self.cut: Callable[[Any], Tensor] = Cut(images, *how)
+        self.cut: Callable[[Any], Any] = Cut(images, *how, self.split.boxes is not None)
         if self.device is not None:
             self.cut = CutOnDevice(held(images, self.device), *how)
 
@@ -97,7 +98,8 @@ class TrainingCrops:
         """This process's rows of an epoch's batches from `start` on, by workers that work ahead.
 
         Crops, uint8 (B, C, crop, crop); colour shifts in grey levels, float32 (B, C); labels,
-        int64 (B,); B may be 0 where a small batch has not a row for each process.
+        int64 (B,); B may be 0 where a small batch has not a row for each process. Where images have
+        boxes, labels are float32 (B, 5): the class, and one of its boxes (see `to_window`).
         """
         random, images = self._draws(epoch), len(self.split.images)
         shift = np.zeros((images, self.channels), dtype=np.float32)
@@ -107,9 +109,17 @@ class TrainingCrops:
         if at != (epoch, start):
             made = self._made(epoch, start)
         none = torch.empty(0, self.channels, self.crop, self.crop, dtype=torch.uint8)
+        # Which of several boxes: draws of their own, so that crops are those of classification.
+        which = np.random.default_rng([self.seed, epoch, self.series, 1]).random(images)
         for rows in self._rows(epoch, start):
-            crops = next(made) if len(rows) else none
+            crops: Any = next(made) if len(rows) else none
             labels = torch.as_tensor(self.split.labels[rows])
+            if self.split.boxes is not None:
+                crops, windows = crops if len(rows) else (none, np.empty((0, 5)))
+                own = [(self.split.boxes[row], which[row]) for row in rows.tolist()]
+                drawn = np.array([boxes[int(part * len(boxes))] for boxes, part in own])
+                targets = to_window(drawn.reshape(-1, 4), windows)
+                labels = torch.cat([labels[:, None], torch.as_tensor(targets)], dim=1).float()
             yield crops, torch.as_tensor(shift[rows]), labels
         self._ahead = (epoch + 1, 0), made
 
@@ -123,7 +133,7 @@ class TrainingCrops:
             batch = order[first : first + self.batch]
             yield batch[self.own(len(batch))]
 
-    def _made(self, epoch: int, start: int) -> Iterator[Tensor]:
+    def _made(self, epoch: int, start: int) -> Iterator[Any]:
         """The crops of all batches from here on, epoch after epoch, by the same workers."""
 
         # Workers that a cycle of references holds are found late, and end slowly.
@@ -151,8 +161,10 @@ class Cut:
     crop: int | None
     mirror: bool
     rescaling: Rescaling
+    windows: bool = False
+    """The crops' windows (see `repro.protocol.boxes`), float64 (B, 5), are given with them."""
 
-    def __call__(self, batch: tuple[NDArray[np.int64], NDArray[np.float64] | None]) -> Tensor:
+    def __call__(self, batch: tuple[NDArray[np.int64], NDArray[np.float64] | None]) -> Any:
         """Images (B,) by what was drawn for each, (B, 4), as uint8 (B, C, crop, crop).
 
         Where nothing was drawn all are mirrored or none, and crops are at the centre.
@@ -165,10 +177,12 @@ class Cut:
         if isinstance(self.images, ArrayImages):
             crops = self._windows(self.images, indices, sides, uniform)
             crops[flips] = crops[flips].flip(-1)
-            return crops
-        found = []
+            sizes = [tuple(self.images.array.shape[-2:])] * len(indices)
+            return self._with_windows(crops, sizes, sides, flips, uniform)
+        found, sizes = [], []
         for row, (index, side) in enumerate(zip(indices.tolist(), sides.tolist(), strict=True)):
             image = self.images[index]
+            sizes.append(tuple(image.shape[-2:]))
             if self.crop is None:
                 image = rescale(image, side, self.rescaling)
             else:
@@ -176,7 +190,24 @@ class Cut:
                 top, left = self._places(shape, self.crop, uniform, [row])[:, 0].tolist()
                 image = rescaled_crop(image, shape, top, left, self.crop)
             found.append(image.flip(-1) if flips[row] else image)
-        return collated(found)
+        return self._with_windows(collated(found), sizes, sides, flips, uniform)
+
+    def _with_windows(
+        self,
+        crops: Tensor,
+        sizes: Sequence[tuple[int, ...]],
+        sides: NDArray[np.int64],
+        flips: NDArray[np.bool_],
+        uniform: NDArray[np.float64] | None,
+    ) -> Any:
+        if not self.windows or self.crop is None:
+            return crops
+        found = []
+        for row, ((height, width), side) in enumerate(zip(sizes, sides.tolist(), strict=True)):
+            shape = self.rescaling.shape(height, width, side)
+            place = self._places(shape, self.crop, uniform, [row])[:, 0]
+            found.append(window(shape, tuple(place), self.crop, bool(flips[row])))
+        return crops, np.array(found)
 
     def _places(
         self, shape: tuple[int, int], crop: int, uniform: NDArray[np.float64] | None, rows: Any
@@ -207,6 +238,14 @@ class Cut:
             windows = sliding_window_view(array.numpy(), (self.crop, self.crop), axis=(2, 3))
             found[rows] = torch.from_numpy(windows[np.arange(len(rows)), :, top, left])
         return found
+
+
+def window(
+    shape: tuple[int, int], place: tuple[int, ...], crop: int, flipped: bool = False
+) -> tuple[float, ...]:
+    """The window (see `repro.protocol.boxes`) of a crop at a place (top, left) of an image."""
+    (height, width), (top, left) = shape, place
+    return left / width, top / height, crop / width, crop / height, float(flipped)
 
 
 def collated(images: Sequence[Tensor]) -> Tensor:

@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from repro.config.schema import Data
+from repro.data.boxes import with_boxes
 from repro.data.datasets import DATASETS, DataSet
 from repro.data.folders import looked_at, shown
 from repro.data.images import FileImages, Undecodable, decode
@@ -96,7 +97,8 @@ def _look(data: Data, kind: DataSet, cache: Path, progress: bool) -> Source:
         # The name of what can be fetched says it all.
         known = ""
     description = Description(len(found.classes), known, len(bad), times, found.classes)
-    return dataclasses.replace(found, description=description)
+    found = dataclasses.replace(found, description=description)
+    return with_boxes(found, kind.boxes(data)) if data.boxes and kind.boxes else found
 
 
 def fingerprint(parts: Sequence[Split]) -> tuple[str, str]:
@@ -272,6 +274,9 @@ def kind_of(data: Data) -> DataSet:
         raise RequestError(f"{key}={name} is for descriptors only, as in test=[transfer_averaged]")
     if name not in DATASETS:
         raise RequestError(f"{key}={name} is not known: choose from {', '.join(DATASETS)}")
+    if data.boxes and DATASETS[name].boxes is None:
+        there = ", ".join(name for name, one in DATASETS.items() if one.boxes)
+        raise RequestError(f"data={data.name} has no boxes that are known: take one of {there}")
     return DATASETS[name]
 
 

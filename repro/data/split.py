@@ -22,6 +22,8 @@ class Split:
     ids: Sequence[str]
     status: NDArray[np.int64] | None = None
     """(N, 2): bytes and time of modification in nanoseconds of each file; None: not in files."""
+    boxes: tuple[NDArray[np.float64], ...] | None = None
+    """The boxes of each image, (k, 4), as `repro.protocol.boxes` has them; None: not read."""
 
     def key(self, name: str) -> str:
         """The key of these images in a cache; `name` says all that decides which they are."""
@@ -34,7 +36,14 @@ class Split:
         """The images at `indices`."""
         ids = tuple(self.ids[index] for index in indices.tolist())
         status = None if self.status is None else self.status[indices]
-        return Split(self.images.take(indices), self.labels[indices], ids, status)
+        boxes = None if self.boxes is None else tuple(self.boxes[n] for n in indices.tolist())
+        return Split(self.images.take(indices), self.labels[indices], ids, status, boxes)
+
+    @property
+    def truth(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """All boxes, (M, 4), and the index of the image that each is of, (M,)."""
+        counts = [len(own) for own in self.boxes or ()]
+        return np.concatenate(self.boxes or ()), np.repeat(np.arange(len(counts)), counts)
 
     def spread(self, count: int | None) -> "Split":
         """At most `count` images, as evenly spread over the set as can be; None: all."""
@@ -107,6 +116,9 @@ class Description:
     times: str = field(default="", compare=False)
     names: tuple[str, ...] = field(default=(), compare=False)
     """The classes' names, where folders have them."""
+    boxes: str = field(default="", compare=False)
+    """The digest of all boxes, where they were asked for, and how many were odd, by kind."""
+    odd_boxes: dict[str, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

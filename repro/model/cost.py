@@ -75,6 +75,9 @@ OF_KIND: dict[str, Callable[[Net, int], int]] = {
     "dense": lambda net, side: cost(net, side).flops,
     "grid": lambda net, side: GRID**2 * cost(net).flops,
     "centre": lambda net, side: cost(net).flops,
+    "box": lambda net, side: cost(net).flops,
+    # The classification net scores each cell.
+    "box_dense": lambda net, side: 2 * cost(net, side).flops,
     "windows": lambda net, side: score_map_side(net, side) ** 2 * cost(net).flops,
     # Of the image and of its mirror image.
     "descriptor": lambda net, side: 2 * cost(net, side).flops,

@@ -58,6 +58,13 @@ def copied(net: spec.Net, parent: spec.Net) -> list[tuple[str, int, int]]:
     return pairs + [("linears", index, index) for index in range(len(net.linears))]
 
 
+def copy_all_but_last(net: VGG, parent: VGG) -> None:
+    """Copy all weights of `parent` into `net` but those of its last layer (Appendix A)."""
+    last = f"classifier.{len(parent.classifier) - 1}."
+    state = {key: t for key, t in parent.state_dict().items() if not key.startswith(last)}
+    net.load_state_dict(state, strict=False)
+
+
 def copy_layers(net: VGG, parent: VGG) -> None:
     """Copy weights and biases of the layers that `copied` names from `parent` into `net`."""
     with torch.no_grad():

@@ -21,6 +21,7 @@ from dataclasses import replace
 from repro.config.schema import HALVINGS, Arch, Size
 from repro.errors import RequestError
 from repro.model.layers import LRN, Conv, Layer, Linear, Net, Pool, sides
+from repro.protocol.boxes import NONE, PER_CLASS
 from repro.protocol.scales import PAPER_CROP
 
 CELLS, CHANNELS = r"([1-9]\d{0,2})", r"([1-9]\d{0,6})"
@@ -139,6 +140,14 @@ def read(
             raise RequestError(f"{said}, size.poolings={poolings}: take a larger crop")
     linears = _classifier(arch, width, convs[-1].out_channels, side, classes)
     return Net(arch.name, (*features, *linears), crop, channels, classes)
+
+
+def locating(net: Net, boxes: str) -> Net:
+    """The net with a last layer that gives boxes, as `boxes` says (Appendix A)."""
+    if boxes == NONE:
+        return net
+    last = replace(net.linears[-1], out_features=4 * (net.classes if boxes == PER_CLASS else 1))
+    return replace(net, layers=(*net.layers[:-1], last))
 
 
 def at_size(arch: Arch, size: Size, *, channels: int, classes: int) -> Net:

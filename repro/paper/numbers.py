@@ -75,7 +75,7 @@ def scales() -> set[str]:
 
 
 def cells(number: int) -> list[dict[str, Any]]:
-    """The rows of Table 3, 4, 5 or 6, each with its protocol and its net's label."""
+    """The rows of Table 3 to 6, 8 or 9, each with its protocol and its net's label."""
     every = rows(number)
     labels = [row.get("members") or f"{row['net']}-{row['scale']}" for row in every]
     return [{"label": label} | row for label, row in zip(labels, every, strict=True)]
@@ -83,14 +83,15 @@ def cells(number: int) -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=1024)
 def error_of(protocol: str, net: str, metric: str) -> float | None:
-    """The published error of a net or an ensemble (Tables 3 to 6), or None where there is none.
+    """The published error of a net or an ensemble, or None where there is none.
 
-    `protocol` is a key of `repro.protocol.protocols.PROTOCOLS`, `metric` is `top1_error` or
-    `top5_error`; `net` is as in `D-jitter`, the nets of an ensemble joined by `+`, in any order.
+    `protocol` is a key of `repro.protocol.protocols.PROTOCOLS`, `metric` is `top1_error`,
+    `top5_error` or, of localisation (Tables 8 and 9), `box_error` or `top5_box_error`; `net` is as
+    in `D-jitter`, the nets of an ensemble joined by `+`, in any order.
     """
-    for row in (row for number in (3, 4, 5, 6) for row in cells(number)):
+    for row in (row for number in (3, 4, 5, 6, 8, 9) for row in cells(number)):
         same = set(row["label"].split("+")) == set(net.split("+"))
-        if same and row["protocol"] == protocol:
+        if same and row["protocol"] == protocol and metric in row:
             return float(row[metric])
     return None
 

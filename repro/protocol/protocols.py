@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from repro.config.schema import Config, Scale
 from repro.errors import RequestError
+from repro.protocol.boxes import NONE
 from repro.protocol.scales import PAPER_CROP, pixels, several_q, single_q
 
 GRID = 5
@@ -23,6 +24,8 @@ class ViewKind:
     """Its name in tables and figures."""
     on_score_map: bool = False
     """It looks at the image where the cells of the dense score map do."""
+    boxes: bool = False
+    """It gives boxes (Appendix A); mirror images have no view of their own."""
 
 
 KINDS = {
@@ -32,10 +35,13 @@ KINDS = {
     "windows": ViewKind("windows", on_score_map=True),
     "descriptor": ViewKind("descriptors"),
     "pixels": ViewKind("pixels"),
+    "box": ViewKind("box of the centre crop", boxes=True),
+    "box_dense": ViewKind("dense boxes", on_score_map=True, boxes=True),
 }
 """`dense` sees the whole image, `grid` 5x5 crops of it, `centre` the crop at its centre, `windows`
 the crops at the positions of the dense score map, each with zeros around it. `descriptor` is of
-the last hidden layer, `pixels` of no net (Appendix B)."""
+the last hidden layer, `pixels` of no net (Appendix B). `box` and `box_dense` give boxes of the true
+class: of the centre crop, and of each cell (Appendix A)."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +116,19 @@ class Protocol:
         """All its views have one mean; else there is a number for each test scale."""
         return self.scales not in EACH_Q
 
+    @property
+    def boxes(self) -> bool:
+        """It tests localisation."""
+        return KINDS[self.kinds[0]].boxes
+
+    @property
+    def metric(self) -> str:
+        """The first error that it gives, in percent."""
+        return "box_error" if self.boxes else "top1_error"
+
 
 CROPS, BORDERS = "4.3, Table 5", "3.2 and 4.3, boundary conditions"
+LOCALISATION, CONSTANT = "Appendix A, Table {}", "box_constant"
 ENTRIES = (
     Protocol("single_scale", ("dense",), "one", "4.1, Table 3", summary=2),
     Protocol("multi_scale", ("dense",), "several", "4.2, Table 4", summary=3),
@@ -124,6 +141,11 @@ ENTRIES = (
     Protocol("windows_dense", ("windows", "dense"), "several", BORDERS, "windows & dense"),
     # Whether the error jumps at a Q that is the file itself.
     Protocol("fine_scale", ("dense",), "fine", "4.2, S against Q"),
+    Protocol("box", ("box",), "one", LOCALISATION.format(8)),
+    # No net is asked: it is the box that is right most often in training.
+    Protocol(CONSTANT, ("box",), "one", LOCALISATION.format(8), "best constant box"),
+    Protocol("box_dense", ("box_dense",), "one", LOCALISATION.format(9)),
+    Protocol("box_several", ("box_dense",), "several", LOCALISATION.format(9)),
 )
 """The protocols, in the order of tables and of colours; one of your own stands at the end."""
 PROTOCOLS = {protocol.name: protocol for protocol in ENTRIES}
@@ -134,8 +156,26 @@ NAMED = re.compile(
 """How a view of posteriors is called."""
 TABLE3 = "single_scale"
 """How Table 3 tests its nets, by which nets are compared where nothing else is said."""
-ONE_NUMBER = tuple(protocol.name for protocol in ENTRIES if protocol.one_number)
-"""The names of the protocols whose views have one mean."""
+ONE_NUMBER = tuple(one.name for one in ENTRIES if one.one_number and not one.boxes)
+"""The names of the protocols whose views have one mean of posteriors."""
+BOXES = tuple(one.name for one in ENTRIES if one.boxes)
+"""The names of the protocols that test localisation."""
+
+
+LOCALISING = {
+    number: tuple(
+        one for one in BOXES if one != CONSTANT and PROTOCOLS[one].section.endswith(number)
+    )
+    for number in ("8", "9")
+}
+"""By table of the paper: the protocols whose boxes it shows."""
+BEST_FIRST = ("multi_crop_dense", "multi_scale", TABLE3)
+"""The tests that name the classes of Table 9: the first of these that there is (Section 4.5)."""
+
+
+def of(boxes: str) -> tuple[str, ...]:
+    """The protocols that test a run with this value of `boxes`."""
+    return tuple(name for name in PROTOCOLS if (name in BOXES) == (boxes != NONE))
 
 
 def summarised() -> tuple[Protocol, ...]:
@@ -207,7 +247,9 @@ def views_at(protocol: str, qs: Sequence[int], config: Config) -> tuple[View, ..
         View(kind, q, mirrored, config.other_test_precision)
         for kind in PROTOCOLS[protocol].kinds
         for q in qs
-        for mirrored in ((False, True) if config.data.mirror else (False,))
+        for mirrored in (
+            (False, True) if config.data.mirror and not KINDS[kind].boxes else (False,)
+        )
     )
 
 
@@ -226,7 +268,7 @@ def transfers(protocols: Sequence[str]) -> bool:
     return any(found)
 
 
-def check(scale: Scale, protocols: list[str], crop: int) -> None:
+def check(scale: Scale, protocols: list[str], crop: int, boxes: str = NONE) -> None:
     """Refuse, by a RequestError, protocols that there are not and scales below the crop."""
     known = {**PROTOCOLS, **TRANSFERS}
     if not protocols or (unknown := [name for name in protocols if name not in known]):
@@ -234,6 +276,10 @@ def check(scale: Scale, protocols: list[str], crop: int) -> None:
         raise RequestError(f"test={name} is not known: choose from {', '.join(known)}")
     if transfers(protocols):
         return
+    if wrong := [name for name in protocols if name not in of(boxes)]:
+        raise RequestError(
+            f"test={wrong[0]} with boxes={boxes}: choose from {', '.join(of(boxes))}"
+        )
     if scale.smin > scale.smax:
         raise RequestError(f"scale.smin={scale.smin} is above scale.smax={scale.smax}")
     smallest = {"S": (scale.smin, "scale.smin")}

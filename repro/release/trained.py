@@ -45,6 +45,9 @@ def finished_run(folder: Path) -> Run:
         raise RequestError(f"run={folder} is no finished run: expected its folder, as in runs/NAME")
     if run.result["outcome"] == "diverged" or not (folder / WEIGHTS).is_file():
         raise RequestError(f"run={folder} has no net: expected a run that ended with {WEIGHTS}")
+    if run.config.locates:
+        said = "gives boxes of classes, and no class"
+        raise RequestError(f"run={folder} {said}: expected its classification run")
     return run
 
 

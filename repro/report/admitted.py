@@ -76,7 +76,7 @@ def _describable(run: Run) -> bool:
     """Whether its configuration is that of a net, tested in ways that there are."""
     config = run.config
     try:
-        protocols.check(config.scale, config.test, config.size.crop)
+        protocols.check(config.scale, config.test, config.size.crop, config.boxes)
         if run.published is None:
             deviations(run)
     except (RequestError, ValueError, LookupError, ArithmeticError, TypeError) as error:

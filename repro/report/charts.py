@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from repro.paper import numbers
+from repro.protocol.boxes import NONE
 from repro.protocol.protocols import PROTOCOLS
 from repro.report.claims import claims, primary
 from repro.report.experiments import Experiment, compared_nets, nets_of
@@ -118,7 +119,12 @@ def learning_curves(comparison: Comparison) -> Chart | None:
     rows: Rows = []
     for net in sorted(comparison.nets):
         logs = [log for run in comparison.nets[net] if (log := read_log(run)) is not None]
-        if net.init or net.finetune != "all" or max(map(len, logs), default=0) < 2:
+        if (
+            net.init
+            or net.finetune != "all"
+            or net.boxes != NONE
+            or max(map(len, logs), default=0) < 2
+        ):
             continue
         every = pd.concat(logs).groupby("epoch")
         where = {"facet": worded(net.arch), "line": net.scale}

@@ -119,7 +119,8 @@ def _training(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
         "length": name == "S384",
         "jitter": name == "jitter",
         "draws": config.starts_from_another and scale.draws == PARENT,
-        "tuned": config.finetune == "fc" and scale.name != "jitter",
+        "tuned": config.finetune == "fc" and scale.name != "jitter" and not config.locates,
+        "boxes": config.locates,
     }
     one, later = scale.smin == scale.smax, recipe.later_epochs
     subtracted = "minus the training set's mean colour"

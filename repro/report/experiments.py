@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import pandas as pd
@@ -80,7 +80,7 @@ def nets_of(experiment: Experiment, comparison: Comparison) -> tuple[Net, ...]:
     if giver is None or all(base(net.arch) in (giver, *TAKE_LAYERS) for net in nets):
         return nets
     own = comparison.config.recipe.init
-    return tuple(Net(net.arch, net.scale, net.finetune, net.init or own) for net in nets)
+    return tuple(replace(net, init=net.init or own) for net in nets)
 
 
 def compared_nets(experiment: Experiment, comparison: Comparison) -> list[Nets]:

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from repro.protocol.protocols import views
+from repro.protocol.protocols import PROTOCOLS, views
 from repro.report.intervals import (
     ALPHA,
     CONTRADICTED,
@@ -69,7 +69,7 @@ def of_errors(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
         answer = Answer(points.interval(configuration=configuration), *verdict, own, classes)
         answers["configuration" if configuration else "nets"] = answer
     return Finding(
-        *(contrast, pairs, "top1_error_rise" if rise else "top1_error"),
+        *(contrast, pairs, PROTOCOLS[pairs[0][0].test].metric + "_rise" * rise),
         *(points.middle, points.seeds, words),
         answers=answers,
         value=None if rise else right,

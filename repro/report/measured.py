@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from repro.config.schema import Init
 from repro.errors import RequestError, one_line
 from repro.paper import numbers
-from repro.protocol.protocols import PROTOCOLS, View, readings, views, views_at
+from repro.protocol.protocols import BOXES, CONSTANT, View, of, readings, views, views_at
 from repro.report.net import Net, Nets, label
+from repro.store import boxes
 from repro.store import runs as store
 from repro.store import views as stored
 from repro.store.expected import ListedImages
@@ -72,12 +73,12 @@ class Measured:
 
     def error(self, metric: str) -> float | None:
         """Error in percent, or None where there are too few classes for the metric to mean much."""
-        k = TOP[metric]
+        k = TOP.get(metric, 1)
         return 100 * float(self.ranks.wrong(k).mean()) if k < self.ranks.classes else None
 
     def published(self, metric: str) -> float | None:
         """The paper's value of this cell; top-5 only where there are as many classes."""
-        comparable = metric == "top1_error" or self.ranks.classes == numbers.CLASSES
+        comparable = metric != "top5_error" or self.ranks.classes == numbers.CLASSES
         if comparable and all(numbers.is_table1(run.config.arch) for run in self.runs):
             return numbers.error_of(self.protocol, label(self.net), metric)
         return None
@@ -103,7 +104,7 @@ def measure(runs: Sequence[Run], usual: Init) -> list[Measured]:
     found = []
     for run in runs:
         net, scale = Net.of(run.config, usual), run.config.scale
-        for protocol, qs in ((name, qs) for name in PROTOCOLS for qs in readings(name, scale)):
+        for protocol, qs in ((name, qs) for name in of(net.boxes) for qs in readings(name, scale)):
             if (ranks := _ranks((run,), protocol, (qs,))) is not None:
                 found.append(Measured((run,), net, protocol, (qs,), ranks))
     return found
@@ -128,6 +129,8 @@ def fuse(measured: Sequence[Measured], nets: tuple[Net, ...], protocol: str) -> 
 def _ranks(runs: Sequence[Run], protocol: str, qs: Sequence[tuple[int, ...]]) -> Ranks | None:
     """By the mean posteriors of runs; where views are absent, the ranks that were kept of it."""
     try:
+        if protocol in BOXES:
+            return _box_ranks(runs, protocol, qs)
         # Of an ensemble's posteriors one net's are in memory at a time.
         parts = (_posteriors(run, protocol, q) for run, q in zip(runs, qs, strict=True))
         return Ranks.of(next(parts) if len(runs) == 1 else stored.mean(parts))
@@ -140,6 +143,14 @@ def _ranks(runs: Sequence[Run], protocol: str, qs: Sequence[tuple[int, ...]]) ->
         names = " + ".join(run.name for run in runs)
         print(f"left out: {protocol} of {names}: {one_line(error)}", file=sys.stderr)
         return None
+
+
+def _box_ranks(runs: Sequence[Run], protocol: str, qs: Sequence[tuple[int, ...]]) -> Ranks:
+    """By the union of the boxes of runs, merged: 0 where an image's box is right, else 1."""
+    each = zip(runs, qs, strict=True)
+    wanted = [(run, view) for run, q in each for view in views_at(protocol, q, run.config)]
+    found = boxes.union([stored.located(run.folder, view, run.tested) for run, view in wanted])
+    return Ranks(runs[0].tested.classes, found.wrong(protocol == CONSTANT).astype(np.uint8))
 
 
 def _posteriors(run: Run, protocol: str, qs: tuple[int, ...]) -> Posteriors:
@@ -159,7 +170,7 @@ def kept(runs: Sequence[Run], folder: Path) -> Kept | None:
 
 def views_of(run: Run) -> list[View]:
     """Every view that some protocol takes of a run's net, each once."""
-    every = (views(protocol, run.config) for protocol in PROTOCOLS)
+    every = (views(protocol, run.config) for protocol in of(run.config.boxes))
     return list(dict.fromkeys(view for some in every for view in some))
 
 
@@ -167,7 +178,8 @@ def listed_images(run: Run) -> ListedImages | None:
     """The test images of a run, by one of its views or by its ranks; None: neither is whole."""
     for view in views_of(run):
         with suppress(RequestError):
-            found = stored.read(run.folder, view, run.tested)
+            read_view = stored.located if run.config.locates else stored.read
+            found: Any = read_view(run.folder, view, run.tested)
             return ListedImages.of(found.ids, found.labels)
     with suppress(RequestError):
         if (own := kept([run], run.folder.parent)) is not None:
@@ -211,14 +223,20 @@ def results(measured: Sequence[Measured]) -> pd.DataFrame:
         row += [one.joined(lambda r: r.config.arch.name), one.joined(lambda r: r.config.scale.name)]
         row += [config.recipe.name]
         row += inits if len(inits) == 1 else [one.joined(lambda r: r.config.init.name)]
-        row += [one.joined(lambda r: r.config.finetune), config.precision, str(config.seed)]
-        for metric in TOP:
+        row += [one.joined(_tuned), config.precision, str(config.seed)]
+        for metric in ("box_error",) if one.protocol in BOXES else TOP:
             if (value := one.error(metric)) is not None:
                 paper = one.published(metric)
                 number = [fused + one.protocol, one.q, metric, f"{value:.4f}"]
                 number += ["" if paper is None else f"{paper:.1f}"]
                 rows.append([*row, *number, one.joined(lambda r: r.identity)])
     return pd.DataFrame(rows, columns=COLUMNS).sort_values(COLUMNS).reset_index(drop=True)
+
+
+def _tuned(run: Run) -> str:
+    """What was tuned, as in `fc`; of a run that locates also for what, as in `per_class:fc`."""
+    boxes, finetune = run.config.boxes, run.config.finetune
+    return f"{boxes}:{finetune}" if run.config.locates else finetune
 
 
 def spread(cells: Sequence[Measured]) -> dict[str, Any]:

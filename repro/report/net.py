@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from repro.config import choices
@@ -10,6 +10,7 @@ from repro.config.schema import Arch, Config, Init
 from repro.errors import RequestError
 from repro.model import layers, reading
 from repro.paper import numbers
+from repro.protocol.boxes import NONE
 from repro.store.identity import base
 
 OWN = "of_recipe"
@@ -39,11 +40,14 @@ class Net:
     finetune: str = "all"
     init: str | None = None
     """The initialisation; None: the one that the setting's plain names stand for."""
+    boxes: str = NONE
+    """What it locates (Appendix A)."""
 
     @classmethod
     def of(cls, config: Config, usual: Init) -> "Net":
         """The net of a configuration in a setting of that usual initialisation."""
         net = cls(config.arch.name, config.scale.name, config.finetune, config.init.name)
+        net = replace(net, boxes=config.boxes)
         return net.plain(usual, config.recipe.init)
 
     @classmethod
@@ -52,20 +56,22 @@ class Net:
         file, usual = choices.read("net", name), choices.config().chosen
         arch, scale = (str(file.chosen.get(key) or usual[key]) for key in ("arch", "scale"))
         init = file.chosen.get("init") or OWN
-        return cls(arch, scale, file.values.get("finetune", "all"), None if init == OWN else init)
+        finetune, boxes = file.values.get("finetune", "all"), file.values.get("boxes", NONE)
+        return cls(arch, scale, finetune, None if init == OWN else init, boxes)
 
     def plain(self, usual: Init, own: str) -> "Net":
         """The net without its initialisation where that is the setting's (`own`: the recipe's)."""
         # The net that the others start from has no other way to start itself.
         expected = {usual.name} | ({own} if usual.copy_from == base(self.arch) else set())
-        return Net(self.arch, self.scale, self.finetune) if self.init in expected else self
+        return replace(self, init=None) if self.init in expected else self
 
     @property
     def arch_title(self) -> str:
         """Its name for readers but for its S, as in `D, FC layers tuned`."""
         tuned = "FC layers tuned" if self.finetune == "fc" else ""
         init = f"init {worded(self.init)}" if self.init else ""
-        return ", ".join(filter(None, (worded(self.arch), tuned, init)))
+        boxes = "" if self.boxes == NONE else f"boxes {self.boxes.replace('_', ' ')}"
+        return ", ".join(filter(None, (worded(self.arch), boxes, tuned, init)))
 
     @property
     def scale_title(self) -> str:
@@ -73,9 +79,10 @@ class Net:
         return s_words(self.scale).removeprefix("S=")
 
     def __str__(self) -> str:
-        """Its name in text, as in `D-jitter-fc` or `E-S256-he`."""
+        """Its name in text, as in `D-jitter-fc`, `E-S256-he` or `D-S384-shared-fc`."""
         tuned = "" if self.finetune == "all" else self.finetune
-        return "-".join(filter(None, (self.arch, self.scale, tuned, self.init)))
+        boxes = "" if self.boxes == NONE else self.boxes
+        return "-".join(filter(None, (self.arch, self.scale, boxes, tuned, self.init)))
 
     def __lt__(self, other: "Net") -> bool:
         """Configurations stand as in Table 1, all others after them by name."""

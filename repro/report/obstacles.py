@@ -8,10 +8,10 @@ import numpy as np
 from repro.config.schema import Config
 from repro.model.cost import LRN_WINDOW, lrn_channels, overhang
 from repro.model.reading import read
-from repro.protocol.protocols import KINDS, PROTOCOLS, readings
+from repro.protocol.protocols import CONSTANT, KINDS, PROTOCOLS, readings
 from repro.protocol.scales import pixels
-from repro.report.measured import read_log
-from repro.report.net import Net, built, members
+from repro.report.measured import read_log, spread
+from repro.report.net import Net, Nets, built, label, members
 from repro.report.settings import Comparison
 from repro.report.sides import Pair, Side
 from repro.store.runs import Run
@@ -19,6 +19,8 @@ from repro.store.runs import Run
 FLAT = 1.0
 """Points by which the training error of a net that is trained out may still fall in its last epoch,
 set by the pilots of docs/evidence.md."""
+AHEAD = 3.0
+"""Points by which a net's box error must be below that of the best constant box."""
 NOISE = 2.0
 """Standard errors over seeds by which a deeper net's training error may be above a shallower's."""
 GREY_LEVELS = 255
@@ -38,12 +40,31 @@ def _reasons(pair: Pair, comparison: Comparison, seeds: Sequence[int] | None) ->
     for side, config in _configs(pair, comparison):
         yield from _overhang(side, config, comparison)
         yield from _weak_lrn(config, comparison)
+    if PROTOCOLS[pair[0].test].boxes:
+        yield from filter(None, (unlocated([side.net], side.test, comparison) for side in pair))
     if seeds is not None:
         yield from _file_itself(pair, comparison)
         yield from _unequal_lengths(pair, comparison)
         for net in dict.fromkeys(net for side in pair for net in members(side.net)):
             yield from _still_falling(net, comparison, seeds)
         yield from _harder_to_train(pair, comparison, seeds)
+
+
+def unlocated(nets: Sequence[Nets], test: str, comparison: Comparison) -> str:
+    """Why a test of localisation shows nothing: the best constant box is as good as the best net.
+
+    Empty where a net's box error is lower by `AHEAD` points.
+    """
+    shown = [(net, cells) for net in nets if (cells := comparison.cells(net, test))]
+    alone = [one for net, _ in shown for one in comparison.cells(members(net)[0], CONSTANT)]
+    if not shown or not alone:
+        return "the best constant box was not tested beside (test=[box_constant])"
+    error, best = min((spread(cells)["mean"], label(net)) for net, cells in shown)
+    constant = spread(alone)["mean"]
+    if error <= constant - AHEAD:
+        return ""
+    words = f"the best constant box has an error of {constant:.1f}% and {best} one of {error:.1f}%"
+    return f"nothing was localised: {words}, which does not beat it by {AHEAD:g} points"
 
 
 def _configs(pair: Pair, comparison: Comparison) -> list[tuple[Side, Config]]:

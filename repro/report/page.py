@@ -45,10 +45,16 @@ class Part:
             if experiments.is_shown(one, comparison, self.claims):
                 self.sections[one] = experiments.table(one, comparison)
                 drawn.append(charts.of_experiment(one, comparison))
+        found = {n: tables.localisation(n, comparison) for n in (8, 9)}
+        self.unlocated = {
+            n: tables.nothing_localised(n, comparison) for n in found if len(found[n])
+        }
+        """By Table 8 and 9, where nets locate, why they do not; empty: they do."""
         self.figures = {one.name: one for one in drawn if one is not None}
         self.tables = {
             **{f"table{n}": tables.paper_rows(n, comparison) for n in (3, 4, 5, 6)},
             **{f"experiment-{one.name}": frame for one, frame in self.sections.items()},
+            **{f"table{n}": found[n] for n, why in self.unlocated.items() if not why},
             "table1": tables.configurations(),
             "table2": tables.counted(comparison),
             "table7": tables.others(comparison),

@@ -15,7 +15,7 @@ from repro.config import choices
 from repro.config.schema import Config, Data
 from repro.errors import RequestError
 from repro.paper import numbers
-from repro.protocol.protocols import ONE_NUMBER
+from repro.protocol.protocols import CONSTANT, PROTOCOLS, of
 from repro.report.measured import Measured, fuse, listed_images, measure, usual_init
 from repro.report.net import Net, Nets, known, members, named, worded
 from repro.store.identity import base, changes
@@ -81,7 +81,9 @@ class Comparison:
                 nets = members(named(words, self.nets))
                 # In the paper's order where the paper has it.
                 same = (one for one in papers if set(one) == set(nets))
-                wanted += [(next(same, nets), protocol) for protocol in ONE_NUMBER]
+                tests = [test for test in of(nets[0].boxes) if PROTOCOLS[test].one_number]
+                nets = next(same, nets)
+                wanted += [(nets, protocol) for protocol in tests if protocol != CONSTANT]
         self._by_test: dict[tuple[Nets, str], list[Measured]] = {}
         for one in self.measured:
             self._by_test.setdefault((one.net, one.protocol), []).append(one)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.paper import numbers
+from repro.protocol.protocols import PROTOCOLS
 from repro.report.intervals import Term
 from repro.report.net import Nets, label, members
 from repro.report.settings import Comparison
@@ -63,7 +64,10 @@ class Contrast:
         if self.paper_difference is None:
             return math.nan, math.nan
         errors: list[list[float | None]] = [
-            [numbers.error_of(side.test, label(side.net), "top1_error") for side in pair]
+            [
+                numbers.error_of(side.test, label(side.net), PROTOCOLS[side.test].metric)
+                for side in pair
+            ]
             for pair in self.pairs
         ]
         if self.paper_right is not None:

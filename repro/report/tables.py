@@ -5,6 +5,7 @@ An error in percent is `mean`, `sd`, `n` (seeds), `low`, `high` (its 95% interva
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -14,12 +15,15 @@ from repro.config.schema import Arch
 from repro.model import layers, reading
 from repro.model.cost import cost
 from repro.paper import numbers
-from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS
+from repro.protocol.boxes import NONE
+from repro.protocol.protocols import BEST_FIRST, BOXES, CONSTANT, LOCALISING, ONE_NUMBER, PROTOCOLS
 from repro.report.measured import Measured, spread
 from repro.report.net import TABLE1, Nets, built, label, members, named, s_words, worded
+from repro.report.obstacles import unlocated
 from repro.report.settings import Comparison, Family
 from repro.store.runs import Run
 
+TOP5 = 5
 TITLES = {"mean": "here (%)", "n": "seeds", "paper": "paper (%)"}
 STEPS = (("A", "B"), ("B", "D"), ("D", "E"))
 """Neighbours in depth among the nets that others trained, the shallower first (Section 4.1)."""
@@ -59,7 +63,7 @@ def row(comparison: Comparison, nets: Nets, test: str, q: str | None = None) -> 
     """One net by one protocol: which, its error, the paper's, and what became of its runs."""
     cells = comparison.cells(nets, test, q)
     where = {"test": PROTOCOLS[test].title, "Q": cells[0].q if cells else q or ""}
-    paper = numbers.error_of(test, label(nets), "top1_error")
+    paper = numbers.error_of(test, label(nets), PROTOCOLS[test].metric)
     return _named(comparison, nets, **where, **_error(cells), paper=paper)
 
 
@@ -85,6 +89,56 @@ def paper_rows(number: int, comparison: Comparison) -> pd.DataFrame:
             found["top5_paper"] = theirs.get("top5_error")
         rows.append(found)
     return pd.DataFrame(rows)
+
+
+def localisation(number: int, comparison: Comparison) -> pd.DataFrame:
+    """Table 8 (centre crop) or 9 (dense boxes, merged): the best constant box, then every net.
+
+    Errors are those of the box with the true class given. In Table 9 `top5` is the error where the
+    class must also be among the five best of the net's classification run (of an ensemble, runs).
+    """
+    nets: list[Nets] = sorted(net for net in comparison.nets if net.boxes != NONE)
+    nets += dict.fromkeys(one.net for one in comparison.fused if one.protocol in BOXES)
+    rows: list[dict[str, Any]] = []
+    for net, test in ((net, test) for net in nets for test in LOCALISING[str(number)]):
+        if comparison.cells(net, test):
+            if not rows:
+                none = {"net": "best constant box", "S": "", "test": "", "Q": ""}
+                first = members(net)[0]
+                rows.append(row(comparison, first, CONSTANT) | none)
+                rows[0] |= _top5(comparison, first, CONSTANT) if number == 9 else {}
+            found = row(comparison, net, test) | {
+                "paper": numbers.error_of(test, label(net), PROTOCOLS[test].metric)
+            }
+            rows.append(found | (_top5(comparison, net, test) if number == 9 else {}))
+    return pd.DataFrame(rows)
+
+
+def nothing_localised(number: int, comparison: Comparison) -> str:
+    """The sentence that stands for Table 8 or 9 where no net beats the best constant box."""
+    nets = [net for net in comparison.nets if net.boxes != NONE]
+    fused = [one.net for one in comparison.fused if one.protocol in BOXES]
+    said = [
+        unlocated([*nets, *fused], test, comparison)
+        for test in LOCALISING[str(number)]
+        if any(comparison.cells(net, test) for net in nets)
+    ]
+    return said[0] if said and all(said) else ""
+
+
+def _top5(comparison: Comparison, nets: Nets, test: str) -> dict[str, Any]:
+    """The top-5 localisation error (Table 9), by which classification, and the paper's."""
+    own = tuple(replace(net, boxes=NONE, finetune="all") for net in members(nets))
+    classifier = own if isinstance(nets, tuple) else own[0]
+    paper = numbers.error_of(test, label(nets), "top5_box_error")
+    for by in BEST_FIRST:
+        ranks = {one.seed: one.ranks for one in comparison.cells(classifier, by)}
+        both = [(one, ranks[one.seed]) for one in comparison.cells(nets, test) if one.seed in ranks]
+        if both and both[0][1].classes > TOP5:
+            errors = [100 * float((one.wrong | known.wrong(TOP5)).mean()) for one, known in both]
+            found = {"top5": round(sum(errors) / len(errors), 4), "classes_by": PROTOCOLS[by].title}
+            return found | {"top5_paper": paper}
+    return {"top5": None, "classes_by": "", "top5_paper": paper}
 
 
 def protocols(comparison: Comparison) -> pd.DataFrame:
@@ -256,7 +310,7 @@ def _number_words(value: Any, digits: int) -> str:
 
 def summary(comparison: Comparison) -> str:
     """The table of the terminal: every net by the protocols with one test scale."""
-    one = [test.title for test in PROTOCOLS.values() if test.scales == "one"]
+    one = [PROTOCOLS[test].title for test in ONE_NUMBER if PROTOCOLS[test].scales == "one"]
     frame = protocols(comparison)
     return side_by_side(frame[frame.test.isin(one)]).to_string(index=False) if len(frame) else ""
 

@@ -7,6 +7,7 @@ from repro.config.schema import AUTO, DRAWS, EAGER, NEW, TAKE_LAYERS, Config
 from repro.errors import RequestError
 from repro.model import init
 from repro.protocol import protocols
+from repro.protocol.boxes import CHOICES as CHOICES_OF_BOXES
 from repro.run.schedule import OPTIMISERS, SCHEDULES
 from repro.store import checks, identity
 from repro.store.files import nearest
@@ -22,6 +23,7 @@ CHOICES = {
     "precision": ("float32", "tf32", "bf16", "float64"),
     "test_precision": (AUTO, "float32", "tf32"),
     "finetune": ("all", "fc"),
+    "boxes": CHOICES_OF_BOXES,
     "scale.draws": DRAWS,
     "compile": (EAGER, "default", "reduce-overhead", "max-autotune"),
     "channels_last": ("auto", "true", "false", "True", "False"),
@@ -62,7 +64,11 @@ def check(config: Config) -> None:
         near = [side for side in (crop // step * step, crop // step * step + step) if side]
         said = f"size.crop={crop} is no multiple of {step} (size.poolings={config.size.poolings})"
         raise RequestError(f"{said}: take {' or '.join(map(str, near))}")
-    protocols.check(config.scale, config.test, crop)
+    if config.locates and (config.weights is not None or config.data.on_device):
+        key = "data.on_device" if config.weights is None else "weights"
+        said = f"boxes={config.boxes} goes on from a classification run, its crops cut by the CPU"
+        raise RequestError(f"{said}: leave out {key}=")
+    protocols.check(config.scale, config.test, crop, config.boxes)
 
 
 def _check_store(folder: str) -> None:
@@ -91,8 +97,9 @@ def _check_trained(config: Config) -> None:
 
 
 def _check_start(config: Config) -> None:
-    if config.finetune == "fc" and config.scale.parent is None:
-        raise RequestError("finetune=fc needs a net to start from: take scale=S384 or scale=jitter")
+    if config.finetune == "fc" and not config.is_later_stage:
+        said = "finetune=fc needs a net to start from"
+        raise RequestError(f"{said}: take scale=S384, scale=jitter or boxes=per_class")
     if config.scale.draws == NEW and not config.starts_from_another:
         raise RequestError("scale.draws=new: this run starts from no other; take another seed")
     if config.init.copy_from is not None and identity.base(config.arch.name) not in TAKE_LAYERS:

@@ -25,20 +25,22 @@ from repro.data.split import Split
 from repro.data.statistics import looked_at, statistics
 from repro.errors import RequestError, RunError
 from repro.model.cost import cost
-from repro.model.init import copy_layers, initialise
+from repro.model.init import copy_all_but_last, copy_layers, initialise
 from repro.model.reading import read
 from repro.model.vgg import VGG, load_weights, weights
-from repro.protocol.protocols import View
+from repro.protocol.protocols import KINDS, View
 from repro.protocol.scales import PICTURED, pixels, single_q
+from repro.run import boxes
 from repro.run.device import describe, memory_format, pick, reserved, torch_settings
 from repro.run.distributed import process_group
 from repro.run.interruption import Stop
-from repro.run.loop import Training
+from repro.run.loop import Training, classification
 from repro.run.progress import Chance
 from repro.run.request import Request, base_data, summary, test_errors
 from repro.run.transfer import score
 from repro.run.views import EvaluationOptions, centre_error, compute, describe_images
 from repro.run.weights import read_again
+from repro.store import boxes as stored_boxes
 from repro.store import views as stored
 from repro.store.expected import Expected, ListedImages, sha256
 from repro.store.files import DAY, remove_leftovers
@@ -132,7 +134,9 @@ class Job:
             # By what was known of them the run is named.
             said = "has other images or classes than when the command was given: give it again"
             raise RunError(f"data={config.data.name} {said}")
-        self.listed = ListedImages.of(self.source.test.ids, self.source.test.labels).digest
+        test = self.source.test
+        self.digests = {"test_images": ListedImages.of(test.ids, test.labels).digest}
+        self.digests |= {"boxes": stored_boxes.digest(*test.truth)} if config.locates else {}
         self.dtype = torch.float64 if config.precision == "float64" else torch.float32
         layout = memory_format(config, device)
         if request.published is not None:
@@ -198,7 +202,10 @@ class Job:
             scales = [(pixels(a, crop), pixels(b, crop)) for a, b in PICTURED]
             how = self.evaluation.rescaling
             self.folder.write(CROPS, crops_picture(source.train, scales, crop, how))
-        chance = Chance.of(batches.split.labels, len(source.validation.images))
+        images = len(source.validation.images)
+        chance = Chance.of(batches.split.labels, images)
+        if config.locates:
+            chance = Chance.at(boxes.constant_error(source.train), images)
         outcome = Training(
             net,
             batches,
@@ -209,6 +216,7 @@ class Job:
             validate=lambda: self._error(net, source.validation),
             test=(lambda: self._error(net, source.test)) if config.recipe.test_each_epoch else None,
             chance=chance,
+            objective=boxes.regression if config.locates else classification,
             say=say,
             note=curves.follow,
             world=self.world,
@@ -227,10 +235,11 @@ class Job:
         for role, parent in self.request.parents.items() if self.world.is_first else ():
             if role == "scale":
                 load_weights(net, parent.folder)
-            else:
-                other = VGG(parent.net, config.recipe.dropout).to(self.dtype)
-                load_weights(other, parent.folder)
-                copy_layers(net, other)
+                continue
+            other = VGG(parent.net, config.recipe.dropout).to(self.dtype)
+            load_weights(other, parent.folder)
+            copy = copy_all_but_last if role == "boxes" else copy_layers
+            copy(net, other)
         return self._placed(net)
 
     def _placed(self, net: VGG) -> VGG:
@@ -259,6 +268,8 @@ class Job:
         """Error (%) on centre crops at the one test scale."""
         crop = self.config.size.crop
         side = pixels(single_q(self.config.scale), crop)
+        if self.config.locates:
+            return boxes.centre_error(net, split, side, self.prepare, self.evaluation)
         return centre_error(net, split, side, crop, self.prepare, self.evaluation)
 
     def _take(self) -> dict[str, Any]:
@@ -308,8 +319,7 @@ class Job:
             **request.record,
             **ended,
             "parameters": cost(request.net).parameters,
-            "digests": {"test_images": self.listed}
-            | ({} if content is None else {"weights": sha256(content)}),
+            "digests": self.digests | ({} if content is None else {"weights": sha256(content)}),
             "data": {
                 "train": len(source.train.images),
                 "validation": len(source.validation.images),
@@ -320,18 +330,19 @@ class Job:
                 **mean,
                 "validation_is_test": source.validation_is_test,
                 "left_out": source.description.left_out,
+                **({"odd_boxes": odd} if (odd := source.description.odd_boxes) else {}),
             },
             "environment": describe(request.config, self.device, self.world),
         }
 
     def _tested(self, result: dict[str, Any]) -> Expected:
         """The images and weights that the views must be of, by the data at hand and by training."""
-        test, known = self.source.test, Expected.of(result)
-        if known.listed not in (None, self.listed):
+        test, known, listed = self.source.test, Expected.of(result), self.digests["test_images"]
+        if known.listed not in (None, listed) or known.boxes != self.digests.get("boxes"):
             said = f"{self.request.folder / RESULT} was written beside other test images"
-            raise RunError(f"{said} than data={self.config.data.name} has: move the folder away")
+            raise RunError(f"{said} or boxes than data={self.config.data.name} has: move it away")
         classes = self.request.description.classes
-        return replace(known, images=len(test.ids), classes=classes, listed=self.listed)
+        return replace(known, images=len(test.ids), classes=classes, listed=listed)
 
     def _view(self, missing: list[View], tested: Expected) -> None:
         """Compute the views that are missing, with the net as training left it."""
@@ -344,7 +355,18 @@ class Job:
             if damage := stored.damage(stored.path(self.request.folder, view), tested):
                 say(damage)
             self.world.check_stop(self.stop)
-            look = describe_images if self.config.data.transfer else compute
-            found = look(net, view, self.source.test, self.prepare, self.evaluation)
-            content = stored.encode(found, tested.weights, view.name)
+            content = self._content(net, view, tested.weights)
             self.folder.write(f"views/{view.name}.npz", content)
+
+    def _content(self, net: VGG, view: View, weights: str | None) -> bytes:
+        """A view, computed, as its file has it."""
+        common = (view, self.source.test, self.prepare, self.evaluation)
+        if not KINDS[view.kind].boxes:
+            look = describe_images if self.config.data.transfer else compute
+            return stored.encode(look(net, *common), weights, view.name)
+        parent = self.request.parents["boxes"]
+        scorer = self._placed(VGG(parent.net, 0.0).to(self.dtype)).eval()
+        self.world.decided_by_first(lambda: load_weights(scorer, parent.folder))
+        self.world.broadcast_state(scorer)
+        found = boxes.compute(net, scorer, self.source.train, *common)
+        return stored_boxes.encode(found, weights, view.name)

@@ -42,6 +42,15 @@ from repro.run.schedule import OPTIMISERS, Schedule
 from repro.store.folder import Folder
 from repro.store.runs import LOG
 
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Takes the net's output (B, ...) and labels to the sum of losses and the number of errors."""
+
+
+def classification(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The multinomial logistic regression objective of scores (B, classes) and classes (B,)."""
+    wrong = (scores.detach().argmax(dim=1) != labels).sum()
+    return functional.cross_entropy(scores, labels, reduction="sum"), wrong
+
 
 class Training:
     """One net in training. Build it, then `run` it; an interrupted one goes on by itself."""
@@ -58,6 +67,7 @@ class Training:
         validate: Callable[[], float],
         chance: Chance,
         say: Callable[[str], None],
+        objective: Objective = classification,
         test: Callable[[], float] | None = None,
         note: Callable[[], None] = lambda: None,
         world: World = ALONE,
@@ -70,9 +80,10 @@ class Training:
         self.net, self.batches, self.config, self.folder = net, batches, config, folder
         self.stop, self.prepare, self.say, self.note = stop, prepare, say, note
         self.validate, self.test, self.chance, self.world = validate, test, chance, world
+        self.objective = objective
         net.features.requires_grad_(config.finetune != "fc")
         self.weights = [weight for weight in net.parameters() if weight.requires_grad]
-        recipe, rate = config.recipe, config.recipe.learning_rate * config.scale.lr_factor
+        recipe, rate = config.recipe, config.recipe.learning_rate * config.lr_factor
         self.optimiser = OPTIMISERS[recipe.optimiser](self.weights, recipe)
         self.schedule = Schedule(recipe, rate, config.epochs * len(batches))
         self.device = next(net.parameters()).device
@@ -171,10 +182,9 @@ class Training:
             seed(self.device, masks + (self.batches.series << 53))
             with torch.autocast(self.device.type, torch.bfloat16, self.config.precision == "bf16"):
                 scores = self.forward(self.prepare(images[part], shift[part]))
-                # The multinomial logistic regression objective.
-                loss = functional.cross_entropy(scores, labels[part], reduction="sum") / total
+                loss, wrong = self.objective(scores, labels[part])
+                loss = loss / total
             loss.backward()  # type: ignore[no-untyped-call]
-            wrong = (scores.detach().argmax(dim=1) != labels[part]).sum()
             sums.append(torch.stack([loss.detach(), wrong.to(loss.dtype)]))
         return torch.stack(sums).sum(dim=0)
 

@@ -81,7 +81,11 @@ class Chance:
     @classmethod
     def of(cls, labels: NDArray[np.int64], validation_images: int) -> "Chance":
         """By the training labels, and what is clearly better on so many validation images."""
-        error = 1 - np.bincount(labels).max() / len(labels)
+        return cls.at(1 - np.bincount(labels).max() / len(labels), validation_images)
+
+    @classmethod
+    def at(cls, error: float, validation_images: int) -> "Chance":
+        """By the share that is wrong without looking."""
         deviation = math.sqrt(error * (1 - error) / validation_images)
         return cls(100 * error, 100 * (error - 3 * deviation))
 

@@ -9,10 +9,14 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from repro.config import choices
 from repro.config.choices import choice, names
@@ -23,9 +27,10 @@ from repro.data.targets import target
 from repro.errors import RequestError
 from repro.model import init, layers, reading
 from repro.protocol import protocols
+from repro.protocol.boxes import NONE
 from repro.run.checking import check
 from repro.run.weights import WeightFile, adopt, fix, inspect
-from repro.store import identity, runs, scores, views
+from repro.store import boxes, identity, runs, scores, views
 from repro.store.expected import Expected
 from repro.store.identity import PUBLISHED
 from repro.store.leases import LOCKS
@@ -42,7 +47,7 @@ class Request:
     net: layers.Net
     description: Description
     parents: "dict[str, Request]"
-    """The runs that this one starts from: `scale` or `init`."""
+    """The runs that this one starts from: `scale`, `init` or `boxes`."""
     identity: str
     views: tuple[protocols.View, ...]
     published: WeightFile | None = None
@@ -193,6 +198,7 @@ def _resolved(
     # The runs that it starts from are resolved as this one was composed.
     config, published, partner = copy.deepcopy(composed), None, None
     check_values(config)
+    config.data.boxes = config.locates
     if config.weights is not None:
         adopt(config, command or ())
         fix(config)
@@ -202,6 +208,7 @@ def _resolved(
     description = _described(config, describe, decode and config.weights is None)
     channels, classes = config.data.channels, description.classes
     net = reading.at_size(config.arch, config.size, channels=channels, classes=classes)
+    net = reading.locating(net, config.boxes)
     if config.weights is not None:
         net, published = inspect(config, net, description.names)
         partner = _partner(config, description)
@@ -283,7 +290,10 @@ def _parents(config: Config) -> Iterator[tuple[str, Config]]:
     # What is tested in a longer way, as by crops, is what was asked for.
     usual = choices.config().values["test"]
     parent.test = [name for name in config.test if name in usual] or usual[:1]
-    if config.scale.parent is not None:
+    if config.locates:
+        parent.boxes = NONE
+        yield "boxes", parent
+    elif config.scale.parent is not None:
         parent.scale = Scale(**choice("scale", config.scale.parent))
         yield "scale", parent
     elif config.init.copy_from is not None:
@@ -309,7 +319,7 @@ def summary(request: Request) -> str:
     if result["validation_error"] is not None:
         line += f", validation error {result['validation_error']:.1f}%"
     for protocol, found in _tested(request):
-        low, error, high = views.interval(views.wrong(found, 1))
+        low, error, high = views.interval(found)
         line += f"; {protocol} test error {error:.1f}% [{low:.1f}; {high:.1f}]"
     for test in request.scored:
         if (tested := scores.read(request.folder, test, Expected.of(result))) is not None:
@@ -321,12 +331,17 @@ def summary(request: Request) -> str:
 
 def test_errors(request: Request) -> dict[str, float]:
     """The errors (%) on the test images, by protocol, as far as tested."""
-    return {name: 100 * views.wrong(found, 1).mean() for name, found in _tested(request)}
+    return {name: float(100 * found.mean()) for name, found in _tested(request)}
 
 
-def _tested(request: Request) -> Iterator[tuple[str, views.Posteriors]]:
-    """The posteriors of each protocol that gives one number, as far as it is tested."""
-    for protocol in protocols.ONE_NUMBER:
+def _tested(request: Request) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """The errors (images,) of each protocol that gives one number, as far as it is tested."""
+    folder = request.folder
+    for protocol in protocols.of(request.config.boxes):
         wanted = protocols.views(protocol, request.config)
-        if (posteriors := views.mean_of(request.folder, wanted)) is not None:
-            yield protocol, posteriors
+        if protocol in protocols.BOXES:
+            with suppress(views.Absent):
+                union = boxes.union([views.located(folder, view) for view in wanted])
+                yield protocol, union.wrong(protocol == protocols.CONSTANT)
+        elif protocol in protocols.ONE_NUMBER and (found := views.mean_of(folder, wanted)):
+            yield protocol, views.wrong(found, 1)

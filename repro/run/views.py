@@ -200,7 +200,7 @@ def _looked(
         batches = whole_images(split, side, room, mirror=view.mirrored, **options.loading)
     note = lambda indices, rows: (indices, rows)  # noqa: E731
     result = torch.empty(0)
-    for indices, rows in _judged(batches, lambda images: judge(prepare(images)), note, options):
+    for indices, rows in judged(batches, lambda images: judge(prepare(images)), note, options):
         if not len(result):
             result = torch.full((len(split.images), rows.shape[1]), torch.nan)
         result[indices] = rows
@@ -227,7 +227,7 @@ def centre_error(
         return int(((~(scores < own)).sum(dim=1) > 1).sum())
 
     batches = centre_crops(split, side, crop, at_once(net, options.batch), **options.loading)
-    counts = _judged(batches, lambda images: net(prepare(images)), wrong, options)
+    counts = judged(batches, lambda images: net(prepare(images)), wrong, options)
     return 100 * sum(counts) / len(split.images)
 
 
@@ -236,7 +236,7 @@ Batches = Iterator[tuple[Tensor, Tensor]]
 T = TypeVar("T")
 
 
-def _judged(
+def judged(
     batches: Batches, judge: Judge, note: Callable[[Tensor, Tensor], T], options: EvaluationOptions
 ) -> Iterator[T]:
     """The notes that `note` makes of each batch's indices and scores, of all processes."""

@@ -71,6 +71,7 @@ RESULT = {
         "left_out?": COUNT,
         "mean?": [NUMBER],
         "mean_of?": COUNT,
+        "odd_boxes?": {"*": COUNT},
     },
     "digests?": {"*": SHA256},
     "environment": {"git_dirty": (None, bool), "*": (None, bool, ANY, _line)},

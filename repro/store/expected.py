@@ -68,6 +68,8 @@ class Expected:
     # The digests of the list of test images and of the weights; None: not known, of older runs.
     listed: str | None = None
     weights: str | None = None
+    boxes: str | None = None
+    """The digest of the boxes of all test images; None: it locates nothing."""
     bound: bool = False
     """Whether each file has a digest and says what it is of; those of older runs need not."""
 
@@ -76,7 +78,8 @@ class Expected:
         """By a run's `result.json`."""
         data, known = result["data"], result.get("digests", {})
         images, weights = known.get("test_images"), known.get("weights")
-        return cls(data["test"], data["classes"], images, weights, RESULT_DIGEST in known)
+        bound = RESULT_DIGEST in known
+        return cls(data["test"], data["classes"], images, weights, known.get("boxes"), bound)
 
     def __str__(self) -> str:
         return f"{self.images} images of {self.classes} classes"

@@ -41,7 +41,7 @@ INTRODUCED: dict[tuple[str, str], Any] = {
 }
 
 GROUPS = ("arch", "scale", "size", "data", "recipe", "init")
-NOT_IDENTITY = {"data": ("root", "verify", "test_only")}
+NOT_IDENTITY = {"data": ("root", "verify", "test_only", "boxes")}
 TRAINED_BY = ("recipe", "init", "seed", "finetune", "parents")
 """The keys about training, which are no part of a run that tests a published net."""
 
@@ -113,6 +113,8 @@ def identity(
         "parents": parents,
         "fingerprint": fingerprint,
     }
+    if config.locates:
+        tree["boxes"] = config.boxes
     if published is not None:
         tree = {key: value for key, value in tree.items() if key not in TRAINED_BY}
         tree["resize"] = config.recipe.resize
@@ -129,5 +131,7 @@ def name(config: Config, identity: str) -> str:
         words = [net, PUBLISHED, *data, resize, precision]
     else:
         finetune = config.finetune.replace("all", "")
-        words = [net, *data, recipe.name, config.init.name, finetune, precision, f"s{config.seed}"]
+        boxes = config.boxes.replace("none", "")
+        words = [net, *data, recipe.name, config.init.name, finetune, boxes, precision]
+        words.append(f"s{config.seed}")
     return "-".join(word for word in (*words, identity) if word)

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.errors import RequestError, one_line
-from repro.protocol.protocols import View
-from repro.store import expected
+from repro.protocol.protocols import KINDS, View
+from repro.store import boxes, expected
 from repro.store.expected import DIGEST, Expected, ListedImages
 
 LOGARITHMS_ABOVE = 100
@@ -126,6 +126,14 @@ def read_descriptors(folder: Path, view: View, tested: Expected) -> Descriptors:
         raise Absent(f"{file} is gone: {one_line(error)}") from None
 
 
+def located(folder: Path, view: View, tested: Expected | None = None) -> boxes.Located:
+    """A stored view of boxes, of what was `tested`; raises Absent where there is none such."""
+    file = path(folder, view)
+    if not file.is_file() or (line := damage(file, tested)):
+        raise Absent(line if file.is_file() else f"{file} is absent")
+    return boxes.decoded(expected.decode(file))
+
+
 def seconds(folder: Path, view: View) -> float | None:
     """Seconds that computing a stored view took; None: not known (nothing else is read)."""
     file = path(folder, view)
@@ -156,6 +164,10 @@ def _damage(file: Path, tested: Expected | None, written: int, size: int) -> str
         stored = expected.decode(file)
         if "descriptors" in stored:
             _check_descriptors(stored, tested)
+        elif is_of_boxes(file.stem):
+            found = boxes.decoded(stored, None if tested is None else tested.boxes)
+            if tested is not None:
+                _check_bound(stored, replace(tested, images=len(found.ids)), tested)
         else:
             _check(stored, _decoded(stored).posteriors, tested)
         if str(stored.get(NAME, file.stem)) != file.stem:
@@ -164,6 +176,12 @@ def _damage(file: Path, tested: Expected | None, written: int, size: int) -> str
         # One bit is enough for zlib.error, NotImplementedError, a password that is asked for, ...
         return f"{file} is damaged: {one_line(error)}; the run's command computes it again"
     return None
+
+
+def is_of_boxes(name: str) -> bool:
+    """Whether the view of this name holds boxes, not posteriors."""
+    kind = name.partition("-")[0]
+    return kind in KINDS and KINDS[kind].boxes
 
 
 def _check(

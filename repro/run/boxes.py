@@ -1,0 +1,153 @@
+"""Localisation (Appendix A): the objective, the error that steers it, and views of boxes.
+
+The last layer gives the centre and the size of a box in the crop, once or for each class.
+"""
+
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from repro.data.loader import centre_crops, whole_images, window
+from repro.data.split import Split
+from repro.model.cost import receptive_field
+from repro.model.dense import Dense
+from repro.model.vgg import VGG
+from repro.protocol import boxes
+from repro.protocol.boxes import Floats
+from repro.protocol.protocols import View
+from repro.protocol.scales import pixels
+from repro.run.device import at_once
+from repro.run.views import EvaluationOptions, Prepare, judged
+from repro.store.boxes import Located
+
+
+def own(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Of outputs (B, 4 or 4 x classes, ...) those of the classes (B,): (B, 4, ...)."""
+    every = outputs.reshape(len(outputs), -1, 4, *outputs.shape[2:])
+    # All classes share one box, or each has its own.
+    places = labels if every.shape[1] > 1 else torch.zeros_like(labels)
+    return every[torch.arange(len(every), device=labels.device), places]
+
+
+def regression(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Half the squared error of the true class's box, as Caffe's Euclidean loss; boxes wrong.
+
+    `targets` (B, 5): the class, then the box as `repro.protocol.boxes.to_window` has it.
+    """
+    found, truth = own(outputs, targets[:, 0].long()), targets[:, 1:]
+    pair = [
+        (one[:, :2], (one[:, 2:] + boxes.UNITS).clamp(min=0)) for one in (found.detach(), truth)
+    ]
+    sides = [side for _, side in pair]
+    low = torch.maximum(*(centre - side / 2 for centre, side in pair))
+    high = torch.minimum(*(centre + side / 2 for centre, side in pair))
+    shared = (high - low).clamp(min=0).prod(dim=1)
+    covered = sides[0].prod(dim=1) + sides[1].prod(dim=1) - shared
+    wrong = ~(shared > boxes.RIGHT * covered)
+    return (found - truth).square().sum() / 2, wrong.sum()
+
+
+def constant_error(split: Split) -> float:
+    """The share of images for which the best constant box is wrong."""
+    truth, owners = split.truth
+    found = np.tile(boxes.constant(truth, owners), (len(split.ids), 1))
+    return float(boxes.wrong(found, truth, owners).mean())
+
+
+def centre_error(
+    net: VGG, split: Split, side: int, prepare: Prepare, options: EvaluationOptions
+) -> float:
+    """Box error (%) on the centre crops of images rescaled to `side` pixels, true class given."""
+    net.eval()
+    found = _of_centres(net, split, side, prepare, options)
+    return 100 * float(boxes.wrong(found, *split.truth).mean())
+
+
+def compute(
+    net: VGG,
+    scorer: VGG,
+    train: Split,
+    view: View,
+    split: Split,
+    prepare: Prepare,
+    options: EvaluationOptions,
+) -> Located:
+    """The true class's boxes of a test set: of the centre crop, or of each dense cell.
+
+    `scorer`, the classification net, scores a cell by its posterior of the true class; `train` are
+    the images whose best constant box stands beside.
+    """
+    began, side = time.perf_counter(), pixels(view.q, net.spec.crop)
+    if view.kind == "box":
+        found = _of_centres(net, split, side, prepare, options)[:, None]
+        scores = np.ones(found.shape[:2])
+    else:
+        found, scores = _of_cells(net, scorer, split, side, prepare, options)
+    truth, owners = split.truth
+    return Located(
+        boxes=found.astype(np.float32),
+        scores=scores.astype(np.float32),
+        truth=truth,
+        owners=owners,
+        constant=boxes.constant(*train.truth),
+        labels=split.labels,
+        ids=np.array(split.ids),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _of_centres(
+    net: VGG, split: Split, side: int, prepare: Prepare, options: EvaluationOptions
+) -> Floats:
+    crop, labels = net.spec.crop, torch.as_tensor(split.labels)
+    found = np.full((len(split.ids), 4), np.nan)
+    batches = centre_crops(split, side, crop, at_once(net, options.batch), **options.loading)
+
+    def note(indices: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        return indices, own(outputs, labels[indices])
+
+    notes = judged(batches, lambda images: net(prepare(images)), note, options)
+    for indices, outputs in notes:
+        found[indices] = outputs.double()
+    sizes = split.images.sizes().tolist()
+    shapes = [options.rescaling.shape(height, width, side) for height, width in sizes]
+    places = [tuple(round((length - crop) / 2) for length in shape) for shape in shapes]
+    windows = [window(*both, crop) for both in zip(shapes, places, strict=True)]
+    return boxes.from_window(found, np.array(windows))
+
+
+def _of_cells(
+    net: VGG, scorer: VGG, split: Split, side: int, prepare: Prepare, options: EvaluationOptions
+) -> tuple[Floats, Floats]:
+    crop, step, labels = net.spec.crop, receptive_field(net.spec.layers)[1], split.labels
+    maps, score_maps, classes = Dense(net), Dense(scorer), net.spec.classes
+    sizes = split.images.sizes().tolist()
+    shapes = [options.rescaling.shape(height, width, side) for height, width in sizes]
+
+    def judge(images: Tensor) -> Tensor:
+        own_input = prepare(images)
+        return torch.cat([maps(own_input), score_maps(own_input).softmax(dim=1)], dim=1)
+
+    def note(indices: Tensor, outputs: Tensor) -> list[tuple[int, Floats, Floats]]:
+        found = own(outputs[:, :-classes], torch.as_tensor(labels)[indices]).double().numpy()
+        scores = outputs[:, -classes:].double().numpy()
+        rows, columns = np.indices(found.shape[-2:])
+        done = []
+        for place, index in enumerate(indices.tolist()):
+            cells = zip(
+                (rows * step).ravel().tolist(), (columns * step).ravel().tolist(), strict=True
+            )
+            windows = np.array([window(shapes[index], cell, crop) for cell in cells])
+            here = boxes.from_window(found[place].reshape(4, -1).T, windows)
+            done.append((index, here, scores[place, labels[index]].ravel()))
+        return done
+
+    batches = whole_images(split, side, at_once(net, options.batch) * crop**2, **options.loading)
+    every = [one for notes in judged(batches, judge, note, options) for one in notes]
+    most = max(len(scores) for _, _, scores in every)
+    result = np.full((len(labels), most, 4), np.nan), np.full((len(labels), most), np.nan)
+    for index, here, scores in every:
+        result[0][index, : len(here)], result[1][index, : len(here)] = here, scores
+    return result

@@ -1,0 +1,192 @@
+"""A localisation run, from its classification run to the report, on a folder made on the spot."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torchvision.ops import box_iou
+
+import repro
+from repro.config.command import command
+from repro.data.images import decode
+from repro.data.inputs import Inputs
+from repro.data.rescale import rescale
+from repro.errors import RequestError
+from repro.model.reading import at_size, locating
+from repro.model.vgg import VGG, load_weights
+from repro.report import obstacles
+from repro.report.write import write
+from repro.run.boxes import regression
+from repro.store.runs import Run, finished
+from repro.store.views import damage
+from tests.data.test_boxes import xml
+
+LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=40", "recipe.batch=16", "threads=1"]
+LIGHT += ["data=imagefolder", "progress=false", "arch=A"]
+
+
+@pytest.fixture(scope="module")
+def located(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store and its data: rectangles of two colours on black, located in three ways."""
+    root, random = tmp_path_factory.mktemp("located"), np.random.default_rng(0)
+    for part, count in (("train", 20), ("val", 4), ("test", 6)):
+        for label, name in enumerate("ab"):
+            (root / "data" / part / name).mkdir(parents=True)
+            for n in range(count):
+                pixels = np.zeros((40, 50, 3), dtype=np.uint8)
+                left, top = random.integers(0, 25, 2).tolist()
+                right, bottom = left + 15 + n % 9, top + 12
+                pixels[top : bottom + 1, left : right + 1, 2 * label] = 255
+                Image.fromarray(pixels).save(root / "data" / part / name / f"{n}.png")
+                ends = f"{left} {top} {right} {bottom}"
+                xml(root / "data", f"{part}/{name}/{n}.png", ends, name=name, size=(50, 40))
+    assert command([*words(root), "-m", "boxes=shared,per_class", "finetune=fc"]) == 0
+    assert command([*words(root), "boxes=per_class", "test=[box,box_dense,box_several]"]) == 0
+    return root
+
+
+def words(root: Path) -> list[str]:
+    return [*LIGHT, f"data.root={root / 'data'}", f"runs={root / 'runs'}"]
+
+
+def run_of(root: Path, boxes: str, finetune: str = "all") -> Run:
+    wanted = boxes, finetune
+    every = finished(root / "runs")
+    return next(run for run in every if (run.config.boxes, run.config.finetune) == wanted)
+
+
+def test_it_starts_from_its_classification_run(located: Path) -> None:
+    parent = run_of(located, "none")
+    before = load_file(parent.folder / "weights.safetensors")
+    for boxes, finetune in (("shared", "fc"), ("per_class", "fc"), ("per_class", "all")):
+        run = run_of(located, boxes, finetune)
+        assert run.result["parents"] == {"boxes": parent.identity}
+        after = load_file(run.folder / "weights.safetensors")
+        moved = [key for key in before if not torch.equal(before[key], after[key])]
+        assert any(key.startswith("features") for key in moved) == (finetune == "all")
+        assert after["classifier.6.weight"].shape[0] == (4 if boxes == "shared" else 8)
+    assert len(finished(located / "runs")) == 4
+    assert command([*words(located), "boxes=shared", "finetune=fc"]) == 0, "it is there"
+
+
+def test_stored_boxes_are_the_nets_and_the_truth_that_of_the_pixels(located: Path) -> None:
+    run = run_of(located, "per_class")
+    size, mean = run.config.size, tuple(run.result["data"]["mean"])
+    spec = at_size(run.config.arch, size, channels=3, classes=2)
+    net = VGG(locating(spec, "per_class"), 0.0).eval()
+    load_weights(net, run.folder)
+    ways = (torch.device("cpu"), torch.float32, torch.contiguous_format)
+    prepare = Inputs(mean, run.config.recipe.input_range, *ways)
+    view, errors = np.load(run.folder / "views" / "box-Q256.npz"), []
+    for n, (id, label) in enumerate(zip(view["ids"], view["labels"].tolist(), strict=True)):
+        image = decode(located / "data" / id, 3)
+        shown = rescale(image, round(256 * size.crop / 224))
+        height, width = shown.shape[1:]
+        top, left = round((height - size.crop) / 2), round((width - size.crop) / 2)
+        with torch.no_grad():
+            crop = shown[None, :, top : top + size.crop, left : left + size.crop]
+            found = net(prepare(crop))[0].view(2, 4)[label] / 8 + torch.tensor([0.5, 0.5, 1, 1])
+        x, y, w, h = (size.crop * found).tolist()
+        ends = np.array([left + x - w / 2, top + y - h / 2, left + x + w / 2, top + y + h / 2])
+        ends /= [width, height, width, height]
+        assert view["boxes"][n, 0] == pytest.approx(ends, abs=1e-3)
+        rows, columns = np.nonzero(image.sum(dim=0).numpy())
+        truth = [
+            columns.min() / 50,
+            rows.min() / 40,
+            (columns.max() + 1) / 50,
+            (rows.max() + 1) / 40,
+        ]
+        assert view["truth"][view["owners"] == n][0] == pytest.approx(truth)
+        errors.append(float(box_iou(*torch.tensor(np.array([[ends], [truth]])))) <= 0.5)
+    frame = repro.results(located / "runs")
+    row = frame[(frame.run == run.identity) & (frame.protocol == "box")]
+    assert (row.metric.tolist(), row.finetune.tolist()) == (["box_error"], ["per_class:all"])
+    assert row.value.tolist() == pytest.approx([100 * np.mean(errors)], abs=1e-3)
+
+
+def test_dense_boxes_have_a_cell_for_each_window_and_its_posterior(located: Path) -> None:
+    run = run_of(located, "per_class")
+    few = np.load(run.folder / "views" / "box_dense-Q256.npz")
+    more = np.load(run.folder / "views" / "box_dense-Q288.npz")
+    assert few["boxes"].shape == (12, few["scores"].shape[1], 4)
+    assert more["scores"].shape[1] >= few["scores"].shape[1] > 1
+    for view in (few, more):
+        assert np.isfinite(view["boxes"]).all(), "all images have one shape"
+        assert ((view["scores"] > 0) & (view["scores"] < 1)).all()
+
+
+def test_a_view_is_bound_to_its_run(located: Path) -> None:
+    one, other = run_of(located, "per_class"), run_of(located, "per_class", "fc")
+    file = one.folder / "views" / "box-Q256.npz"
+    assert damage(file, one.tested) is None
+    assert "weights" in (damage(file, other.tested) or "")
+    stranger = {**one.result, "digests": {**one.result["digests"], "boxes": "0" * 64}}
+    assert "true boxes" in (damage(file, replace(one, result=stranger).tested) or "")
+
+
+def test_the_report_says_that_nothing_was_localised_or_what_was(
+    located: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(obstacles, "AHEAD", 101.0)
+    write([located / "runs"], tmp_path / "report")
+    page = (tmp_path / "report" / "comparison.md").read_text()
+    assert page.count("No table: nothing was localised") == 2
+    claims = pd.read_csv(tmp_path / "report" / "claims.csv")
+    assert claims.verdict.tolist() == ["not testable here"] * 2
+    assert claims.reason.str.startswith("nothing was localised").all()
+    assert not list((tmp_path / "report/tables").glob("*table8*"))
+    monkeypatch.setattr(obstacles, "AHEAD", -101.0)
+    both = "A-S256-per_class+A-S256-per_class-fc"
+    write([located / "runs"], tmp_path / "fused", fuse=[both], archive=True)
+    write([tmp_path / "fused"], tmp_path / "again", fuse=[both])
+    for name in ("results.csv", "tables/table8.csv", "tables/table9.csv"):
+        texts = [(tmp_path / report / name).read_text() for report in ("fused", "again")]
+        assert texts[0] == texts[1], "kept ranks say the same"
+    table = pd.read_csv(tmp_path / "again" / "tables" / "table8.csv")
+    assert table.net[0] == "best constant box"
+    assert len(table) == 5
+    results = pd.read_csv(tmp_path / "again" / "results.csv")
+    fused = results[results.protocol == "fusion:box_dense"]
+    assert fused.finetune.tolist() == ["per_class:all+per_class:fc"]
+
+
+def test_the_objective_by_hand() -> None:
+    outputs = torch.tensor([[0, 0, -9, 0, 0, 0, -4.8, -4.8]]).repeat(2, 1).requires_grad_()
+    # Right: boxes of 0.4 by 0.4 and 0.5 by 0.4 of the crop; wrong: one without width.
+    targets = torch.tensor([[1, 0, 0, -4, -4.8], [0, 0, 0, -4, -4]])
+    loss, wrong = regression(outputs, targets)
+    assert loss.item() == pytest.approx((0.8**2 + 5**2 + 4**2) / 2)
+    assert int(wrong) == 1
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert outputs.grad is not None
+    assert (outputs.grad[0, :4] == 0).all(), "other classes learn nothing"
+    shared, _ = regression(outputs[:, 4:], targets)
+    assert shared.item() == pytest.approx(3 * 0.8**2 / 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        (["boxes=some"], "boxes=some"),
+        (["boxes=shared", "data=mnist5k"], "data=mnist5k"),
+        (["boxes=shared", "test=[single_scale]"], "test=single_scale"),
+        (["test=[box]"], "test=box"),
+        (["boxes=shared", "weights=torchvision:vgg11"], "boxes=shared"),
+    ],
+)
+def test_what_cannot_be_located_is_refused(
+    located: Path, capsys: pytest.CaptureFixture[str], given: list[str], key: str
+) -> None:
+    assert command([*words(located), *given]) == 2
+    assert key in capsys.readouterr().err
+
+
+def test_its_net_names_no_class(located: Path) -> None:
+    with pytest.raises(RequestError, match="gives boxes"):
+        repro.load(run_of(located, "shared", "fc").folder)
