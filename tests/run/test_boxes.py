@@ -110,24 +110,15 @@ def test_stored_boxes_are_the_nets_and_the_truth_that_of_the_pixels(located: Pat
     assert row.value.tolist() == pytest.approx([100 * np.mean(errors)], abs=1e-3)
 
 
-def test_dense_boxes_have_a_cell_for_each_window_and_its_posterior(located: Path) -> None:
-    run = run_of(located, "per_class")
-    few = np.load(run.folder / "views" / "box_dense-Q256.npz")
-    more = np.load(run.folder / "views" / "box_dense-Q288.npz")
-    assert few["boxes"].shape == (12, few["scores"].shape[1], 4)
-    assert more["scores"].shape[1] >= few["scores"].shape[1] > 1
-    for view in (few, more):
-        assert np.isfinite(view["boxes"]).all(), "all images have one shape"
-        assert ((view["scores"] > 0) & (view["scores"] < 1)).all()
-
-
-def test_a_view_is_bound_to_its_run(located: Path) -> None:
+def test_a_view_is_bound_to_its_run_and_its_net_names_no_class(located: Path) -> None:
     one, other = run_of(located, "per_class"), run_of(located, "per_class", "fc")
     file = one.folder / "views" / "box-Q256.npz"
     assert damage(file, one.tested) is None
     assert "weights" in (damage(file, other.tested) or "")
     stranger = {**one.result, "digests": {**one.result["digests"], "boxes": "0" * 64}}
     assert "true boxes" in (damage(file, replace(one, result=stranger).tested) or "")
+    with pytest.raises(RequestError, match="gives boxes"):
+        repro.load(one.folder)
 
 
 def test_the_report_says_that_nothing_was_localised_or_what_was(
@@ -177,7 +168,7 @@ def test_the_objective_by_hand() -> None:
         (["boxes=shared", "data=mnist5k"], "data=mnist5k"),
         (["boxes=shared", "test=[single_scale]"], "test=single_scale"),
         (["test=[box]"], "test=box"),
-        (["boxes=shared", "weights=torchvision:vgg11"], "boxes=shared"),
+        (["boxes=shared", "data.on_device=true"], "data.on_device"),
     ],
 )
 def test_what_cannot_be_located_is_refused(
@@ -185,8 +176,3 @@ def test_what_cannot_be_located_is_refused(
 ) -> None:
     assert command([*words(located), *given]) == 2
     assert key in capsys.readouterr().err
-
-
-def test_its_net_names_no_class(located: Path) -> None:
-    with pytest.raises(RequestError, match="gives boxes"):
-        repro.load(run_of(located, "shared", "fc").folder)
