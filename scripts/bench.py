@@ -1,6 +1,6 @@
 """Measure this machine, this suite and its peers on the same work, in one run.
 
-    python scripts/bench.py                                      some twenty minutes on two cores
+    python scripts/bench.py out=reports/benchmark                some ten minutes on two cores
     python scripts/bench.py only=training,dense rounds=9
     python scripts/bench.py only=training,dense size=paper recipe.batch=4 images=20
     python scripts/bench.py device=cuda                          full size, bf16, compiled
@@ -9,11 +9,15 @@
 Its own words are only=, rounds=, images=, photos= and out=; all others are those of repro.run.
 
 Contests:
-  training   the suite's loop against a loop as in torchvision's references and the bare step (the
-             limit): from images in memory, at size=paper from JPEG files; also compiled where
-             compile= says how
+  training   the suite's loop, also with a checkpoint each second, against a loop as in
+             torchvision's references (at size=paper with timm's net too, where it is installed),
+             the bare step (the limit) and products of large matrices (the machine's peak): from
+             images in memory, at size=paper from JPEG files; also compiled where compile= says
+             how; on a GPU in bf16, tf32 and float32
+  memory     jittered crops of images in memory on the CPU, against whole batches on the device
   jpeg       photographs to training crops, against torchvision's v2 transforms of tensors
-  dense      dense evaluation of images of many shapes, against one image at a time
+  dense      dense evaluation of images of many shapes, against one image at a time; also of eight
+             at full size
   startup    until help, a dry run of a hundred jobs, a report or a first run is there
 
 Peers have their best settings: channels last, tensors, workers that persist, pinned memory on a
@@ -47,7 +51,7 @@ from repro.store.files import unwritable
 from repro.store.runs import check_outside
 
 ROOT = Path(__file__).resolve().parents[1]
-CONTESTS = ("training", "jpeg", "dense", "startup")
+CONTESTS = ("training", "memory", "jpeg", "dense", "startup")
 OWN = {"only": ",".join(CONTESTS), "rounds": "5", "images": "1000", "photos": ""}
 OWN["out"] = "reports/bench-latest"
 
@@ -160,15 +164,10 @@ def bench(arguments: list[str]) -> int:
     if own["photos"] and not any(given.rglob("*.jp*g")):
         raise RequestError(f"photos={given} holds no JPEG files: expected a folder of photographs")
     # What is above is refused before torch is imported.
-    import torch
-    from contestants import Task, contests, photographs
+    from contestants import Task, contests, photographs, variants, versions
 
-    from repro.run.device import cpu, device_name
-
-    task, out, rows = Task(own, words), Path(own["out"]), []
-    where = f"{device_name(task.device)}, {cpu()}, {os.cpu_count()} cores, "
-    where += f"{task.config.threads} threads, torch {torch.__version__}"
-    where += f", {datetime.now(UTC):%Y-%m-%d}, {own['rounds']} rounds"
+    out, rows = Path(own["out"]), []
+    where = f"{versions(Task(own, words))}, {datetime.now(UTC):%Y-%m-%d}, {own['rounds']} rounds"
     check_outside(out)
     with contextlib.suppress(OSError):
         out.mkdir(parents=True, exist_ok=True)
@@ -176,19 +175,23 @@ def bench(arguments: list[str]) -> int:
         raise RequestError(f"out={out} is no folder that can be written to: name another")
     with tempfile.TemporaryDirectory() as made:
         own["photos"] = made
-        photographs(Path(made) / "shapes", min(task.images, 200), task.side(512))
         if given.is_dir():
             (Path(made) / "photos").symlink_to(given.resolve())
         else:
-            photographs(Path(made) / "photos", task.images, 375)
-        for contest, unit, contestants in contests(own["only"], task):
-            first, *_ = names = list(contestants)
-            rows += [
-                row | {"unit": unit, "first": first} for row in hold(contest, names, own, words)
-            ]
-            # After each, so that what breaks a later one takes nothing with it.
-            pd.DataFrame(rows).to_csv(out / "rates.csv", index=False)
-            (out / "summary.md").write_text(f"{where}.\n\n{summary(pd.DataFrame(rows))}\n")
+            photographs(Path(made) / "photos", int(own["images"]), 375)
+        for one, more in variants(own, words):
+            task = Task(one, more)
+            shapes = Path(made) / task.shapes
+            if "dense" in one["only"] and not shapes.exists():
+                photographs(shapes, min(task.images, 200), task.side(512))
+            for contest, unit, contestants in contests(one["only"], task):
+                first, *_ = names = list(contestants)
+                rows += [
+                    row | {"unit": unit, "first": first} for row in hold(contest, names, one, more)
+                ]
+                # After each, so that what breaks a later one takes nothing with it.
+                pd.DataFrame(rows).to_csv(out / "rates.csv", index=False)
+                (out / "summary.md").write_text(f"{where}.\n\n{summary(pd.DataFrame(rows))}\n")
     show((out / "summary.md").read_text())
     return 0
 

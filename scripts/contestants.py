@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +33,13 @@ from repro.data.split import Split
 from repro.data.workers import processes
 from repro.errors import RunError
 from repro.model import reading
+from repro.model.cost import training_flops
 from repro.model.init import initialise
 from repro.model.vgg import VGG
 from repro.protocol.protocols import View
 from repro.protocol.scales import pixels
 from repro.run import forecast
-from repro.run.device import memory_format, pick
+from repro.run.device import cpu, device_name, memory_format, pick
 from repro.run.interruption import Stop
 from repro.run.loop import Training
 from repro.run.progress import Chance
@@ -45,11 +50,13 @@ from repro.store.folder import Folder
 ROOT = Path(__file__).resolve().parents[1]
 ON_CPU = ["arch=D", "data=cifar10", "recipe.batch=64", "workers=2"]
 ON_GPU = ["size=paper", "recipe.batch=256", "precision=bf16", "compile=default", "workers=16"]
-LONG = ["recipe.epochs=100000", "progress=false", "checkpoint_seconds=1e9"]
+LONG = ["recipe.epochs=100000", "progress=false"]
 MEAN = (123.0, 117.0, 104.0)
 """Grey levels that are subtracted; which ones does not matter here."""
 CROP, BATCH = 224, 32
 """Of the contest `jpeg`."""
+TIMM = {"A": "vgg11", "B": "vgg13", "D": "vgg16", "E": "vgg19"}
+"""The nets that timm has too."""
 Turn = Callable[[float], None]
 """Ends a round in which so many units were done, and waits for the next one."""
 
@@ -63,6 +70,7 @@ class Task:
         self.config: Config = one([*ON_CPU, *gpu, *words, *LONG])
         self.device, self.images = pick(self.config.device), int(own["images"])
         self.photos, self.in_files = Path(own["photos"]), self.config.size.name == "paper"
+        self.shapes = f"shapes-{self.side(512)}"
 
     def side(self, q: int) -> int:
         """A scale S or Q in pixels."""
@@ -116,9 +124,10 @@ def _split(images: FileImages | ArrayImages) -> Split:
     return Split(images, np.arange(len(images), dtype=np.int64) % 10, ids)
 
 
-def suite(task: Task, turn: Turn, mode: str = EAGER) -> None:
+def suite(task: Task, turn: Turn, mode: str = EAGER, save_each: float = 1e9) -> None:
     """Train by `repro.run.loop`, as a run does; an epoch is a round."""
-    config, side = replace(task.config, compile=mode), task.side(256)
+    config = replace(task.config, compile=mode, checkpoint_seconds=save_each)
+    side = task.side(256)
     split = task.files("photos") if task.in_files else task.noise()
 
     def validate() -> float:
@@ -151,6 +160,20 @@ def bare(task: Task, turn: Turn, mode: str = EAGER) -> None:
         turn(steps * batch)
 
 
+def peak(task: Task, turn: Turn) -> None:
+    """Multiply large matrices, as images a second of as many operations: the machine's peak."""
+    side = 8192 if task.device.type == "cuda" else 2048
+    dtype = torch.bfloat16 if task.config.precision == "bf16" else torch.float32
+    one = torch.randn(side, side, device=task.device, dtype=dtype)
+    images = 2 * side**3 / training_flops(task.net().spec)
+    times = max(1, round(task.images / images))
+    while True:
+        for _ in range(times):
+            one @ one
+        forecast.wait(task.device)
+        turn(times * images)
+
+
 class Tensors(Dataset[tuple[Tensor, int]]):
     """Images as tensors with torchvision's v2 transforms, the faster of the references' ways."""
 
@@ -176,12 +199,15 @@ class Tensors(Dataset[tuple[Tensor, int]]):
         return self.transform(rescaled), int(self.split.labels[index])
 
 
-def references(task: Task, turn: Turn, mode: str = EAGER) -> None:
-    """Train by a loop as in torchvision's references, channels last."""
+def references(task: Task, turn: Turn, mode: str = EAGER, timms: str = "") -> None:
+    """Train by a loop as in torchvision's references, channels last; the suite's net or timm's."""
     config, device, last, side = task.config, task.device, torch.channels_last, task.side(256)
     split = task.files("photos") if task.in_files else task.noise()
     batches = task.loader(split, side, side, config.size.crop, config.recipe.batch)
-    net = task.net().to(memory_format=last).train()
+    net: nn.Module = (
+        import_module("timm").create_model(timms, num_classes=10) if timms else task.net()
+    )
+    net = net.to(device, memory_format=last).train()
     forward = net if mode == EAGER else torch.compile(net, mode=mode)
     optimiser = OPTIMISERS[config.recipe.optimiser](net.parameters(), config.recipe)
     half = config.precision == "bf16"
@@ -200,11 +226,15 @@ def references(task: Task, turn: Turn, mode: str = EAGER) -> None:
         turn(len(split.labels))
 
 
-def suite_crops(task: Task, turn: Turn, smin: int, smax: int) -> None:
-    """Make training crops of 224 pixels from JPEG files by `repro.data.loader`."""
+def suite_crops(task: Task, turn: Turn, smin: int, smax: int, where: str = "files") -> None:
+    """Make crops by `repro.data.loader`, of 224 pixels from JPEG files, or of images in memory."""
     crops, epoch = task.crops(task.files("photos"), smin, smax, CROP, BATCH), 0
+    if where != "files":
+        size = task.config.size.crop, task.config.recipe.batch
+        crops = task.crops(task.noise(), task.side(smin), task.side(smax), *size)
+        crops = replace(crops, device=task.device if where == "device" else None)
     while True:
-        turn(sum(len(images.float()) for images, *_ in crops.epoch(epoch)))
+        turn(sum(len(images.to(task.device).float()) for images, *_ in crops.epoch(epoch)))
         epoch += 1
 
 
@@ -217,7 +247,7 @@ def v2_crops(task: Task, turn: Turn, smin: int, smax: int) -> None:
 
 def dense(task: Task, turn: Turn, q: int) -> None:
     """Evaluate densely by `repro.run.views`."""
-    net, split, view = task.net().eval(), task.files("shapes"), View("dense", q, False)
+    net, split, view = task.net().eval(), task.files(task.shapes), View("dense", q, False)
     options = EvaluationOptions(batch=task.config.test_batch)
     while True:
         compute(net, view, split, task.prepare(), options)
@@ -226,7 +256,7 @@ def dense(task: Task, turn: Turn, q: int) -> None:
 
 def one_by_one(task: Task, turn: Turn, q: int) -> None:
     """Evaluate densely as one would with torch alone: FC layers as convolutions, image by image."""
-    net, split, prepare = task.net(), task.files("shapes"), task.prepare()
+    net, split, prepare = task.net(), task.files(task.shapes), task.prepare()
     layers, side = [net.features], net.spec.linears[0].side
     for part in net.classifier:
         if isinstance(part, nn.Linear):
@@ -270,7 +300,16 @@ def contests(only: str, task: Task) -> Iterator[tuple[str, str, Contestants]]:
             for mode in dict.fromkeys((EAGER, config.compile))
             for name, does in whose.items()
         }
+        found |= {"this suite, a checkpoint each second": (suite, EAGER, 1.0)}
+        timms = TIMM.get(config.arch.name) if task.in_files and find_spec("timm") else None
+        found |= {"timm's net": (references, config.compile, timms)} if timms else {}
+        found |= {"matrix products": (peak,)}
         yield f"training {net}", "images/s", found
+    if "memory" in wanted:
+        two: Contestants = {
+            f"on the {one}": (suite_crops, 256, 512, one) for one in ("device", "CPU")
+        }
+        yield f"32x32 in memory to jittered crops, size={config.size.name}", "images/s", two
     if "jpeg" in wanted:
         for smin, smax in ((256, 256), (256, 512)):
             ours, theirs = (suite_crops, smin, smax), (v2_crops, smin, smax)
@@ -278,7 +317,7 @@ def contests(only: str, task: Task) -> Iterator[tuple[str, str, Contestants]]:
             yield name, "images/s", {"this suite": ours, "v2 on tensors": theirs}
     if "dense" in wanted:
         for q in (256, 384, 512):
-            two: Contestants = {"this suite": (dense, q), "one image at a time": (one_by_one, q)}
+            two = {"this suite": (dense, q), "one image at a time": (one_by_one, q)}
             yield f"dense evaluation, Q={q}, {net}", "images/s", two
     if "startup" in wanted:
         run = ("-m", "repro.run", "runs=OUT/runs", "progress=false")
@@ -290,6 +329,30 @@ def contests(only: str, task: Task) -> Iterator[tuple[str, str, Contestants]]:
             "a report": ("-m", "repro.report", "runs=reports/tiny_imagenet", "out=OUT/report"),
         }
         yield "start-up", "starts/s", {name: (program, *words) for name, words in starts.items()}
+
+
+def variants(own: dict[str, str], words: list[str]) -> Iterator[tuple[dict[str, str], list[str]]]:
+    """The commands that one command stands for: its own, dense at full size, other precisions."""
+    wanted, keys = own["only"].split(","), {word.partition("=")[0] for word in words}
+    yield own, words
+    if "device=cuda" not in words and "dense" in wanted and "size" not in keys:
+        yield own | {"only": "dense", "images": "8"}, [*words, "size=paper"]
+    if "device=cuda" in words and "training" in wanted and "precision" not in keys:
+        for precision in ("tf32", "float32"):
+            yield own | {"only": "training"}, [*words, f"precision={precision}"]
+
+
+def versions(task: Task) -> str:
+    """Machine, driver and libraries, in a line."""
+    cores = f"{os.cpu_count()} cores, {task.config.threads} threads"
+    found = [device_name(task.device), cpu(), cores]
+    if task.device.type == "cuda":
+        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        driver = subprocess.run(query, capture_output=True, text=True).stdout.split()
+        cudnn = torch.backends.cudnn.version()
+        found += [f"driver {driver[:1]}, CUDA {torch.version.cuda}, cuDNN {cudnn}"]
+    names = [name for name in ("torch", "torchvision", "timm") if find_spec(name)]
+    return ", ".join([*found, *(f"{name} {version(name)}" for name in names)])
 
 
 def photographs(folder: Path, count: int, side: int) -> None:
