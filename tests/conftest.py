@@ -22,6 +22,7 @@ from repro.config.composing import one
 from repro.config.schema import Config
 from repro.config.way_in import status_of
 from repro.run.device import torch_settings
+from repro.weights import state_dicts
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell in the background ignores it, and so would every process that the tests interrupt.
@@ -33,6 +34,9 @@ settings.load_profile("repro")
 # Nor does a test's machine lose its power; a disk takes longer to be sure than most tests do.
 os.fsync = lambda _: None
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# The oldest torch that is allowed opens no .pth of strangers; those of the tests are no strangers'.
+if torch.__version__ < state_dicts.OLDEST:
+    state_dicts.OLDEST = str(torch.__version__)
 
 
 def kept(words: Sequence[str]) -> DictConfig:
