@@ -97,33 +97,28 @@ def localisation(number: int, comparison: Comparison) -> pd.DataFrame:
     Errors are those of the box with the true class given. In Table 9 `top5` is the error where the
     class must also be among the five best of the net's classification run (of an ensemble, runs).
     """
-    nets: list[Nets] = sorted(net for net in comparison.nets if net.boxes != NONE)
-    nets += dict.fromkeys(one.net for one in comparison.fused if one.protocol in BOXES)
-    rows: list[dict[str, Any]] = []
-    for net, test in ((net, test) for net in nets for test in LOCALISING[str(number)]):
-        if comparison.cells(net, test):
-            if not rows:
-                none = {"net": "best constant box", "S": "", "test": "", "Q": ""}
-                first = members(net)[0]
-                rows.append(row(comparison, first, CONSTANT) | none)
-                rows[0] |= _top5(comparison, first, CONSTANT) if number == 9 else {}
-            found = row(comparison, net, test) | {
-                "paper": numbers.error_of(test, label(net), PROTOCOLS[test].metric)
-            }
-            rows.append(found | (_top5(comparison, net, test) if number == 9 else {}))
-    return pd.DataFrame(rows)
+    every = [(net, test) for net in _locating(comparison) for test in LOCALISING[str(number)]]
+    shown: list[tuple[Nets, str]] = [one for one in every if comparison.cells(*one)]
+    shown = [(net, CONSTANT) for net in members(shown[0][0])[:1]] + shown if shown else []
+    rows = [row(comparison, *one) for one in shown]
+    if number == 9:
+        rows = [own | _top5(comparison, *one) for own, one in zip(rows, shown, strict=True)]
+    # No net is asked.
+    none = {"net": "best constant box", "S": "", "test": "", "Q": ""}
+    return pd.DataFrame([rows[0] | none, *rows[1:]] if rows else [])
 
 
 def nothing_localised(number: int, comparison: Comparison) -> str:
     """The sentence that stands for Table 8 or 9 where no net beats the best constant box."""
-    nets = [net for net in comparison.nets if net.boxes != NONE]
-    fused = [one.net for one in comparison.fused if one.protocol in BOXES]
-    said = [
-        unlocated([*nets, *fused], test, comparison)
-        for test in LOCALISING[str(number)]
-        if any(comparison.cells(net, test) for net in nets)
-    ]
+    nets, tests = _locating(comparison), LOCALISING[str(number)]
+    tested = [test for test in tests if any(comparison.cells(net, test) for net in nets)]
+    said = [unlocated(nets, test, comparison) for test in tested]
     return said[0] if said and all(said) else ""
+
+
+def _locating(comparison: Comparison) -> list[Nets]:
+    fused = dict.fromkeys(one.net for one in comparison.fused if one.protocol in BOXES)
+    return [*sorted(net for net in comparison.nets if net.boxes != NONE), *fused]
 
 
 def _top5(comparison: Comparison, nets: Nets, test: str) -> dict[str, Any]:

@@ -98,6 +98,11 @@ def compute(
     )
 
 
+def _shapes(split: Split, side: int, options: EvaluationOptions) -> list[tuple[int, int]]:
+    sizes = split.images.sizes().tolist()
+    return [options.rescaling.shape(height, width, side) for height, width in sizes]
+
+
 def _of_centres(
     net: VGG, split: Split, side: int, prepare: Prepare, options: EvaluationOptions
 ) -> Floats:
@@ -111,8 +116,7 @@ def _of_centres(
     notes = judged(batches, lambda images: net(prepare(images)), note, options)
     for indices, outputs in notes:
         found[indices] = outputs.double()
-    sizes = split.images.sizes().tolist()
-    shapes = [options.rescaling.shape(height, width, side) for height, width in sizes]
+    shapes = _shapes(split, side, options)
     places = [tuple(round((length - crop) / 2) for length in shape) for shape in shapes]
     windows = [window(*both, crop) for both in zip(shapes, places, strict=True)]
     return boxes.from_window(found, np.array(windows))
@@ -123,8 +127,7 @@ def _of_cells(
 ) -> tuple[Floats, Floats]:
     crop, step, labels = net.spec.crop, receptive_field(net.spec.layers)[1], split.labels
     maps, score_maps, classes = Dense(net), Dense(scorer), net.spec.classes
-    sizes = split.images.sizes().tolist()
-    shapes = [options.rescaling.shape(height, width, side) for height, width in sizes]
+    shapes = _shapes(split, side, options)
 
     def judge(images: Tensor) -> Tensor:
         own_input = prepare(images)
