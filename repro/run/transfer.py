@@ -128,5 +128,5 @@ def _decided(
         # Among a few images a class may be absent: they say nothing of it.
         return np.zeros(len(others))
     counted = rows if signs.all() else rows[signs != 0]
-    machine = LinearSVC(C=c, dual=True, random_state=0).fit(counted, signs[signs != 0])
+    machine = LinearSVC(C=c, dual="auto", random_state=0).fit(counted, signs[signs != 0])
     return np.asarray(machine.decision_function(others))
