@@ -5,7 +5,7 @@ VENV := $(or $(VIRTUAL_ENV),.venv)
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo announced smoke test test-slow pages golden check clean
+.PHONY: help demo announced smoke test test-slow gpu pages golden check clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ test: $(VENV)/.vgg-dev  ## install the rest and run the tests
 
 test-slow: $(VENV)/.vgg-dev  ## the tests that take minutes
 	$(RUN) -m pytest -m slow --numprocesses auto --maxprocesses 4 --dist loadfile
+
+gpu: $(VENV)/.vgg-dev  ## on a machine with a CUDA device: what only one can show, and its rates
+	$(RUN) -m pytest -m gpu
+	$(RUN) scripts/bench.py device=cuda
 
 pages: $(VENV)/.vgg-dev  ## fill the tables of the pages from the committed reports
 	$(RUN) -m cogapp -r -P -I scripts README.md docs/*.md experiments/*.md

@@ -39,7 +39,7 @@ from repro.model.vgg import VGG
 from repro.protocol.protocols import View
 from repro.protocol.scales import pixels
 from repro.run import forecast
-from repro.run.device import cpu, device_name, memory_format, pick
+from repro.run.device import computing_in, cpu, device_name, memory_format, pick
 from repro.run.interruption import Stop
 from repro.run.loop import Training
 from repro.run.progress import Chance
@@ -248,7 +248,7 @@ def v2_crops(task: Task, turn: Turn, smin: int, smax: int) -> None:
 def dense(task: Task, turn: Turn, q: int) -> None:
     """Evaluate densely by `repro.run.views`."""
     net, split, view = task.net().eval(), task.files(task.shapes), View("dense", q, False)
-    options = EvaluationOptions(batch=task.config.test_batch)
+    options = EvaluationOptions(task.config.test_batch, task.config.views_in)
     while True:
         compute(net, view, split, task.prepare(), options)
         turn(len(split.labels))
@@ -266,7 +266,7 @@ def one_by_one(task: Task, turn: Turn, q: int) -> None:
         layers.append(part)
     fully = nn.Sequential(*layers).to(memory_format=memory_format(task.config, task.device)).eval()
     while True:
-        with torch.inference_mode():
+        with torch.inference_mode(), computing_in(task.config.views_in):
             for index in range(len(split.labels)):
                 image = rescale(split.images[index], task.side(q))
                 fully(prepare(image[None])).mean((2, 3)).softmax(1).cpu()
@@ -318,7 +318,8 @@ def contests(only: str, task: Task) -> Iterator[tuple[str, str, Contestants]]:
     if "dense" in wanted:
         for q in (256, 384, 512):
             two = {"this suite": (dense, q), "one image at a time": (one_by_one, q)}
-            yield f"dense evaluation, Q={q}, {net}", "images/s", two
+            how = net.replace(config.precision, config.views_in)
+            yield f"dense evaluation, Q={q}, {how}", "images/s", two
     if "startup" in wanted:
         run = ("-m", "repro.run", "runs=OUT/runs", "progress=false")
         starts = {

@@ -76,6 +76,7 @@ def refusal(capsys: pytest.CaptureFixture[str], runs: Path, *words: str) -> str:
         *(("recipe.train_images=1", "train_images=1"), ("data.channels=2", "data.channels=2")),
         *(("arch.fc=[FC-0,FC-classes]", "FC-0"), ("arch.blocks=[[conv3-x]]", "conv3-x")),
         ("micro_batch=4 arch=A-BN", "micro_batch=4"),
+        ("precision=float64 test_precision=tf32", "test_precision=tf32"),
     ],
 )  # fmt: skip
 def test_refused_in_one_line(

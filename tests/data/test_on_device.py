@@ -13,8 +13,7 @@ from repro.data.rescale import Rescaling
 from repro.data.split import Split
 from tests.data.conftest import arrays
 
-CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-DEVICES = [torch.device("cpu"), pytest.param(torch.device("cuda"), marks=CUDA)]
+DEVICES = [torch.device("cpu"), pytest.param(torch.device("cuda"), marks=pytest.mark.gpu)]
 
 
 def crops(split: Split, smin: int, smax: int, **changes: Any) -> TrainingCrops:

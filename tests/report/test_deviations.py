@@ -59,6 +59,8 @@ def test_nothing_is_listed_twice(listed: Listed, size: str, words: tuple[str, ..
         (["data.mirror=true"], {}, "mirror image averaged", "not said"),
         ([], {"train": 9_001, "mean_of": 9_000}, COLOURS, "of all"),
         (["scale=S384"], {}, "dropout of an epoch as that one did", "not said"),
+        (["precision=bf16"], {}, "tests in tf32", "float32"),
+        (["test_precision=tf32"], {}, "tests in tf32", "float32"),
         (["scale=S384", "scale.lr_factor=1"], {}, "S=384 at 1 of the learning rate", "at 0.1 of"),
     ],
 )
@@ -77,6 +79,7 @@ def test_a_departure_is_one_row(
         # A constant rate makes the two forms one; no decay decays nothing; Adam has neither.
         (STILL, {}, "as torch has it"),
         (["arch=D", "init=from_A"], {}, "initialisation"),
+        (["precision=bf16", "test_precision=float32"], {}, "tests in"),
         ([], {"train": 9_000, "mean_of": 9_000}, "principal colours"),
         (["scale=S384", "scale.draws=new"], {}, "dropout of an epoch"),
     ],

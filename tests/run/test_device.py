@@ -21,14 +21,26 @@ def kept() -> list[object]:
 
 
 @pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("precision=tf32", [1, "high", True, True, False]),
+        ("precision=bf16", [1, "highest", False, True, False]),
+        ("fast=true", [1, "highest", False, False, True]),
+    ],
+)
 def test_what_a_run_sets_is_put_back(
-    fails: bool, compose: Compose, monkeypatch: pytest.MonkeyPatch
+    word: str,
+    expected: list[object],
+    fails: bool,
+    compose: Compose,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     before = kept()
     try:
-        with torch_settings(compose("threads=1", "precision=tf32")):
-            assert kept() == [1, "high", True, True, False]
+        with torch_settings(compose("threads=1", word)):
+            assert kept() == expected
             if fails:
                 raise ValueError
     except ValueError:
