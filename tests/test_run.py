@@ -197,8 +197,7 @@ def test_a_net_that_is_trained_anew_keeps_nothing_of_the_old_one(
 ) -> None:
     folder = folders(store)["A-S256"]
     (folder / "result.json").unlink()
-    (folder / "track").mkdir()
-    (folder / "track" / "events.out").touch()
+    (folder / stored.EVENTS.replace("*", "1")).touch()
     monkeypatch.setattr(Training, "run", interrupt)
     with pytest.raises(Interrupted):
         run(store, "test=[centre]")

@@ -6,6 +6,8 @@ one its rows. Crops are drawn as in `repro.data.loader`. Where an image is not r
 same bit for bit; else a grey level may differ by two, for a CPU rounds the weights of a pixel too.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,9 +60,21 @@ class CutOnDevice:
         columns = left[:, None] + torch.where(flips[:, None] > 0, place.flip(0), place)
         across = _weights(size[1], width, columns)
         down = _weights(size[0], height, top[:, None] + place)
-        # Grey levels are rounded between the two, as on a CPU.
-        wide = (array[index].float() @ across.transpose(1, 2)[:, None] + 0.5).floor()
-        return (down[:, None] @ wide + 0.5).floor().to(torch.uint8)
+        with _exact_products():
+            # Grey levels are rounded between the two, as on a CPU.
+            wide = (array[index].float() @ across.transpose(1, 2)[:, None] + 0.5).floor()
+            return (down[:, None] @ wide + 0.5).floor().to(torch.uint8)
+
+
+@contextmanager
+def _exact_products() -> Iterator[None]:
+    """Not in tf32, whatever training takes: it would round the weights of pixels."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _weights(length: int, scaled: Tensor, places: Tensor) -> Tensor:
