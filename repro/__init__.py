@@ -112,9 +112,7 @@ def results(*stores: str | Path) -> pd.DataFrame:
     from repro.report.write import parted, tidy
 
     own, others, transfers = parted(admitted([folder_of_runs(Path(store)) for store in stores]))
-    measured = [row for part in own for row in (*part.measured, *part.fused)]
-    measured += [row for part in others for row in (*part.measured, *part.fused)]
-    frame = tidy(measured, transfers)
+    frame = tidy([*own, *others], transfers)
     numbers = ["seed", "value", "paper"]
     frame[numbers] = frame[numbers].apply(pd.to_numeric, errors="coerce")
     return frame

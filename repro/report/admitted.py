@@ -10,7 +10,7 @@ from repro.errors import RequestError, one_line
 from repro.protocol import protocols
 from repro.report.deviations import deviations
 from repro.report.measured import read_log
-from repro.report.settings import Setting, setting
+from repro.report.settings import grouped
 from repro.store import identity, ranks, scores, views
 from repro.store import runs as store
 from repro.store.archive import ARCHIVE, opened
@@ -48,11 +48,8 @@ def admitted(stores: Sequence[Path]) -> list[Run]:
         runs = {run.name: run for run in found} | runs
     identity.tell_apart([run.config for run in runs.values()])
     whole = [run for _, run in sorted(runs.items()) if _describable(run)]
-    groups: dict[Setting, list[Run]] = {}
-    for run in whole:
-        groups.setdefault(setting(run.config), []).append(run)
     there = []
-    for runs_of in groups.values():
+    for runs_of in grouped(whole):
         counts = Counter((run.tested.images, run.tested.classes) for run in runs_of)
         lists = Counter(run.tested.listed for run in runs_of if run.tested.listed)
         # Older runs do not say which images these were: they agree with all.

@@ -169,12 +169,17 @@ def recorded(runs: Sequence[Run]) -> list[str]:
     return [line for line in dict.fromkeys(lines) if line.isprintable() and "`" not in line]
 
 
-def by_setting(runs: Sequence[Run], asked: Sequence[str] = ()) -> list[Comparison]:
-    """Runs grouped by setting, both in order."""
+def grouped(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs by setting, both in order."""
     groups: dict[Setting, list[Run]] = {}
     for run in runs:
         groups.setdefault(setting(run.config), []).append(run)
-    return [Comparison(own, asked) for _, own in sorted(groups.items())]
+    return [own for _, own in sorted(groups.items())]
+
+
+def by_setting(runs: Sequence[Run], asked: Sequence[str] = ()) -> list[Comparison]:
+    """The comparison of each setting's runs."""
+    return [Comparison(own, asked) for own in grouped(runs)]
 
 
 class Family:

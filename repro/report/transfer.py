@@ -23,9 +23,9 @@ from repro.protocol.protocols import TRANSFERS
 from repro.report.claims import COLUMNS as CLAIM_COLUMNS
 from repro.report.claims import TRANSFER, registered
 from repro.report.intervals import UNDECIDED, Interval, decide
-from repro.report.measured import COLUMNS, Measured
+from repro.report.measured import COLUMNS
 from repro.report.net import worded
-from repro.report.settings import Setting, setting
+from repro.report.settings import grouped, setting
 from repro.store import scores
 from repro.store.identity import base
 from repro.store.runs import Run
@@ -71,13 +71,12 @@ class Tested:
         words = []
         for run in self.runs if self.net != "pixels" else ():
             known, file = _trained(run), run.published or {}
-            words.append(f"{worded(known['data'])}, {known['recipe']}" if known else "")
-            if not known or not known["data"]:
-                words[-1] = (
-                    f"random ({known['recipe']})"
-                    if known
-                    else f"a file of {file['format']}, {file['sha256'][:8]}"
-                )
+            if known is None:
+                words.append(f"a file of {file['format']}, {file['sha256'][:8]}")
+            elif not known["data"]:
+                words.append(f"random ({known['recipe']})")
+            else:
+                words.append(f"{worded(known['data'])}, {known['recipe']}")
         return " + ".join(dict.fromkeys(words))
 
     @property
@@ -122,8 +121,6 @@ class Transfers:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs, self.setting = runs, setting(runs[0].config)
-        self.measured: list[Measured] = []
-        self.fused: list[Measured] = []
         known = {run.identity: run for run in runs}
         self.tested: list[Tested] = []
         for run in runs:
@@ -153,10 +150,7 @@ def _is_of(other: Run | None, found: Scores) -> bool:
 
 def by_setting(runs: Sequence[Run]) -> list[Transfers]:
     """Runs whose descriptors were tested, grouped by setting."""
-    groups: dict[Setting, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(setting(run.config), []).append(run)
-    return [Transfers(own) for _, own in sorted(groups.items())]
+    return [Transfers(own) for own in grouped(runs)]
 
 
 def results(groups: Sequence[Transfers]) -> pd.DataFrame:

@@ -59,7 +59,7 @@ def write(
         unfinished = sorted((name, why) for name, why in dict(rows).items() if name not in done)
         try:
             if archive:
-                _archive([*comparisons, *others, *transfers], beside / RUNS)
+                _archive([*comparisons, *others], transfers, beside / RUNS)
                 pack(beside / RUNS, beside / ARCHIVE)
                 shutil.rmtree(beside / RUNS)
                 # They were admitted by their views; what was just written needs no second look.
@@ -167,8 +167,7 @@ def _write_all(
     latex: bool,
 ) -> None:
     every: list[Comparison | Family] = [*(part.comparison for part in parts), *others]
-    numbers = [row for one in every for row in (*one.measured, *one.fused)]
-    tidy(numbers, transfers).to_csv(folder / "results.csv", index=False)
+    tidy(every, transfers).to_csv(folder / "results.csv", index=False)
     moved = transfer.judge(transfers)
     judged = [one for one in (*(part.claims for part in parts), moved) if len(one)]
     claims = pd.concat(judged) if judged else pd.DataFrame(columns=COLUMNS)
@@ -194,8 +193,11 @@ def _write_all(
     (folder / "comparison.html").write_text(html(page, figures), encoding="utf-8")
 
 
-def tidy(numbers: Sequence[Measured], transfers: Sequence[Transfers]) -> pd.DataFrame:
+def tidy(
+    comparisons: Sequence[Comparison | Family], transfers: Sequence[Transfers]
+) -> pd.DataFrame:
     """The table `results.csv`: a row for each number."""
+    numbers = [row for one in comparisons for row in (*one.measured, *one.fused)]
     frames = [one for one in (results(numbers), transfer.results(transfers)) if len(one)]
     every = pd.concat(frames) if frames else results(numbers)
     return every.sort_values(list(every.columns)).reset_index(drop=True)
@@ -219,9 +221,11 @@ def _put(beside: Path, out: Path) -> None:
         shutil.rmtree(one, ignore_errors=True)
 
 
-def _archive(comparisons: Sequence[Comparison | Family | Transfers], folder: Path) -> None:
+def _archive(
+    comparisons: Sequence[Comparison | Family], transfers: Sequence[Transfers], folder: Path
+) -> None:
     """Write what a report follows from into a folder of runs: settings, logs and ranks."""
-    runs = [run for comparison in comparisons for run in comparison.runs]
+    runs = [run for one in (*comparisons, *transfers) for run in one.runs]
     files = dict.fromkeys(run.folder.parent / COMMANDS for run in runs)
     earlier = [read_whole(one).decode() for one in files if one.is_file() and not one.is_symlink()]
     lines = dict.fromkeys([*"".join(earlier).splitlines(), *recorded(runs)])

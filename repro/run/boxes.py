@@ -136,13 +136,12 @@ def _of_cells(
     def note(indices: Tensor, outputs: Tensor) -> list[tuple[int, Floats, Floats]]:
         found = own(outputs[:, :-classes], torch.as_tensor(labels)[indices]).double().numpy()
         scores = outputs[:, -classes:].double().numpy()
-        rows, columns = np.indices(found.shape[-2:])
+        # A batch has one shape, and so its images have the same cells.
+        shape, (rows, columns) = shapes[int(indices[0])], found.shape[-2:]
+        cells = [(row * step, column * step) for row in range(rows) for column in range(columns)]
+        windows = np.array([window(shape, cell, crop) for cell in cells])
         done = []
         for place, index in enumerate(indices.tolist()):
-            cells = zip(
-                (rows * step).ravel().tolist(), (columns * step).ravel().tolist(), strict=True
-            )
-            windows = np.array([window(shapes[index], cell, crop) for cell in cells])
             here = boxes.from_window(found[place].reshape(4, -1).T, windows)
             done.append((index, here, scores[place, labels[index]].ravel()))
         return done
