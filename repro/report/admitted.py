@@ -85,7 +85,8 @@ def _describable(run: Run) -> bool:
 def _damaged(runs: Sequence[Run], stores: Sequence[Path]) -> Iterator[str]:
     """A line for each file of the runs that the report is made without."""
     for run in runs:
-        yield from views.damaged(run.folder, run.tested)
+        if run.config.data.transfer:
+            yield from views.damaged(run.folder, run.tested)
         for test in scores.stored(run.folder):
             try:
                 scores.read(run.folder, test, run.tested)

@@ -100,9 +100,15 @@ def usual_init(runs: Sequence[Run]) -> Init:
 
 
 def measure(runs: Sequence[Run], usual: Init) -> list[Measured]:
-    """Every number that the views or ranks of a setting's runs, of usual start, suffice for."""
+    """Every number that the views or ranks of a setting's runs, of usual start, suffice for.
+
+    A line says which view is damaged.
+    """
     found = []
     for run in runs:
+        # Here, since what is checked is still in memory when it is measured.
+        for line in stored.damaged(run.folder, run.tested):
+            print(f"left out: {line}", file=sys.stderr)
         net, scale = Net.of(run.config, usual), run.config.scale
         for protocol, qs in ((name, qs) for name in of(net.boxes) for qs in readings(name, scale)):
             if (ranks := _ranks((run,), protocol, (qs,))) is not None:

@@ -102,11 +102,14 @@ def read(folder: Path, view: View, tested: Expected | None = None) -> Posteriors
         raise Absent(line)
     try:
         state = file.stat()
-        # Several protocols take one view; a large one is read anew: one is in memory at a time.
-        of = _small if state.st_size <= SMALL else _small.__wrapped__
-        return _decoded(of(file, state.st_mtime_ns))
+        return _decoded(_arrays(file, state.st_mtime_ns, state.st_size))
     except OSError as error:
         raise Absent(f"{file} is gone: {error.strerror}") from None
+
+
+def _arrays(file: Path, written: int, size: int) -> dict[str, NDArray[Any]]:
+    # Several protocols take one view; a large one is read anew: one is in memory at a time.
+    return _small(file, written) if size <= SMALL else expected.decode(file)
 
 
 @lru_cache(maxsize=16)
@@ -161,7 +164,7 @@ def damage(file: Path, tested: Expected | None = None) -> str | None:
 def _damage(file: Path, tested: Expected | None, written: int, size: int) -> str | None:
     # Asked again and again of one file, which takes a second where there are many images.
     try:
-        stored = expected.decode(file)
+        stored = _arrays(file, written, size)
         if "descriptors" in stored:
             _check_descriptors(stored, tested)
         elif is_of_boxes(file.stem):
