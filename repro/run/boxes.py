@@ -18,7 +18,7 @@ from repro.protocol import boxes
 from repro.protocol.boxes import Floats
 from repro.protocol.protocols import View
 from repro.protocol.scales import pixels
-from repro.run.device import at_once
+from repro.run.memory import at_once
 from repro.run.views import EvaluationOptions, Prepare, judged
 from repro.store.boxes import Located
 

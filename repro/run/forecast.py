@@ -21,11 +21,11 @@ from repro.paper.numbers import TRAINING_WEEKS
 from repro.run.device import (
     compiled,
     computing_in,
-    is_out_of_memory,
     memory_format,
     pick,
     torch_settings,
 )
+from repro.run.memory import is_out_of_memory
 from repro.run.request import Request
 from repro.run.schedule import OPTIMISERS
 from repro.store.runs import LOG

@@ -19,8 +19,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import NoReturn
 
@@ -31,12 +30,12 @@ from tqdm import tqdm
 
 from repro.config.schema import EAGER, Config
 from repro.data.loader import TrainingCrops
-from repro.errors import RunError
 from repro.model.vgg import VGG, seed, share, share_batch_norm
 from repro.run.checkpoint import Checkpoints
-from repro.run.device import compiled, is_out_of_memory, sent_back, uploaded
+from repro.run.device import compiled, sent_back, uploaded
 from repro.run.distributed import ALONE, SummedGradients, World
 from repro.run.interruption import Interrupted, Stop
+from repro.run.memory import memory_error_in_a_line, micro_batches
 from repro.run.progress import Chance, Outcome, Progress
 from repro.run.schedule import OPTIMISERS, Schedule
 from repro.store.folder import Folder
@@ -150,7 +149,7 @@ class Training:
         progress, recipe = self.progress, self.config.recipe
         self.folder.check()
         total = self.batches.images(progress.step)
-        with self._memory_error_in_a_line():
+        with memory_error_in_a_line(self.config, self.world.size):
             sums = self.gradients(images, shift, labels, total)
             if self.world.size > 1:
                 flags = torch.tensor(self._flags(), dtype=sums.dtype)
@@ -210,22 +209,6 @@ class Training:
         progress.seconds, self.clock = progress.seconds + now - self.clock, now
         bar.set_postfix_str(str(progress), refresh=False)
         return asked, due
-
-    @contextmanager
-    def _memory_error_in_a_line(self) -> Iterator[None]:
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            config, crop = self.config, self.config.size.crop
-            own = -(-config.recipe.batch // self.world.size)
-            at_once = min(own, config.micro_batch or own)
-            way_out = "take a smaller size, or a device with more memory"
-            if at_once > 1 and not config.arch.batch_norm:
-                way_out = f"micro_batch={(at_once + 1) // 2} takes fewer of the batch at once"
-            said = f"out of memory with {at_once} training images of {crop}x{crop} pixels at once"
-            raise RunError(f"{said} (recipe.batch={config.recipe.batch}): {way_out}") from None
 
     def _bar(self) -> tqdm[NoReturn]:
         images, progress = len(self.batches.split.labels), self.progress
@@ -303,12 +286,3 @@ class Training:
         step = self.progress.step
         where = f"step {step + 1}" if step < len(self.batches) else "after its last step"
         self.say(f"{self.folder.path.name} goes on at epoch {self.progress.epoch + 1}, {where}")
-
-
-def micro_batches(images: int, most: int | None) -> list[slice]:
-    """The parts of a batch of `images` that are computed one after another, each `most` at most.
-
-    A batch of no images is one part, so that its gradients are zeros.
-    """
-    size = most or max(images, 1)
-    return [slice(first, min(first + size, images)) for first in range(0, max(images, 1), size)]

@@ -20,8 +20,9 @@ from repro.model.dense import Dense
 from repro.model.vgg import VGG
 from repro.protocol.protocols import GRID, View
 from repro.protocol.scales import pixels
-from repro.run.device import FitToMemory, at_once, computing_in
+from repro.run.device import computing_in
 from repro.run.distributed import ALONE, World
+from repro.run.memory import FitToMemory, at_once
 from repro.store.views import Descriptors, Posteriors
 
 

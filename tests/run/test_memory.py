@@ -9,7 +9,7 @@ from repro.config.schema import Arch
 from repro.errors import RunError
 from repro.model import reading
 from repro.model.vgg import VGG
-from repro.run.device import FitToMemory, at_once, is_out_of_memory
+from repro.run.memory import FitToMemory, at_once, is_out_of_memory
 
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
