@@ -75,6 +75,8 @@ def refusal(capsys: pytest.CaptureFixture[str], runs: Path, *words: str) -> str:
         *(("data.first_classes=11", "first_classes=11"), ("data.holdout=nan", "holdout=nan")),
         *(("recipe.train_images=1", "train_images=1"), ("data.channels=2", "data.channels=2")),
         *(("arch.fc=[FC-0,FC-classes]", "FC-0"), ("arch.blocks=[[conv3-x]]", "conv3-x")),
+        ("recipe.train_images=4001", "train_images=4001: there are 4000"),
+        ("data=cifar10 data.root=runs recipe.train_images=45001", "there are 45000"),
         ("micro_batch=4 arch=A-BN", "micro_batch=4"),
         ("precision=float64 test_precision=tf32", "test_precision=tf32"),
     ],

@@ -57,7 +57,7 @@ def test_parents_come_first_and_once(tmp_path: Path) -> None:
 def test_a_folder_that_an_earlier_run_looked_at(tmp_path: Path) -> None:
     root = fill(tmp_path / "photos", train={"cat": 20, "dog": 20}, val={"cat": 6, "dog": 6})
     words = [*LIGHT, "data=imagefolder", f"data.root={root}", "data.first_classes=null"]
-    words += ["test=[centre]"]
+    words += ["test=[centre]", "recipe.train_images=36"]
     new = planned(tmp_path, *words, "images=36,4,12", "classes=2", "tflops=1").iloc[0]
     assert command([f"runs={tmp_path / 'runs'}", *words]) == 0
     root.rename(tmp_path / "elsewhere")
@@ -84,6 +84,7 @@ def test_the_rate_of_this_machine(tmp_path: Path) -> None:
         *(("images=9,0,1", "images=9,0,1"), ("classes=\u00b2", "classes="), ("arch", "KEY=VALUE")),
         *(("out=plan", "out=plan"), ("out=/dev/null/plan.csv", "out=/dev/null/plan.csv")),
         *(("data=imagefolder", "data=imagefolder"), ("data=mnist5k classes=7", "classes=7")),
+        ("data=imagefolder images=36,4,12 classes=2 recipe=smoke", "train_images=128"),
         *(("recipe.batch=32,0", "recipe.batch=0"), ("device=cuda:99", "device=cuda:99")),
     ],
 )

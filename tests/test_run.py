@@ -247,7 +247,7 @@ def test_a_folder_that_changes_amid_a_sweep_is_not_trained_on_under_its_old_name
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(tmp_path / "data", train={"a": 20, "b": 20, "c": 20})
-    words = [*TWO, "data=imagefolder", f"data.root={tmp_path}/data"]
+    words = [*TWO, "data=imagefolder", f"data.root={tmp_path}/data", "recipe.train_images=null"]
     more, whole = tmp_path / "data" / "train" / "a" / "more.png", Training.run
     with monkeypatch.context() as patch:
         patch.setattr(Training, "run", lambda training: [save(more, 8, 9), whole(training)][1])
@@ -265,7 +265,7 @@ def test_an_image_that_breaks_amid_an_epoch(
 ) -> None:
     fill(tmp_path / "data", **{part: dict.fromkeys("abc", 6) for part in ("train", "val", "test")})
     words = ["data=imagefolder", f"data.root={tmp_path / 'data'}", "test=[centre]"]
-    words += ["recipe.batch=2", "recipe.epochs=1"]
+    words += ["recipe.batch=2", "recipe.epochs=1", "recipe.train_images=null"]
     runs, images = tmp_path / "runs", sorted((tmp_path / "data" / "train").glob("*/*"))
     # The last of the first epoch.
     victim = images[draws(0, 0, len(images), 3).order[-1]]

@@ -56,10 +56,10 @@ def _checked(fields: tuple[Any, ...], cache: Path, progress: bool) -> Descriptio
             f"data={data.name} cannot be fetched into data.root={shown(data.root)}: {reason}"
         )
     if kind.classes is not None and (kind.channels is not None or not there):
-        description = Description(kind.classes)
+        description, labels = Description(kind.classes), None
     else:
         found = _look(data, kind, cache, progress)
-        description = found.description
+        description, labels = found.description, found.train.labels
         for name, part in zip(("training", "validation", "test"), found.parts, strict=True):
             if not len(part.ids) and (name == "test" or not data.test_only):
                 raise RequestError(
@@ -72,7 +72,9 @@ def _checked(fields: tuple[Any, ...], cache: Path, progress: bool) -> Descriptio
     if classes < 2:
         raise RequestError(f"{shown(data.root)} has one class: a classifier needs at least two")
     taken = classes_of(data, classes)
-    return dataclasses.replace(description, classes=taken, names=description.names[:taken])
+    train = _most(data, kind) if labels is None else int((labels < taken).sum())
+    names = description.names[:taken]
+    return dataclasses.replace(description, classes=taken, names=names, train=train)
 
 
 def _look(data: Data, kind: DataSet, cache: Path, progress: bool) -> Source:
@@ -193,10 +195,11 @@ class Assumed:
         classes = own or self._classes or self._found(data, "classes") or kind.classes
         if classes is None:
             raise RequestError(f"data={data.name}: {UNKNOWN}")
-        self.images(data)
-        runs = self._runs(data)
+        counts, runs = self.images(data), self._runs(data)
+        known = self._images is not None or self._found(data, "train") is not None
+        train = counts.train if known else _most(data, kind)
         taken = classes_of(data, classes)
-        return Description(taken, runs[-1].fingerprint if runs else "")
+        return Description(taken, runs[-1].fingerprint if runs else "", train=train)
 
     def images(self, data: Data) -> Counts:
         """How many images the data set has; a RequestError says that this cannot be known."""
@@ -209,11 +212,7 @@ class Assumed:
         own = None if data.transfer else data.classes
         if kind.images is None or kind.classes is None or own not in (None, kind.classes):
             raise RequestError(f"data={data.name}: {UNKNOWN}")
-        share = (data.first_classes or kind.classes) / kind.classes
-        train, validation, test = (round(count * share) for count in kind.images)
-        held = round(data.holdout * train)
-        kept = train - held * ((validation == 0) + (test == 0))
-        return Counts(kept, validation or held, test or held)
+        return _published(kind.images, (data.first_classes or kind.classes) / kind.classes, data)
 
     def _runs(self, data: Data) -> list[Run]:
         """Earlier runs on the same data, whatever a label adds and however it was checked."""
@@ -227,6 +226,23 @@ class Assumed:
         """A number that the last finished run on the same data found."""
         results = [run.result for run in self._runs(data) if run.result]
         return int(results[-1]["data"][key]) if results else None
+
+
+def _published(images: Counts, share: float, data: Data) -> Counts:
+    """About how many images a share of the classes has, where some are held out."""
+    train, validation, test = (round(count * share) for count in images)
+    held = round(data.holdout * train)
+    kept = train - held * ((validation == 0) + (test == 0))
+    return Counts(kept, validation or held, test or held)
+
+
+def _most(data: Data, kind: DataSet) -> int | None:
+    """The most images that there are to train on, as known without looking; None: not known."""
+    if kind.channels is not None and kind.bring is None:
+        # What is embedded takes no time to read.
+        return len(_loaded(data, kind, Path()).train.ids)
+    # Some classes may have more images than others.
+    return _published(kind.images, 1, data).train if kind.images else None
 
 
 def load(

@@ -70,14 +70,13 @@ class Split:
         train, both = self.held_out(2 * share, seed)
         return train, *both.held_out(0.5, seed)
 
-    def trained_on(self, count: int | None, say: Callable[[str], None]) -> "Split":
-        """The images that `recipe.train_images` asks for; a line says that there are fewer.
+    def trained_on(self, count: int | None) -> "Split":
+        """The images that `recipe.train_images` asks for.
 
-        A RunError says that all of them are of one class.
+        A RunError says that there are fewer, or that all of them are of one class.
         """
-        there = len(self.ids)
-        if count is not None and count > there:
-            say(f"recipe.train_images={count}: there are {there}, all are used")
+        if count is not None and count > (there := len(self.ids)):
+            raise RunError(too_many(count, there))
         found = self.spread(count)
         if (found.labels == found.labels[0]).all():
             raise RunError(f"recipe.train_images={count}: all of them are of one class, take more")
@@ -91,6 +90,12 @@ class Split:
             raise RunError(f"data.in_memory=true holds images of one size; here are {few}")
         images = [self.images[index].contiguous() for index in range(len(self.images))]
         return replace(self, images=ArrayImages(torch.stack(images)))
+
+
+def too_many(count: int, there: int) -> str:
+    """The refusal of more training images than there are."""
+    words = f"recipe.train_images={count}: there are {there} to train on"
+    return f"{words}, take fewer or recipe.train_images=null for all"
 
 
 class Counts(NamedTuple):
@@ -116,6 +121,8 @@ class Description:
     times: str = field(default="", compare=False)
     names: tuple[str, ...] = field(default=(), compare=False)
     """The classes' names, where folders have them."""
+    train: int | None = field(default=None, compare=False)
+    """The most images that there are to train on; None: not known."""
     boxes: str = field(default="", compare=False)
     """The digest of all boxes, where they were asked for, and how many were odd, by kind."""
     odd_boxes: dict[str, int] = field(default_factory=dict, compare=False)

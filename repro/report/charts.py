@@ -90,9 +90,7 @@ def curves(experiment: Experiment, comparison: Comparison) -> Chart | None:
     """Error against Q, a curve for each S of the seeds that have every Q (Section 4.2)."""
     rows: Rows = []
     each = [test for test in experiment.tests if not PROTOCOLS[test].one_number]
-    nets = nets_of(experiment, comparison)
-    scales = list(dict.fromkeys(net.scale for net in nets))
-    for net, test in itertools.product(nets, each):
+    for net, test in itertools.product(nets_of(experiment, comparison), each):
         at: dict[int, list[Measured]] = {}
         for one in comparison.cells(net, test):
             at.setdefault(one.qs[0][0], []).append(one)
@@ -101,13 +99,11 @@ def curves(experiment: Experiment, comparison: Comparison) -> Chart | None:
         seen = PROTOCOLS[test]
         facet = f"{worded(net.arch)}, {seen.method if seen.scales == 'each' else seen.legend}"
         where = {"facet": facet, "group": f"trained at {s_words(net.scale)}"}
-        # Points of one Q stand side by side.
-        aside = 3 * (scales.index(net.scale) - (len(scales) - 1) / 2)
         line, before = 0, 0
         for q in sorted(at) if seeds else ():
             line, before = line + (q - before > NEIGHBOURS), q
             point = _points([one for one in at[q] if one.seed in seeds], "y", where)[-1]
-            point |= {"x": q + aside, "line": str(line)}
+            point |= {"x": q, "line": str(line)}
             rows += [point | {"mark": "line"}, point]
     gaps = {"question": experiment.question.rstrip("."), "apart": NEIGHBOURS}
     name, x = f"experiment-{experiment.name}", "test scale Q (paper pixels)"

@@ -216,6 +216,8 @@ def _lines(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
     frame = chart.marks.astype(dict.fromkeys(("x", "y", "low", "high"), float))
     for panel in grid.flat[len(facets) :]:
         panel.set_axis_off()
+    values = np.unique(frame.x.dropna())
+    few, upright = len(values) <= 12, values[-1] > 99 and len(values) * columns > 15
     for number, facet in enumerate(facets):
         panel = grid.flat[number]
         parts = frame[frame.facet == facet].groupby(["group", "mark", "line"], sort=False)
@@ -230,7 +232,10 @@ def _lines(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
                 look = POINTS[str(kind)] | {"color": colour, "ls": "", "ms": 3.5}
                 panel.plot(part.x, part.y, **look)
         panel.set_title(facet)
-        panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        if few:
+            panel.set_xticks(values, map("{:.0f}".format, values), rotation=90 * upright)
+        else:
+            panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         panel.tick_params(labelbottom=number + columns >= len(facets))
         if number % columns == 0:
             panel.set_ylabel(chart.y)
@@ -241,7 +246,7 @@ def _lines(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
 def _legend(figure: Figure, frame: pd.DataFrame, colours: dict[str, str]) -> None:
     """The legend of colours and marks, above all panels, in as few rows as fit."""
     handles: dict[str, Any] = {}
-    for group, colour in colours.items() if len(colours) > 1 else ():
+    for group, colour in colours.items():
         kinds = set(frame[frame.group == group].mark)
         style = next((CURVES[kind] for kind in CURVES if kind in kinds), "-")
         look: dict[str, Any] = POINTS["paper"] if kinds == {"paper"} else {"ls": style, "lw": 2.5}

@@ -62,7 +62,9 @@ def _named(comparison: Comparison, nets: Nets, **columns: Any) -> dict[str, Any]
 def row(comparison: Comparison, nets: Nets, test: str, q: str | None = None) -> dict[str, Any]:
     """One net by one protocol: which, its error, the paper's, and what became of its runs."""
     cells = comparison.cells(nets, test, q)
-    where = {"test": PROTOCOLS[test].title, "Q": cells[0].q if cells else q or ""}
+    # Spaced, so that a long one can be broken.
+    own = cells[0].q.replace("+", " + ") if cells else q or ""
+    where = {"test": PROTOCOLS[test].title, "Q": own}
     paper = numbers.error_of(test, label(nets), PROTOCOLS[test].metric)
     return _named(comparison, nets, **where, **_error(cells), paper=paper)
 

@@ -249,7 +249,7 @@ class Job:
         """This process's training crops."""
         config, crop = self.config, self.config.size.crop
         return TrainingCrops(
-            self.source.train.trained_on(config.recipe.train_images, say),
+            self.source.train.trained_on(config.recipe.train_images),
             smin=pixels(config.scale.smin, crop),
             smax=pixels(config.scale.smax, crop),
             crop=crop,

@@ -22,7 +22,7 @@ from repro.config import choices
 from repro.config.choices import choice, names
 from repro.config.schema import NEW, Config, Data, Init, Scale, check_values
 from repro.data import sources
-from repro.data.split import Description
+from repro.data.split import Description, too_many
 from repro.data.targets import target
 from repro.errors import RequestError
 from repro.model import init, layers, reading
@@ -206,6 +206,9 @@ def _resolved(
     # Decoding every image is work.
     decode = config.data.verify and not config.dry_run
     description = _described(config, describe, decode and config.weights is None)
+    wanted, there = config.recipe.train_images, description.train
+    if config.weights is None and wanted and there is not None and wanted > there:
+        raise RequestError(too_many(wanted, there))
     channels, classes = config.data.channels, description.classes
     net = reading.at_size(config.arch, config.size, channels=channels, classes=classes)
     net = reading.locating(net, config.boxes)

@@ -146,7 +146,7 @@ def test_the_card_tells_the_stored_errors(trained: Path, way_in: Command, tmp_pa
     errors = f"{100 * wrong / 18:.2f} | {100 * low:.2f} to {100 * high:.2f} | 18 |"
     assert row.endswith(f"| 224, 256, 288 | top-1 | {errors}")
     assert "windows" not in card, "no such view is stored"
-    recipe = "`smoke+batch=8+learning_rate=0.0001`"
+    recipe = "`smoke+batch=8+learning_rate=0.0001+train_images=none`"
     for said in ("crop of 28 pixels", recipe, "TO BE FILLED IN", "imagefolder", "an &lt;b>ant"):
         assert said in card
     assert "<b>" not in card

@@ -76,6 +76,7 @@ def test_a_curve_is_of_the_seeds_that_have_every_scale(tmp_path: Path, make_run:
     lines = [list(part.x) for _, part in found.groupby("line")]
     assert lines == [[224], [288], [352, 384, 416, 448, 480, 512]], "open where it was not tested"
     assert set(found.y) == {10.0}
+    assert chart.figure().axes[0].get_xticks().tolist() == sorted(found.x)
 
 
 def test_seeds_are_dots_and_who_did_not_learn_is_pointed_at(

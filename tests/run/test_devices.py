@@ -180,7 +180,8 @@ def test_workers_load_images_that_are_forked_after_cuda_began(tmp_path: Path) ->
     torch.zeros(1, device="cuda")
     root = fill(tmp_path / "photos", train={"cat": 20, "dog": 20}, val={"cat": 6, "dog": 6})
     words = ["data=imagefolder", f"data.root={root}", "data.first_classes=null", "workers=2"]
-    assert run(tmp_path / "runs", *words, "device=cuda", "test=[single_scale]") == 0
+    words += ["recipe.train_images=null", "device=cuda", "test=[single_scale]"]
+    assert run(tmp_path / "runs", *words) == 0
 
 
 @pytest.mark.gpu
