@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +55,8 @@ class LoadedRun:
     result: dict[str, Any]
     """How training ended: `result.json`."""
     log: pd.DataFrame
-    """The training, a row for each epoch: rates, losses, errors in percent, images a second. It is
-    empty where the run has none, as of a net that others trained, or where it is damaged."""
+    """The training, a row for each epoch: rates, losses, errors in percent, images a second. Empty
+    where the run has none, as of a net that others trained, or it is damaged."""
     views: list[str]
     """The names of the stored views, as in `dense-Q256-mirrored`."""
 
@@ -86,19 +85,15 @@ class LoadedRun:
 
 
 def load(folder: str | Path, device: str = "cpu") -> LoadedRun:
-    """Open the finished run of a folder, with its net on a device.
-
-    A RequestError says that no run is there, or that it is not finished, has no net or is damaged.
-    """
+    """Open the finished run of a folder, with its net on a device; a RequestError says why not."""
     import pandas as pd
 
     from repro.release.trained import finished_run, opened
+    from repro.report.measured import read_log
     from repro.run.device import pick
-    from repro.store.runs import read_log
 
     run = finished_run(Path(folder))
-    content = read_log(run)
-    log = pd.DataFrame() if content is None else pd.read_csv(BytesIO(content))
+    log = pd.DataFrame() if (found := read_log(run)) is None else found
     views = sorted(file.stem for file in (run.folder / "views").glob("*.npz"))
     with opened(run, pick(device)) as trained:
         return LoadedRun(run, trained.net, trained.prepare, run.config, run.result, log, views)
@@ -119,10 +114,7 @@ def results(*stores: str | Path) -> pd.DataFrame:
 
 
 def layers(arch: str, size: str = "paper", channels: int = 3, classes: int = 1000) -> Net:
-    """The layers of a configuration of `conf/arch/` at a size of `conf/size/`, without torch.
-
-    A RequestError says that there is no such configuration, as `D` of Table 1, or no such size.
-    """
+    """The layers of a configuration of `conf/arch/` at a size of `conf/size/`, without torch."""
     from repro.config.choices import choice
     from repro.config.schema import Arch, Size
     from repro.model import reading

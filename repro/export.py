@@ -19,8 +19,7 @@ Exit status: 0 written; 2 the request was wrong; 75 interrupted.
 import sys
 from pathlib import Path
 
-from repro.config.way_in import read, show, truth, way_in
-from repro.release import required
+from repro.config.way_in import read, required, show, truth, way_in
 
 DEFAULTS = {"run": "", "format": "", "out": "", "overwrite": "false", "data.root": ""}
 
@@ -32,7 +31,7 @@ def main() -> None:
 
 def _export(arguments: list[str]) -> int:
     options = read(arguments, DEFAULTS)
-    required(options, {"run": "runs/NAME", "format": "torchvision", "out": "vgg16.pth"})
+    required(options, run="runs/NAME", format="torchvision", out="vgg16.pth")
     overwrite = truth("overwrite", options["overwrite"])
     from repro.release.files import export
 

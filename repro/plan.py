@@ -126,8 +126,7 @@ def _numbers(
     except ValueError:
         found = ()
     if len(found) not in counts or not all(0 < number <= MANY for number in found):
-        said = f"{key}={own[key][:200]}"
-        raise RequestError(f"{said}: expected numbers above zero, as {key}={example}")
+        raise RequestError(f"{key}={own[key][:200]}: expected numbers, as {key}={example}")
     return found
 
 

@@ -28,9 +28,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repro.config.way_in import read, show, way_in, whole
+from repro.config.way_in import read, required, show, way_in, whole
 from repro.errors import RequestError
-from repro.release import MOST, required
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +59,7 @@ def split(arguments: list[str]) -> tuple[dict[str, str], list[Path]]:
         raise RequestError("expected either run= or weights=, as in run=runs/NAME")
     refused = [key for key in options if key.partition(".")[0] in OF_FILE]
     if options["weights"]:
-        required(options, {"arch": "D"})
+        required(options, arch="D")
         refused = ["data.root"]
     if wrong := [f"{key}={options[key]}" for key in refused if options[key]]:
         raise RequestError(f"{wrong[0]} goes with the other of run= and weights=: leave it out")
@@ -74,7 +73,7 @@ def split(arguments: list[str]) -> tuple[dict[str, str], list[Path]]:
 
 def _predict(arguments: list[str]) -> int:
     options, paths = split(arguments)
-    top = whole("top", options["top"], MOST)
+    top = whole("top", options["top"])
     from repro.release import answers
     from repro.run.device import pick
 

@@ -18,9 +18,8 @@ Exit status: 0 as stored; 1 not, or the weights or an image are damaged; 2 the r
 import sys
 from pathlib import Path
 
-from repro.config.way_in import read, show, way_in, whole
+from repro.config.way_in import read, required, show, way_in, whole
 from repro.errors import RunError
-from repro.release import MOST, required
 
 DEFAULTS = {"run": "", "images": "200", "seed": "0", "data.root": "", "device": "auto"}
 
@@ -32,9 +31,9 @@ def main() -> None:
 
 def _verify(arguments: list[str]) -> int:
     options = read(arguments, DEFAULTS)
-    required(options, {"run": "runs/NAME"})
-    images = whole("images", options["images"], MOST)
-    seed = whole("seed", options["seed"], MOST, least=0)
+    required(options, run="runs/NAME")
+    images = whole("images", options["images"])
+    seed = whole("seed", options["seed"], least=0)
     from repro.release.check import verify
     from repro.run.device import pick
 

@@ -191,7 +191,7 @@ class Tensors(Dataset[tuple[Tensor, int]]):
         """One crop and its class."""
         images = self.split.images
         if isinstance(images, FileImages):
-            image = decode_image(read_file(str(images.paths[index])), ImageReadMode.RGB)
+            image = decode_image(read_file(str(images.path(index))), ImageReadMode.RGB)
         else:
             image = images[index]
         side = int(torch.randint(self.smin, self.smax + 1, ()))
@@ -248,9 +248,9 @@ def v2_crops(task: Task, turn: Turn, smin: int, smax: int) -> None:
 def dense(task: Task, turn: Turn, q: int) -> None:
     """Evaluate densely by `repro.run.views`."""
     net, split, view = task.net().eval(), task.files(task.shapes), View("dense", q, False)
-    options = EvaluationOptions(task.config.test_batch, task.config.views_in)
+    options = EvaluationOptions(task.prepare(), task.config.test_batch, task.config.views_in)
     while True:
-        compute(net, view, split, task.prepare(), options)
+        compute(net, view, split, options)
         turn(len(split.labels))
 
 

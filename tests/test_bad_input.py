@@ -69,7 +69,7 @@ def refusal(capsys: pytest.CaptureFixture[str], runs: Path, *words: str) -> str:
         *(("seed=-1", "seed=-1"), ("size.crop=100000", "size.crop"), ("test=[]", "test=[]")),
         # Words that do not go together.
         *(("runs=", "runs="), ("runs='a,b'", "comma"), ("arch.name=../../x", "arch.name")),
-        *((f"recipe.name={LONG}", "name"), ("size.crop=100", "96 or 128"), ("device=tpu", "tpu")),
+        *((f"recipe.name={LONG}", "name"), ("size.crop=100", "take 128"), ("device=tpu", "tpu")),
         *(("scale.smin=300", "scale.smin=300"), ("arch=alexnet", "alexnet"), ("init=from_A", "A")),
         *(("data.classes=7", "data.classes=7"), ("finetune=fc", "finetune=fc")),
         *(("data.first_classes=11", "first_classes=11"), ("data.holdout=nan", "holdout=nan")),

@@ -1,6 +1,7 @@
 """Nothing is lost: a sweep that is killed again and again ends as one that never was."""
 
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from repro.report.write import write
+from tests.conftest import LIGHT, folders, run, same
 
 SWEEP = [
     *("-m", "arch=A,B", "scale=S256,S384", "size=tiny", "recipe=smoke", "recipe.epochs=3"),
@@ -60,3 +62,21 @@ def test_kills_change_nothing(device: str, kills: int, tmp_path: Path) -> None:
     files = [path.name for run in runs for path in run.rglob("*")]
     assert len(runs) == 4
     assert not [name for name in files if name.startswith((".", "checkpoint-"))], "leftovers"
+
+
+def test_a_killed_run_goes_on_bit_for_bit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, cut = ["recipe.epochs=4", "checkpoint_seconds=0.05", "test=[centre]"], tmp_path / "cut"
+    program = [sys.executable, "-m", "repro.run", *LIGHT, f"runs={cut}", *words]
+    process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not list(cut.glob("*/checkpoint-*")):
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not list(cut.glob("*/result.json"))
+    assert run(cut, *words) == 0
+    assert re.search(r"goes on at epoch \d, ", capsys.readouterr().err)
+    assert run(tmp_path / "whole", *words) == 0
+    assert same(folders(tmp_path / "whole")["A-S256"], folders(cut)["A-S256"])
+    assert not list(cut.glob("*/checkpoint-*"))

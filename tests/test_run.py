@@ -5,9 +5,7 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from repro.run.loop import Training
 from repro.run.request import Request
 from repro.store import folder as run_folder
 from repro.store import runs as stored
-from tests.conftest import LIGHT, folders, run, same
+from tests.conftest import folders, run, same
 from tests.data.conftest import fill, save
 
 STILL = ["recipe.weight_decay=0", "recipe.learning_rate=1e-30", "test=[centre]"]
@@ -340,21 +338,3 @@ def test_a_signal_before_any_run_or_between_two_is_status_75(
     with pytest.raises(SystemExit, match="75"):
         command([])
     assert signal.getsignal(number) == before
-
-
-def test_a_killed_run_goes_on_bit_for_bit(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words, cut = ["recipe.epochs=4", "checkpoint_seconds=0.05", "test=[centre]"], tmp_path / "cut"
-    program = [sys.executable, "-m", "repro.run", *LIGHT, f"runs={cut}", *words]
-    process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not list(cut.glob("*/checkpoint-*")):
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    assert not list(cut.glob("*/result.json"))
-    assert run(cut, *words) == 0
-    assert re.search(r"goes on at epoch \d, ", capsys.readouterr().err)
-    assert run(tmp_path / "whole", *words) == 0
-    assert same(folders(tmp_path / "whole")["A-S256"], folders(cut)["A-S256"])
-    assert not list(cut.glob("*/checkpoint-*"))

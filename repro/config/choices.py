@@ -1,7 +1,6 @@
 """The files of `conf/`, read without Hydra: which choices a group has, and what each holds.
 
-Hydra composes what is run. The help, the report and the names of runs read one file at a time,
-with the files of its group that it builds on, which is faster and needs no Hydra.
+Hydra composes what is run. The help, the report and the names of runs read one file at a time.
 """
 
 import re
@@ -56,10 +55,7 @@ def read_file(path: Path, kind: Any = Loader) -> tuple[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Choice:
-    """The content of `conf/GROUP/NAME.yaml`, with that of the files that it builds on.
-
-    `chosen` has by group the choices that it makes, or changes, in other groups.
-    """
+    """A file of `conf/` with those that it builds on; `chosen`: by group what it chooses there."""
 
     comments: tuple[str, ...]
     values: dict[str, Any]
@@ -109,12 +105,6 @@ def read(group: str, name: str) -> Choice:
 def config() -> Choice:
     """`conf/config.yaml`: the scalars, and the default of each group."""
     return _read(CONF / "config.yaml")
-
-
-def note(group: str, name: str, key: str) -> str:
-    """The text of a comment `# KEY: ...` of a file; empty where it has no such comment."""
-    found = (line.partition(":") for line in read(group, name).comments)
-    return next((said.strip() for word, _, said in found if word == key), "")
 
 
 # Each file is read once: a sweep asks for it for every run, a report for every stored one.

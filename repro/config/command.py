@@ -1,8 +1,7 @@
 """From a command line to finished runs.
 
 Every job is composed, checked and resolved first, once; one wrong job refuses the request. Then the
-runs are done one after the other here, or by a launcher of Hydra's. What became of them is read
-from the store, whoever worked and wherever.
+runs are done here or by a launcher of Hydra's; what became of them is read from the store.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from repro.config import launchers
 from repro.config.composing import Job, Sweep
 from repro.config.schema import Config, typed
 from repro.config.way_in import guarded, show
-from repro.errors import RequestError, RunError
+from repro.errors import RequestError, RunError, flat
 from repro.run.interruption import STATUS, Interrupted, Stop, interruptible
 from repro.store.files import check_writable
 from repro.store.leases import LOCKS
@@ -65,7 +64,8 @@ def _command(arguments: list[str]) -> int:
         finished = [request for request in requests if request.finished()]
         if len(finished) < len(requests) or "LOCAL_RANK" in os.environ:
             # Of torchrun's processes the first one alone may see the store.
-            _make_stores({request.config.runs for request in requests})
+            for folder in {Path(request.config.runs) for request in requests}:
+                _make_store(folder)
             _finish(sweep, wanted)
     except (Interrupted, KeyboardInterrupt):
         print(f"interrupted; {_goes_on(arguments)}", file=sys.stderr)
@@ -120,14 +120,13 @@ def _checked() -> Check:
     return checked
 
 
-def _make_stores(folders: set[str]) -> None:
-    for folder in folders:
-        for place in (Path(folder), Path(folder) / LOCKS):
-            check_writable(place)
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RequestError(f"runs={folder} cannot be made: {error.strerror}") from None
+def _make_store(folder: Path) -> None:
+    for place in (folder, folder / LOCKS):
+        check_writable(place)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"runs={folder} cannot be made: {error.strerror}") from None
 
 
 def _finish(sweep: Sweep, wanted: Wanted) -> None:
@@ -145,11 +144,9 @@ def _finish(sweep: Sweep, wanted: Wanted) -> None:
             launchers.launch(sweep, [job for _, job in now])
     except Exception as error:
         # As when the system killed one of its processes, or its files find no room.
-        said = f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"
-        print(
-            f"hydra/launcher={sweep.launcher} ended before its time, and the sweep with it: {said}",
-            file=sys.stderr,
-        )
+        said = f"ended before its time, and the sweep with it: {type(error).__name__}: "
+        said += flat(str(error))[:200]
+        print(f"hydra/launcher={sweep.launcher} {said}", file=sys.stderr)
 
 
 def _generation(jobs: Wanted) -> tuple[Wanted, Wanted]:
@@ -186,15 +183,11 @@ def _outcome(requests: list[Request], before: list[Request], sweep: Sweep) -> in
     if failed:
         print(f"{done}; {_goes_on(sweep.arguments)}", file=sys.stderr)
         return 1
-    stores = _stores(requests)
+    stores = ",".join(dict.fromkeys(request.config.runs for request in requests))
     words = [] if stores == "runs" else [f"runs={stores}"]
     then = shlex.join(["python", "-m", "repro.report", *words])
     show(f"{done} in {stores}; next: {then}", goes_on=True)
     return 0
-
-
-def _stores(requests: list[Request]) -> str:
-    return ",".join(dict.fromkeys(request.config.runs for request in requests))
 
 
 def _plan(requests: list[Request]) -> str:
@@ -209,5 +202,5 @@ def _plan(requests: list[Request]) -> str:
         if member.scored and not member.finished():
             does += f"; then SVMs: {', '.join(member.scored)}"
         lines.append(f"{member.name}: {member.state()}; {does}")
-    done = f"{len(lines)} run{'s' * (len(lines) > 1)} in {_stores(requests)}; nothing was done"
+    done = f"{len(lines)} run{'s' * (len(lines) > 1)}; nothing was done"
     return "\n".join([*lines, f"{done}; python -m repro.plan says what they would take"])

@@ -163,8 +163,7 @@ def _parsed(word: str) -> Override:
     """A word, read by Hydra's grammar, that Hydra acts upon as is meant; else it is refused."""
     key, _, value = word.partition("=")
     if key.startswith("~"):
-        said = f"{word[:99]}: no key is removed; {key[1:]}=null sets it to none, where it may be"
-        raise RequestError(said)
+        raise RequestError(f"{word[:99]}: no key is removed; {key[1:]}=null sets it to none")
     if not WORD.match(word) or value.startswith("~"):
         said = f"{word[:99]}: expected KEY=VALUE, as in arch=D or recipe.clip=null (none)"
         raise RequestError(f'{said}; a ~ after = is no home: runs="$HOME"/runs')
@@ -173,16 +172,14 @@ def _parsed(word: str) -> Override:
         one = parser.parse_override(word)
     except (HydraException, ValueError) as error:
         if isinstance(error, ValueError) or GRAMMAR & set(value):
-            said = f"cannot be read; plain text is quoted twice, as in \"{key}='...'\""
-            raise RequestError(f"{word[:99]} {said}") from None
+            advice = f"plain text is quoted twice, as in \"{key}='...'\""
+            raise RequestError(f"{word[:99]} cannot be read; {advice}") from None
         # Of letters that the grammar does not know, as in a path.
         one = parser.parse_override(text(key, value))
     swept = one.is_sweep_override()
     if "hydra" in key and (swept or not key.startswith(SETTABLE)):
-        raise RequestError(
-            f"{word}: of Hydra's own settings a command has hydra/launcher, hydra.launcher.KEY, "
-            "hydra.mode, hydra.run.dir and hydra.sweep.dir, for the whole command (docs/hydra.md)"
-        )
+        said = f"of Hydra's own settings {', '.join(SETTABLE)} are set, for the whole command"
+        raise RequestError(f"{word}: {said} (docs/hydra.md)")
     if swept and (key == "experiments" or not one.is_discrete_sweep()):
         raise RequestError(f"{word}: expected values to run in turn (of experiments, one)")
     none = one.value() is None and key in ("net", "experiments")
@@ -213,10 +210,7 @@ def _quoted(value: str) -> str:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder of one's own files that is not laid out as `conf/`, or that says more.
-
-    Anyone may have written them: all are plain data, and say nothing of Hydra but what is swept.
-    """
+    """Refuse a folder of one's own that is not as `conf/`, or says more of Hydra than sweeps."""
     if not folder.is_dir():
         raise RequestError(f"--config-dir {folder}: there is no such folder")
     for place in folder.iterdir():
@@ -231,10 +225,8 @@ def check_folder(folder: Path) -> None:
         package = set(re.findall(r"@\s*package\s+(\S+)", content)) - {"_global_", "_group_"}
         chosen = "hydra" in str(tree.get("defaults"))
         if not swept or not hydra.keys() <= {"mode", "sweeper"} or chosen or package:
-            raise RequestError(
-                f"{path}: of Hydra's own settings a file has hydra.mode and hydra.sweeper.params, "
-                "and of packages _global_; give the others on the command line"
-            )
+            said = "hydra.mode and hydra.sweeper.params, and of packages _global_"
+            raise RequestError(f"{path}: of Hydra's own settings a file has {said} only")
         if "${" in content:
             raise RequestError(f"{path}: expected plain text, without ${{")
 

@@ -6,14 +6,13 @@ run, as a parent, one trains it and the others wait.
 
 import multiprocessing
 import os
-import re
 import shutil
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from types import FrameType, SimpleNamespace
 from typing import Any, cast
@@ -25,7 +24,7 @@ from hydra.types import HydraContext
 from repro.config.composing import Job, Sweep, hydra
 from repro.config.schema import typed
 from repro.errors import RequestError
-from repro.run.interruption import AHEAD, STATUS, URGENT, Interrupted, Stop
+from repro.run.interruption import AHEAD, STATUS, URGENT, Interrupted, Stop, handling
 
 BASIC = "basic"
 SLURM = "submitit_slurm"
@@ -49,17 +48,14 @@ def check(sweep: Sweep) -> None:
         needs = "sbatch: start it where Slurm's commands are"
     elif extra == "joblib" and not own.n_jobs:
         needs = "hydra.launcher.n_jobs above zero (runs at once), or -1: all cores"
-    elif extra == "joblib" and not re.fullmatch("auto|[1-9][0-9]*", str(own.batch_size)):
-        needs = "hydra.launcher.batch_size above zero, or auto"
     if needs:
         raise RequestError(f"hydra/launcher={name} needs {needs}")
 
 
 def _installed(module: str) -> bool:
-    try:
+    with suppress(ModuleNotFoundError):
         return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+    return False
 
 
 def out_of_sight(launcher: str) -> bool:
@@ -86,10 +82,7 @@ def launch(sweep: Sweep, jobs: Sequence[Job]) -> None:
 
 
 def job(config: Any) -> None:
-    """One job of a sweep, in any launcher; failures are recorded in the store.
-
-    In a process of joblib's an interruption ends it quietly, else joblib would kill the others.
-    """
+    """One job of a sweep, in any launcher; failures are recorded in the store."""
     global _stop
     if _home:
         _work(config, Stop())
@@ -139,10 +132,7 @@ def _work(config: Any, stop: Stop) -> None:
 
 @contextmanager
 def _started(launcher: str) -> Iterator[None]:
-    """While a launcher works: signals reach its processes on this host, which save and end.
-
-    Then `Interrupted` is raised; where there are no processes, and the second time, at once.
-    """
+    """Hands signals on to a launcher's processes here, which save; then `Interrupted` is raised."""
     global _home
     _home = True
     asked = threading.Event()
@@ -158,11 +148,9 @@ def _started(launcher: str) -> Iterator[None]:
             if child.pid is not None:
                 os.kill(child.pid, signal.SIGTERM)
 
-    before = {number: signal.signal(number, hand_on) for number in (*URGENT, *AHEAD)}
     try:
-        yield
+        with handling(hand_on, (*URGENT, *AHEAD)):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if asked.is_set():
             raise Interrupted

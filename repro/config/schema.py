@@ -1,11 +1,11 @@
 """What can be configured: the typed schema behind `conf/`.
 
-Every key of every group is a field, so that an unknown key or a value of the wrong type is refused
-while Hydra composes, and `32` means the same run however it was typed. What a value must be stands
-beside it; what values must satisfy together is checked in `repro.run.checking`.
+An unknown key or a value of the wrong type is refused while Hydra composes, and `32` means the same
+run however it was typed. What values must satisfy together is checked in `repro.run.checking`.
 """
 
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from types import NoneType
@@ -13,16 +13,13 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from repro.errors import RequestError, flat
 
-EAGER = "none"
-"""The value of `compile` that compiles nothing."""
-
-AUTO = "auto"
-"""The value of `test_precision` that leaves it to the precision of training."""
+EAGER, AUTO = "none", "auto"
+"""The value of `compile` that compiles nothing, and that of `test_precision` as in training."""
 STATISTICS_IMAGES = 10_000
 """The most image files that the mean and the principal colours are taken from."""
 
 
-def _bound(holds: Callable[[Any], bool], words: str) -> dict[str, Any]:
+def _bound(holds: Callable[[Any], object], words: str) -> dict[str, Any]:
     return {"bound": (holds, words)}
 
 
@@ -40,17 +37,12 @@ MANY = 1_000_000_000
 """More than this of anything that is counted is a slip of the keyboard."""
 HALVINGS = 5
 """How often each net of Table 1 halves its maps, once a block: 224 pixels become 7 cells."""
-HALVINGS_KEPT = _bound(lambda value: 0 <= value <= HALVINGS, f"a number from 0 to {HALVINGS}")
 CLASSES = _bound(lambda value: 2 <= value <= 1_000_000, "two classes or more, up to 1000000")
 HOLDOUT = _bound(lambda value: 0 < value < 0.5, "a share between 0 and 0.5")
 SEVERAL = _bound(lambda value: 2 <= value <= MANY, "two images or more")
 BAD_IMAGES = _bound(lambda value: value in ("error", "skip"), "error or skip")
-WORKERS = _bound(
-    lambda value: value == "auto" or (value.isdecimal() and len(value) < 4),
-    "auto or a number below 1000",
-)
+WORKERS = _bound(re.compile(r"auto|\d{1,3}").fullmatch, "auto or a number below 1000")
 SHARE = _bound(lambda value: 0 <= value < 1, "zero or a number above it, below one")
-SEED = _bound(lambda value: 0 <= value < 2**32, f"zero or a number above it, below {2**32}")
 
 
 @dataclass
@@ -81,8 +73,7 @@ class Scale:
     lr_factor: float = field(default=1.0, metadata=above_zero(1000))
     """Learning rate as a share of the recipe's."""
     draws: str = PARENT
-    """The random draws of a run that starts from another. `parent`: as in that
-    run's epoch of the same number; `new`: not."""
+    """Of a run that starts from another: `parent`, as in that run's epoch of this number; `new`."""
 
 
 @dataclass
@@ -92,7 +83,7 @@ class Size:
     name: str
     crop: int = field(metadata=above_zero(1024))
     """Side of the training crop in pixels."""
-    poolings: int = field(metadata=HALVINGS_KEPT)
+    poolings: int = field(metadata=from_zero(HALVINGS))
     """How many of the net's five halvings are kept; the first ones are left out."""
     width: float = field(metadata=above_zero(8))
     """Multiplier of every layer's channels."""
@@ -116,8 +107,7 @@ class Data:
     split: int = field(default=0, metadata=from_zero(MANY))
     """Which random split, where the data set has no official one."""
     verify: bool = False
-    """Decode every image once, before the first run on a folder that is there. (What a run
-    downloads is known by its digest.)"""
+    """Decode every image once, before the first run on a folder that is there."""
     in_memory: bool = False
     """Decode every image once, at the start, and hold them all in memory; they are of one size."""
     on_device: bool = False
@@ -136,8 +126,7 @@ class Data:
     transfer: bool = False
     """All images are taken, for tests of descriptors (Appendix B); `test` sets it."""
     background: bool = True
-    """Whether Caltech's background is a class where descriptors are tested, as in the paper; no net
-    is trained on it."""
+    """Whether Caltech's background is a class where descriptors are tested, as in the paper."""
     boxes: bool = False
     """The images' boxes are read too; the run's `boxes` sets it."""
 
@@ -178,8 +167,7 @@ class Recipe:
     train_images: int | None = field(default=None, metadata=SEVERAL)
     """Train on so many of the images at most, evenly spread; None: on all."""
     later_epochs: int | None = field(default=None, metadata=above_zero(1_000_000))
-    """Epochs of a net that starts from that of another scale; None: `epochs`. (The paper does not
-    say how long these stages are.)"""
+    """Epochs of a net that starts from that of another scale; None: `epochs`."""
 
 
 TAKE_LAYERS = ("A-LRN", "B", "C", "D", "E")
@@ -214,7 +202,7 @@ class Config:
     data: Data
     recipe: Recipe
     init: Init
-    seed: int = field(default=0, metadata=SEED)
+    seed: int = field(default=0, metadata=from_zero(2**32 - 1))
     finetune: str = "all"
     boxes: str = "none"
     """Localisation (Appendix A): the boxes that a net learns, from its classification run."""
@@ -279,11 +267,6 @@ class Config:
         return self.usual_test_precision if self.test_precision == AUTO else self.test_precision
 
     @property
-    def other_test_precision(self) -> str:
-        """The precision that its views are named after; empty: the usual one."""
-        return self.views_in if self.views_in != self.usual_test_precision else ""
-
-    @property
     def epochs(self) -> int:
         """How many epochs this run has, at most."""
         later = self.recipe.later_epochs
@@ -302,13 +285,10 @@ def check_values(section: Any, path: str = "") -> None:
 
 
 GONE: dict[str, tuple[Any, ...]] = {
-    "activations": (False, True),
-    "data.cache_side": (None,),
-    "data.contents": (False,),
-    "preprocessing_images": (None,),
+    **{"activations": (False, True), "preprocessing_images": (None,)},
+    **{"data.cache_side": (None,), "data.contents": (False,)},
 }
-"""Keys that older runs have and the schema has no more, as `data.KEY`, each with the values that
-change nothing."""
+"""Keys that older runs have and the schema has no more, with the values that change nothing."""
 TAKEN: dict[type, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
     int: ((int, str), "a whole number"),
@@ -321,11 +301,7 @@ _hints = functools.cache(get_type_hints)
 
 
 def typed(tree: Any) -> Config:
-    """The tree of a composed or a stored configuration, as a `Config`; a wrong key is refused.
-
-    A stored one is plain data: nothing in it stands for anything else. It may lack keys that have
-    a default, and may have those of `GONE`.
-    """
+    """A composed or stored configuration, plain data, as a `Config`; a wrong key is refused."""
     if not isinstance(tree, dict):
         from omegaconf import OmegaConf
 

@@ -1,7 +1,4 @@
-"""What the ways in share: help, words KEY=VALUE, and an exit status for whatever happens.
-
-It imports no Hydra.
-"""
+"""What the ways in share, without Hydra: help, words KEY=VALUE, a status for whatever happens."""
 
 import os
 import sys
@@ -9,6 +6,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from repro.config.schema import MANY
 from repro.errors import RequestError, RunError, flat
 from repro.run.interruption import STATUS, Interrupted, interruptible
 
@@ -18,22 +16,25 @@ def way_in(
     work: Callable[[list[str]], int],
     interrupted: str = "interrupted; nothing is half written",
 ) -> int:
-    """The exit status of a command: its help is printed, what is wrong is a line and status 2.
+    """The exit status of a command of this help, whose words `work` takes; Ctrl-C is said so."""
+    arguments = answered(lambda: str(page).strip())
+    return status_of(lambda: work(arguments), interrupted)
 
-    `page` is the help, `work` takes the command line's words, `interrupted` is printed on Ctrl-C.
-    """
+
+def answered(page: Callable[[], str]) -> list[str]:
+    """The words of the command line; where these ask for help or the version, print it and exit."""
     # Two neighbours that spin while they wait for each other's cores are many times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:]
     if {"-h", "--help"} & set(arguments):
-        show(str(page).strip())
-        return 0
+        show(page())
+        sys.exit(0)
     if "--version" in arguments:
         from repro import __version__
 
         show(__version__)
-        return 0
-    return status_of(lambda: work(arguments), interrupted)
+        sys.exit(0)
+    return arguments
 
 
 def status_of(work: Callable[[], int], interrupted: str) -> int:
@@ -75,6 +76,13 @@ def read(arguments: list[str], defaults: Mapping[str, str]) -> dict[str, str]:
     return options
 
 
+def required(options: Mapping[str, str], **examples: str) -> None:
+    """Refuse a command line that lacks one of the words in `examples`."""
+    for key, example in examples.items():
+        if not options[key]:
+            raise RequestError(f"{key}= is missing: expected a word such as {key}={example}")
+
+
 def truth(key: str, value: str) -> bool:
     """An option that is true or false, else refused."""
     if value not in ("true", "false"):
@@ -82,7 +90,7 @@ def truth(key: str, value: str) -> bool:
     return value == "true"
 
 
-def whole(key: str, value: str, most: int, least: int = 1) -> int:
+def whole(key: str, value: str, most: int = MANY - 1, least: int = 1) -> int:
     """An option that is a whole number within bounds, else refused."""
     # Python reads no number of thousands of digits.
     number = int(value) if value.isdecimal() and len(value) < 20 else -1
@@ -92,10 +100,7 @@ def whole(key: str, value: str, most: int, least: int = 1) -> int:
 
 
 def show(text: str, goes_on: bool = False) -> None:
-    """Print text; who reads it may stop early, as `head` does. A full disk is status 2.
-
-    With `goes_on` there is more to do than to print: it only costs the lines that follow.
-    """
+    """Print text; the reader may stop, as `head` does. A full disk is status 2, or it `goes_on`."""
     try:
         print(text, flush=True)
     except OSError as error:

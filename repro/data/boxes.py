@@ -1,7 +1,6 @@
 """The boxes of images (Appendix A): read, checked, and laid beside the images of a data set.
 
-Coordinates are those of pixels, counted from 0, the last one included. A reader says what is wrong
-with a file by a RequestError that names the line.
+Coordinates count pixels from 0, the last one included. A RequestError names the line of a file.
 """
 
 import hashlib
@@ -40,10 +39,7 @@ Reader = Callable[[str, str, Path], Found]
 
 
 def with_boxes(source: Source, reader: Reader) -> Source:
-    """A data set whose images have boxes; training images without one are left out, and counted.
-
-    A RequestError says that a test image has none, or which box cannot be.
-    """
+    """A data set with boxes: a training image without one is left out, a test image refused."""
     odd: Counter[str] = Counter()
     shared = source.validation_is_test
     train = _boxed(source, source.train, reader, odd, required=False)
@@ -53,9 +49,8 @@ def with_boxes(source: Source, reader: Reader) -> Source:
     for part in (train, validation, test):
         for id, boxes in zip(part.ids, part.boxes or (), strict=True):
             total.update(f"{id}\n".encode() + boxes.tobytes())
-    known = replace(
-        source.description, boxes=total.hexdigest(), odd_boxes=dict(sorted(odd.items()))
-    )
+    counts = dict(sorted(odd.items()))
+    known = replace(source.description, boxes=total.hexdigest(), odd_boxes=counts)
     if known.fingerprint:
         # It begins as that of the images, by which the report knows the data.
         known = replace(known, fingerprint=known.fingerprint + known.boxes)
@@ -112,10 +107,7 @@ def of_tables(tables: dict[str, tuple[str, list[str]]], side: int) -> Reader:
 
 
 def of_xml(data: Data) -> Reader:
-    """ILSVRC's boxes: ROOT/boxes/train/CLASS/NAME.xml and ROOT/boxes/val/NAME.xml.
-
-    Objects of another class than the image's are passed over. No file: no box.
-    """
+    """ILSVRC's boxes of images' own classes: ROOT/boxes/train/CLASS/NAME.xml, .../val/NAME.xml."""
     root = Path(data.root) / "boxes"
 
     def read(id: str, name: str, path: Path) -> Found:
@@ -135,12 +127,8 @@ def _objects(file: Path, name: str, size: tuple[int, int]) -> Iterator[tuple[str
         shown = " by ".join(map(str, size))
         raise RequestError(f"{file} is of {' by '.join(said)} pixels, and its image of {shown}")
     for one in tree.iterfind("object"):
-        if _word(one, "name") == name:
-            found = [
-                [box.get("line", "")] + [_word(box, edge) for edge in EDGES]
-                for box in one.iterfind("bndbox")
-            ]
-            yield from ((f"{file}, line {line}", words) for line, *words in found)
+        for box in one.iterfind("bndbox") if _word(one, "name") == name else ():
+            yield f"{file}, line {box.get('line')}", [_word(box, edge) for edge in EDGES]
 
 
 def _word(tree: Element, path: str) -> str:
@@ -148,10 +136,7 @@ def _word(tree: Element, path: str) -> str:
 
 
 def parsed(file: Path) -> Element:
-    """The elements of an XML file, each with its `line`; one that declares anything is refused.
-
-    So that no entity is ever expanded or fetched.
-    """
+    """The elements of an XML file, each with its `line`; one that declares entities is refused."""
     builder, parser = TreeBuilder(), expat.ParserCreate()
 
     def refuse(*_: object) -> None:

@@ -1,7 +1,6 @@
 """The data sets: one entry each, which `conf/data/*.yaml` names as `source`, or by its own name.
 
-An entry says what cannot be chosen: how the images are read or how their files lie, how many there
-are, where they are fetched from. One of your own in a layout that is known needs no entry.
+An entry says what cannot be chosen. One of your own in a layout that is known needs no entry.
 """
 
 import hashlib
@@ -28,9 +27,9 @@ from repro.store.leases import first_free
 class DataSet:
     """How a data set is read, and how it is brought to where it is not yet.
 
-    `read` reads images of `channels` into memory, or lists files (`repro.data.folders`). `classes`
-    and `images` are as published; None: the folder decides. `bring` fetches `folder` into a place;
-    None: it is the user's, and part of what a run is. `elsewhere`: it lies there in another way.
+    `read` reads images of `channels` into memory, or lists files. `classes` and `images` are as
+    published; None: the folder decides. `bring` fetches `folder` into a place; None: it is the
+    user's, and part of what a run is. `elsewhere`: it lies there in another way.
     """
 
     read: Callable[[Data], Source]
@@ -70,11 +69,9 @@ class DataSet:
                 finally:
                     shutil.rmtree(beside, ignore_errors=True)
         except Exception as error:
-            raise RunError(
-                f"data={name} is not in {where.resolve()} and could not be downloaded: "
-                f"{one_line(error)}; put it there as torchvision does, or say where it is with "
-                "data.root"
-            ) from error
+            said = f"data={name} is not in {where.resolve()} and could not be downloaded"
+            advice = "put it there as torchvision does, or say data.root="
+            raise RunError(f"{said}: {one_line(error)}; {advice}") from error
 
 
 def _digits(data: Data) -> Source:
@@ -157,10 +154,8 @@ def _download(name: str, root: Path, **how: object) -> None:
 def _download_tiny_imagenet(root: Path) -> None:
     from torchvision.datasets.utils import download_and_extract_archive
 
-    url, md5 = (
-        "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-        "90528d7ca1a48142e341f4ef8d21d0de",
-    )
+    url = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+    md5 = "90528d7ca1a48142e341f4ef8d21d0de"
     download_and_extract_archive(url, str(root), md5=md5, remove_finished=True)
 
 

@@ -1,7 +1,7 @@
 """Folders of image files: what lies in them, and how each data set's files are split.
 
-A layout lists files and decodes none. A RequestError says which folder is missing or empty, or
-where the classes of sets do not fit together. Ids of images are their names below `data.root`.
+Nothing is decoded. A RequestError says which folder is missing or empty, or where the classes of
+sets do not fit together. Ids of images are their names below `data.root`.
 """
 
 import os
@@ -121,8 +121,8 @@ def named(root: Path, names: Sequence[str], labels: Sequence[int], channels: int
 def imagefolder(data: Data) -> Source:
     """train/CLASS/*, with val/ and test/ as far as they are there; or CLASS/* alone.
 
-    One of them alone is the test set; what is absent is held out of train/, or of all images. Where
-    only the test images are asked for, train/ may be absent, and CLASS/* alone are all of them.
+    One of them alone is the test set; what is absent is held out of train/, or of all images. To
+    test published nets, train/ may be absent, and CLASS/* alone are all tested.
     """
     root, look = Path(data.root), partial(listed, Path(data.root), channels=data.channels)
     sets = [name for name in (*VALIDATION, "test") if (root / name).is_dir()]
@@ -133,9 +133,7 @@ def imagefolder(data: Data) -> Source:
         classes, only = look(part=sets[-1] if sets else "")
         return Source(classes, only, only, only)
     if not root.is_dir():
-        raise RequestError(
-            f"data.root={shown(root)} is missing: expected a folder with train/CLASS/*"
-        )
+        raise RequestError(f"data.root={shown(root)} is missing: expected its train/CLASS/*")
     flat = not (there or sets)
     classes, train = look(part="" if flat else "train")
     given = [look(part=name, classes=classes)[1] for name in sets]
@@ -172,6 +170,8 @@ def imagenet(data: Data) -> Source:
     return Source(classes, train, validation, validation, validation_is_test=True)
 
 
+BACKGROUND = ("BACKGROUND_Google", "257.clutter")
+"""Caltech's folders of what is of no class."""
 CALTECH, IMAGENETTE = "caltech101/101_ObjectCategories", "imagenette2"
 TINY_IMAGENET = "tiny-imagenet-200"
 """Where in `data.root` these are unpacked."""
@@ -187,19 +187,27 @@ def imagenette(data: Data) -> Source:
 
 def caltech101(data: Data) -> Source:
     """Appendix B: 30 training images a class, a fifth of them for validation, up to 50 to test."""
-    names, every = listed(Path(data.root) / CALTECH, "", data.channels)
-    classes = tuple(name for name in names if name != "BACKGROUND_Google")
+    classes, every = listed_without(BACKGROUND, Path(data.root) / CALTECH, data.channels)
     random = np.random.default_rng(data.split)
     train: list[int] = []
     test: list[int] = []
-    for name in classes:
-        members = random.permutation(np.flatnonzero(every.labels == names.index(name)))
+    for label in range(len(classes)):
+        members = random.permutation(np.flatnonzero(every.labels == label))
         train += members[:30].tolist()
         test += members[30:80].tolist()
-    number = np.array([classes.index(name) if name in classes else -1 for name in names])
-    every = replace(every, labels=number[every.labels])
     rest, tested = (every.take(np.array(sorted(part), dtype=np.int64)) for part in (train, test))
     return Source(classes, *rest.held_out(0.2, data.split), tested)
+
+
+def listed_without(
+    left_out: Sequence[str], root: Path, channels: int
+) -> tuple[tuple[str, ...], Split]:
+    """As `listed`, of all classes in a folder but those that are left out."""
+    names, every = listed(root, "", channels)
+    kept = np.array([name not in left_out for name in names])
+    every = every.take(np.flatnonzero(kept[every.labels]))
+    every = replace(every, labels=(np.cumsum(kept) - 1)[every.labels])
+    return tuple(name for name, keep in zip(names, kept, strict=True) if keep), every
 
 
 def is_tiny_imagenet(data: Data) -> bool:

@@ -59,9 +59,8 @@ class ArrayImages:
 class FileImages:
     """Image files, decoded at each access.
 
-    `names` are below `root`, or paths: one array of bytes in UTF-8, since a Python string costs a
-    hundred bytes more and a worker copies each one that it looks at. `channels` is 1 (grey) or 3
-    (RGB). An image whose smallest side has fewer than `smallest` pixels is enlarged to so many.
+    `names` are below `root`, or paths: one array of bytes, since a worker copies each string that
+    it looks at. `channels` is 1 (grey) or 3 (RGB); a side below `smallest` is enlarged to it.
     """
 
     def __init__(
@@ -75,11 +74,6 @@ class FileImages:
             names = np.array([os.fsencode(name) for name in names], dtype=np.bytes_)
         self.names, self.channels, self.root, self.smallest = names, channels, root, smallest
         self._sizes: NDArray[np.int64] | None = None
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """Where the files are."""
-        return tuple(self.path(index) for index in range(len(self)))
 
     def path(self, index: int) -> Path:
         """Where a file is."""
@@ -95,7 +89,7 @@ class FileImages:
     def sizes(self) -> NDArray[np.int64]:
         """(N, 2): height and width, upright, from the files' headers, which are read once."""
         if self._sizes is None:
-            found = [upright_size(path) for path in self.paths]
+            found = [upright_size(self.path(index)) for index in range(len(self))]
             found = [OURS.shape(*size, max(self.smallest, min(size))) for size in found]
             self._sizes = np.array(found, dtype=np.int64).reshape(-1, 2)
         return self._sizes
@@ -116,9 +110,8 @@ def decode(path: Path, channels: int) -> Tensor:
     """An image file as grey levels, uint8 (channels, H, W), in memory row by row (H, W, C).
 
     Its content decides how it is read, not its ending (ILSVRC-2012 holds a PNG named .JPEG). The
-    camera's orientation is followed, transparency is laid on white, and of 16 bits the upper
-    eight are kept. Raises `Undecodable` where the content is damaged, or does not say what is white
-    as floats and whole numbers of 32 bits do not, and else a RunError.
+    camera's orientation is followed, transparency is laid on white, of 16 bits the upper eight are
+    kept. Raises `Undecodable` where the content is damaged or of 32 bits, and else a RunError.
     """
     try:
         content, orientation = path.read_bytes(), 1
@@ -134,10 +127,7 @@ def decode(path: Path, channels: int) -> Tensor:
 
 
 def _jpeg(content: bytes, channels: int) -> Tensor | None:
-    """Pillow's pixels in two thirds of its time, as stored; None where Pillow has to see.
-
-    torchvision's decoder gives the same pixels, slower, and its import takes two seconds.
-    """
+    """Pillow's pixels, faster, as stored; None where Pillow has to see."""
     colours = ("Gray",) if channels == 1 else ("Gray", "YCbCr", "RGB")
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(content)
@@ -155,22 +145,17 @@ def _by_pillow(file: Image.Image, channels: int) -> Tensor:
     if file.mode == "F" or (file.mode == "I" and file.format not in ("PNG", "PPM")):
         raise ValueError("floats or numbers of 32 bits do not say what is white: save 8 or 16")
     file.load()
-    pixels = np.array(_plain(file, "L" if channels == 1 else "RGB"))
-    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1)
-
-
-def _plain(image: Image.Image, mode: str) -> Image.Image:
-    clear = image.info.get("transparency")
+    image: Image.Image = file
     if image.mode.startswith("I"):
         deep = np.asarray(image)
         grey = (deep >> 8).astype(np.uint8)
-        if clear is not None:
-            grey[deep == clear] = 255
-        return Image.fromarray(grey).convert(mode)
-    if image.has_transparency_data:
+        grey[deep == image.info.get("transparency", -1)] = 255
+        image = Image.fromarray(grey)
+    elif image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert(mode)
+    pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1)
 
 
 def _orientation(file: Image.Image) -> int:

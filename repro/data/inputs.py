@@ -10,10 +10,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Inputs:
-    """Takes grey levels to the net's input, on its device. It is called with batches of images.
+    """Takes batches of grey levels to the net's input, on its device.
 
-    The colour that was drawn for a training image (`repro.data.statistics.shifts`) is added, the
-    training set's mean colour subtracted, and the result scaled from 0-255 to the recipe's range.
+    The colour shift of a training image is added, the training set's mean colour subtracted, and
+    the result scaled from 0-255 to the recipe's range.
     """
 
     mean: Sequence[float]
@@ -24,8 +24,7 @@ class Inputs:
     dtype: torch.dtype
     layout: torch.memory_format
     std: Sequence[float] | None = None
-    """The divisor of each channel in the end; None: none, as in the paper. Published nets
-    want what they were trained with."""
+    """The divisor of each channel in the end; None: none, as in the paper."""
     reverse: bool = False
     """Whether the net takes the channels in the other order, BGR."""
 
@@ -52,15 +51,9 @@ class Inputs:
 
 
 def normalise(
-    images: Tensor,
-    mean: Sequence[float] | Tensor,
-    input_range: float,
-    shift: Tensor | None = None,
+    images: Tensor, mean: Sequence[float] | Tensor, input_range: float, shift: Tensor | None = None
 ) -> Tensor:
-    """Grey levels 0-255 (B, C, H, W) minus the mean plus the colour shift (B, C), float32.
-
-    `input_range` is what 255 grey levels become: 255 in the paper, or 1.
-    """
+    """Grey levels (B, C, H, W), 255 become `input_range`, minus mean plus shift (B, C), float32."""
     offset = -torch.as_tensor(mean, dtype=torch.float32, device=images.device)[None, :]
     if shift is not None:
         offset = offset + shift

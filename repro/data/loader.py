@@ -32,10 +32,7 @@ NOTHING: tuple[tuple[int, int], Iterator[Tensor]] = ((-1, -1), iter(()))
 
 
 class Draws(NamedTuple):
-    """The random draws of one epoch, a row for each image.
-
-    `uniform` in [0, 1) is for S, the crop's top, its left, the flip; `normal` for the colour shift.
-    """
+    """The draws of an epoch, by image: `uniform` for S, top, left, flip; `normal` for colour."""
 
     order: NDArray[np.int64]
     uniform: NDArray[np.float64]
@@ -44,10 +41,7 @@ class Draws(NamedTuple):
 
 @lru_cache(maxsize=2)
 def draws(seed: int, epoch: int, images: int, channels: int, series: int = 0) -> Draws:
-    """The random draws of an epoch, from 0, of so many images of so many channels.
-
-    Another number of the `series` gives other draws for the same seed and epoch.
-    """
+    """The random draws of an epoch, from 0; another `series` has others for the same seed."""
     # NumPy fills a seed up with zeros, so series 0 is what there was before there were several.
     random = np.random.default_rng([seed, epoch, series])
     order = random.permutation(images)
@@ -60,8 +54,7 @@ class TrainingCrops:
 
     S is drawn uniformly from the whole numbers from `smin` to `smax`, in pixels. With `mirror` half
     of the crops are flipped. `colour`: the images' colours and the shift's standard deviation.
-    `own`: which rows of a batch of so many this process makes. `series`: see `draws`.
-    With a `device` images in memory are copied to it, and crops made there (see `on_device`).
+    `own`: which rows of a batch of so many this process makes. `device`: see `on_device`.
     """
 
     split: Split = field(kw_only=False)
@@ -150,10 +143,7 @@ class TrainingCrops:
 
 @dataclass(frozen=True)
 class Cut:
-    """Makes batches of images that are rescaled, cropped and mirrored; workers hold one of these.
-
-    Without a `crop` images are whole, and of one shape.
-    """
+    """Makes batches of rescaled, cropped (no `crop`: whole, of one shape) and mirrored images."""
 
     images: Images
     smin: int
@@ -189,8 +179,10 @@ class Cut:
                 shape = self.rescaling.shape(image.shape[-2], image.shape[-1], side)
                 top, left = self._places(shape, self.crop, uniform, [row])[:, 0].tolist()
                 image = rescaled_crop(image, shape, top, left, self.crop)
-            found.append(image.flip(-1) if flips[row] else image)
-        return self._with_windows(collated(found), sizes, sides, flips, uniform)
+            # As a batch they lie row by row, their channels last.
+            found.append((image.flip(-1) if flips[row] else image).permute(1, 2, 0))
+        crops = torch.stack(found).permute(0, 3, 1, 2)
+        return self._with_windows(crops, sizes, sides, flips, uniform)
 
     def _with_windows(
         self,
@@ -248,25 +240,8 @@ def window(
     return left / width, top / height, crop / width, crop / height, float(flipped)
 
 
-def collated(images: Sequence[Tensor]) -> Tensor:
-    """Images (C, H, W) as one batch, row by row."""
-    return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
-
-
-def _batches(
-    cut: Cut, batches: list[list[int]], workers: str | int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    wanted = [(np.array(indices), None) for indices in batches]
-    made = loaded(cut, processes(cut.images, workers), wanted, len(wanted))
-    for indices, batch in zip(batches, made, strict=True):
-        yield torch.tensor(indices), batch
-
-
 def shared(shapes: Sequence[tuple[int, int]], room: int) -> list[list[int]]:
-    """Which images share a batch: indices of images of one shape.
-
-    But for one image alone, no more than `room` pixels.
-    """
+    """The batches of images of one shape, by index: each one image, or `room` pixels at most."""
     batches: list[list[int]] = []
     ordered = sorted(range(len(shapes)), key=shapes.__getitem__)
     for (height, width), group in groupby(ordered, shapes.__getitem__):
@@ -275,9 +250,10 @@ def shared(shapes: Sequence[tuple[int, int]], room: int) -> list[list[int]]:
     return batches
 
 
-def whole_images(
+def evaluation_batches(
     split: Split,
     side: int,
+    crop: int | None,
     room: int,
     *,
     mirror: bool = False,
@@ -285,36 +261,22 @@ def whole_images(
     workers: str | int = 0,
     part: slice = slice(None),
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Whole, uncropped images for dense evaluation (Section 3.2), each once, equal shapes together.
+    """Images rescaled to `side`, each once: indices, int64 (B,), and uint8 (B, C, H, W).
 
-    Their smallest side is `side` pixels; for `room` see `shared`. `part` says which of the batches
-    are made: indices, int64 (B,), and images, uint8 (B, C, H, W).
+    They are crops at the centre, or for dense evaluation (Section 3.2) whole, those of equal shapes
+    together. A batch has at most `room` pixels; `part` says which of the batches are made.
     """
-    sizes = split.images.sizes().tolist()
-    shapes = [rescaling.shape(height, width, side) for height, width in sizes]
-    cut = Cut(split.images, side, side, None, mirror, rescaling)
-    yield from _batches(cut, shared(shapes, room)[part], workers)
-
-
-def centre_crops(
-    split: Split,
-    side: int,
-    crop: int,
-    batch: int,
-    *,
-    mirror: bool = False,
-    rescaling: Rescaling = OURS,
-    workers: str | int = 0,
-    part: slice = slice(None),
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Centre crops of images rescaled to `side`: indices (B,) and uint8 (B, C, crop, crop).
-
-    `part` says which of the batches are made.
-    """
-    indices = list(range(len(split.images)))
-    batches = [indices[start : start + batch] for start in range(0, len(indices), batch)]
-    cut = Cut(split.images, side, side, crop, mirror, rescaling)
-    yield from _batches(cut, batches[part], workers)
+    shapes = [(crop or 0, crop or 0)] * len(split.ids)
+    if crop is None:
+        shapes = [rescaling.shape(high, wide, side) for high, wide in split.images.sizes().tolist()]
+    cut, batches = (
+        Cut(split.images, side, side, crop, mirror, rescaling),
+        shared(shapes, room)[part],
+    )
+    wanted = [(np.array(indices), None) for indices in batches]
+    made = loaded(cut, processes(split.images, workers), wanted, len(wanted))
+    for indices, batch in zip(batches, made, strict=True):
+        yield torch.tensor(indices), batch
 
 
 def crops_picture(

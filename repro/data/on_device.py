@@ -1,13 +1,10 @@
 """Training crops of whole batches at once, on the device that trains (Section 3.1).
 
-Images in memory lie there as one tensor. Antialiased bilinear rescaling is linear along each axis,
-so a crop of an image rescaled to its own S is two matrix products: one makes the crop's columns,
-one its rows. Crops are drawn as in `repro.data.loader`. Where an image is not rescaled they are the
-same bit for bit; else a grey level may differ by two, for a CPU rounds the weights of a pixel too.
+Antialiased bilinear rescaling is linear along each axis, so a crop of an image rescaled to its own
+S is two matrix products: one makes the crop's columns, one its rows. Where an image is rescaled, a
+grey level may differ from `repro.data.loader`'s by two: a CPU rounds the weights of a pixel too.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,8 +25,8 @@ def held(images: Images, device: torch.device) -> ArrayImages:
     if not isinstance(images, ArrayImages):
         raise RunError("data.on_device=true: the images are files, take data.in_memory=true too")
     if (size := images.array.nbytes) > LARGEST:
-        said = f"data.on_device=true: at most {LARGEST / 1e9:.0f} GB of images lie on a device"
-        raise RunError(f"{said}, and here are {size / 1e9:.0f}: leave it out")
+        most = f"expected {LARGEST / 1e9:.0f} GB of images at most"
+        raise RunError(f"data.on_device=true: {most}, and here are {size / 1e9:.0f}")
     return ArrayImages(images.array.to(device))
 
 
@@ -60,28 +57,19 @@ class CutOnDevice:
         columns = left[:, None] + torch.where(flips[:, None] > 0, place.flip(0), place)
         across = _weights(size[1], width, columns)
         down = _weights(size[0], height, top[:, None] + place)
-        with _exact_products():
+        # Not in tf32, whatever training takes: it would round the weights of pixels.
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
             # Grey levels are rounded between the two, as on a CPU.
             wide = (array[index].float() @ across.transpose(1, 2)[:, None] + 0.5).floor()
             return (down[:, None] @ wide + 0.5).floor().to(torch.uint8)
-
-
-@contextmanager
-def _exact_products() -> Iterator[None]:
-    """Not in tf32, whatever training takes: it would round the weights of pixels."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+        finally:
+            torch.set_float32_matmul_precision(before)
 
 
 def _weights(length: int, scaled: Tensor, places: Tensor) -> Tensor:
-    """Shares (B, crop, length) of an axis's pixels in those at `places` (B, crop) of `scaled` (B,).
-
-    They form a triangle, two pixels wide of the coarser of the two images.
-    """
+    """Shares (B, crop, length) of an axis's pixels in those at `places` of `scaled`: triangles."""
     step = (length / scaled)[:, None, None]
     centre = (places[..., None] + 0.5) * step
     pixels = torch.arange(length, device=places.device) + 0.5

@@ -42,11 +42,10 @@ def rescale(images: Tensor, side: int, rescaling: Rescaling = OURS) -> Tensor:
 
 
 def rescaled_crop(image: Tensor, shape: tuple[int, int], top: int, left: int, crop: int) -> Tensor:
-    """A crop of an image rescaled to `shape`, without rescaling all of it.
+    """The [:, top : top + crop, left : left + crop] of an image rescaled to `shape`, bit for bit.
 
-    It is the rescaled image's [:, top : top + crop, left : left + crop], bit for bit: torch
-    resamples along rows, rounds to grey levels, and resamples along columns; so the first step
-    needs the rows that the crop looks at, and the second the crop's own columns.
+    torch resamples along rows, rounds, and resamples along columns: the first step needs the rows
+    that the crop looks at, and the second the crop's own columns.
     """
     height, width = shape
     if shape == tuple(image.shape[-2:]):

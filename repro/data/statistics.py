@@ -43,8 +43,8 @@ def statistics(
 ) -> Statistics:
     """Mean and principal components of the training images, computed once and kept in `cache`.
 
-    `key` is the name of the data with all that decides which images its ids are. `check` is called
-    with each image and raises to stop; so does an image that cannot be decoded.
+    `key` says all that decides which images the ids are. `check` may raise to stop; so does an
+    image that cannot be decoded.
     """
     path = cache / f"statistics-{train.key(key)}.json"
     kept = recall(path)
@@ -73,9 +73,8 @@ def compute(
         first, second = first + mean, second + square
     mean = first / count
     eigenvalues, vectors = np.linalg.eigh(second / count - np.outer(mean, mean))
-    rows = tuple(tuple(row) for row in vectors.tolist())
-    positive = np.maximum(eigenvalues, 0).tolist()
-    return Statistics(tuple((255 * mean).tolist()), tuple(positive), rows)
+    rows, positive = tuple(map(tuple, vectors.tolist())), np.maximum(eigenvalues, 0)
+    return Statistics(tuple((255 * mean).tolist()), tuple(positive.tolist()), rows)
 
 
 def _moments(images: Images, index: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -89,8 +88,7 @@ def shifts(normals: NDArray[np.float64], statistics: Statistics, std: float) -> 
     """Random colour shifts in grey levels, (N, C), from standard normal numbers (N, C).
 
     Each is the sum of the principal components, each times its eigenvalue times N(0, std), of
-    pixels in 0-1 (Krizhevsky et al., 2012, Section 4.1, as re-implementations take it). Images of
-    one channel have no colour and are not shifted.
+    pixels in 0-1 (Krizhevsky et al., 2012, Section 4.1). Grey images are not shifted.
     """
     if normals.shape[1] == 1:
         return np.zeros(normals.shape, dtype=np.float32)

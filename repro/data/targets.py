@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.config.schema import Data
-from repro.data.folders import CALTECH, listed, named, shown
+from repro.data.folders import BACKGROUND, CALTECH, listed_without, named, shown
 from repro.data.split import Source, Split
 from repro.errors import RequestError
 from repro.protocol.measures import FIT, HELD_OUT, SPLITS, TEST, UNUSED
@@ -18,7 +18,6 @@ from repro.protocol.protocols import FIVE, THREE
 
 CALTECH256, VOC = "caltech256/256_ObjectCategories", "VOCdevkit/VOC"
 """Where in `data.root` these are unpacked, as torchvision expects them."""
-BACKGROUND = ("BACKGROUND_Google", "257.clutter")
 HELD = 0.2
 """Share of the training images on which C is chosen."""
 Parts = NDArray[np.int8]
@@ -26,11 +25,10 @@ Parts = NDArray[np.int8]
 
 @dataclass(frozen=True)
 class Target:
-    """A data set on which descriptors are tested.
+    """A data set on which descriptors are tested; `images` and `classes` are as published.
 
     `read` lists all its images, as the test set of a Source, and refuses what cannot be split.
-    `parts` gives, (splits, N), the part of each image in each split. `images` and `classes` are as
-    published; `qs` are the test scales in paper pixels.
+    `parts` gives each image's in each split, (splits, N); `qs` are Q in paper pixels.
     """
 
     read: Callable[[Data], Source]
@@ -53,16 +51,11 @@ def _held(parts: Parts, trained: list[int]) -> None:
 
 def _caltech(folder: str, train: int) -> Callable[[Data], Source]:
     def read(data: Data) -> Source:
-        classes, every = listed(Path(data.root) / folder, "", data.channels)
-        kept = np.array([data.background or name not in BACKGROUND for name in classes])
-        every = every.take(np.flatnonzero(kept[every.labels]))
-        number = np.cumsum(kept) - 1
-        every = Split(every.images, number[every.labels], every.ids, every.status)
-        classes = tuple(name for name, keep in zip(classes, kept, strict=True) if keep)
+        root, left_out = Path(data.root) / folder, () if data.background else BACKGROUND
+        classes, every = listed_without(left_out, root, data.channels)
         for name, count in zip(classes, np.bincount(every.labels), strict=True):
             if count <= train:
-                place = shown(Path(data.root) / folder / name)
-                raise RequestError(f"{place} holds {count} images: {train} train, none is to test")
+                raise RequestError(f"{shown(root / name)}: {count} images, {train} of them train")
         return _of(classes, every)
 
     return read

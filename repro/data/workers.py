@@ -51,8 +51,7 @@ def loaded(
 ) -> Iterator[Any]:
     """Each of `batches` as `make` makes it, in order, by up to `most` processes that work ahead.
 
-    With 0 workers this process makes all. A RunError of `make`, or of a worker that was killed, is
-    raised where its batch is awaited.
+    With 0 workers this one makes all. RunErrors are raised where their batch is awaited.
     """
     how: dict[str, Any] = {"num_workers": min(workers, most), "collate_fn": _same}
     loader: DataLoader[Any] = DataLoader(_Made(make), batch_size=None, sampler=batches, **how)
@@ -83,10 +82,7 @@ def _same(batch: Any) -> Any:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Processes that are started in here are never sent a signal of those that stop a run.
-
-    And one that dies is noticed where its item is awaited: torch would raise amid a step or write.
-    """
+    """Processes started in here heed no signal that stops a run; their death is noticed later."""
     if not hasattr(signal, "SIGCHLD"):
         # Windows.
         yield

@@ -1,7 +1,4 @@
-"""What a net costs, sees and holds, from the layer list: nothing is allocated, torch is not needed.
-
-At a smaller crop the same net meets another geometry; these numbers say how different it is.
-"""
+"""What a net costs, sees and holds, from the layer list: nothing is allocated, without torch."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -64,10 +61,7 @@ def training_flops(net: Net, finetune: str = "all") -> int:
 
 
 def view_flops(net: Net, view: View) -> int:
-    """Operations of one view of one test image (Section 3.2), a square of side Q.
-
-    A photograph is longer than that square by the ratio of its sides, and so is what it costs.
-    """
+    """Operations of one view of one test image (Section 3.2), taken for a square of side Q."""
     return OF_KIND[view.kind](net, pixels(view.q, net.crop))
 
 
@@ -127,8 +121,7 @@ def overhang(net: Net, side: int) -> int:
 class Memory(NamedTuple):
     """Bytes that training holds at once: an estimate, without what libraries use to compute.
 
-    `weights` has the copies of bf16 too, `optimiser` is momentum or Adam's two moments;
-    `activations` are kept for the backward pass of one batch, the input included.
+    `weights` has bf16's copies too; `activations` are those of one batch, the input included.
     """
 
     weights: int

@@ -7,10 +7,7 @@ from repro.model.vgg import VGG
 
 
 class Dense(nn.Module):
-    """Maps images (N, channels, H, W) to the class score map (N, classes, h, w).
-
-    With `hidden` to the activations of the last hidden FC layer in place of scores (Appendix B).
-    """
+    """Maps images (N, C, H, W) to scores (N, classes, h, w), or to `hidden` activations."""
 
     def __init__(self, net: VGG, hidden: bool = False) -> None:
         super().__init__()

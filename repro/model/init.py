@@ -26,11 +26,7 @@ FILLS: dict[str, Callable[[Tensor, float, Generator], object]] = {
 
 
 def initialise(net: VGG, between: str, full: spec.Net, seed: int) -> None:
-    """Fill every weight of `net` in place by the distribution `between`, a key of `FILLS`.
-
-    `full` is the same configuration at the paper's size, whose fan-ins the normal distributions
-    are made for; `net.spec` itself: no fan-in is other than it was.
-    """
+    """Fill `net` in place by the distribution `between`; `full`: the net at the paper's size."""
     generator = torch.Generator().manual_seed(seed)
     layers: list[nn.Conv2d | nn.Linear] = [*net.convs, *net.linears]
     for layer, here, there in zip(layers, net.spec.weighted, full.weighted, strict=True):
@@ -41,10 +37,10 @@ def initialise(net: VGG, between: str, full: spec.Net, seed: int) -> None:
 
 
 def copied(net: spec.Net, parent: spec.Net) -> list[tuple[str, int, int]]:
-    """The layers that `net` takes from `parent`, by block and place: (kind, own, parent's) indices.
+    """The layers that `net` takes from `parent`, as (kind, own index, parent's index).
 
-    They are the first four convolutions of the parent, as far as `net` has a convolution of the
-    same shape there, and all FC layers; a RequestError says where these have other shapes.
+    They are the first four convolutions, as far as `net` has one of the same shape at that place,
+    and all FC layers; a RequestError: these have other shapes.
     """
 
     def shape(conv: spec.Conv) -> spec.Conv:

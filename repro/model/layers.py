@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution, followed by (batch normalisation and) a rectification.
-
-    It is number `place` of a block of Table 1; both are counted from 1.
-    """
+    """A convolution, (normalised and) rectified: number `place`, from 1, of a block of Table 1."""
 
     kernel: int
     in_channels: int

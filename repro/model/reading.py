@@ -47,10 +47,8 @@ def _conv(word: str, arch: Arch, width: float, inputs: int, block: int, place: i
     kernel, channels, stride, groups = (int(match[n] or 1) for n in (1, 2, 3, 5))
     out, keeps = _scaled(channels, width, word), match[4] is None
     if inputs % groups or out % groups or (keeps and stride == 1 and kernel % 2 == 0):
-        raise RequestError(
-            f"{word} in block {block} of arch {arch.name}: {inputs} and {out} channels must divide "
-            f"into its groups, and an even kernel cannot keep the size: say its padding, as in p0"
-        )
+        said = f"{word} in block {block} of arch {arch.name}: {inputs} and {out} channels"
+        raise RequestError(f"{said} must divide into its groups; an even kernel needs pPADDING")
     padding = kernel // 2 if keeps else int(match[4])
     bias, norm = arch.conv_bias, arch.batch_norm
     return Conv(kernel, inputs, out, stride, padding, groups, bias, norm, block, place)
@@ -59,9 +57,7 @@ def _conv(word: str, arch: Arch, width: float, inputs: int, block: int, place: i
 def _features(arch: Arch, width: float, channels: int) -> Iterator[Layer]:
     pool = POOL.fullmatch(arch.pool)
     if pool is None:
-        raise RequestError(
-            f"arch.pool={arch.pool[:200]}: expected maxpoolWINDOW/STRIDE, as in maxpool2/2"
-        )
+        raise RequestError(f"arch.pool={arch.pool[:200]}: expected as in maxpool2/2, WINDOW/STRIDE")
     for block, words in enumerate(arch.blocks, start=1):
         place = 0
         for word in words:
@@ -76,11 +72,7 @@ def _features(arch: Arch, width: float, channels: int) -> Iterator[Layer]:
 
 
 def _halved_less(features: Iterable[Layer], surplus: int, name: str) -> Iterator[Layer]:
-    """The layers without their first `surplus` halvings.
-
-    A convolution keeps the distance of its first window from the border, in strides (AlexNet's
-    stride of 4 and padding of 2 become 1 and 4).
-    """
+    """The layers without their first halvings; a padding keeps its share of the stride."""
     left = surplus
     for layer in features:
         stride = whole = layer.stride if isinstance(layer, Conv | Pool) else 1
@@ -124,8 +116,7 @@ def read(
 ) -> Net:
     """The layers of a configuration, at the paper's size or another; a RequestError says why none.
 
-    Channels are multiplied by `width`; the last layer has `classes` outputs. `crop` is the side of
-    the training crop in pixels, `poolings` how many of the net's five halvings are kept.
+    `width`, `crop` and `poolings` are those of `repro.config.schema.Size`.
     """
     if classes < 2:
         raise RequestError(f"data.classes={classes}: a classifier needs at least two classes")

@@ -48,15 +48,9 @@ def build(layer: spec.Layer, dropout: float) -> Iterator[nn.Module]:
     """The modules of one layer: those that are rectified or dropped from bring what does so."""
     match layer:
         case spec.Conv():
-            yield nn.Conv2d(
-                layer.in_channels,
-                layer.out_channels,
-                layer.kernel,
-                stride=layer.stride,
-                padding=layer.padding,
-                groups=layer.groups,
-                bias=layer.bias,
-            )
+            shape = layer.in_channels, layer.out_channels, layer.kernel
+            stride, padding = layer.stride, layer.padding
+            yield nn.Conv2d(*shape, stride, padding, groups=layer.groups, bias=layer.bias)
             if layer.batch_norm:
                 yield BatchNorm(layer.out_channels)
             yield nn.ReLU(inplace=True)
@@ -84,10 +78,7 @@ class Dropout(nn.Dropout):
     """The rows of the batch that come in, and how many it has; 0: all come in."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, ...) to the same shape: a row is dropped by torch's generator, `total` and its place.
-
-        So processes that share a batch drop what a single one would.
-        """
+        """(B, ...) to the same shape; processes that share a batch drop what a single one would."""
         if not self.training or self.total in (0, len(input)):
             return super().forward(input)
         ones = torch.ones(self.total, *input.shape[1:], dtype=input.dtype, device=input.device)
@@ -118,10 +109,7 @@ class BatchNorm(nn.BatchNorm2d):
     """Sums a tensor over the processes, gradients included. None: this process has the batch."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape, where B, the number of this process's images, may be 0.
-
-        (torch's SyncBatchNorm is for CUDA devices only.)
-        """
+        """(B, C, H, W) to the same shape; B may be 0. (SyncBatchNorm is for CUDA devices only.)"""
         if not self.training or self.total is None:
             return super().forward(input)
         assert self.running_mean is not None
@@ -182,7 +170,5 @@ def load_weights(net: VGG, folder: Path) -> None:
     try:
         net.load_state_dict(load(content))
     except (SafetensorError, RuntimeError) as error:
-        path, reason = folder / WEIGHTS, str(error).splitlines()[0]
-        raise RunError(
-            f"{path} is damaged: {reason}; remove the folder {folder} to train again"
-        ) from None
+        reason = str(error).splitlines()[0]
+        raise RunError(f"{folder / WEIGHTS} is damaged: {reason}; remove the folder") from None

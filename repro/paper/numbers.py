@@ -1,8 +1,7 @@
 """The published numbers: errors in percent on the ILSVRC-2012 validation set, 1000 classes.
 
-Each table of the paper that is measured here is one CSV beside this file, rows in the paper's own
-order. `scale` is S: `S256`, `S384` or `jitter` for [256; 512]; `protocol` is a way of testing
-(`repro.protocol.protocols`); `members` are the nets of an ensemble, joined by `+`.
+Each table that is measured here is one CSV beside this file, rows in the paper's own order. `scale`
+is S: `S256`, `S384` or `jitter`; `members` are the nets of an ensemble, joined by `+`.
 """
 
 from functools import lru_cache
@@ -32,11 +31,10 @@ def rows(number: int) -> list[dict[str, Any]]:
 
 
 def replications() -> list[dict[str, Any]]:
-    """Errors that others published of the paper's nets, on the 50,000 images of Tables 3 to 6.
+    """Errors (%) that others published of the paper's nets, on the 50,000 images of Tables 3 to 6.
 
     `net` is a file of `conf/arch/`; `framework` is whose code tested it, `weights` whose training
-    it is; `source` names the page. Errors are in percent; where a page gives an accuracy, 100 less
-    that.
+    it is; `source` names the page.
     """
     return [dict(row) for row in _file("replications")]
 
@@ -59,19 +57,9 @@ def is_table1(arch: Arch) -> bool:
     )
 
 
-def nets() -> tuple[str, ...]:
-    """The paper's nets, by their names in `conf/arch/`: Table 1's, then those of its text only."""
-    return tuple(row["net"] for row in rows(2))
-
-
 def is_papers(arch: Arch) -> bool:
     """Whether a net is the paper's: a column of Table 1, or one that only the text describes."""
-    return is_table1(arch) or arch.name in set(nets()) - table1().keys()
-
-
-def scales() -> set[str]:
-    """The paper's training scales, by their names in `conf/scale/` (Table 3)."""
-    return {row["scale"] for row in rows(3)}
+    return is_table1(arch) or arch.name in {row["net"] for row in rows(2)} - table1().keys()
 
 
 def cells(number: int) -> list[dict[str, Any]]:
@@ -85,9 +73,8 @@ def cells(number: int) -> list[dict[str, Any]]:
 def error_of(protocol: str, net: str, metric: str) -> float | None:
     """The published error of a net or an ensemble, or None where there is none.
 
-    `protocol` is a key of `repro.protocol.protocols.PROTOCOLS`, `metric` is `top1_error`,
-    `top5_error` or, of localisation (Tables 8 and 9), `box_error` or `top5_box_error`; `net` is as
-    in `D-jitter`, the nets of an ensemble joined by `+`, in any order.
+    `metric` is `top1_error`, `top5_error` or, of localisation (Tables 8 and 9), `box_error` or
+    `top5_box_error`; `net` is as in `D-jitter`, the nets of an ensemble joined by `+`.
     """
     for row in (row for number in (3, 4, 5, 6, 8, 9) for row in cells(number)):
         same = set(row["label"].split("+")) == set(net.split("+"))
@@ -97,9 +84,6 @@ def error_of(protocol: str, net: str, metric: str) -> float | None:
 
 
 def transferred(net: str, data: str) -> float | None:
-    """The paper's mean class recall or average precision (%) on other data (Table 11), or None.
-
-    `net` is `D`, `E` or `D+E`, `data` a file of `conf/data/`.
-    """
+    """The paper's measure (%) of `D`, `E` or `D+E` on data of `conf/data/` (Table 11), or None."""
     found = (row.get(data) for row in rows(11) if row["net"] == net)
     return next((float(value) for value in found if value is not None), None)

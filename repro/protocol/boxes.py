@@ -53,10 +53,7 @@ def iou(one: Floats, other: Floats) -> Floats:
 
 
 def wrong(found: Floats, truth: Floats, owners: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the box of each image (N, 4) is right for none of its boxes, (N,).
-
-    `truth` (M, 4) are the boxes of all images; `owners` (M,) say of which.
-    """
+    """Whether each image's box (N, 4) is right for none of `truth` (M, 4), of images `owners`."""
     result = np.ones(len(found), dtype=bool)
     # Written so that what is not a number is wrong.
     result[owners[iou(found[owners], truth) > RIGHT]] = False
@@ -66,8 +63,7 @@ def wrong(found: Floats, truth: Floats, owners: NDArray[np.int64]) -> NDArray[np
 def match(one: Floats, other: Floats) -> Floats:
     """How badly two boxes (..., 4) match: the distance of their centres less their overlap (IoU).
 
-    OverFeat adds the two, by which boxes apart would match best: this is our reading. Distances are
-    in shares of the image's sides.
+    OverFeat adds the two, by which boxes apart would match best: this is our reading.
     """
     apart = one[..., :2] + one[..., 2:] - other[..., :2] - other[..., 2:]
     return np.asarray(np.hypot(apart[..., 0], apart[..., 1]) / 2 - iou(one, other))
@@ -76,9 +72,8 @@ def match(one: Floats, other: Floats) -> Floats:
 def merged(boxes: Floats, scores: Floats) -> tuple[Floats, Floats]:
     """Merge the boxes (N, cells, 4) of each image greedily, as OverFeat does.
 
-    The two that match best become their mean, each counted for as many boxes as it was merged from,
-    with the sum of their scores (N, cells), until no match is `NEAR`. A cell that is empty, or went
-    into another, has the score -inf.
+    The two that match best become their mean, weighed by the boxes in each, with the sum of their
+    scores (N, cells), until no match is `NEAR`. A cell without a box has the score -inf.
     """
     parts = range(0, len(boxes), TOGETHER)
     done = [_merged(boxes[n : n + TOGETHER], scores[n : n + TOGETHER]) for n in parts]
@@ -128,13 +123,7 @@ def constant(truth: Floats, owners: NDArray[np.int64]) -> Floats:
     boxes, places = truth[own], np.searchsorted(some, owners[own])
 
     def best(candidates: Floats) -> Floats:
-        alone = len(places) == len(some)
-        errors = [
-            (iou(one, boxes) <= RIGHT).sum()
-            if alone
-            else wrong(np.tile(one, (len(some), 1)), boxes, places).sum()
-            for one in candidates
-        ]
+        errors = [wrong(np.tile(one, (len(some), 1)), boxes, places).sum() for one in candidates]
         return np.asarray(candidates[int(np.argmin(errors))])
 
     low, high = np.triu_indices(COARSE + 1, 1)

@@ -41,9 +41,8 @@ def average_precision(
 ) -> NDArray[np.float64]:
     """VOC's average precision of a class at 11 recalls and as an area, (draws, 2) (VOCap.m).
 
-    `scores` and `labels` are (N,): images with label 0 count neither way; `weights` are those of
-    `recall_error`. Images of one score are found together, so that their order says nothing. Not a
-    number where no image shows the class.
+    `scores` and `labels` are (N,): images with label 0 count neither way, those of one score are
+    found together; `weights`: see `recall_error`. Not a number where no image shows the class.
     """
     weights = np.ones((1, len(labels)), dtype=np.int64) if weights is None else weights
     order = np.argsort(-scores, kind="stable")
@@ -62,23 +61,16 @@ def average_precision(
     return np.where(total > 0, np.stack([eleven, area], axis=1), np.nan)
 
 
-def precision_errors(
-    labels: Labels, scores: NDArray[np.float32], weights: NDArray[np.int64] | None = None
-) -> dict[str, NDArray[np.float64]]:
-    """100 minus the mean average precision (%), (draws,) by its name; see `average_precision`."""
-    columns = zip(scores.T, labels.T, strict=True)
-    means = np.nanmean([average_precision(s, y, weights) for s, y in columns], axis=0)
-    return {"ap11_error": 100 - 100 * means[:, 0], "ap_area_error": 100 - 100 * means[:, 1]}
-
-
 def errors(
     labels: Labels, scores: NDArray[np.float32], weights: NDArray[np.int64] | None = None
 ) -> Mapping[str, NDArray[np.float64]]:
     """Every measure of the scores of test images, (draws,) by its name, in percent.
 
-    `scores` are (N, classes), or what `predicted` makes of them, (N,).
+    They are 100 minus the mean over classes. `scores` are (N, classes), or `predicted`, (N,).
     """
     if labels.ndim > 1:
-        return precision_errors(labels, scores, weights)
+        columns = zip(scores.T, labels.T, strict=True)
+        means = np.nanmean([average_precision(s, y, weights) for s, y in columns], axis=0)
+        return {"ap11_error": 100 - 100 * means[:, 0], "ap_area_error": 100 - 100 * means[:, 1]}
     found = predicted(scores) if scores.ndim > 1 else scores.astype(np.int64)
     return {"recall_error": recall_error(labels, found, weights)}

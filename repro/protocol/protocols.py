@@ -15,10 +15,7 @@ GRID = 5
 
 @dataclass(frozen=True)
 class ViewKind:
-    """One way of looking at an image at a test scale (Section 3.2).
-
-    `repro.run.views` computes it, `repro.model.cost` counts its operations.
-    """
+    """One way of looking at an image at a test scale (Section 3.2): see `repro.run.views`."""
 
     words: str
     """Its name in tables and figures."""
@@ -26,6 +23,8 @@ class ViewKind:
     """It looks at the image where the cells of the dense score map do."""
     boxes: bool = False
     """It gives boxes (Appendix A); mirror images have no view of their own."""
+    descriptors: bool = False
+    """It describes images (Appendix B)."""
 
 
 KINDS = {
@@ -33,8 +32,8 @@ KINDS = {
     "grid": ViewKind("multi-crop"),
     "centre": ViewKind("centre crop"),
     "windows": ViewKind("windows", on_score_map=True),
-    "descriptor": ViewKind("descriptors"),
-    "pixels": ViewKind("pixels"),
+    "descriptor": ViewKind("descriptors", descriptors=True),
+    "pixels": ViewKind("pixels", descriptors=True),
     "box": ViewKind("box of the centre crop", boxes=True),
     "box_dense": ViewKind("dense boxes", on_score_map=True, boxes=True),
 }
@@ -48,9 +47,8 @@ class: of the centre crop, and of each cell (Appendix A)."""
 class View:
     """One net looking at the test set in one way (Section 3.2).
 
-    `kind` is a key of `KINDS`, `q` the test scale in paper pixels, `precision` that of computing
-    it; empty: the usual one of the net. A `mirrored` descriptor is the mean of those of an image
-    and its mirror image.
+    `kind` is a key of `KINDS`, `q` the test scale in paper pixels, `precision` empty if the net's
+    usual one. A `mirrored` descriptor is the mean of those of an image and its mirror image.
     """
 
     kind: str
@@ -81,12 +79,11 @@ EACH_Q = {"each": tuple(range(224, 513, 32)), "fine": (464, 496, 528, 544)}
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way of testing a net: the mean of the posteriors of all its views.
+    """A way of testing a net: the mean of the posteriors of all its views; it needs nothing else.
 
-    This entry is all that a protocol needs: runs, plans and reports go by it. `name` is what
-    `test=[...]` calls it; `kinds` are keys of `KINDS`, of equal weight; `scales` is a key of
-    `SCALES`; the paper speaks of it in `section`. Figures call it `words`, else by its kinds and
-    scales; `summary` is its place in the report's summary of all nets.
+    `name` is what `test=[...]` calls it; `kinds` are keys of `KINDS`, of equal weight; `scales` is
+    a key of `SCALES`. Figures call it `words`, else by its kinds and scales; `summary` is its place
+    in the report's summary of all nets.
     """
 
     name: str
@@ -163,10 +160,8 @@ BOXES = tuple(one.name for one in ENTRIES if one.boxes)
 
 
 LOCALISING = {
-    number: tuple(
-        one for one in BOXES if one != CONSTANT and PROTOCOLS[one].section.endswith(number)
-    )
-    for number in ("8", "9")
+    n: tuple(one for one in BOXES if one != CONSTANT and PROTOCOLS[one].section.endswith(n))
+    for n in ("8", "9")
 }
 """By table of the paper: the protocols whose boxes it shows."""
 BEST_FIRST = ("multi_crop_dense", "multi_scale", TABLE3)
@@ -189,10 +184,7 @@ THREE, FIVE = (256, 384, 512), (256, 384, 512, 640, 768)
 
 @dataclass(frozen=True)
 class Transfer:
-    """A way of testing descriptors: `kind` is a key of `KINDS`; Q of the data, or its own `qs`.
-
-    The descriptors of several Q are stacked, or averaged.
-    """
+    """A way of testing descriptors, stacked or averaged over the data's Q or its own `qs`."""
 
     name: str
     stacked: bool
@@ -228,10 +220,7 @@ def described() -> list[str]:
 
 
 def readings(protocol: str, scale: Scale) -> tuple[tuple[int, ...], ...]:
-    """For each number that a protocol gives for a net, the test scales Q that are averaged.
-
-    Q is in paper pixels; it depends on the scale that the net was trained at.
-    """
+    """The test scales Q, in paper pixels, averaged for each number of a net trained at `scale`."""
     scales = PROTOCOLS[protocol].scales
     if scales in EACH_Q:
         return tuple((q,) for q in EACH_Q[scales])
@@ -239,17 +228,14 @@ def readings(protocol: str, scale: Scale) -> tuple[tuple[int, ...], ...]:
 
 
 def views_at(protocol: str, qs: Sequence[int], config: Config) -> tuple[View, ...]:
-    """The views whose mean a protocol is at test scales `qs`, in paper pixels.
-
-    Where the data may be mirrored, mirror images are classified too, as in the paper.
-    """
+    """The views, of mirror images too if the data may be mirrored, whose mean a protocol is."""
+    precision = "" if config.views_in == config.usual_test_precision else config.views_in
+    both = (False, True) if config.data.mirror else (False,)
     return tuple(
-        View(kind, q, mirrored, config.other_test_precision)
+        View(kind, q, mirrored, precision)
         for kind in PROTOCOLS[protocol].kinds
         for q in qs
-        for mirrored in (
-            (False, True) if config.data.mirror and not KINDS[kind].boxes else (False,)
-        )
+        for mirrored in (both[:1] if KINDS[kind].boxes else both)
     )
 
 
@@ -263,8 +249,7 @@ def transfers(protocols: Sequence[str]) -> bool:
     """Whether what is tested are descriptors (Appendix B); a RequestError: not all of it is."""
     found = [name in TRANSFERS for name in protocols]
     if any(found) and not all(found):
-        said = f"test=[{','.join(protocols)}]: descriptors are of other images than posteriors"
-        raise RequestError(f"{said}, give transfer tests in a command of their own")
+        raise RequestError("test=: give tests of descriptors in a command of their own")
     return any(found)
 
 
@@ -277,9 +262,7 @@ def check(scale: Scale, protocols: list[str], crop: int, boxes: str = NONE) -> N
     if transfers(protocols):
         return
     if wrong := [name for name in protocols if name not in of(boxes)]:
-        raise RequestError(
-            f"test={wrong[0]} with boxes={boxes}: choose from {', '.join(of(boxes))}"
-        )
+        raise RequestError(f"test={wrong[0]} with boxes={boxes}: take of {', '.join(of(boxes))}")
     if scale.smin > scale.smax:
         raise RequestError(f"scale.smin={scale.smin} is above scale.smax={scale.smax}")
     smallest = {"S": (scale.smin, "scale.smin")}
@@ -287,5 +270,4 @@ def check(scale: Scale, protocols: list[str], crop: int, boxes: str = NONE) -> N
         smallest |= {"Q": (min(min(qs) for qs in readings(name, scale)), f"test={name}")}
         for letter, (value, key) in smallest.items():
             if pixels(value, crop) < crop:
-                said = f"{letter}={value} ({key}) is below the crop (size.crop={crop})"
-                raise RequestError(f"{said}: it must be at least {PAPER_CROP}")
+                raise RequestError(f"{letter}={value} ({key}) is below the crop, {PAPER_CROP}")

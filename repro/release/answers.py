@@ -34,11 +34,11 @@ def say_aside(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def options(config: Config) -> EvaluationOptions:
+def options(trained: Trained) -> EvaluationOptions:
     """How images are looked at here: one by one decoded, rescaled as the run's were."""
-    resize = rescaling(config.recipe.resize)
-    usual = config.usual_test_precision
-    return EvaluationOptions(config.test_batch, usual, rescaling=resize, say=say_aside)
+    config = trained.config
+    how = (trained.prepare, config.test_batch, config.usual_test_precision)
+    return EvaluationOptions(*how, rescaling=rescaling(config.recipe.resize), say=say_aside)
 
 
 def check(config: Config, paths: Sequence[Path], protocol: str) -> None:
@@ -50,16 +50,13 @@ def check(config: Config, paths: Sequence[Path], protocol: str) -> None:
 
 
 def posteriors(trained: Trained, paths: Sequence[Path], protocol: str) -> Posteriors:
-    """Posteriors (N, classes) of image files, in their order, as testing finds them (Section 3.2).
-
-    The labels mean nothing; the ids are the numbers of the images.
-    """
+    """Posteriors (N, classes) of image files, in order, as testing finds them (Section 3.2)."""
     config = trained.config
     # Of one length, so that their order is that of the images.
     ids = tuple(f"{number:09d}" for number in range(len(paths)))
     split = Split(FileImages(paths, config.data.channels), np.zeros(len(paths), np.int64), ids)
-    wanted, how = views(protocol, config), options(config)
-    return mean(compute(trained.net, view, split, trained.prepare, how) for view in wanted)
+    wanted, how = views(protocol, config), options(trained)
+    return mean(compute(trained.net, view, split, how) for view in wanted)
 
 
 def table(paths: Sequence[Path], found: Posteriors, classes: Sequence[str], top: int) -> str:
@@ -74,10 +71,7 @@ def table(paths: Sequence[Path], found: Posteriors, classes: Sequence[str], top:
 
 
 def class_names(run: Run, root: str | None = None) -> tuple[str, ...]:
-    """The classes' names by the run's record, else by the folder of its data, else their numbers.
-
-    `root` says where its data lies on this machine; nothing is downloaded.
-    """
+    """The classes' names by the run's record, else by its data (in `root`), else their numbers."""
     data, count = data_of(run, root), run.result["data"]["classes"]
     found: Any = run.result["data"].get("class_names")
     if found is None:

@@ -44,9 +44,8 @@ class Compared(NamedTuple):
 def verify(
     folder: Path, images: int, seed: int, root: str | None, device: torch.device
 ) -> tuple[int, list[Compared]]:
-    """How many test images of a run were looked at anew, and how each stored view compares.
+    """How many test images were looked at anew, and how each view compares (`root`: its data).
 
-    `root` is the folder that holds the run's data here; None: where its configuration says.
     RequestError: no such run, no views, or other data. RunError: damaged weights or images.
     """
     run = finished_run(folder)
@@ -58,8 +57,7 @@ def verify(
     classes = sources.check(data, cache).classes
     test = sources.load(data, cache, say_aside).test if classes == tested.classes else None
     if test is None or len(test.ids) != tested.images:
-        said = f"data.root={data.root} has not the {tested} that the run was tested on"
-        raise RequestError(f"{said}: say with data.root= where its data lies")
+        raise RequestError(f"data.root={data.root} has not {tested}: say where the run's data lies")
     few = test.take(np.sort(np.random.default_rng(seed).permutation(len(test.ids))[:images]))
     with opened(run, device) as trained:
         return len(few.ids), list(_compared(run, trained, views, few))
@@ -81,7 +79,7 @@ def _compared(run: Run, trained: Trained, views: list[View], few: Split) -> Iter
             raise RequestError(f"{said}: say with data.root= where the run's data lies")
         places = [rows[name] for name in few.ids]
         before, others = kept.posteriors[places], (kept.labels[places] != few.labels).sum()
-        after = compute(trained.net, view, few, trained.prepare, options(run.config)).posteriors
+        after = compute(trained.net, view, few, options(trained)).posteriors
         best = int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
         fault = f"{others} labels are not the data's" if others else ""
         yield Compared(view.name, limit, float(np.abs(before - after).max()), best, fault)

@@ -19,12 +19,12 @@ from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings, views
 from repro.protocol.scales import PAPER_CROP, pixels, single_q
 from repro.release import graph
 from repro.release.answers import class_names
-from repro.release.trained import convention, finished_run, opened
+from repro.release.trained import finished_run, opened
 from repro.report.deviations import deviations
 from repro.store import views as stored
 from repro.store.files import unwritable, write_whole
 from repro.store.runs import Run, check_outside
-from repro.weights.contents import METADATA
+from repro.weights.contents import METADATA, of_run
 
 ENDINGS = {"torchvision": (".pth", ".pt"), "safetensors": (".safetensors",), "onnx": (".onnx",)}
 """The formats, and how the names of their files end."""
@@ -42,8 +42,8 @@ def export(
 ) -> list[str]:
     """Write the net of a finished run to a file, and its model card beside it; what to say.
 
-    RequestError: no such run or format, or a file is in the way. RunError: the weights are damaged,
-    the check failed, or nothing can be written. `root`: the run's data, for the names of classes.
+    RequestError: no such run or format, or a file is in the way. RunError: damaged weights, a check
+    that failed, a full disk. `root`: the run's data, for the names of classes.
     """
     if kind not in ENDINGS:
         raise RequestError(f"format={kind} is not known: choose from {', '.join(ENDINGS)}")
@@ -67,7 +67,8 @@ def export(
         elif kind == "safetensors":
             content = save(state, _says(run, classes))
         else:
-            content, difference = graph.graph(net, convention(run), _says(run, classes))
+            wanted = of_run(run.config, run.result)
+            content, difference = graph.graph(net, wanted, _says(run, classes))
             line = f"checked: onnxruntime is {difference:.1e} from torch"
         said = _card(run, net, kind, out.name, classes, difference)
     write_whole(out, content)
@@ -88,7 +89,7 @@ def _check_places(paths: Sequence[Path], overwrite: bool) -> None:
 
 def _says(run: Run, classes: Sequence[str]) -> dict[str, str]:
     """The words that a file with room for them carries about itself, each text or JSON."""
-    crop, wanted = str(run.config.size.crop), json.dumps(convention(run).tree)
+    crop, wanted = str(run.config.size.crop), json.dumps(of_run(run.config, run.result).tree)
     texts = {"run": run.name, "arch": run.config.arch.name, "crop": crop}
     return texts | {METADATA: wanted, "classes": json.dumps(list(classes))}
 
@@ -123,7 +124,7 @@ def _card(
         classes=classes,
         difference=difference,
         to_fill=TO_FILL,
-        wanted=convention(run),
+        wanted=of_run(config, run.result),
         torchvision=torchvision_name(config),
         side=pixels(single_q(config.scale), config.size.crop),
         errors=list(_errors(run)),

@@ -41,17 +41,16 @@ class Whole(nn.Module):
 
 
 def graph(net: VGG, wanted: Convention, says: Mapping[str, str]) -> tuple[bytes, float]:
-    """The content of an ONNX file, and how far onnxruntime is from torch with it.
+    """The content of an ONNX file that carries `says`, and how far onnxruntime is from torch.
 
-    `net` is in evaluation mode, on the CPU, in float32; the file carries `says` as metadata.
-    RequestError: a package is missing. RunError: onnxruntime's posteriors are not torch's.
+    `net` is on the CPU, in float32. RequestError: a package is missing. RunError: it is too far.
     """
     try:
         import onnx
         import onnxruntime
     except ImportError as error:
-        said = f"format=onnx needs more ({one_line(error)}): pip install 'vgg-repro[onnx]'"
-        raise RequestError(said) from None
+        said = f"format=onnx: {one_line(error)}"
+        raise RequestError(f"{said}: pip install 'vgg-repro[onnx]'") from None
     whole = Whole(net, wanted).eval()
     with TemporaryDirectory() as folder, warnings.catch_warnings(), torch.inference_mode():
         # torch's newer exporter needs a further package; the net has nothing that this one lacks.

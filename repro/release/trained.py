@@ -17,14 +17,11 @@ from repro.model.vgg import VGG, load_weights
 from repro.run.device import memory_format, torch_settings
 from repro.store import identity
 from repro.store.runs import WEIGHTS, Run, read_run
-from repro.weights.contents import Convention, Weights, of_run
+from repro.weights.contents import Weights, of_run
 
 
 class Trained(NamedTuple):
-    """A trained net in evaluation mode, how it is tested, and how it takes images.
-
-    `prepare` takes grey levels (N, C, H, W), uint8, to the net's input, on its device.
-    """
+    """A trained net in evaluation mode, how it is tested, and how it takes images."""
 
     config: Config
     net: VGG
@@ -32,11 +29,9 @@ class Trained(NamedTuple):
 
 
 def finished_run(folder: Path) -> Run:
-    """The run of a folder, wherever that lies; RequestError where it is not finished or has no net.
-
-    A configuration belongs to the folder's own name, not to that of a link.
-    """
+    """The run of a folder anywhere; RequestError where it is not finished or has no net."""
     try:
+        # A configuration belongs to the folder's own name, not to that of a link.
         folder = folder.expanduser().resolve()
         run = read_run(folder)
     except (OSError, ValueError, RuntimeError) as error:
@@ -46,18 +41,8 @@ def finished_run(folder: Path) -> Run:
     if run.result["outcome"] == "diverged" or not (folder / WEIGHTS).is_file():
         raise RequestError(f"run={folder} has no net: expected a run that ended with {WEIGHTS}")
     if run.config.locates:
-        said = "gives boxes of classes, and no class"
-        raise RequestError(f"run={folder} {said}: expected its classification run")
+        raise RequestError(f"run={folder} gives boxes only: expected its classification run")
     return run
-
-
-def convention(run: Run) -> Convention:
-    """The input that a run's net wants; a RequestError: its result does not say."""
-    try:
-        return of_run(run.config, run.result)
-    except (KeyError, ValueError):
-        wanted = f"expected data.mean with {run.config.data.channels} numbers"
-        raise RequestError(f"{run.folder / 'result.json'}: {wanted}") from None
 
 
 def data_of(run: Run, root: str | None) -> Data:
@@ -70,10 +55,7 @@ def data_of(run: Run, root: str | None) -> Data:
 
 @contextmanager
 def opened(run: Run, device: torch.device) -> Iterator[Trained]:
-    """A run with its net, for as long as torch is set up as the run had it.
-
-    RunError: its weights are missing or damaged.
-    """
+    """A run with its net, while torch is set up as the run had it; RunError: damaged weights."""
     config, data = run.config, run.result["data"]
     channels, recipe = config.data.channels, config.recipe
     dtype = torch.float64 if config.precision == "float64" else torch.float32
@@ -83,7 +65,7 @@ def opened(run: Run, device: torch.device) -> Iterator[Trained]:
         load_weights(net, run.folder)
         layout = memory_format(config, device)
         net = net.to(device).to(memory_format=layout)
-        inputs = convention(run).inputs(device, dtype, layout)
+        inputs = of_run(config, run.result).inputs(device, dtype, layout)
         if run.published is None:
             # The very numbers that training used; the convention's are rounded.
             mean = data["mean"] if recipe.subtract_mean else [0.0] * channels

@@ -37,10 +37,7 @@ def folder_of_runs(folder: Path) -> Path:
 
 
 def admitted(stores: Sequence[Path]) -> list[Run]:
-    """The finished runs of some folders of runs, by name; of several with one name the first.
-
-    Raises RequestError where a folder holds none.
-    """
+    """The finished runs of folders, by name (of one name the first); a RequestError: none."""
     runs: dict[str, Run] = {}
     for folder in stores:
         if not (found := store.finished(folder)):

@@ -20,6 +20,7 @@ from repro.report.intervals import UNDECIDED, UNTESTABLE, VERDICTS, Answer, Edge
 from repro.report.net import named
 from repro.report.settings import Comparison
 from repro.report.sides import Contrast, Side, side_words
+from repro.store.identity import base
 
 COLUMNS = [
     *("claim", "section", "kind", "margin", "left", "right", "metric", "paper_difference"),
@@ -45,10 +46,7 @@ SHOWS = {"tie": " (a tie)", "no": " (its numbers disagree)"}
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence that the paper concludes, as a test: a row of `repro/paper/claims.yaml`.
-
-    The head of that file says what its keys mean; all of its `contrasts` must hold.
-    """
+    """A sentence that the paper concludes, as a test: see the head of `repro/paper/claims.yaml`."""
 
     claim: str
     text: str
@@ -69,11 +67,7 @@ class Claim:
 
     @property
     def about(self) -> str:
-        """The question that the claim asks.
-
-        `nets`: it compares tests, ensembles or costs of nets that are given. `configuration`: all
-        other claims, where another training would give other nets.
-        """
+        """The question: `nets` of tests, ensembles or costs of given nets, else `configuration`."""
         given = all(one.given for one in self.contrasts)
         return "nets" if given or self.kind == "cheaper" else "configuration"
 
@@ -126,11 +120,8 @@ def _contrast(row: dict[str, Any]) -> Contrast:
 
 
 def judge(comparison: Comparison, asked: Sequence[Claim] | None = None) -> pd.DataFrame:
-    """The table `claims.csv` of one setting: a row for each claim with both sides measured.
-
-    The claims are those that are registered, unless others are asked for.
-    """
-    found = [_judge(claim, comparison) for claim in (claims() if asked is None else asked)]
+    """`claims.csv` of one setting: a row for each claim, registered or `asked`, with both sides."""
+    found = (_judge(claim, comparison) for claim in (claims() if asked is None else asked))
     rows = [row for row in found if row is not None]
     # Many tests are those that open the report, and of them those that something could decide.
     tested = [row for row in rows if row["primary"] and row["p"] is not None]
@@ -138,17 +129,22 @@ def judge(comparison: Comparison, asked: Sequence[Claim] | None = None) -> pd.Da
         if not holds and row["verdict"] != UNDECIDED:
             row["verdict_holm"] = UNDECIDED
             row["reason"] = f"{row['verdict']} by itself (p = {row['p']:.3f}), not with Holm's rule"
+    return framed(rows)
+
+
+def framed(rows: Sequence[Mapping[str, Any] | None]) -> pd.DataFrame:
+    """The rows of `claims.csv` that there are, as a frame."""
+    frame = pd.DataFrame([row for row in rows if row is not None], columns=COLUMNS)
     # Whole numbers of which some are missing stay whole.
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"n_images": "Int64", "n_seeds": "Int64"})
+    return frame.astype({"n_images": "Int64", "n_seeds": "Int64"})
 
 
 def _judge(claim: Claim, comparison: Comparison) -> dict[str, Any] | None:
-    found: list[Finding] = []
-    for contrast in claim.contrasts:
-        one = FINDERS[claim.kind](contrast, claim.edges, comparison, claim.seeds)
-        if one is None:
-            return None
-        found.append(one)
+    finder = FINDERS[claim.kind]
+    every = [finder(one, claim.edges, comparison, claim.seeds) for one in claim.contrasts]
+    found = [one for one in every if one is not None]
+    if len(found) < len(every):
+        return None
     finding = least_favourable(found, claim.about)
     answer, p = finding.answers.get(claim.about), None
     if finding.obstacle:
@@ -217,23 +213,25 @@ def answer(judged: pd.DataFrame, comparison: Comparison) -> str:
 
 def table(judged: pd.DataFrame) -> pd.DataFrame:
     """Claims for readers: what the paper's numbers say and ours, the interval, n, the verdict."""
-    known = {claim.claim: claim for claim in claims()}
-    rows = []
-    for row in judged.to_dict("records"):
-        claim = known[row["claim"]]
+    known, rows = {row["claim"]: row for row in registered()}, []
+    for row in judged.astype(object).where(judged.notna(), None).to_dict("records"):
+        claim, points = known[row["claim"]], row["family"] == TRANSFER
         theirs = [row["paper_relative"], row["paper_relative_other"]]
-        paper = " or ".join(f"{value:+.1f}%" for value in theirs if not pd.isna(value)) or "-"
+        paper = [f"{value:+.1f}%" for value in theirs if value is not None]
+        if points and row["paper_difference"] is not None:
+            paper = [f"{row['paper_difference']:+.1f} points"]
         notes = [row["reason"], f"measured: {row['pooled']}" if row["pooled"] else "", row["note"]]
         if row["one_seed"] and "one seed" not in str(row["reason"]):
             notes.insert(2, ONE_SEED)
         rows.append(
             {
-                "claim": claim.text + (" (ours)" if claim.ours else ""),
-                "section": row["section"],
-                "the paper": paper + SHOWS.get(claim.paper_shows, ""),
+                "claim": claim["text"] + (" (ours)" if claim.get("ours") else ""),
+                **({"data": base(row["data"])} if points else {"section": row["section"]}),
+                "the paper": (" or ".join(paper) or "-")
+                + SHOWS.get(claim.get("paper_shows", ""), ""),
                 "here": change(row),
                 "seeds": str(row["n_seeds"]),
-                "images": "-" if pd.isna(row["n_images"]) else f"{int(row['n_images']):,}",
+                "images": "-" if row["n_images"] is None else f"{row['n_images']:,}",
                 "verdict": row["verdict_holm"],
                 "note": "; ".join(filter(None, notes)),
             }

@@ -42,9 +42,7 @@ def deviations(run: Run) -> list[Row]:
             section, here, paper = (text.format(**gaps, **own) for text in KNOWN[key])
             rows.append((section, here, paper))
     here, full = shapes(config, run.result["data"]["classes"], config.arch)
-    rows += [
-        ("2.1", f"{what}: {here[what]}", full[what]) for what in here if here[what] != full[what]
-    ]
+    rows += [("2.1", f"{n}: {here[n]}", full[n]) for n in here if here[n] != full[n]]
     paper = choice("recipe", "paper")
     for key, words in KNOWN["keys"].items():
         both = getattr(config.recipe, key), paper.get(key, getattr(Recipe, key, None))
@@ -114,7 +112,7 @@ def _training(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
         "fan_in": "normal" in init.between and config.size.width != 1,
         "precision": config.precision not in ("float32", "tf32"),
         "test_precision": config.views_in == "tf32",
-        "scale": bool(changed) or name not in numbers.scales(),
+        "scale": bool(changed) or name not in {row["scale"] for row in numbers.rows(3)},
         "factor": scale.lr_factor != share,
         "length": name == "S384",
         "jitter": name == "jitter",

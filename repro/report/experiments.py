@@ -20,10 +20,9 @@ from repro.store.identity import base
 
 @dataclass(frozen=True)
 class Experiment:
-    """One file of `conf/experiments/`: all that the report needs to know of it.
+    """One file of `conf/experiments/`: the nets and the `tests` of its table.
 
-    `question` is its first comment; `tests` are the protocols of its table, `place` orders the
-    sections; with `ensembles` those of Table 6 stand below its nets.
+    `question` is its first comment; `place` orders sections; `ensembles`: Table 6's are shown too.
     """
 
     name: str
@@ -43,7 +42,9 @@ def experiments() -> tuple[Experiment, ...]:
     """The experiments that have a section in the report, in its order."""
     found = []
     for name in choices.names("experiments"):
-        note, file = choices.note("experiments", name, "report"), choices.read("experiments", name)
+        file = choices.read("experiments", name)
+        notes = [line.partition("report:")[2] for line in file.comments if line[:7] == "report:"]
+        note = "".join(notes).strip()
         said = {"place": math.inf, "tests": file.values.get("test", [TABLE3])}
         try:
             if note != "none":
@@ -72,10 +73,7 @@ def _nets(file: choices.Choice) -> list[Net]:
 
 
 def nets_of(experiment: Experiment, comparison: Comparison) -> tuple[Net, ...]:
-    """The nets of an experiment as they start in a setting.
-
-    Where one cannot take the layers that the setting's take from another, all start by the recipe.
-    """
+    """The nets of an experiment as they start in a setting: alike, if need be by the recipe."""
     giver, nets = comparison.usual.copy_from, experiment.nets
     if giver is None or all(base(net.arch) in (giver, *TAKE_LAYERS) for net in nets):
         return nets

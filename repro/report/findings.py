@@ -18,6 +18,7 @@ from repro.report.intervals import (
     Interval,
     decide,
     effect,
+    student,
 )
 from repro.report.measured import seconds
 from repro.report.net import Nets
@@ -80,11 +81,7 @@ def of_errors(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
 
 
 def least_favourable(found: Sequence[Finding], about: str) -> Finding:
-    """The comparison that speaks most against a claim, of several that must all hold.
-
-    This is an intersection-union test: its level is the largest of theirs, with no correction. Each
-    question has its own least favourable comparison.
-    """
+    """The comparison most against a claim of several, an intersection-union test by question."""
     if len(found) == 1:
         return found[0]
     worst: dict[str, Finding] = {}
@@ -103,10 +100,7 @@ def least_favourable(found: Sequence[Finding], about: str) -> Finding:
 
 
 def of_counts(contrast: Contrast, edges: Edges, setting: Comparison, most: int) -> Finding | None:
-    """The finding of a claim about learning: the difference of two shares of runs that learn.
-
-    It is about the configuration, of which each run is a sample, even where there is one.
-    """
+    """The finding of a claim about the configuration: the difference of two shares that learn."""
     there = [pair for pair in contrast.pairs if all(setting.runs_of(side.net) for side in pair)]
     if not there:
         return None
@@ -115,10 +109,8 @@ def of_counts(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
         runs = sorted(setting.runs_of(nets), key=lambda run: run.config.seed)[:most]
         return [run.result["outcome"] == "trained" for run in runs]
 
-    sides = [
-        [learnt(net) for net in dict.fromkeys(pair[place].net for pair in there)]
-        for place in (0, 1)
-    ]
+    nets = (dict.fromkeys(pair[place].net for pair in there) for place in (0, 1))
+    sides = [[learnt(net) for net in side] for side in nets]
     left, right = ((sum(map(sum, side)), sum(map(len, side))) for side in sides)
     words = f"{left[0]} of {left[1]} against {right[0]} of {right[1]} runs learn"
     return Finding(
@@ -131,10 +123,7 @@ def of_counts(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
 
 
 def _of_shares(left: tuple[int, int], right: tuple[int, int]) -> Answer:
-    """Fewer on the left? Fisher's exact test of so many (which learn, of all); Newcombe's interval.
-
-    Where most of the left side learn (Clopper and Pearson) the claim is contradicted in any case.
-    """
+    """Fisher's exact test of so many (which learn, of all) for fewer left; Newcombe's interval."""
     from scipy.special import bdtrc
 
     p = _fisher(left, right)
@@ -169,8 +158,7 @@ def _fisher(left: tuple[int, int], right: tuple[int, int]) -> float:
 def of_seconds(contrast: Contrast, edges: Edges, setting: Comparison, most: int) -> Finding | None:
     """The time of a test image on the left, in percent of that on the right, less 100.
 
-    Views of the same run, Q and orientation are compared; the interval is Student's over runs (each
-    the mean of its views), or over the views of a single run. None where there are not two.
+    Views of one run and Q are compared; the interval is Student's over runs, or a run's views.
     """
     every = [(pair, run) for pair in contrast.pairs for run in setting.runs_of(pair[0].net)]
     known = [(pair, run, found) for pair, run in every if (found := _log_ratios(run, pair))]
@@ -204,16 +192,17 @@ def _log_ratios(run: Run, pair: Pair) -> list[float]:
 
 def _of_ratios(units: Sequence[float], edges: Edges) -> Answer:
     """Student's interval of the mean of logarithms, as percent less than or above the right."""
-    from scipy.special import stdtr, stdtrit
+    from scipy.special import stdtr
 
-    mean, freedom = float(np.mean(units)), len(units) - 1
-    error = float(np.std(units, ddof=1)) / math.sqrt(len(units))
-    half = float(stdtrit(freedom, 1 - ALPHA / 2)) * error
+    mean, deviation = float(np.mean(units)), float(np.std(units, ddof=1))
+    error, half = deviation / math.sqrt(len(units)), student(deviation, len(units))
     interval = Interval(100 * math.expm1(mean - half), 100 * math.expm1(mean + half))
 
     def level(edge: float) -> float:
         distance = abs(mean - math.log1p(edge / 100))
-        return 2 * float(stdtr(freedom, -distance / error)) if error else float(distance == 0)
+        if not error:
+            return float(distance == 0)
+        return 2 * float(stdtr(len(units) - 1, -distance / error))
 
     return Answer(interval, *decide(interval, 100 * math.expm1(mean), edges, level))
 

@@ -30,9 +30,7 @@ def grid(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def verdict(claim: Claim) -> str | None:
     """What others' nets say of a claim at one S, one training each; None where they do not speak.
 
-    The interval is that of the log-odds (see `repro.report.intervals`) for nets tested on other
-    images each, so that it is too wide for nets tested on the same ones. Of several groups of nets,
-    by framework and weights, all must agree.
+    The interval is as if on other images each: too wide. Groups of nets must agree.
     """
     groups: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for one in numbers.replications():

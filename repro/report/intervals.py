@@ -24,6 +24,14 @@ Term = tuple[float, NDArray[np.bool_]]
 """A weight, and the errors (seeds, images) of one net tested in one way."""
 
 
+def student(deviation: float, count: int) -> float:
+    """Half-width of Student's 95% interval of the mean of so many numbers of this deviation."""
+    # Loaded where it is needed: it takes longer than the rest of a small report.
+    from scipy.special import stdtrit
+
+    return float(stdtrit(count - 1, 1 - ALPHA / 2) * deviation / count**0.5)
+
+
 class Interval(NamedTuple):
     """The ends of a 95% interval."""
 
@@ -35,9 +43,9 @@ class Interval(NamedTuple):
 class Effect:
     """Left minus right, in points of error or in log-odds, with standard errors (nan: not known).
 
-    `middle` is in points the mean of the gaps, in log-odds the centre; `centre` is the same with
-    one image more for either side, where the intervals have their centre. `images_alone` is
-    `over_images` without what the seeds' spread holds too. No effect can be above `largest`.
+    `middle` is in points the mean of the gaps, in log-odds the intervals' `centre`, which has an
+    image more for either side. `images_alone` is `over_images` without what the seeds' spread holds
+    too. No effect can be above `largest`.
     """
 
     middle: float
@@ -52,10 +60,7 @@ class Effect:
     largest: float
 
     def half(self, alpha: float, *, configuration: bool, by_class: bool = False) -> float:
-        """Half-width of the interval at level 1 - `alpha`, before its ends are cut off.
-
-        Raises ValueError for the configuration with one seed.
-        """
+        """Half-width of the interval at level 1 - `alpha`; a configuration has several seeds."""
         # Loaded where it is needed: it takes longer than the rest of a small report.
         from scipy.special import ndtri, stdtrit
 
@@ -65,8 +70,6 @@ class Effect:
             images = -float(stdtrit(self.classes - 1, alpha / 2)) * self.over_classes
         if not configuration:
             return images
-        if self.seeds < 2:
-            raise ValueError("one seed says nothing about the configuration")
         return math.hypot(images, float(stdtrit(self.seeds - 1, alpha / 2)) * self.over_seeds)
 
     def interval(self, *, configuration: bool, by_class: bool = False) -> Interval:
@@ -92,11 +95,7 @@ class Effect:
 def effect(
     pairs: Sequence[Sequence[Term]], *, odds: bool, classes: NDArray[np.int64] | None = None
 ) -> Effect:
-    """The effect that is averaged over pairs, in log-odds or in points.
-
-    Each pair is the terms that are added, weights above zero the left side's; `classes` (images,)
-    is the class of each image, None where it is not known.
-    """
+    """The effect that is averaged over pairs of terms; `classes` (images,): of each, if known."""
     each, middles, centres, ends = zip(*(_gaps(terms, odds) for terms in pairs), strict=True)
     by_pair, more, centre = np.array(each), np.array(ends).mean(axis=0), float(np.mean(centres))
     gaps = by_pair.mean(axis=0)
@@ -169,10 +168,7 @@ class Answer:
 def decide(
     interval: Interval, centre: float, edges: Edges, level: Callable[[float], float]
 ) -> tuple[str, float, float]:
-    """The verdict of a 95% interval, the level of that, and the level against (see `Answer`).
-
-    `level` gives the two-sided level at which the interval, around its centre, reaches an edge.
-    """
+    """The verdict of a 95% interval; its level, by that at which an edge is reached; `against`."""
     above, below = edges
     levels = {edge: level(edge) for edge in edges if math.isfinite(edge)}
     beyond = {above: centre <= above, below: centre >= below}

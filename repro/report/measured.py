@@ -18,6 +18,7 @@ from repro.config.schema import Init
 from repro.errors import RequestError, one_line
 from repro.paper import numbers
 from repro.protocol.protocols import BOXES, CONSTANT, View, of, readings, views, views_at
+from repro.report.intervals import student
 from repro.report.net import Net, Nets, label
 from repro.store import boxes
 from repro.store import runs as store
@@ -85,10 +86,7 @@ class Measured:
 
 
 def usual_init(runs: Sequence[Run]) -> Init:
-    """The initialisation that a setting's plain names stand for: that of most nets.
-
-    Nets that diverged or that others start from do not count; of two equal the recipe's own wins.
-    """
+    """The initialisation of most nets that neither diverged nor give layers; else the recipe's."""
     parents = {run.config.init.copy_from for run in runs}
     counted = [run for run in runs if base(run.config.arch.name) not in parents]
     counted = [run for run in counted or runs if run.result["outcome"] != "diverged"] or list(runs)
@@ -134,11 +132,16 @@ def fuse(measured: Sequence[Measured], nets: tuple[Net, ...], protocol: str) -> 
 
 def _ranks(runs: Sequence[Run], protocol: str, qs: Sequence[tuple[int, ...]]) -> Ranks | None:
     """By the mean posteriors of runs; where views are absent, the ranks that were kept of it."""
+    each = list(zip(runs, qs, strict=True))
     try:
         if protocol in BOXES:
-            return _box_ranks(runs, protocol, qs)
+            # Of the union of their boxes, merged: 0 where an image's box is right, else 1.
+            wanted = ((run, view) for run, q in each for view in views_at(protocol, q, run.config))
+            read_boxes = [stored.located(run.folder, view, run.tested) for run, view in wanted]
+            wrong = boxes.union(read_boxes).wrong(protocol == CONSTANT)
+            return Ranks(runs[0].tested.classes, wrong.astype(np.uint8))
         # Of an ensemble's posteriors one net's are in memory at a time.
-        parts = (_posteriors(run, protocol, q) for run, q in zip(runs, qs, strict=True))
+        parts = (_posteriors(run, protocol, q) for run, q in each)
         return Ranks.of(next(parts) if len(runs) == 1 else stored.mean(parts))
     except stored.Absent:
         folders = dict.fromkeys(run.folder.parent for run in runs)
@@ -149,14 +152,6 @@ def _ranks(runs: Sequence[Run], protocol: str, qs: Sequence[tuple[int, ...]]) ->
         names = " + ".join(run.name for run in runs)
         print(f"left out: {protocol} of {names}: {one_line(error)}", file=sys.stderr)
         return None
-
-
-def _box_ranks(runs: Sequence[Run], protocol: str, qs: Sequence[tuple[int, ...]]) -> Ranks:
-    """By the union of the boxes of runs, merged: 0 where an image's box is right, else 1."""
-    each = zip(runs, qs, strict=True)
-    wanted = [(run, view) for run, q in each for view in views_at(protocol, q, run.config)]
-    found = boxes.union([stored.located(run.folder, view, run.tested) for run, view in wanted])
-    return Ranks(runs[0].tested.classes, found.wrong(protocol == CONSTANT).astype(np.uint8))
 
 
 def _posteriors(run: Run, protocol: str, qs: tuple[int, ...]) -> Posteriors:
@@ -213,10 +208,8 @@ def _log(content: bytes) -> pd.DataFrame | None:
 
 def seconds(run: Run, view: View) -> float | None:
     """Seconds that computing a view of all test images took; None where not known."""
-    found = stored.seconds(run.folder, view)
-    if found is None and (ranks := kept([run], run.folder.parent)) is not None:
-        return ranks.seconds.get(view.name)
-    return found
+    found, ranks = stored.seconds(run.folder, view), kept([run], run.folder.parent)
+    return ranks.seconds.get(view.name) if found is None and ranks else found
 
 
 def results(measured: Sequence[Measured]) -> pd.DataFrame:
@@ -229,7 +222,9 @@ def results(measured: Sequence[Measured]) -> pd.DataFrame:
         row += [one.joined(lambda r: r.config.arch.name), one.joined(lambda r: r.config.scale.name)]
         row += [config.recipe.name]
         row += inits if len(inits) == 1 else [one.joined(lambda r: r.config.init.name)]
-        row += [one.joined(_tuned), config.precision, str(config.seed)]
+        # Of a run that locates for what, as in `per_class:fc`.
+        tuned = one.joined(lambda r: f"{r.config.boxes}:" * r.config.locates + r.config.finetune)
+        row += [tuned, config.precision, str(config.seed)]
         for metric in ("box_error",) if one.protocol in BOXES else TOP:
             if (value := one.error(metric)) is not None:
                 paper = one.published(metric)
@@ -239,25 +234,13 @@ def results(measured: Sequence[Measured]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS).sort_values(COLUMNS).reset_index(drop=True)
 
 
-def _tuned(run: Run) -> str:
-    """What was tuned, as in `fc`; of a run that locates also for what, as in `per_class:fc`."""
-    boxes, finetune = run.config.boxes, run.config.finetune
-    return f"{boxes}:{finetune}" if run.config.locates else finetune
-
-
 def spread(cells: Sequence[Measured]) -> dict[str, Any]:
-    """An error in percent over the seeds that there are: mean, sd, n, and its 95% interval.
-
-    With one seed the interval is Wilson's over test images, for this net; with several it is
-    Student's over seeds, for the configuration.
-    """
-    from scipy.special import stdtrit
-
+    """An error (%) over seeds, with Student's 95% interval; of one seed Wilson's over images."""
     if len(cells) == 1:
         low, error, high = stored.interval(cells[0].wrong)
         return {"mean": error, "sd": None, "n": 1, "low": low, "high": high}
     errors, count = np.array([100 * cell.wrong.mean() for cell in cells]), len(cells)
     mean, sd = float(errors.mean()), float(errors.std(ddof=1))
-    half = float(stdtrit(count - 1, 0.975)) * sd / count**0.5
+    half = student(sd, count)
     ends = {"low": max(0.0, mean - half), "high": min(100.0, mean + half)}
     return {"mean": mean, "sd": sd, "n": count, **ends}

@@ -41,21 +41,19 @@ class Net:
     init: str | None = None
     """The initialisation; None: the one that the setting's plain names stand for."""
     boxes: str = NONE
-    """What it locates (Appendix A)."""
 
     @classmethod
     def of(cls, config: Config, usual: Init) -> "Net":
         """The net of a configuration in a setting of that usual initialisation."""
-        net = cls(config.arch.name, config.scale.name, config.finetune, config.init.name)
-        net = replace(net, boxes=config.boxes)
-        return net.plain(usual, config.recipe.init)
+        words = config.arch.name, config.scale.name, config.finetune, config.init.name
+        return cls(*words, config.boxes).plain(usual, config.recipe.init)
 
     @classmethod
     def named(cls, name: str) -> "Net":
         """The net of the file `conf/net/NAME.yaml`; raises RequestError where there is none."""
         file, usual = choices.read("net", name), choices.config().chosen
         arch, scale = (str(file.chosen.get(key) or usual[key]) for key in ("arch", "scale"))
-        init = file.chosen.get("init") or OWN
+        init = file.chosen.get("init", OWN)
         finetune, boxes = file.values.get("finetune", "all"), file.values.get("boxes", NONE)
         return cls(arch, scale, finetune, None if init == OWN else init, boxes)
 
@@ -111,10 +109,7 @@ def known() -> Mapping[str, Net]:
 
 
 def named(words: str, others: Iterable[Net] = ()) -> Nets:
-    """The net or the ensemble that some words name, as in `D-jitter+E-jitter`.
-
-    Each is a file of `conf/net/` or one of the other nets; raises RequestError where it is none.
-    """
+    """The net or ensemble that words name, as in `D-jitter+E-jitter`, else a RequestError."""
     nets = {**known(), **{str(net): net for net in others}}
     if words in nets:
         return nets[words]

@@ -29,10 +29,7 @@ GREY_LEVELS = 255
 def obstacle(
     pairs: Iterable[Pair], comparison: Comparison, seeds: Sequence[int] | None = None
 ) -> str:
-    """The first reason why some of the pairs cannot show what the paper's do; empty: none.
-
-    `seeds` are those whose training counts; None: the claim is not about errors.
-    """
+    """The first reason why pairs cannot show what the paper's do, or none; `seeds`: of errors."""
     return next((reason for pair in pairs for reason in _reasons(pair, comparison, seeds)), "")
 
 
@@ -51,10 +48,7 @@ def _reasons(pair: Pair, comparison: Comparison, seeds: Sequence[int] | None) ->
 
 
 def unlocated(nets: Sequence[Nets], test: str, comparison: Comparison) -> str:
-    """Why a test of localisation shows nothing: the best constant box is as good as the best net.
-
-    Empty where a net's box error is lower by `AHEAD` points.
-    """
+    """Why a test of localisation shows nothing; empty: a net beats the best constant box."""
     shown = [(net, cells) for net in nets if (cells := comparison.cells(net, test))]
     alone = [one for net, _ in shown for one in comparison.cells(members(net)[0], CONSTANT)]
     if not shown or not alone:

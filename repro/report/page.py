@@ -97,10 +97,7 @@ def markdown(
     unfinished: Sequence[tuple[str, str]],
     moved: tuple[pd.DataFrame, pd.DataFrame],
 ) -> str:
-    """`comparison.md`: of settings, of nets that others trained, of runs with why they are open.
-
-    `moved` is Table 11 with ours in it, and the claims about it; both may be empty.
-    """
+    """`comparison.md`, of settings, families, runs that are open, Table 11 and the claims on it."""
     asked = {part.title: part.claims for part in parts if part.comparison.has_papers_nets}
     context = {"parts": parts, "families": families, "unfinished": unfinished, "asked": asked}
     context |= {"table11": moved[0], "moved": moved[1]}

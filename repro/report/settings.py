@@ -61,10 +61,7 @@ class Comparison:
     """All runs of one setting, what their views say, and the ensembles of them."""
 
     def __init__(self, runs: Sequence[Run], asked: Sequence[str] = ()) -> None:
-        """`asked`: ensembles beside the paper's, as in `D-jitter+E-jitter`, if there are the nets.
-
-        `config` is that of one of the runs: what is a setting's is the same in all.
-        """
+        """`asked`: ensembles beside the paper's, as in `D-jitter+E-jitter`, if all are there."""
         self.runs, self.config, self.setting = runs, runs[0].config, setting(runs[0].config)
         self.classes = int(runs[0].result["data"]["classes"])
         self.has_papers_nets = any(numbers.is_table1(run.config.arch) for run in runs)
@@ -104,10 +101,7 @@ class Comparison:
         return next((images.labels for images in found if images is not None), None)
 
     def cells(self, nets: Nets, protocol: str, q: str | None = None) -> list[Measured]:
-        """The measurements of one net or ensemble by one protocol, one for each seed.
-
-        With `q`, the test scales as `Measured.q` writes them, only those at these.
-        """
+        """The measurements of a net or ensemble by a protocol, by seed; with `q` at that alone."""
         plain = tuple(map(self.plain, members(nets)))
         key = (plain if isinstance(nets, tuple) else plain[0], protocol)
         if isinstance(nets, tuple) and key not in self._by_test:
@@ -115,11 +109,7 @@ class Comparison:
         return [one for one in self._by_test.get(key, ()) if q in (None, one.q)]
 
     def commands(self, experiment: str, nets: Sequence[Net], tests: Sequence[str]) -> list[str]:
-        """The command lines of an experiment of these nets in the setting and store of the runs.
-
-        The nets stand one by one where the setting's start otherwise than by the recipe, if each
-        has a file in `conf/net/`.
-        """
+        """The commands of an experiment in the setting of the runs, by net where starts differ."""
         files = {net: name for name, net in known().items() if net.init is None}
         usual = base(self.usual.name)
         if self.usual.name == self.config.recipe.init or not files.keys() >= set(nets):
@@ -144,8 +134,8 @@ class Comparison:
             words += [_word(f"{group}.{key}", v) for key, v in changes(config, group).items()]
         kind = base(config.data.name)
         usual = choices.choice("data", kind) if kind in choices.names("data") else {}
-        if config.data.root != usual.get("root", Data.root):
-            words.append(_word("data.root", config.data.root))
+        root = config.data.root
+        words += [_word("data.root", root)] * (root != usual.get("root", Data.root))
         words += [f"precision={config.precision}"] * (config.precision != "float32")
         words += [f"test=[{','.join(tests)}]"] * bool(set(tests) - set(defaults.values["test"]))
         # What a report keeps of runs is no store to train in.

@@ -18,8 +18,7 @@ from repro.report.settings import Comparison
 class Side:
     """A net (or an ensemble) by a protocol; `test` is empty where nothing is tested.
 
-    Its error is the mean over the test scales `q` (empty: the protocol's own), or its rise above
-    the mean over `above`.
+    Its error is the mean over `q` (empty: the protocol's own Q), less that over `above`, if any.
     """
 
     net: Nets
@@ -36,10 +35,7 @@ Terms = list[tuple[float, dict[int, NDArray[np.bool_]]]]
 
 @dataclass(frozen=True)
 class Contrast:
-    """Pairs whose differences are averaged; those not run are left out unless `complete`.
-
-    `paper_right` is the paper's error of the right side where its tables lack it.
-    """
+    """Pairs whose differences are averaged, without those not run unless it is `complete`."""
 
     pairs: tuple[Pair, ...]
     complete: bool = False
@@ -48,42 +44,32 @@ class Contrast:
 
     @property
     def given(self) -> bool:
-        """Whether both sides have the same nets, so that another training is no question.
-
-        They are tested in two ways, or an ensemble stands on one side.
-        """
+        """Whether the nets are given: the same on both sides, or an ensemble's on one."""
         fused = any(isinstance(side.net, tuple) for pair in self.pairs for side in pair)
         return fused or all(left.net == right.net for left, right in self.pairs)
 
     @property
     def paper(self) -> tuple[float, float]:
-        """The paper's difference in percent of its right side's error, and in log-odds.
+        """The paper's mean difference in percent of its right side's error, and in log-odds.
 
-        Averaged over the pairs; not a number where its tables lack an error.
+        Not a number where its tables lack an error.
         """
         if self.paper_difference is None:
             return math.nan, math.nan
-        errors: list[list[float | None]] = [
-            [
-                numbers.error_of(side.test, label(side.net), PROTOCOLS[side.test].metric)
-                for side in pair
-            ]
-            for pair in self.pairs
-        ]
+        sides = (side for pair in self.pairs for side in pair)
+        errors = [numbers.error_of(s.test, label(s.net), PROTOCOLS[s.test].metric) for s in sides]
         if self.paper_right is not None:
-            errors = [[self.paper_right + self.paper_difference, self.paper_right]]
-        table = np.array(errors, dtype=float)
+            errors = [self.paper_right + self.paper_difference, self.paper_right]
+        table = np.array(errors, dtype=float).reshape(-1, 2)
         left, right = np.log(table / (100 - table)).mean(axis=0)
         return 100 * self.paper_difference / float(table[:, 1].mean()), float(left - right)
 
     def words(self, used: Collection[Pair]) -> list[str]:
         """Which of several pairs stand behind a number, and which were not run."""
-        there: list[str] = []
-        absent: list[str] = []
-        for pair in self.pairs:
-            name = " - ".join(dict.fromkeys(label(side.net) for side in pair))
-            (there if pair in used else absent).append(name)
-        words = [", ".join(there)] + [f"not run: {', '.join(absent)}"] * bool(absent)
+        names = {pair: " - ".join(dict.fromkeys(label(s.net) for s in pair)) for pair in self.pairs}
+        absent = [name for pair, name in names.items() if pair not in used]
+        words = [", ".join(name for pair, name in names.items() if pair in used)]
+        words += [f"not run: {', '.join(absent)}"] * bool(absent)
         return words if len(self.pairs) > 1 else []
 
 
@@ -104,10 +90,7 @@ percent, the seeds, and which pairs and seeds stand behind it and which do not (
 
 
 def pool(contrast: Contrast, comparison: Comparison, most: int) -> Pooled | None:
-    """The measured pairs of a contrast, or None where too little was measured.
-
-    Seeds are those that all measured pairs have, the first so many (`most`) of them.
-    """
+    """The measured pairs of a contrast, in the first `most` seeds that all have; None: too few."""
     found: dict[Pair, tuple[Pair, Terms, set[int]]] = {}
     for wanted in contrast.pairs:
         for pair in _ways(wanted, comparison):

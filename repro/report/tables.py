@@ -48,25 +48,22 @@ def _error(cells: Sequence[Measured]) -> dict[str, Any]:
     return {key: value and round(value, 4) for key, value in found.items()}
 
 
-def _named(comparison: Comparison, nets: Nets, **columns: Any) -> dict[str, Any]:
-    """A row about a net: which, then columns, and what became of its runs, as in `1 diverged`."""
+def row(comparison: Comparison, nets: Nets, test: str, q: str | None = None) -> dict[str, Any]:
+    """One net by one protocol: which, its error, the paper's, and what became of its runs."""
+    cells = comparison.cells(nets, test, q)
     ended = Counter(str(run.result["outcome"]) for run in comparison.runs_of(nets))
     del ended["trained"]
     if isinstance(nets, tuple):
         which = {"net": " + ".join(map(str, nets)), "S": ""}
-        return which | columns | {"note": "a member diverged" if ended["diverged"] else ""}
-    which = {"net": nets.arch_title, "S": nets.scale_title}
-    return which | columns | {"note": ", ".join(f"{count} {word}" for word, count in ended.items())}
-
-
-def row(comparison: Comparison, nets: Nets, test: str, q: str | None = None) -> dict[str, Any]:
-    """One net by one protocol: which, its error, the paper's, and what became of its runs."""
-    cells = comparison.cells(nets, test, q)
+        note = "a member diverged" if ended["diverged"] else ""
+    else:
+        which = {"net": nets.arch_title, "S": nets.scale_title}
+        note = ", ".join(f"{count} {word}" for word, count in ended.items())
     # Spaced, so that a long one can be broken.
-    own = cells[0].q.replace("+", " + ") if cells else q or ""
-    where = {"test": PROTOCOLS[test].title, "Q": own}
+    scales = cells[0].q.replace("+", " + ") if cells else q or ""
+    which |= {"test": PROTOCOLS[test].title, "Q": scales}
     paper = numbers.error_of(test, label(nets), PROTOCOLS[test].metric)
-    return _named(comparison, nets, **where, **_error(cells), paper=paper)
+    return {**which, **_error(cells), "paper": paper, "note": note}
 
 
 def paper_rows(number: int, comparison: Comparison) -> pd.DataFrame:
@@ -94,11 +91,7 @@ def paper_rows(number: int, comparison: Comparison) -> pd.DataFrame:
 
 
 def localisation(number: int, comparison: Comparison) -> pd.DataFrame:
-    """Table 8 (centre crop) or 9 (dense boxes, merged): the best constant box, then every net.
-
-    Errors are those of the box with the true class given. In Table 9 `top5` is the error where the
-    class must also be among the five best of the net's classification run (of an ensemble, runs).
-    """
+    """Table 8 (centre crop) or 9 (dense boxes, merged): the best constant box, then every net."""
     every = [(net, test) for net in _locating(comparison) for test in LOCALISING[str(number)]]
     shown: list[tuple[Nets, str]] = [one for one in every if comparison.cells(*one)]
     shown = [(net, CONSTANT) for net in members(shown[0][0])[:1]] + shown if shown else []
@@ -280,7 +273,9 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
         for name, value in found.items():
             if name not in ("sd", "low", "high") or "mean" not in found:
                 title = TITLES.get(str(name), str(name).replace("_", " "))
-                words[title] = _number_words(value, 0 if name == "n" else 1)
+                number = f"{value:,.{0 if name == 'n' else 1}f}" if isinstance(value, float) else ""
+                number = number or (f"{value:,}" if isinstance(value, int) else str(value))
+                words[title] = "-" if pd.isna(value) or value == "" else number
                 words |= {title: _error_words(found)} if name == "mean" else {}
         rows.append(words)
     shown = pd.DataFrame(rows)
@@ -295,14 +290,6 @@ def _error_words(found: Mapping[Any, Any]) -> str:
     if pd.isna(found["sd"]):
         return f"{found['mean']:.1f} [{found['low']:.1f}; {found['high']:.1f}]"
     return f"{found['mean']:.1f} ± {found['sd']:.1f}"
-
-
-def _number_words(value: Any, digits: int) -> str:
-    if pd.isna(value) or value == "":
-        return "-"
-    if isinstance(value, float):
-        return f"{value:,.{digits}f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def summary(comparison: Comparison) -> str:

@@ -1,8 +1,7 @@
 """Appendix B in the report: what linear SVMs on descriptors scored, Table 11, the claims on it.
 
-Runs are grouped by data, size and precision. A test has a value for each split. Its interval comes
-of draws of the images, with replacement, the same for every run; over nets of several seeds their
-spread is added, as Student's.
+A test has a value for each split. Its interval comes of draws of the images, with replacement, the
+same for every run; over nets of several seeds their spread is added, as Student's.
 """
 
 import math
@@ -21,8 +20,8 @@ from repro.paper import numbers
 from repro.protocol.measures import TEST, errors
 from repro.protocol.protocols import TRANSFERS
 from repro.report.claims import COLUMNS as CLAIM_COLUMNS
-from repro.report.claims import TRANSFER, registered
-from repro.report.intervals import UNDECIDED, Interval, decide
+from repro.report.claims import TRANSFER, framed, registered
+from repro.report.intervals import UNDECIDED, Interval, decide, student
 from repro.report.measured import COLUMNS
 from repro.report.net import worded
 from repro.report.settings import grouped, setting
@@ -63,7 +62,8 @@ class Tested:
         """Its name in claims: `D`, `D:random`, `D+E`, or `pixels` where no net is asked."""
         if TRANSFERS[self.found.protocol].kind == "pixels":
             return "pixels"
-        return "+".join(worded(r.config.arch.name) + ":random" * _random(r) for r in self.runs)
+        trained = [(worded(run.config.arch.name), _trained(run)) for run in self.runs]
+        return "+".join(f"{arch}:random" if t and not t["run"] else arch for arch, t in trained)
 
     @property
     def trained_on(self) -> str:
@@ -111,41 +111,30 @@ def _trained(run: Run) -> dict[str, Any] | None:
     return known
 
 
-def _random(run: Run) -> bool:
-    known = _trained(run)
-    return known is not None and not known["run"]
-
-
 class Transfers:
     """The runs of one setting whose descriptors were tested."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs, self.setting = runs, setting(runs[0].config)
+        self.data = base(self.setting.data)
         known = {run.identity: run for run in runs}
         self.tested: list[Tested] = []
         for run in runs:
             for test in scores.stored(run.folder):
                 # Of a damaged file it was said when the runs were admitted.
                 with suppress(RequestError):
-                    found = scores.read(run.folder, test, run.tested)
-                    other = known.get(found.partner) if found and found.partner else None
-                    if found is None or (found.partner and not _is_of(other, found)):
+                    if (found := scores.read(run.folder, test, run.tested)) is None:
                         continue
-                    self.tested.append(Tested((run, other) if other else (run,), found))
-
-    @property
-    def data(self) -> str:
-        """The file of `conf/data/` that the images are of."""
-        return base(self.setting.data)
+                    other = known.get(found.partner)
+                    if other and other.tested.weights == found.partner_weights:
+                        self.tested.append(Tested((run, other), found))
+                    elif not found.partner:
+                        self.tested.append(Tested((run,), found))
 
     def cells(self, net: str, test: str) -> dict[Key, Tested]:
         """One net in one test, by what it was trained on and its seed."""
         every = (one for one in self.tested if (one.net, one.found.protocol) == (net, test))
         return {(one.trained_on, one.seed): one for one in every}
-
-
-def _is_of(other: Run | None, found: Scores) -> bool:
-    return other is not None and other.tested.weights == found.partner_weights
 
 
 def by_setting(runs: Sequence[Run]) -> list[Transfers]:
@@ -160,14 +149,14 @@ def results(groups: Sequence[Transfers]) -> pd.DataFrame:
         for one in group.tested:
             configs = [run.config for run in one.runs]
             names = [[getattr(c, key).name for c in configs] for key in ("arch", "scale", "init")]
-            arch, scale, init = map("+".join, names)
-            where = [group.setting.data, group.setting.size, arch, scale]
-            where += [group.setting.recipe, init, "all", group.setting.precision, str(one.seed)]
+            (arch, scale, init), here = map("+".join, names), group.setting
+            where = [here.data, here.size, arch, scale, here.recipe, init, "all", here.precision]
             for metric, values in one.found.errors.items():
                 paper = _paper(one, group.data, metric)
                 number = [one.found.protocol, one.q, metric, f"{values.mean():.4f}"]
                 number += ["" if paper is None else f"{paper:.1f}"]
-                rows.append([*where, *number, "+".join(run.identity for run in one.runs)])
+                runs = "+".join(run.identity for run in one.runs)
+                rows.append([*where, str(one.seed), *number, runs])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -183,11 +172,7 @@ def _paper(one: Tested, data: str, metric: str) -> float | None:
 
 
 def table11(groups: Sequence[Transfers]) -> pd.DataFrame:
-    """Recall and average precision (%) of every net and test, a row each; ours, then the paper's.
-
-    `mean` is over seeds and splits, `splits_sd` the deviation over splits, `seeds_sd` over the
-    `n` seeds; `low` and `high` are its 95% interval.
-    """
+    """Recall and average precision (%) of every net and test, ours, then the paper's."""
     rows: list[dict[str, Any]] = []
     for group in groups:
         cells: dict[tuple[str, ...], list[Tested]] = {}
@@ -196,11 +181,11 @@ def table11(groups: Sequence[Transfers]) -> pd.DataFrame:
         for (net, trained_on, test, q), found_there in sorted(cells.items()):
             # Of each run the pixels are the same.
             every = found_there[:1] if found_there[0].given else found_there
+            which = {"net": net, "size": group.setting.size, "trained_on": trained_on}
+            which |= {"test": test, "Q": q, "data": group.data}
             for metric in every[0].found.errors:
                 values = np.array([100 - one.found.errors[metric] for one in every])
                 found = _interval([100 - one.drawn[metric].mean(axis=0) for one in every], values)
-                which = {"net": net, "size": group.setting.size, "trained_on": trained_on}
-                which |= {"test": test, "Q": q, "data": group.data}
                 rows.append(which | {"measure": metric.removesuffix("_error")} | found)
     for theirs in numbers.rows(11):
         for data in DATA:
@@ -213,20 +198,15 @@ def table11(groups: Sequence[Transfers]) -> pd.DataFrame:
 
 def _interval(drawn: Sequence[Draws], values: NDArray[np.float64]) -> dict[str, Any]:
     """Mean, deviations, interval of `values` (seeds, splits); `drawn`: (draws,) of each seed."""
-    from scipy.special import stdtrit
-
     seeds, mean = len(values), float(values.mean())
     half = 1.96 * float(np.mean(drawn, axis=0).std())
     deviation = float(values.mean(axis=1).std(ddof=1)) if seeds > 1 else None
     if deviation is not None:
-        half = math.hypot(half, float(stdtrit(seeds - 1, 0.975)) * deviation / seeds**0.5)
+        half = math.hypot(half, student(deviation, seeds))
     splits = float(values.std(axis=1, ddof=1).mean()) if values.shape[1] > 1 else None
     found = {"mean": mean, "splits_sd": splits, "seeds_sd": deviation, "n": seeds}
     found |= {"low": mean - half, "high": mean + half}
-    return {
-        key: value if value is None or key == "n" else round(value, 4)
-        for key, value in found.items()
-    }
+    return {key: value and round(value, 4) for key, value in found.items()}
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
@@ -234,9 +214,8 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     for row in frame.to_dict("records"):
         measure = "" if pd.isna(row["measure"]) else str(row["measure"])
-        which = "ap11 and ap_area" if measure.startswith("ap") else ""
         key = tuple(str(row[name]) for name in ("net", "size", "trained_on", "test"))
-        words = f"{row['mean']:.1f}"
+        words = f"{measure} " * measure.startswith("ap") + f"{row['mean']:.1f}"
         words += "" if pd.isna(row["splits_sd"]) else f" ± {row['splits_sd']:.1f}"
         words += "" if pd.isna(row["low"]) else f" [{row['low']:.1f}; {row['high']:.1f}]"
         net, size, trained_on, test = key
@@ -244,7 +223,6 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
         new |= {"size": worded(size), "seeds": "-" if pd.isna(row["n"]) else str(int(row["n"]))}
         new |= dict.fromkeys(DATA.values(), "-")
         own, column = rows.setdefault(key, new), DATA[row["data"]]
-        words = f"{measure} {words}" if which else words
         own[column] = words if own[column] == "-" else f"{own[column]}, {words}"
     return pd.DataFrame(list(rows.values()))
 
@@ -256,10 +234,7 @@ def claims() -> tuple[Mapping[str, Any], ...]:
 
 def judge(groups: Sequence[Transfers]) -> pd.DataFrame:
     """Rows of `claims.csv`: each claim on each setting that has both of its sides."""
-    found = [judged(claim, group) for group in groups for claim in claims()]
-    rows = [row for row in found if row is not None]
-    frame = pd.DataFrame(rows, columns=CLAIM_COLUMNS)
-    return frame.astype({"n_images": "Int64", "n_seeds": "Int64"})
+    return framed([judged(claim, group) for group in groups for claim in claims()])
 
 
 def judged(claim: Mapping[str, Any], group: Transfers) -> dict[str, Any] | None:
@@ -280,21 +255,17 @@ def judged(claim: Mapping[str, Any], group: Transfers) -> dict[str, Any] | None:
     if not gaps:
         return None
     # The mean over pairs of each seed: its spread is that of the nets.
-    by_seed = [
-        np.mean([gap for s, gap in gaps if s == seed], axis=0) for seed in {s for s, _ in gaps}
-    ]
+    seeds = {seed for seed, _ in gaps}
+    by_seed = [np.mean([gap for s, gap in gaps if s == seed], axis=0) for seed in seeds]
     found = _interval([np.mean(draws, axis=0)] * len(by_seed), np.array(by_seed))
     given = all(one.given and other.given for one, other in both)
     edge = float(claim.get("margin", 0))
     edges = (-edge, edge) if claim["kind"] == "equal_within" else (-math.inf, -edge)
     interval = Interval(found["low"], found["high"])
     verdict, _, _ = decide(interval, found["mean"], edges, lambda to: math.nan)
-    reason = (
-        ""
-        if given or len(by_seed) >= claim["seeds"]
-        else f"{len(by_seed)} of {claim['seeds']} seeds"
-    )
-    verdict = UNDECIDED if reason else verdict
+    reason = ""
+    if not given and len(by_seed) < claim["seeds"]:
+        verdict, reason = UNDECIDED, f"{len(by_seed)} of {claim['seeds']} seeds"
     each = ", ".join(f"{value:+.1f}" for value in np.mean(by_seed, axis=0))
     row = {key: claim[key] for key in CLAIM_COLUMNS if key in claim}
     row |= {"left": f"{'; '.join(dict.fromkeys(a.net for a, _ in both))}/{left_test}"}
@@ -302,11 +273,8 @@ def judged(claim: Mapping[str, Any], group: Transfers) -> dict[str, Any] | None:
     row |= {"difference": found["mean"], "ci_low": found["low"], "ci_high": found["high"]}
     row |= {"n_images": len(both[0][0].found.ids), "n_seeds": len(by_seed), "reason": reason}
     row |= {"verdict": verdict, "verdict_holm": verdict, "primary": False, "margin": edge}
-    row |= {
-        "pooled": f"{', '.join(used)}; splits: {each}",
-        "about": "nets" if given else "configuration",
-    }
-    return row | asdict(group.setting)
+    row |= {"pooled": f"{', '.join(used)}; splits: {each}"}
+    return row | {"about": "nets" if given else "configuration"} | asdict(group.setting)
 
 
 def _beside(theirs: Mapping[Key, Tested], key: Key) -> Tested | None:
@@ -314,24 +282,3 @@ def _beside(theirs: Mapping[Key, Tested], key: Key) -> Tested | None:
     others = [one for one in theirs.values() if one.given or one.seed == key[1]]
     untrained = [one for one in others if one.net == "pixels" or one.net.endswith(":random")]
     return theirs.get(key) or next(iter([*untrained, *(o for o in others if o.given)]), None)
-
-
-def claims_shown(judged: pd.DataFrame) -> pd.DataFrame:
-    """The claims on descriptors for readers."""
-    known = {claim["claim"]: claim for claim in claims()}
-    rows = []
-    for row in judged.to_dict("records"):
-        paper, claim = row["paper_difference"], known[row["claim"]]
-        ends = f"[{row['ci_low']:+.1f}; {row['ci_high']:+.1f}]"
-        rows.append(
-            {
-                "claim": claim["text"] + " (ours)" * bool(claim.get("ours")),
-                "data": base(row["data"]),
-                "the paper": "-" if pd.isna(paper) else f"{paper:+.1f}",
-                "here (points of error)": f"{row['difference']:+.1f} {ends}",
-                "seeds": str(row["n_seeds"]),
-                "verdict": row["verdict"],
-                "note": "; ".join(filter(None, (row["reason"], row["pooled"]))),
-            }
-        )
-    return pd.DataFrame(rows)

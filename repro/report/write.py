@@ -43,10 +43,8 @@ def write(
 ) -> str:
     """Write the report of all finished runs of some stores; returns what to tell the user.
 
-    A store is a folder of runs, or a report that keeps some; of what stands in several the first
-    counts. `fuse` names ensembles beside the paper's, as in `D-jitter+E-jitter`. With `archive` the
-    report keeps what it is made from (see `repro.store.archive`), with `latex` its tables as LaTeX.
-    Raises RequestError where `out` or a store cannot serve, RunError where writing fails.
+    Of runs that stand in several stores, or reports that keep some, the first count. Raises
+    RequestError where `out` or a store cannot serve, RunError where writing fails.
     """
     stores = [folder_of_runs(folder) for folder in stores]
     out = Path(os.path.realpath(out))
@@ -75,12 +73,9 @@ def write(
         except OSError as error:
             raise RunError(f"cannot write {out}: {error.strerror}") from error
     words = [f"{one.title}\n{tables.summary(one.comparison)}\n{one.answer}" for one in parts]
-    if others:
-        shown = tables.readable(tables.published(others)).to_string(index=False)
-        words.append(f"published nets\n{shown}")
-    if transfers:
-        table = transfer.shown(transfer.table11(transfers)).to_string(index=False)
-        words.append(f"descriptors on other data (%)\n{table}")
+    frames = {"published nets": tables.readable(tables.published(others))}
+    frames["descriptors on other data (%)"] = transfer.shown(transfer.table11(transfers))
+    words += [f"{title}\n{one.to_string(index=False)}" for title, one in frames.items() if len(one)]
     return "\n\n".join([*words, str(out / "comparison.html")])
 
 
@@ -103,10 +98,9 @@ def _beside(out: Path) -> Iterator[Path]:
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > DAY:
                 shutil.rmtree(left)
-    around: list[Path] = []
+    around = [folder for folder in out.parents if not os.path.exists(folder)]
     try:
         try:
-            around = [folder for folder in out.parents if not folder.exists()]
             beside.mkdir(parents=True)
         except OSError as error:
             raise _unusable(out, f"cannot be written to: {error.strerror}") from None

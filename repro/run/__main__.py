@@ -10,31 +10,24 @@ Exit status: 0 all finished; 1 a run failed, the others are finished; 2 the requ
 75 interrupted, what was done is saved and the same command goes on.
 """
 
-import os
 import sys
+
+from repro.config.way_in import answered
 
 
 def main() -> None:
     """The program."""
-    # Two neighbours that spin while they wait for each other's cores are many times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    arguments = sys.argv[1:]
-    if {"-h", "--help"} & set(arguments):
-        from repro.config.choices import help_text
-        from repro.config.way_in import show
-        from repro.protocol.protocols import described
-
-        show(help_text(str(__doc__), described()))
-        sys.exit(0)
-    if "--version" in arguments:
-        from repro import __version__
-        from repro.config.way_in import show
-
-        show(__version__)
-        sys.exit(0)
+    arguments = answered(_page)
     from repro.config.command import command
 
     sys.exit(command(arguments))
+
+
+def _page() -> str:
+    from repro.config.choices import help_text
+    from repro.protocol.protocols import described
+
+    return help_text(str(__doc__), described())
 
 
 if __name__ == "__main__":

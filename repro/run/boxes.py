@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repro.data.loader import centre_crops, whole_images, window
+from repro.data.loader import evaluation_batches, window
 from repro.data.split import Split
 from repro.model.cost import receptive_field
 from repro.model.dense import Dense
@@ -19,7 +19,7 @@ from repro.protocol.boxes import Floats
 from repro.protocol.protocols import View
 from repro.protocol.scales import pixels
 from repro.run.memory import at_once
-from repro.run.views import EvaluationOptions, Prepare, judged
+from repro.run.views import EvaluationOptions, judged
 from repro.store.boxes import Located
 
 
@@ -56,12 +56,10 @@ def constant_error(split: Split) -> float:
     return float(boxes.wrong(found, truth, owners).mean())
 
 
-def centre_error(
-    net: VGG, split: Split, side: int, prepare: Prepare, options: EvaluationOptions
-) -> float:
+def centre_error(net: VGG, split: Split, side: int, options: EvaluationOptions) -> float:
     """Box error (%) on the centre crops of images rescaled to `side` pixels, true class given."""
     net.eval()
-    found = _of_centres(net, split, side, prepare, options)
+    found = _of_centres(net, split, side, options)
     return 100 * float(boxes.wrong(found, *split.truth).mean())
 
 
@@ -71,31 +69,22 @@ def compute(
     train: Split,
     view: View,
     split: Split,
-    prepare: Prepare,
     options: EvaluationOptions,
 ) -> Located:
     """The true class's boxes of a test set: of the centre crop, or of each dense cell.
 
-    `scorer`, the classification net, scores a cell by its posterior of the true class; `train` are
-    the images whose best constant box stands beside.
+    `scorer`, the classification net, scores a cell; `train` has the best constant box beside.
     """
     began, side = time.perf_counter(), pixels(view.q, net.spec.crop)
     if view.kind == "box":
-        found = _of_centres(net, split, side, prepare, options)[:, None]
+        found = _of_centres(net, split, side, options)[:, None]
         scores = np.ones(found.shape[:2])
     else:
-        found, scores = _of_cells(net, scorer, split, side, prepare, options)
-    truth, owners = split.truth
-    return Located(
-        boxes=found.astype(np.float32),
-        scores=scores.astype(np.float32),
-        truth=truth,
-        owners=owners,
-        constant=boxes.constant(*train.truth),
-        labels=split.labels,
-        ids=np.array(split.ids),
-        seconds=time.perf_counter() - began,
-    )
+        found, scores = _of_cells(net, scorer, split, side, options)
+    located = found.astype(np.float32), scores.astype(np.float32)
+    constant, ids = boxes.constant(*train.truth), np.array(split.ids)
+    seconds = time.perf_counter() - began
+    return Located(*located, *split.truth, constant, split.labels, ids, seconds)
 
 
 def _shapes(split: Split, side: int, options: EvaluationOptions) -> list[tuple[int, int]]:
@@ -103,50 +92,48 @@ def _shapes(split: Split, side: int, options: EvaluationOptions) -> list[tuple[i
     return [options.rescaling.shape(height, width, side) for height, width in sizes]
 
 
-def _of_centres(
-    net: VGG, split: Split, side: int, prepare: Prepare, options: EvaluationOptions
-) -> Floats:
+def _of_centres(net: VGG, split: Split, side: int, options: EvaluationOptions) -> Floats:
     crop, labels = net.spec.crop, torch.as_tensor(split.labels)
     found = np.full((len(split.ids), 4), np.nan)
-    batches = centre_crops(split, side, crop, at_once(net, options.batch), **options.loading)
+    room = at_once(net, options.batch) * crop**2
+    batches = evaluation_batches(split, side, crop, room, **options.loading)
 
     def note(indices: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
         return indices, own(outputs, labels[indices])
 
-    notes = judged(batches, lambda images: net(prepare(images)), note, options)
+    notes = judged(batches, net, note, options)
     for indices, outputs in notes:
         found[indices] = outputs.double()
-    shapes = _shapes(split, side, options)
-    places = [tuple(round((length - crop) / 2) for length in shape) for shape in shapes]
-    windows = [window(*both, crop) for both in zip(shapes, places, strict=True)]
+    windows = []
+    for shape in _shapes(split, side, options):
+        windows.append(window(shape, tuple(round((end - crop) / 2) for end in shape), crop))
     return boxes.from_window(found, np.array(windows))
 
 
 def _of_cells(
-    net: VGG, scorer: VGG, split: Split, side: int, prepare: Prepare, options: EvaluationOptions
+    net: VGG, scorer: VGG, split: Split, side: int, options: EvaluationOptions
 ) -> tuple[Floats, Floats]:
     crop, step, labels = net.spec.crop, receptive_field(net.spec.layers)[1], split.labels
     maps, score_maps, classes = Dense(net), Dense(scorer), net.spec.classes
     shapes = _shapes(split, side, options)
 
     def judge(images: Tensor) -> Tensor:
-        own_input = prepare(images)
-        return torch.cat([maps(own_input), score_maps(own_input).softmax(dim=1)], dim=1)
+        return torch.cat([maps(images), score_maps(images).softmax(dim=1)], dim=1)
 
     def note(indices: Tensor, outputs: Tensor) -> list[tuple[int, Floats, Floats]]:
         found = own(outputs[:, :-classes], torch.as_tensor(labels)[indices]).double().numpy()
         scores = outputs[:, -classes:].double().numpy()
         # A batch has one shape, and so its images have the same cells.
-        shape, (rows, columns) = shapes[int(indices[0])], found.shape[-2:]
-        cells = [(row * step, column * step) for row in range(rows) for column in range(columns)]
-        windows = np.array([window(shape, cell, crop) for cell in cells])
+        shape, cells = shapes[int(indices[0])], np.ndindex(*found.shape[-2:])
+        windows = np.array([window(shape, (y * step, x * step), crop) for y, x in cells])
         done = []
         for place, index in enumerate(indices.tolist()):
             here = boxes.from_window(found[place].reshape(4, -1).T, windows)
             done.append((index, here, scores[place, labels[index]].ravel()))
         return done
 
-    batches = whole_images(split, side, at_once(net, options.batch) * crop**2, **options.loading)
+    room = at_once(net, options.batch) * crop**2
+    batches = evaluation_batches(split, side, None, room, **options.loading)
     every = [one for notes in judged(batches, judge, note, options) for one in notes]
     most = max(len(scores) for _, _, scores in every)
     result = np.full((len(labels), most, 4), np.nan), np.full((len(labels), most), np.nan)

@@ -32,10 +32,7 @@ CHOICES = {
 
 
 def check(config: Config) -> None:
-    """Refuse, by a RequestError, a configuration whose parts do not go together, whatever its data.
-
-    Its numbers were checked one by one; it has no training where weights are given.
-    """
+    """Refuse, by a RequestError, a configuration whose parts do not go together."""
     for key, known in CHOICES.items():
         group, _, name = key.rpartition(".")
         value = getattr(getattr(config, group) if group else config, name)
@@ -45,11 +42,11 @@ def check(config: Config) -> None:
         name = getattr(config, group).name
         if not (NAME.fullmatch(identity.base(name)) and checks.NAME.fullmatch(name)):
             raise RequestError(
-                f"{group}.name={name}: expected a letter, then letters, digits, or any of . _ - + ="
+                f"{group}.name={name}: expected a letter, then letters, digits, ._-+"
             )
     if config.test_precision != AUTO and (config.precision == "float64" or config.data.transfer):
-        said = "nets of precision=float64, and descriptors, have one precision only: take auto"
-        raise RequestError(f"test_precision={config.test_precision}: {said}")
+        said = f"test_precision={config.test_precision}"
+        raise RequestError(f"{said}: nets of float64, and descriptors, take auto only")
     _check_store(config.runs)
     if config.weights is None:
         _check_trained(config)
@@ -61,13 +58,11 @@ def check(config: Config) -> None:
     _check_micro_batch(config)
     step, crop = 2**config.size.poolings, config.size.crop
     if crop % step:
-        near = [side for side in (crop // step * step, crop // step * step + step) if side]
         said = f"size.crop={crop} is no multiple of {step} (size.poolings={config.size.poolings})"
-        raise RequestError(f"{said}: take {' or '.join(map(str, near))}")
+        raise RequestError(f"{said}: take {crop // step * step + step}")
     if config.locates and (config.weights is not None or config.data.on_device):
         key = "data.on_device" if config.weights is None else "weights"
-        said = f"boxes={config.boxes} goes on from a classification run, its crops cut by the CPU"
-        raise RequestError(f"{said}: leave out {key}=")
+        raise RequestError(f"boxes={config.boxes} goes on from a classification run: no {key}=")
     protocols.check(config.scale, config.test, crop, config.boxes)
 
 
@@ -88,8 +83,7 @@ def _check_trained(config: Config) -> None:
         said = f"test=[{','.join(config.test)}] takes a net that is given"
         raise RequestError(f"{said}: say weights=FILE, weights=FOLDER of a run, or weights=random")
     if config.weights_input is not None:
-        said = f"weights_input={config.weights_input}"
-        raise RequestError(f"{said} is for nets that others trained: say which with weights=FILE")
+        raise RequestError("weights_input= is for nets of others: say which with weights=FILE")
     if config.data.test_only:
         raise RequestError("data.test_only=true leaves nothing to train on: leave it out")
     if recipe.schedule == "plateau" and recipe.patience < 1:
@@ -98,8 +92,7 @@ def _check_trained(config: Config) -> None:
 
 def _check_start(config: Config) -> None:
     if config.finetune == "fc" and not config.is_later_stage:
-        said = "finetune=fc needs a net to start from"
-        raise RequestError(f"{said}: take scale=S384, scale=jitter or boxes=per_class")
+        raise RequestError("finetune=fc needs a net to start from, as scale=S384 has one")
     if config.scale.draws == NEW and not config.starts_from_another:
         raise RequestError("scale.draws=new: this run starts from no other; take another seed")
     if config.init.copy_from is not None and identity.base(config.arch.name) not in TAKE_LAYERS:
@@ -108,12 +101,11 @@ def _check_start(config: Config) -> None:
 
 
 def _check_micro_batch(config: Config) -> None:
-    way_out = ""
+    said = f"micro_batch={config.micro_batch} divides the batch, and"
     if config.micro_batch is not None and config.arch.batch_norm:
-        way_out = f"arch={config.arch.name} normalises by the batch: take micro_batch=null"
-    elif config.micro_batch is not None and config.compile != EAGER:
-        # Each part has other rows of the batch's dropout mask, which torch would compile anew, and
-        # after some parts no more; CUDA graphs keep gradients where the next part overwrites them.
-        way_out = f"compile={config.compile} takes a batch at once: take compile=none"
-    if way_out:
-        raise RequestError(f"micro_batch={config.micro_batch} divides the batch, and {way_out}")
+        name = config.arch.name
+        raise RequestError(f"{said} arch={name} normalises by the batch: take micro_batch=null")
+    if config.micro_batch is not None and config.compile != EAGER:
+        # Each part has other rows of the batch's dropout mask, which torch would compile anew; CUDA
+        # graphs keep gradients where the next part overwrites them.
+        raise RequestError(f"{said} compile={config.compile} takes it at once: take compile=none")

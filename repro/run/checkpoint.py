@@ -1,9 +1,7 @@
 """Checkpoints: everything that an interrupted run needs to go on bit for bit where it was.
 
 A checkpoint is one safetensors file: the net, the optimiser's state, and in its header the progress
-of training as JSON, together with a digest. Two generations are kept. A damaged one is noticed by
-its digest, and the other is used. Randomness needs no state of its own: it is drawn anew for each
-epoch and step from the seed.
+of training as JSON with a digest. Two generations are kept: if one is damaged, the other is used.
 """
 
 import hashlib
@@ -67,10 +65,7 @@ class Checkpoints:
     def load(
         self, net: nn.Module, optimiser: optim.Optimizer, say: Callable[[str], None]
     ) -> dict[str, Any] | None:
-        """Load the newest whole checkpoint into `net` and `optimiser`; the progress of training.
-
-        None where there is no checkpoint. `say` takes a line about one that is not used.
-        """
+        """Load the newest whole checkpoint; the progress of training, None: there is none."""
         found = []
         for generation, name in enumerate(CHECKPOINTS):
             try:

@@ -4,10 +4,9 @@
     torchrun --nnodes=2 --nproc_per_node=8 --rdzv_backend=c10d --rdzv_endpoint=HOST:29500 \\
         -m repro.run arch=D size=paper data=imagenet
 
-Every process runs the same program on the same command. Each computes its own rows of every batch,
-the gradients are summed, and all take the same step. Crops are drawn by image and dropout by the
-row in the batch, so the sum is what one process would compute, but for rounding. What the store
-says, the first process reads and tells the others, and it alone writes.
+Each process computes its own rows of every batch, the gradients are summed, and all take the same
+step. Crops are drawn by image and dropout by the row in the batch, so the sum is what one process
+would compute, but for rounding. The first process alone reads the store and writes.
 
 Processes meet in the same places in the same order. One that fails leaves with a line; the others
 fail where they meet next, and torchrun ends them all.
@@ -126,10 +125,9 @@ class World:
 class SummedGradients:
     """The gradients of weights, summed over the processes while the backward pass goes on.
 
-    They travel in buckets, from the last layer's to the first's: always the same, in one order.
-    torch's DistributedDataParallel does not serve here: it rearranges its buckets after the first
-    step, and with three or more processes the order of a sum, and so its rounding, depends on the
-    place in a bucket. A run that was interrupted would not go on bit for bit.
+    They travel in buckets, from the last layer's to the first's. torch's DistributedDataParallel
+    rearranges its buckets after the first step; with three or more processes the rounding of a sum
+    depends on these, and an interrupted run would not go on bit for bit.
     """
 
     def __init__(self, world: World, weights: Sequence[Tensor]) -> None:
@@ -213,9 +211,8 @@ def _meeting() -> Iterator[None]:
     except RuntimeError as error:
         # After the place in torch's source.
         reason = re.sub(r"^\[.*?\] *", "", str(error).splitlines()[0])
-        raise RunError(
-            f"another process of this run ended ({reason}); the same command goes on"
-        ) from error
+        said = f"another process of this run ended ({reason})"
+        raise RunError(f"{said}; the same command goes on") from error
 
 
 ALONE = World()
@@ -236,8 +233,7 @@ def _join() -> World:
     try:
         numbers = [int(os.environ[name]) for name in names]
     except (KeyError, ValueError) as error:
-        said = f"{', '.join(names)} in the environment are whole numbers, as torchrun sets them"
-        raise RequestError(f"{error}: {said}") from None
+        raise RequestError(f"{error}: expected {', '.join(names)} as torchrun sets them") from None
     # Only gradients and what else lies on a device take NCCL.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with _meeting():
@@ -273,11 +269,7 @@ def in_every_process(command: Callable[[], int]) -> int:
 
 
 def _leave(status: int) -> int:
-    """Return the status where this process is alone; else end the process with it, at once.
-
-    Gloo's threads live on after a run, even where the group is destroyed. Where one of them needs
-    Python while the interpreter ends, the process may abort: so the interpreter does not end.
-    """
+    """The status where this process is alone; else end it at once: Gloo's threads may abort it."""
     if distributed.is_initialized():
         if status in (0, STATUS):
             distributed.destroy_process_group()

@@ -68,8 +68,8 @@ def forecast(
 ) -> pd.DataFrame:
     """The cost of what is left of runs, parents first, a row each; a finished one costs nothing.
 
-    `images` counts those of a configuration's data; `given` are the operations a second to reckon
-    with, None: those of this machine, timed now (a RunError: not one image fits into its memory).
+    `images` counts those of a configuration's data; `given`, None: this machine's rate, timed now
+    (a RunError: not one image fits into its memory).
     """
     todo = [request for request in members if not request.finished()]
     # Of nets that take long to be timed, the one that takes longest stands for the others.
@@ -77,9 +77,8 @@ def forecast(
     timed: dict[Any, Rate] = {}
     rates = {request.name: given or _timed(request, timed) for request in todo}
     names = labels(members)
-    return pd.DataFrame(
-        [_row(one, names, images(one.config), rates.get(one.name)) for one in members]
-    )
+    rows = [_row(one, names, images(one.config), rates.get(one.name)) for one in members]
+    return pd.DataFrame(rows)
 
 
 def _row(
@@ -93,9 +92,8 @@ def _row(
     training = epochs * (train * training_flops(net, config.finetune))
     testing = epochs * seen * one.flops
     tested = images.test * sum(view_flops(net, view) for view in views)
-    held = training_memory(
-        net, config.recipe, config.precision, config.finetune, config.micro_batch
-    )
+    how = (config.recipe, config.precision, config.finetune, config.micro_batch)
+    held = training_memory(net, *how)
     return {
         "run": names[request.name],
         "starts_from": ", ".join(names[parent.name] for parent in request.parents.values()),
@@ -124,13 +122,11 @@ def _row(
 def _timed(request: Request, timed: dict[Any, Rate]) -> Rate:
     """The rate of a net on this machine, by a few steps taken now."""
     config, net = request.config, request.net
-    precisions = (config.precision, config.test_precision)
-    how = (config.recipe.batch, *precisions, config.threads, config.device)
-    size = (config.size.width, config.size.poolings, net.crop, net.channels, *how)
+    how = (config.recipe.batch, config.precision, config.test_precision, config.threads)
+    size = (config.size.width, config.size.poolings, net.crop, net.channels, config.device, *how)
     own = (*size, net.layers[:-1])
-    for key in (size, own):
-        if key in timed:
-            return timed[key]
+    if (known := timed.get(size) or timed.get(own)) is not None:
+        return known
     device = pick(config.device)
     where = f"{device.type}, {config.precision}"
     where += f", {config.threads} threads" if device.type == "cpu" else ""
@@ -144,11 +140,10 @@ def _timed(request: Request, timed: dict[Any, Rate]) -> Rate:
 
 def epochs_left(request: Request) -> int:
     """Epochs that a run has still to train: at most, where a plateau may end it sooner."""
-    if request.state() not in ("new", "goes on"):
-        return 0
-    log, goes_on = request.folder / LOG, request.has_checkpoint()
-    done = log.read_text(encoding="utf-8").count("\n") - 1 if goes_on and log.is_file() else 0
-    return max(0, request.config.epochs - done)
+    state, log, done = request.state(), request.folder / LOG, 0
+    if state == "goes on" and log.is_file():
+        done = log.read_text(encoding="utf-8").count("\n") - 1
+    return max(0, request.config.epochs - done) if state in ("new", "goes on") else 0
 
 
 def labels(requests: Sequence[Request]) -> dict[str, str]:
@@ -198,14 +193,7 @@ def _table(rows: pd.DataFrame) -> str:
         "training": rows.training_hours.map(span),
         "testing": rows.testing_hours.map(span),
     }
-    cells = [[title, *column] for title, column in columns.items()]
-    widths = [max(map(len, column)) for column in cells]
-    # Words stand to the left, numbers to the right.
-    aligned = [
-        [cell.ljust(width) if place < 3 else cell.rjust(width) for cell in column]
-        for place, (column, width) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return "\n".join("  ".join(line).rstrip() for line in zip(*aligned, strict=True))
+    return pd.DataFrame(columns).to_string(index=False)
 
 
 def _totals(todo: pd.DataFrame, finished: int) -> list[str]:
@@ -243,12 +231,11 @@ def span(hours: float) -> str:
 
 
 def measure(net: Net, config: Config, device: torch.device) -> tuple[float, float]:
-    """Floating point operations a second of training steps, and of forward passes as in testing.
-
-    The step grows up to the run's batch or micro-batch, or until it takes long enough to be timed.
-    Testing has a precision of its own. A RunError: not one image fits into memory.
-    """
-    net = without_hidden(net) if cost(net).parameters > LARGE else net
+    """Operations a second of training and of testing; a RunError: memory is too small."""
+    if cost(net).parameters > LARGE:
+        first = net.linears[0]
+        last = Linear(first.in_channels, first.side, net.classes, hidden=False)
+        net = dataclasses.replace(net, layers=(*net.features, last))
     most = min(config.recipe.batch, config.micro_batch or config.recipe.batch)
     with torch_settings(config):
         layout = memory_format(config, device)
@@ -271,19 +258,8 @@ def measure(net: Net, config: Config, device: torch.device) -> tuple[float, floa
     return images * training_flops(net) / seconds, images * cost(net).flops / tested
 
 
-def without_hidden(net: Net) -> Net:
-    """The convolutions of a net and an FC layer for the classes."""
-    first = net.linears[0]
-    last = Linear(first.in_channels, first.side, net.classes, hidden=False)
-    features = [layer for layer in net.layers if not isinstance(layer, Linear)]
-    return dataclasses.replace(net, layers=(*features, last))
-
-
 def training_step(net: VGG, config: Config, device: torch.device, images: int) -> Step:
-    """A training step on one batch of noise that is already there, as in `repro.run.loop`.
-
-    The net is on its device, which may not be done when the step returns: see `wait`.
-    """
+    """A training step on one batch of noise, as in `repro.run.loop`; the net is on its device."""
     noise = _noise(net, config, device, images)
     labels = torch.arange(images, device=device) % net.spec.classes
     optimiser = OPTIMISERS[config.recipe.optimiser](net.parameters(), config.recipe)
@@ -306,11 +282,10 @@ def training_step(net: VGG, config: Config, device: torch.device, images: int) -
 def testing_step(net: VGG, config: Config, device: torch.device, images: int) -> Step:
     """A forward pass on one batch of noise, in the precision in which views are computed."""
     noise = _noise(net, config, device, images)
-    precision = config.views_in
     net.eval()
 
     def step() -> None:
-        with torch.inference_mode(), computing_in(precision):
+        with torch.inference_mode(), computing_in(config.views_in):
             net(noise)
 
     return step

@@ -7,9 +7,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 URGENT = (signal.SIGINT, signal.SIGTERM)
 # Windows has neither.
@@ -33,22 +34,25 @@ class Interrupted(SystemExit):
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Where no run is under way, and so nothing needs saving, a signal interrupts at once.
+def handling(handler: Any, numbers: Iterable[int]) -> Iterator[dict[int, Any]]:
+    """Have `handler` take some signals for a while; by number, who took them before."""
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield before
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
-    A run in here takes the signals itself (`Stop.listening`); SIGINT is a KeyboardInterrupt.
-    """
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """A signal interrupts at once in here, but where a run takes it itself (`Stop.listening`)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [n for n in (signal.SIGTERM, *AHEAD) if signal.getsignal(n) == signal.SIG_DFL]
-    for number in numbers:
-        signal.signal(number, _interrupt)
-    try:
+    usual = [n for n in (signal.SIGTERM, *AHEAD) if signal.getsignal(n) == signal.SIG_DFL]
+    with handling(_interrupt, usual):
         yield
-    finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -83,22 +87,18 @@ class Stop:
     def listening(self) -> Iterator[None]:
         """Take signals as a request to stop; SIGINT or SIGTERM again interrupts at once.
 
-        Who took SIGUSR1 or SIGUSR2 before, as submitit does to queue its job again, is handed it
-        afterwards, when all is saved.
+        Who took SIGUSR1 or SIGUSR2 before, as submitit, is handed it afterwards.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._handle) for number in (*URGENT, *AHEAD)}
         try:
-            yield
+            with handling(self._handle, (*URGENT, *AHEAD)) as before:
+                yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            for number in AHEAD:
-                handler = before[number]
-                if number in self.signals and callable(handler):
-                    handler(number, None)
+            for number in self.signals & {*AHEAD}:
+                if callable(before[number]):
+                    before[number](number, None)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number not in self.signals:

@@ -1,8 +1,4 @@
-"""One job, read from top to bottom: a request becomes a finished run, trained and tested.
-
-`perform` does the runs that a request starts from and then its own, each in its folder, which it
-holds, and on a device. `Job.train_and_test` does what is missing of one of them.
-"""
+"""One job, read from top to bottom: a request becomes a finished run, trained and tested."""
 
 import sys
 import traceback
@@ -21,7 +17,7 @@ from repro.data import sources
 from repro.data.inputs import Inputs
 from repro.data.loader import TrainingCrops, crops_picture
 from repro.data.rescale import rescaling
-from repro.data.split import Split
+from repro.data.split import Counts, Split
 from repro.data.statistics import looked_at, statistics
 from repro.errors import RequestError, RunError
 from repro.model.cost import cost
@@ -61,8 +57,7 @@ def say(line: str) -> None:
 def perform(request: Request, stop: Stop) -> None:
     """Finish a run and, before it, the runs that it starts from; `Interrupted` if asked to stop.
 
-    A failure is recorded in the run's folder and ends only this run; where torchrun's processes
-    train it together, all of them.
+    A failure is recorded in the run's folder and ends this run only, of torchrun's processes all.
     """
     world = process_group()
     with stop.listening():
@@ -112,11 +107,9 @@ def _finish(request: Request, stop: Stop) -> bool:
 def _record(folder: Folder, error: Exception) -> None:
     known = isinstance(error, RunError | RequestError)
     reason = str(error) if known else f"{type(error).__name__}: {error}"
-    try:
+    # A full disk cannot take the record of its being full.
+    with suppress(RunError):
         folder.write_json(FAILED, {"reason": reason.splitlines()[0] if reason else "?"})
-    except RunError:
-        # A full disk cannot take the record of its being full.
-        return
 
 
 class Job:
@@ -131,7 +124,6 @@ class Job:
         # What one process of a host downloads, the others find.
         self.source = world.host_first(lambda: sources.load(data, self.cache, say, stop.check))
         if self.source.description != request.description:
-            # By what was known of them the run is named.
             said = "has other images or classes than when the command was given: give it again"
             raise RunError(f"data={config.data.name} {said}")
         test = self.source.test
@@ -149,15 +141,9 @@ class Job:
             mean, recipe = self.statistics.mean, config.recipe
             mean = mean if recipe.subtract_mean else (0.0,) * len(mean)
             self.prepare = Inputs(mean, recipe.input_range, device, self.dtype, layout)
-        self.evaluation = EvaluationOptions(
-            batch=config.test_batch,
-            precision=config.usual_test_precision,
-            workers=config.workers,
-            rescaling=rescaling(config.recipe.resize),
-            world=world,
-            say=say,
-            check=stop.check,
-        )
+        how = (self.prepare, config.test_batch, config.usual_test_precision, config.workers)
+        resize = rescaling(config.recipe.resize)
+        self.evaluation = EvaluationOptions(*how, resize, world, say=say, check=stop.check)
 
     def train_and_test(self) -> None:
         """Train where that is not done, then compute the views that are missing."""
@@ -206,12 +192,9 @@ class Job:
         chance = Chance.of(batches.split.labels, images)
         if config.locates:
             chance = Chance.at(boxes.constant_error(source.train), images)
+        own = net, batches, config, self.folder, self.stop
         outcome = Training(
-            net,
-            batches,
-            config,
-            self.folder,
-            self.stop,
+            *own,
             prepare=self.prepare,
             validate=lambda: self._error(net, source.validation),
             test=(lambda: self._error(net, source.test)) if config.recipe.test_each_epoch else None,
@@ -236,14 +219,20 @@ class Job:
             if role == "scale":
                 load_weights(net, parent.folder)
                 continue
-            other = VGG(parent.net, config.recipe.dropout).to(self.dtype)
+            other = VGG(parent.net, 0.0).to(self.dtype)
             load_weights(other, parent.folder)
-            copy = copy_all_but_last if role == "boxes" else copy_layers
-            copy(net, other)
+            (copy_all_but_last if role == "boxes" else copy_layers)(net, other)
         return self._placed(net)
 
     def _placed(self, net: VGG) -> VGG:
         return net.to(self.device).to(memory_format=memory_format(self.config, self.device))
+
+    def _stored(self, request: Request) -> VGG:
+        """The net of a run that is trained, to be tested."""
+        net = self._placed(VGG(request.net, 0.0).to(self.dtype)).eval()
+        self.world.decided_by_first(lambda: load_weights(net, request.folder))
+        self.world.broadcast_state(net)
+        return net
 
     def _batches(self) -> TrainingCrops:
         """This process's training crops."""
@@ -266,11 +255,10 @@ class Job:
 
     def _error(self, net: VGG, split: Split) -> float:
         """Error (%) on centre crops at the one test scale."""
-        crop = self.config.size.crop
-        side = pixels(single_q(self.config.scale), crop)
+        side = pixels(single_q(self.config.scale), self.config.size.crop)
         if self.config.locates:
-            return boxes.centre_error(net, split, side, self.prepare, self.evaluation)
-        return centre_error(net, split, side, crop, self.prepare, self.evaluation)
+            return boxes.centre_error(net, split, side, self.evaluation)
+        return centre_error(net, split, side, self.evaluation)
 
     def _take(self) -> dict[str, Any]:
         """Take a net that others trained for one that has ended its training here."""
@@ -284,15 +272,8 @@ class Job:
             found = read_again(published, self.config, self.request.net, names)
             # The file's own memory, not a copy.
             net.load_state_dict(dict(found.tensors), assign=True)
-        ended: dict[str, Any] = {
-            "outcome": PUBLISHED,
-            "reason": published.words,
-            "epochs": 0,
-            "iterations": 0,
-            "validation_error": None,
-            "seconds": 0,
-            "images_per_second": None,
-        }
+        ended = {"outcome": PUBLISHED, "reason": published.words, "epochs": 0, "iterations": 0}
+        ended |= {"validation_error": None, "seconds": 0, "images_per_second": None}
         return self._ended(weights(net) if self.world.is_first else None, ended)
 
     def _ended(self, content: bytes | None, ended: Mapping[str, Any]) -> dict[str, Any]:
@@ -321,9 +302,7 @@ class Job:
             "parameters": cost(request.net).parameters,
             "digests": self.digests | ({} if content is None else {"weights": sha256(content)}),
             "data": {
-                "train": len(source.train.images),
-                "validation": len(source.validation.images),
-                "test": len(source.test.images),
+                **{part: len(getattr(source, part).images) for part in Counts._fields},
                 "classes": request.description.classes,
                 "class_names": list(source.classes),
                 "smallest_side": int(np.median(sides)),
@@ -339,16 +318,16 @@ class Job:
         """The images and weights that the views must be of, by the data at hand and by training."""
         test, known, listed = self.source.test, Expected.of(result), self.digests["test_images"]
         if known.listed not in (None, listed) or known.boxes != self.digests.get("boxes"):
-            said = f"{self.request.folder / RESULT} was written beside other test images"
-            raise RunError(f"{said} or boxes than data={self.config.data.name} has: move it away")
+            place, name = self.request.folder / RESULT, self.config.data.name
+            raise RunError(
+                f"{place} is of other test images or boxes than data={name}: move it away"
+            )
         classes = self.request.description.classes
         return replace(known, images=len(test.ids), classes=classes, listed=listed)
 
     def _view(self, missing: list[View], tested: Expected) -> None:
         """Compute the views that are missing, with the net as training left it."""
-        net = self._placed(VGG(self.request.net, self.config.recipe.dropout).to(self.dtype)).eval()
-        self.world.decided_by_first(lambda: load_weights(net, self.request.folder))
-        self.world.broadcast_state(net)
+        net = self._stored(self.request)
         bar = tqdm(missing, unit="view", disable=not self.config.progress or None)
         for view in bar:
             bar.set_description(f"{self.config.arch.name} {view.name}")
@@ -360,13 +339,10 @@ class Job:
 
     def _content(self, net: VGG, view: View, weights: str | None) -> bytes:
         """A view, computed, as its file has it."""
-        common = (view, self.source.test, self.prepare, self.evaluation)
+        common = (view, self.source.test, self.evaluation)
         if not KINDS[view.kind].boxes:
             look = describe_images if self.config.data.transfer else compute
             return stored.encode(look(net, *common), weights, view.name)
-        parent = self.request.parents["boxes"]
-        scorer = self._placed(VGG(parent.net, 0.0).to(self.dtype)).eval()
-        self.world.decided_by_first(lambda: load_weights(scorer, parent.folder))
-        self.world.broadcast_state(scorer)
+        scorer = self._stored(self.request.parents["boxes"])
         found = boxes.compute(net, scorer, self.source.train, *common)
         return stored_boxes.encode(found, weights, view.name)

@@ -33,10 +33,7 @@ class Progress:
         return self.seconds - sum(row["seconds"] for row in self.rows)
 
     def end_epoch(self, rate: float, speed: float, error: float, tested: float | None) -> None:
-        """Log the epoch, with its last step's rate and its images a second; begin the next one.
-
-        `error` is that on the validation images (%), `tested` on the test images, if looked at.
-        """
+        """Log the epoch: last rate, images a second, validation and (None: no) test error (%)."""
         row = {
             "epoch": self.epoch + 1,
             "iterations": self.iteration,
@@ -64,9 +61,8 @@ class Progress:
         if not self.seen:
             return ""
         words = f"loss {self.loss_sum / self.seen:.3f} error {100 * self.wrong / self.seen:.1f}%"
-        return words + "".join(
-            f" validation {row['validation_error']:.1f}%" for row in self.rows[-1:]
-        )
+        last = f" validation {self.rows[-1]['validation_error']:.1f}%" if self.rows else ""
+        return words + last
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """From one composed configuration to a request: checked, named, with the runs it starts from.
 
-Everything that can be known before work starts is found out here, for each job of a sweep before
-the first one runs.
+Everything that can be known before work starts is found out here.
 """
 
 import copy
@@ -11,7 +10,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -106,15 +104,12 @@ class Request:
 
     def missing_scores(self, tested: Expected) -> list[str]:
         """Those of them that are not stored, are damaged, or are with other partner's weights."""
-        missing = []
+        missing, partner = list(self.scored), self.partner.tested.weights if self.partner else ""
         for test in self.scored:
-            try:
+            with suppress(RequestError):
                 found = scores.read(self.folder, test, tested)
-            except RequestError:
-                found = None
-            partner = "" if self.partner is None else self.partner.tested.weights
-            if found is None or found.partner_weights != partner:
-                missing.append(test)
+                if found is not None and found.partner_weights == partner:
+                    missing.remove(test)
         return missing
 
     def finished(self) -> bool:
@@ -131,7 +126,7 @@ class Request:
         return result["outcome"] == "diverged" or not missing
 
     def has_checkpoint(self) -> bool:
-        """Training can go on from somewhere, or has ended and a checkpoint was left."""
+        """Whether there is a checkpoint."""
         return any((self.folder / name).is_file() for name in runs.CHECKPOINTS)
 
     def check_folder(self) -> None:
@@ -178,8 +173,7 @@ def resolve(
 ) -> Request:
     """Check a configuration and find what it asks for; a RequestError says what is wrong.
 
-    `describe` finds out what is known of a data set, as `sources.check` does by looking at it.
-    `known` holds what was resolved before: runs that several start from are resolved once.
+    `describe` finds out what is known of a data set, `known` holds what was resolved before,
     `command` are the words that the configuration was composed of.
     """
     known = {} if known is None else known
@@ -229,35 +223,33 @@ def _resolved(
         description.fingerprint,
         None if published is None else published.record,
     )
-    looks = tuple(dict.fromkeys(chain.from_iterable(_views(config))))
+    looks = tuple(dict.fromkeys(_views(config)))
     said = (published, command, partner)
     request = Request(config, net, description, parents, own, looks, *said)
     if len(request.name.encode()) > LONGEST_NAME:
-        advice = "put them into a file, as conf/recipe/mine.yaml, and take recipe=mine"
-        raise RequestError(f"{request.name}: too long a name for so many values: {advice}")
+        advice = "put values into a file, as conf/recipe/mine.yaml"
+        raise RequestError(f"{request.name}: too long a name: {advice}")
     return request
 
 
-def _views(config: Config) -> Iterator[tuple[protocols.View, ...]]:
+def _views(config: Config) -> Iterator[protocols.View]:
     for test in config.test:
         if config.data.transfer:
             own = target(base_data(config.data)).qs
-            yield protocols.TRANSFERS[test].views(own, config.data.mirror)
+            yield from protocols.TRANSFERS[test].views(own, config.data.mirror)
         else:
-            yield protocols.views(test, config)
+            yield from protocols.views(test, config)
 
 
 def _partner(config: Config, here: Description) -> runs.Run | None:
     """The run whose descriptors are stacked with this one's; a RequestError: it cannot be."""
     if config.stack is None:
         return None
-    found, why = runs.read_run(Path(config.stack)), ""
+    found = runs.read_run(Path(config.stack))
     if found is None or found.fingerprint != here.fingerprint or not found.config.data.transfer:
-        why = "expected the folder of a finished run of descriptors of the same images"
-    elif absent := views.missing(found.folder, list(chain.from_iterable(_views(config)))):
-        why = f"it lacks {absent[0].name}: give its command with the same test"
-    if found is None or why:
-        raise RequestError(f"stack={config.stack}: {why}")
+        raise RequestError(f"stack={config.stack}: expected a run of descriptors of these images")
+    if absent := views.missing(found.folder, list(_views(config))):
+        raise RequestError(f"stack={config.stack} lacks {absent[0].name}: give it the same test=")
     return found
 
 
@@ -316,11 +308,9 @@ def summary(request: Request) -> str:
     result = runs.read_result(request.folder)
     if result is None:
         raise RequestError(f"{request.folder} is not finished")
-    line = f"{request.name}: {result['outcome']}"
-    if result["outcome"] != "trained":
-        line += f" ({result['reason']})"
-    if result["validation_error"] is not None:
-        line += f", validation error {result['validation_error']:.1f}%"
+    line, error = f"{request.name}: {result['outcome']}", result["validation_error"]
+    line += "" if result["outcome"] == "trained" else f" ({result['reason']})"
+    line += "" if error is None else f", validation error {error:.1f}%"
     for protocol, found in _tested(request):
         low, error, high = views.interval(found)
         line += f"; {protocol} test error {error:.1f}% [{low:.1f}; {high:.1f}]"

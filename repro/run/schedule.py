@@ -2,7 +2,6 @@
 
 The rate by `plateau` is the paper's: divided by ten when the validation error stops improving,
 three times; the next plateau ends the training. `steps` divides it at fixed shares of the training.
-`linear` falls to zero, `constant` stays. Any may rise through the first iterations.
 """
 
 import math
@@ -36,7 +35,6 @@ class Schedule:
     rate: float
     """The highest."""
     iterations: int
-    """Iterations in all epochs."""
     best: float = math.inf
     stale: int = 0
     """Epochs since the best validation error."""

@@ -38,8 +38,7 @@ Floats = NDArray[np.float32]
 def check_installed() -> None:
     """Refuse, by a RequestError, to test descriptors where there is no scikit-learn."""
     if find_spec("sklearn") is None:
-        said = "a test of descriptors needs scikit-learn"
-        raise RequestError(f"{said}: pip install 'vgg-repro[transfer]'")
+        raise RequestError("descriptors need scikit-learn: pip install 'vgg-repro[transfer]'")
 
 
 def unit(rows: Floats) -> Floats:
@@ -86,11 +85,7 @@ def classify(
     check: Callable[[], None] = lambda: None,
     progress: bool = False,
 ) -> Scores:
-    """Train and test by the splits of `parts`; of each net its views, in the order of their Q.
-
-    The descriptors of several nets, each of length one, are stacked. `check` is called before each
-    SVM and may raise.
-    """
+    """Train and test by the splits of `parts`; the descriptors of several nets are stacked."""
     rows = unit(np.concatenate([combined(own, TRANSFERS[test].stacked) for own in nets], axis=1))
     exact, every = rows.astype(np.float64), nets[0][0]
     # A class against all others: where an image has one, it shows no other.

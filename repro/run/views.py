@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from repro.data.loader import centre_crops, whole_images
+from repro.data.loader import evaluation_batches
 from repro.data.rescale import OURS, Rescaling
 from repro.data.split import Split
 from repro.errors import RunError
@@ -25,23 +25,23 @@ from repro.run.distributed import ALONE, World
 from repro.run.memory import FitToMemory, at_once
 from repro.store.views import Descriptors, Posteriors
 
+Prepare = Callable[[Tensor], Tensor]
+"""Takes grey levels (N, C, H, W) from the loader to the net's input, on its device."""
+
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How a test is computed; only `precision` and `rescaling` change its result."""
+    """How a test is computed; `prepare`, `precision` and `rescaling` alone change its result."""
 
+    prepare: Prepare
     batch: int = 128
     """Images of the crop's size at once, at most; of larger ones as many as fill no more memory."""
     precision: str = "float32"
     """The precision of products, where a view has none of its own."""
     workers: str | int = 0
-    """Processes that decode image files."""
     rescaling: Rescaling = OURS
-    """How images come to their test scale."""
     world: World = ALONE
-    """The processes that share the batches."""
     say: Callable[[str], None] = print
-    """Takes a line for the user."""
     check: Callable[[], None] = lambda: None
     """Called before each batch. What it raises in one process is raised in all."""
 
@@ -52,31 +52,22 @@ class EvaluationOptions:
         return {"rescaling": self.rescaling, "workers": self.workers, "part": part}
 
 
-Prepare = Callable[[Tensor], Tensor]
-"""Takes grey levels (N, C, H, W) from the loader to the net's input, on its device."""
 PIXELS = 14
 """Cells along each side of an image that is its own descriptor."""
 Judge = Callable[[Tensor], Tensor]
 """Takes the net's input (N, C, H, W) to posteriors (N, classes), or to descriptors."""
+CropScores = Callable[[Tensor, Sequence[tuple[int, int]]], Iterator[Tensor]]
+"""Takes images and places (top, left) to the scores (N, classes) of each place's crops."""
 
 
 def grid(height: int, width: int, crop: int) -> list[tuple[int, int]]:
-    """(top, left) of the crops of a regular 5x5 grid over an image, its corners included.
-
-    With the crops at its corners and its centre it holds torchvision's five crops.
-    """
-    rows = np.linspace(0, height - crop, GRID).round().astype(int).tolist()
-    columns = np.linspace(0, width - crop, GRID).round().astype(int).tolist()
+    """(top, left) of the crops of a regular 5x5 grid; it holds torchvision's five crops."""
+    ends = (height - crop, width - crop)
+    rows, columns = (np.linspace(0, end, GRID).round().astype(int).tolist() for end in ends)
     return [(top, left) for top in rows for left in columns]
 
 
-def _dense(net: VGG, crop_scores: "CropScores") -> Judge:
-    """The soft-max of the class score map averaged over space."""
-    scores = Dense(net).scores
-    return lambda images: scores(images).softmax(dim=1)
-
-
-def _multi_crop(net: VGG, crop_scores: "CropScores") -> Judge:
+def _multi_crop(net: VGG, crop_scores: CropScores) -> Judge:
     """The mean of the soft-max posteriors of the crops of a 5x5 grid."""
 
     def judge(images: Tensor) -> Tensor:
@@ -87,22 +78,8 @@ def _multi_crop(net: VGG, crop_scores: "CropScores") -> Judge:
     return judge
 
 
-def _descriptor(net: VGG, crop_scores: "CropScores") -> Judge:
-    """The activations of the last hidden layer averaged over space, (N, D) (Appendix B)."""
-    return Dense(net, hidden=True).scores
-
-
-def _pixels(net: VGG, crop_scores: "CropScores") -> Judge:
-    """The whole image, averaged in cells as many as the smallest crop has pixels."""
-    return lambda images: functional.adaptive_avg_pool2d(images, PIXELS).flatten(1)
-
-
-def _windows(net: VGG, crop_scores: "CropScores") -> Judge:
-    """Crops at exactly the positions of the dense score map, their scores averaged as there.
-
-    What tells this from dense evaluation is the border alone: each crop is padded with zeros,
-    where the dense net sees the neighbouring pixels (Sections 3.2 and 4.3).
-    """
+def _windows(net: VGG, crop_scores: CropScores) -> Judge:
+    """Crops at the positions of the dense score map, each padded with zeros (Sections 3.2, 4.3)."""
     crop, step = net.spec.crop, receptive_field(net.spec.layers)[1]
 
     def judge(images: Tensor) -> Tensor:
@@ -117,23 +94,18 @@ def _windows(net: VGG, crop_scores: "CropScores") -> Judge:
     return judge
 
 
-class CropScores:
-    """A net's scores of crops at several places of images, so many crops at once as fit."""
+def _crop_scores(net: VGG, batch: int, say: Callable[[str], None]) -> CropScores:
+    """A net's scores of crops, at most `batch` at once; `say` takes a line if these do not fit."""
+    crop, scores = net.spec.crop, FitToMemory(net, say)
 
-    def __init__(self, net: VGG, batch: int, say: Callable[[str], None]) -> None:
-        """`batch`: most crops at once; `say` takes the line that says that these did not fit."""
-        self.crop, self.batch = net.spec.crop, batch
-        self.scores = FitToMemory(net, say)
-
-    def __call__(self, images: Tensor, places: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
-        """The scores (N, classes) of each place's (top, left) crops, in the order of places."""
-        count = max(1, self.batch // len(images))
+    def at(images: Tensor, places: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+        count = max(1, batch // len(images))
         for first in range(0, len(places), count):
-            crops = [
-                images[..., top : top + self.crop, left : left + self.crop]
-                for top, left in places[first : first + count]
-            ]
-            yield from torch.split(self.scores(torch.cat(crops)), len(images))
+            some = places[first : first + count]
+            crops = [images[..., top : top + crop, left : left + crop] for top, left in some]
+            yield from torch.split(scores(torch.cat(crops)), len(images))
+
+    return at
 
 
 def _mean(parts: Iterator[Tensor], count: int) -> Tensor:
@@ -144,18 +116,15 @@ def _mean(parts: Iterator[Tensor], count: int) -> Tensor:
     return total / count
 
 
-def compute(
-    net: VGG, view: View, split: Split, prepare: Prepare, options: EvaluationOptions
-) -> Posteriors:
+def compute(net: VGG, view: View, split: Split, options: EvaluationOptions) -> Posteriors:
     """One view of a test set: posteriors of all images, by the view's kind.
 
-    The net is in evaluation mode, on its device; `prepare` takes grey levels to its input. Where
-    it is about to diverge, scores may not be finite. They say nothing, so that all classes of that
-    image get the same posterior; a tie counts as an error. A RunError says that an image cannot be
-    decoded, or does not fit into memory.
+    The net is in evaluation mode, on its device. Where scores are not finite all classes get the
+    same posterior; a tie counts as an error. A RunError says that an image cannot be decoded, or
+    does not fit into memory.
     """
     began = time.perf_counter()
-    result = _looked(net, view, split, prepare, options)
+    result = _looked(net, view, split, options)
     blank = ~result.isfinite().all(dim=1)
     result[blank] = 1 / result.shape[1]
     if blank.any():
@@ -165,14 +134,12 @@ def compute(
     return Posteriors(result.numpy(), split.labels, np.array(split.ids), seconds, said)
 
 
-def describe_images(
-    net: VGG, view: View, split: Split, prepare: Prepare, options: EvaluationOptions
-) -> Descriptors:
+def describe_images(net: VGG, view: View, split: Split, options: EvaluationOptions) -> Descriptors:
     """As `compute`, of a view of descriptors: (N, D), averaged with those of the mirror images."""
     began = time.perf_counter()
-    result = _looked(net, replace(view, mirrored=False), split, prepare, options)
+    result = _looked(net, replace(view, mirrored=False), split, options)
     if view.mirrored:
-        result = (result + _looked(net, view, split, prepare, options)) / 2
+        result = (result + _looked(net, view, split, options)) / 2
     if not result.isfinite().all():
         raise RunError(f"{view.name}: the net's activations are not finite")
     seconds = time.perf_counter() - began
@@ -186,49 +153,35 @@ def _coarse(net: VGG, view: View, options: EvaluationOptions) -> str | None:
     return precision if precision == "tf32" and next(net.parameters()).is_cuda else None
 
 
-def _looked(
-    net: VGG, view: View, split: Split, prepare: Prepare, options: EvaluationOptions
-) -> Tensor:
+def _looked(net: VGG, view: View, split: Split, options: EvaluationOptions) -> Tensor:
     """What the view's judge says of each image, a row each."""
     options = replace(options, precision=view.precision or options.precision)
     batch = at_once(net, options.batch)
-    judge = JUDGES[view.kind](net, CropScores(net, batch, options.say))
+    judge = JUDGES[view.kind](net, _crop_scores(net, batch, options.say))
     side, crop = pixels(view.q, net.spec.crop), net.spec.crop
-    if view.kind == "centre":
-        batches = centre_crops(split, side, crop, batch, mirror=view.mirrored, **options.loading)
-    else:
-        room = batch * crop**2
-        batches = whole_images(split, side, room, mirror=view.mirrored, **options.loading)
-    note = lambda indices, rows: (indices, rows)  # noqa: E731
-    result = torch.empty(0)
-    for indices, rows in judged(batches, lambda images: judge(prepare(images)), note, options):
-        if not len(result):
-            result = torch.full((len(split.images), rows.shape[1]), torch.nan)
-        result[indices] = rows
-    return result
+    how = {"mirror": view.mirrored, **options.loading}
+    shown = crop if view.kind == "centre" else None
+    batches = evaluation_batches(split, side, shown, batch * crop**2, **how)
+    notes = judged(batches, judge, lambda *both: both, options)
+    indices, rows = (torch.cat(parts) for parts in zip(*notes, strict=True))
+    return rows[indices.argsort()]
 
 
-def centre_error(
-    net: VGG,
-    split: Split,
-    side: int,
-    crop: int,
-    prepare: Prepare,
-    options: EvaluationOptions = EvaluationOptions(),
-) -> float:
+def centre_error(net: VGG, split: Split, side: int, options: EvaluationOptions) -> float:
     """Top-1 error (%) on the centre crops of images rescaled to `side` pixels; a tie is an error.
 
     On the validation images this is the error that steers the learning rate.
     """
     net.eval()
-    labels = torch.as_tensor(split.labels)
+    crop, labels = net.spec.crop, torch.as_tensor(split.labels)
 
     def wrong(indices: Tensor, scores: Tensor) -> int:
         own = scores.gather(1, labels[indices][:, None])
         return int(((~(scores < own)).sum(dim=1) > 1).sum())
 
-    batches = centre_crops(split, side, crop, at_once(net, options.batch), **options.loading)
-    counts = judged(batches, lambda images: net(prepare(images)), wrong, options)
+    room = at_once(net, options.batch) * crop**2
+    batches = evaluation_batches(split, side, crop, room, **options.loading)
+    counts = judged(batches, net, wrong, options)
     return 100 * sum(counts) / len(split.images)
 
 
@@ -241,7 +194,7 @@ def judged(
     batches: Batches, judge: Judge, note: Callable[[Tensor, Tensor], T], options: EvaluationOptions
 ) -> Iterator[T]:
     """The notes that `note` makes of each batch's indices and scores, of all processes."""
-    fitting = FitToMemory(judge, options.say)
+    fitting = FitToMemory(lambda images: judge(options.prepare(images)), options.say)
 
     def own() -> list[T]:
         notes = []
@@ -255,10 +208,14 @@ def judged(
 
 
 JUDGES: dict[str, Callable[[VGG, CropScores], Judge]] = {
-    "dense": _dense,
+    # The soft-max of the class score map averaged over space.
+    "dense": lambda net, _: lambda images: Dense(net).scores(images).softmax(dim=1),
     "grid": _multi_crop,
     "centre": lambda net, _: lambda images: net(images).softmax(dim=1),
     "windows": _windows,
-    "descriptor": _descriptor,
-    "pixels": _pixels,
+    # The activations of the last hidden layer averaged over space, (N, D) (Appendix B).
+    "descriptor": lambda net, _: Dense(net, hidden=True).scores,
+    "pixels": lambda net, _: (
+        lambda images: functional.adaptive_avg_pool2d(images, PIXELS).flatten(1)
+    ),
 }

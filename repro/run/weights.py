@@ -35,9 +35,7 @@ class WeightFile:
     path: Path
     sha256: str
     format: str
-    """The program that wrote the file."""
     convention: Convention
-    """The input that the net wants."""
     trained: dict[str, Any] | None = None
     """The run of ours that trained them: its name, data, recipe and seed; None: not known."""
 
@@ -54,10 +52,7 @@ class WeightFile:
 
 
 def fix(config: Config) -> None:
-    """Fix what says how a net is trained, and ask for the test images only.
-
-    All that a recipe means to a test is how images are rescaled.
-    """
+    """Fix what says how a net is trained, and ask for the test images only."""
     # None of these numbers acts; they stand in the records of such runs.
     config.recipe = Recipe(
         name=PUBLISHED, batch=1, epochs=1, optimiser="sgd", learning_rate=1.0, momentum=0.0,
@@ -81,10 +76,7 @@ def folder_of(weights: str) -> Path | None:
 
 
 def adopt(config: Config, words: Iterable[str]) -> None:
-    """Take the net of the run whose folder `weights=` names: its arch, its size, its scale.
-
-    A RequestError: no finished run is there, or some of the command's `words` contradict it.
-    """
+    """Take arch, size and scale of the run whose folder `weights=` names, unless `words` differ."""
     if (folder := folder_of(str(config.weights))) is None:
         return
     own, _ = read_config(folder)
@@ -94,11 +86,9 @@ def adopt(config: Config, words: Iterable[str]) -> None:
         theirs = replace(theirs, name=base(theirs.name))
         named = group in given or ("net" in given and group != "size")
         if named and group != "scale" and theirs != getattr(config, group):
-            here = f"{group}={getattr(config, group).name}"
-            raise RequestError(
-                f"{here} contradicts weights={folder}, of {group}={getattr(own, group).name}: "
-                f"leave {group} out"
-            )
+            here, there = (f"{group}={getattr(one, group).name}" for one in (config, own))
+            said = f"{here} contradicts weights={folder}, of {there}"
+            raise RequestError(f"{said}: leave {group} out")
         # A net may be tested as one of another S.
         if group != "scale" or not named:
             setattr(config, group, theirs)
@@ -136,21 +126,18 @@ def _random_file(config: Config, net: Net) -> WeightFile:
 def inspect(config: Config, net: Net, names: Sequence[str]) -> tuple[Net, WeightFile]:
     """The net of a configuration's file of weights, and the file's record; it is not held.
 
-    The net is `net`, of classes of these `names`, where they are known; where its descriptors are
-    tested, it has the file's classes. The name of the configuration's initialisation comes to tell
-    the file. A RequestError: there is no such file, or it is not this net (`repro.weights.read`).
+    The net is `net`, of classes of these `names`, or, for descriptors, with the file's classes. The
+    initialisation's name comes to tell the file. RequestErrors are those of `repro.weights.read`.
     """
     assert config.weights is not None
     if not config.weights.strip():
         raise RequestError("weights= names no file: say which, or weights=null to train the net")
     if net.channels != 3 and config.weights.startswith("torchvision:"):
         # Before half a gigabyte is fetched.
-        why = f"weights={config.weights} wants RGB images, unlike data={config.data.name}"
-        raise RequestError(f"{why}: say which, as in data=imagenet data.root=FOLDER")
+        raise RequestError(f"weights={config.weights} wants RGB images, as in data=imagenet")
     if config.data.transfer and len(net.linears) < 2:
-        fc = ",".join(config.arch.fc)
-        said = f"arch={config.arch.name} has no hidden FC layer (arch.fc={fc}), hence no descriptor"
-        raise RequestError(f"{said}: take another net")
+        said = "has no hidden FC layer (arch.fc), hence no descriptor: take another net"
+        raise RequestError(f"arch={config.arch.name} {said}")
     if config.weights == RANDOM:
         file = _random_file(config, net)
     else:
@@ -190,7 +177,5 @@ def read_again(file: WeightFile, config: Config, net: Net, names: Sequence[str])
     if config.weights == RANDOM:
         return _random(config, net)
     if sha256(file.path) != file.sha256:
-        raise RunError(
-            f"{file.path} has changed since the command was given: give the command again"
-        )
+        raise RunError(f"{file.path} has changed since the command was given: give it again")
     return read(file.path, net, config.weights_input, () if config.data.transfer else names)

@@ -2,7 +2,7 @@
 
 It is a zip of a folder of runs (configurations, logs, results, ranks) and a `MANIFEST.json`: the
 digests of its `files`, and of each file of `ranks` its runs, its images and its numbers. One folder
-gives the same bytes. An archive is read whole: from a part other verdicts could follow.
+gives the same bytes. It is read whole: other verdicts could follow from a part.
 """
 
 import io
@@ -23,7 +23,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from repro.errors import RequestError, one_line
 from repro.store import ranks
 from repro.store.expected import sha256
-from repro.store.files import read_whole, write_whole
+from repro.store.files import read_whole, state_of, write_whole
 
 ARCHIVE = "runs.zip"
 MANIFEST = "MANIFEST.json"
@@ -61,19 +61,14 @@ def pack(folder: Path, file: Path) -> None:
 
 
 def opened(file: Path) -> Path:
-    """The folder of runs that an archive holds, unpacked into a place that goes with this process.
-
-    A RequestError says that it is damaged; each member that is not the manifest's is a line.
-    """
-    try:
-        state = file.stat()
-    except OSError as error:
-        raise RequestError(f"{file} cannot be read: {error.strerror}") from None
-    return Path(_opened(file.absolute(), state.st_mtime_ns, state.st_size).name, "runs")
+    """The folder of runs that an archive holds, unpacked for this process; refused if damaged."""
+    if (state := state_of(file)) is None:
+        raise RequestError(f"{file} cannot be looked at")
+    return Path(_opened(file.absolute(), state).name, "runs")
 
 
 @lru_cache
-def _opened(file: Path, written: int, size: int) -> TemporaryDirectory[str]:
+def _opened(file: Path, state: tuple[int, int]) -> TemporaryDirectory[str]:
     try:
         members = _members(read_whole(file, LARGEST))
         manifest = json.loads(members.pop(MANIFEST))
@@ -90,9 +85,7 @@ def _opened(file: Path, written: int, size: int) -> TemporaryDirectory[str]:
     for name, why in sorted(wrong.items()):
         print(f"left out: {file}: {name}: {why}", file=sys.stderr)
     if wrong:
-        raise RequestError(
-            f"{file} is not whole, and other verdicts could follow from a part: fetch it again"
-        )
+        raise RequestError(f"{file} is not whole, and a part may say otherwise: fetch it again")
     place = _temporary()
     for name, content in members.items():
         path = Path(place.name, "runs", name)

@@ -3,7 +3,7 @@
 A file has `boxes` (N, cells, 4), float32, of the true class, and `scores` (N, cells), the true
 class's posterior there; cells that an image lacks are not numbers. Beside stand `truth` (M, 4), the
 boxes of all images, `owners` (M,), the image that each is of, and `constant` (4,), the best
-constant box of training. Boxes are (left, top, right, bottom) in shares of the image's sides.
+constant box of training. All are as in `repro.protocol.boxes`.
 """
 
 import hashlib
@@ -32,10 +32,7 @@ class Located:
     seconds: float | None = None
 
     def wrong(self, constant: bool = False) -> NDArray[np.bool_]:
-        """Whether each image's box is wrong, after merging, (N,), images in order of ids.
-
-        With `constant` the best constant box of training stands in for the net's.
-        """
+        """Whether each image's box, merged or `constant`, is wrong, (N,), in order of ids."""
         if constant:
             found = np.tile(self.constant, (len(self.ids), 1))
         else:
@@ -80,14 +77,10 @@ def decoded(stored: Mapping[str, NDArray[Any]], truth: str | None = None) -> Loc
 
 
 def union(views: Sequence[Located]) -> Located:
-    """The boxes of several views of one test set, of one net or several (Table 9).
-
-    A ValueError says that they show different images.
-    """
+    """The boxes of several views (Table 9); a ValueError says that they show different images."""
     first = views[0]
     for view in views[1:]:
-        same = np.array_equal(view.ids, first.ids) and np.array_equal(view.truth, first.truth)
-        if not same:
+        if not (np.array_equal(view.ids, first.ids) and np.array_equal(view.truth, first.truth)):
             raise ValueError("the views show different images")
     every = np.concatenate([view.boxes for view in views], axis=1)
     scores = np.concatenate([view.scores for view in views], axis=1)

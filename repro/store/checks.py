@@ -1,7 +1,7 @@
 """What the files of a run may say.
 
-Anyone can write such files, and what they say is shown on a page. So each value is checked when it
-is read, and its users need no checks. Free text is not checked here; it is escaped where shown.
+Anyone can write such files, and what they say is shown on a page: so each value is checked when it
+is read. Free text is escaped where shown.
 """
 
 import re
@@ -134,10 +134,7 @@ def check_published(found: Any) -> None:
 
 
 def check_config(config: Config) -> None:
-    """Refuse a stored configuration with a number or a word that no run was ever started with.
-
-    A RequestError says which number is out of its bounds, a ValueError which text no word.
-    """
+    """Refuse a stored configuration with a value that no run had, by a Request- or ValueError."""
     check_values(config)
     for group in GROUPS:
         name = getattr(config, group).name

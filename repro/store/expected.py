@@ -95,11 +95,7 @@ def encode(arrays: Mapping[str, Any]) -> bytes:
 
 
 def decode(file: Path) -> dict[str, NDArray[Any]]:
-    """All arrays of an npz file by name; older files have no digest. Nothing in it is executed.
-
-    A damaged file raises numpy's or zipfile's own errors, of a dozen kinds, or a ValueError: they
-    would take too much memory, or their digest is another.
-    """
+    """All arrays of an npz file, none executed; a damaged one raises errors of a dozen kinds."""
     content = io.BytesIO(read_whole(file))
     with zipfile.ZipFile(content) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())

@@ -22,8 +22,7 @@ LARGEST = 2**33
 def write_whole(path: Path, content: bytes, allowed: Callable[[], None] = lambda: None) -> None:
     """Put `content` at `path`, and make its folder; a reader sees the old file or the new one.
 
-    `allowed` is called just before the rename and raises if this process may no longer write. A
-    RunError says that the disk is full or the folder not writable; then `path` is as it was.
+    `allowed` is called before the rename and may raise. A RunError says why it cannot be written.
     """
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -50,10 +49,7 @@ def write_whole(path: Path, content: bytes, allowed: Callable[[], None] = lambda
 
 
 def read_whole(path: Path, most: int = LARGEST, links: bool = True) -> bytes:
-    """The content of a regular file of at most `most` bytes, or, with `links`, of a link to one.
-
-    An OSError says that it cannot be read; a pipe or a device is not waited for.
-    """
+    """The content of a regular file of up to `most` bytes; an OSError says why not."""
     flags = getattr(os, "O_NONBLOCK", 0) | (0 if links else getattr(os, "O_NOFOLLOW", 0))
     with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | flags), "rb") as file:
         state = os.fstat(file.fileno())
@@ -62,6 +58,14 @@ def read_whole(path: Path, most: int = LARGEST, links: bool = True) -> bytes:
         if state.st_size > most:
             raise OSError(errno.EFBIG, f"it has {state.st_size:,} bytes, at most {most:,} fit")
         return file.read(most)
+
+
+def state_of(path: Path) -> tuple[int, int] | None:
+    """When a file was written, and its bytes: while these are the same, so is it; None: no file."""
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_mtime_ns, found.st_size
+    return None
 
 
 def remove_leftovers(folder: Path, older: float = 0.0) -> None:

@@ -19,11 +19,7 @@ from repro.store.runs import CONFIG, EVENTS, FAILED, LOG, RECORD, RESULT, WEIGHT
 
 
 class Folder:
-    """A run's folder while this process holds it.
-
-    `check` raises a RunError where it is known that another process holds the folder by now and
-    costs nothing; `allowed` finds out, before each change.
-    """
+    """A run's folder while it is held: `check` raises if not, `allowed` looks before each write."""
 
     def __init__(
         self, path: Path, check: Callable[[], None], allowed: Callable[[], None] | None = None

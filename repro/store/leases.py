@@ -1,7 +1,6 @@
-"""Leases: one process at a time works on a run.
+"""Leases, files in a store's `.locks`: one process at a time works on a run.
 
-A lease is a file in the store's `.locks`. One that is not renewed for a minute passes to another
-process, on the same host as soon as its holder has died.
+One that is not renewed for a minute passes on, on the same host as soon as its holder has died.
 """
 
 import os
@@ -55,11 +54,7 @@ def first_free(
     check: Callable[[], None] = lambda: None,
     lost: Callable[[], None] = lambda: None,
 ) -> Iterator[Held]:
-    """Hold the first of `names` in a store that is free; where none is, wait for one.
-
-    `waits` is called once if this process has to wait, `check` again and again meanwhile (it may
-    raise), `lost` from another thread when the lease is taken away.
-    """
+    """Hold the first free of `names`; `waits`, `check` while waiting, `lost` when it is taken."""
     locks = store / LOCKS
     how: dict[str, Any] = {"lease_duration": LEASE_SECONDS, "is_singleton": False}
     how["on_compromise"] = lambda _: lost()

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from repro.errors import RequestError, one_line
 from repro.store import expected, views
 from repro.store.expected import DIGEST, SHORT, Expected, ListedImages, sha256
-from repro.store.files import read_whole, write_whole
+from repro.store.files import read_whole, state_of, write_whole
 from repro.store.views import Posteriors
 
 FOLDER = "ranks"
@@ -97,10 +97,7 @@ def write(store: Path, identities: Sequence[str], kept: Kept, images: ListedImag
 
 
 def read(store: Path, identities: Sequence[str], tested: Expected) -> Kept | None:
-    """The numbers kept of a run or an ensemble that was `tested` on this; None: none are.
-
-    A RequestError says that the file is damaged.
-    """
+    """The numbers kept of runs that were `tested` on this, or None; a RequestError: damaged."""
     file = file_of(store, identities)
     if (kept := decoded(file)) is None:
         return None
@@ -108,23 +105,18 @@ def read(store: Path, identities: Sequence[str], tested: Expected) -> Kept | Non
     of_run = kept.runs == "+".join(identities) or (kept.runs is None and not tested.bound)
     listed = tested.listed is None or kept.images == tested.listed[:SHORT]
     if not (of_run and listed and kept.classes == tested.classes and len(counts) == 1):
-        raise RequestError(
-            f"{file} is damaged: it is not of this run, or not of {tested}; remove it"
-        )
+        raise RequestError(f"{file} is damaged: of another run, or not of {tested}; remove it")
     return kept
 
 
 def decoded(file: Path) -> Kept | None:
     """The content of a file of ranks; None: there is no file; a RequestError: it is damaged."""
-    try:
-        state = file.stat()
-    except OSError:
-        return None
-    return _decoded(file, state.st_mtime_ns, state.st_size)
+    state = state_of(file)
+    return None if state is None else _decoded(file, state)
 
 
 @cache
-def _decoded(file: Path, written: int, size: int) -> Kept:
+def _decoded(file: Path, state: tuple[int, int]) -> Kept:
     try:
         found = expected.decode(file)
         classes, images = int(found["classes"]), str(found["images"])

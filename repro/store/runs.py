@@ -12,7 +12,7 @@ content, and who reads any of these compares it. Runs of older versions lack som
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,7 @@ class Run:
 
 
 def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
-    """The configuration of a run's folder and its record (identity, parents, fingerprint).
-
-    A RequestError says that it cannot be read, or that the folder is named after another.
-    """
+    """A run's configuration and its record (identity, parents, fingerprint), or a RequestError."""
     path = folder / CONFIG
     try:
         _, tree = read_file(path, STORED)
@@ -158,16 +155,13 @@ def read_weights(folder: Path) -> bytes:
         content = read_whole(path)
     except FileNotFoundError:
         if result is not None and result["outcome"] == "diverged":
-            why = f"{folder.name} diverged and has no weights to start from: try another seed"
-            raise RunError(why) from None
-        advice = "put it back, or remove its folder to train again"
-        raise RunError(f"{path} is missing: {advice}") from None
+            raise RunError(f"{folder.name} diverged, has no weights: try another seed") from None
+        raise RunError(f"{path} is missing: put it back, or remove its folder") from None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
     known = None if result is None else Expected.of(result).weights
     if known not in (None, sha256(content)):
-        advice = f"remove the folder {folder} to train again"
-        raise RunError(f"{path} is damaged: its digest is not the one in {RESULT}; {advice}")
+        raise RunError(f"{path} is damaged: {RESULT} has another digest; remove the folder")
     return content
 
 
@@ -192,7 +186,7 @@ def _folders(store: Path) -> list[Path]:
     return sorted(found)
 
 
-def _runs(store: Path, ended: bool, left_out: Callable[[str], None]) -> Iterator[Run]:
+def _runs(store: Path, ended: bool) -> Iterator[Run]:
     for folder in _folders(store):
         try:
             if not NAME.fullmatch(folder.name):
@@ -201,17 +195,18 @@ def _runs(store: Path, ended: bool, left_out: Callable[[str], None]) -> Iterator
             if result is not None or not ended:
                 yield _read(folder, result)
         except RequestError as error:
-            left_out(f"left out: {error}")
+            if ended:
+                print(f"left out: {error}", file=sys.stderr)
 
 
 def started(store: Path) -> list[Run]:
     """All runs of a store, finished or not; what is damaged is left out."""
-    return list(_runs(store, ended=False, left_out=lambda line: None))
+    return list(_runs(store, ended=False))
 
 
 def finished(store: Path) -> list[Run]:
     """All finished runs, by name; what is damaged is left out with a line on standard error."""
-    return list(_runs(store, ended=True, left_out=lambda line: print(line, file=sys.stderr)))
+    return list(_runs(store, ended=True))
 
 
 def names(store: Path) -> set[str]:

@@ -20,6 +20,7 @@ from repro.protocol.measures import TEST, errors, predicted
 from repro.protocol.protocols import TRANSFERS
 from repro.store import expected
 from repro.store.expected import DIGEST, Expected, ListedImages
+from repro.store.files import state_of
 from repro.store.views import NAME, WEIGHTS
 
 BEGIN = "scores-"
@@ -31,12 +32,10 @@ class Scores:
 
     protocol: str
     qs: tuple[int, ...]
-    """The test scales in paper pixels."""
     ids: NDArray[np.str_]
     labels: NDArray[np.int64]
     parts: NDArray[np.int8]
     chosen: NDArray[np.float64]
-    """The C of each split."""
     scores: tuple[NDArray[np.float32], ...]
     partner: str = ""
     """The identity of the run whose descriptors are stacked with this one's; empty: of none."""
@@ -86,15 +85,12 @@ def encode(found: Scores, weights: str) -> bytes:
 def read(folder: Path, test: str, tested: Expected) -> Scores | None:
     """The stored scores of a test, None: there are none; a RequestError says how it is damaged."""
     file = folder / file_name(test)
-    try:
-        state = file.stat()
-    except OSError:
-        return None
-    return _read(file, test, tested, state.st_mtime_ns, state.st_size)
+    state = state_of(file)
+    return None if state is None else _read(file, test, tested, state)
 
 
 @lru_cache(maxsize=256)
-def _read(file: Path, test: str, tested: Expected, written: int, size: int) -> Scores:
+def _read(file: Path, test: str, tested: Expected, state: tuple[int, int]) -> Scores:
     try:
         stored = expected.decode(file)
         if DIGEST not in stored or str(stored[NAME]) != test:

@@ -1,16 +1,15 @@
 """Views on disk and what follows from them: posteriors, their means, errors (no net needed).
 
 A view is one file `views/NAME.npz`: `posteriors` (N, K), float32 up to 100 classes and float16
-log-posteriors above, `labels` (N,), `ids` (N,), the `seconds` that computing it took and the
-`precision`, where that was tf32. With these stand `weights`, the digest of the weights that it was
-computed with, `view`, the view's name, and `digest`, that of everything else in the file; older
-files lack these.
+log-posteriors above, `labels` (N,), `ids` (N,), the `seconds` that computing it took, `precision`,
+if tf32, `weights`, the digest of those, `view`, its name, and `digest`, that of everything else;
+older files lack the last three.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from statistics import NormalDist
@@ -23,6 +22,7 @@ from repro.errors import RequestError, one_line
 from repro.protocol.protocols import KINDS, View
 from repro.store import boxes, expected
 from repro.store.expected import DIGEST, Expected, ListedImages
+from repro.store.files import state_of
 
 LOGARITHMS_ABOVE = 100
 WEIGHTS, NAME = "weights", "view"
@@ -40,8 +40,7 @@ class Absent(RequestError):
 class Posteriors:
     """Class posteriors of a test set (N, K), each row sums to one; labels (N,) and ids (N,).
 
-    `seconds` is what computing the view of all images took; None: not known, as of a mean.
-    `precision` is that of computing it, `tf32`; None: that of the net's weights.
+    `seconds` is what computing it took, if known; `precision` is `tf32`, or None: the net's own.
     """
 
     posteriors: NDArray[np.float32]
@@ -97,44 +96,37 @@ def _decoded(stored: Mapping[str, NDArray[Any]]) -> Posteriors:
 
 def read(folder: Path, view: View, tested: Expected | None = None) -> Posteriors:
     """A stored view of a run, of what was `tested`; raises Absent where there is none such."""
-    file = path(folder, view)
-    if line := damage(file, tested):
-        raise Absent(line)
-    try:
-        state = file.stat()
-        return _decoded(_arrays(file, state.st_mtime_ns, state.st_size))
-    except OSError as error:
-        raise Absent(f"{file} is gone: {error.strerror}") from None
-
-
-def _arrays(file: Path, written: int, size: int) -> dict[str, NDArray[Any]]:
-    # Several protocols take one view; a large one is read anew: one is in memory at a time.
-    return _small(file, written) if size <= SMALL else expected.decode(file)
-
-
-@lru_cache(maxsize=16)
-def _small(file: Path, written: int) -> dict[str, NDArray[Any]]:
-    return expected.decode(file)
+    return _decoded(_stored(folder, view, tested))
 
 
 def read_descriptors(folder: Path, view: View, tested: Expected) -> Descriptors:
-    """Stored descriptors of a run; raises Absent where there are none of what was `tested`."""
-    file = path(folder, view)
-    if line := damage(file, tested):
-        raise Absent(line)
-    try:
-        stored = expected.decode(file)
-        return Descriptors(stored["descriptors"], stored["labels"], stored["ids"])
-    except (OSError, KeyError) as error:
-        raise Absent(f"{file} is gone: {one_line(error)}") from None
+    """As `read`, of descriptors."""
+    stored = _stored(folder, view, tested)
+    return Descriptors(stored["descriptors"], stored["labels"], stored["ids"])
 
 
 def located(folder: Path, view: View, tested: Expected | None = None) -> boxes.Located:
-    """A stored view of boxes, of what was `tested`; raises Absent where there is none such."""
+    """As `read`, of boxes."""
+    return boxes.decoded(_stored(folder, view, tested))
+
+
+def _stored(folder: Path, view: View, tested: Expected | None) -> dict[str, NDArray[Any]]:
     file = path(folder, view)
-    if not file.is_file() or (line := damage(file, tested)):
-        raise Absent(line if file.is_file() else f"{file} is absent")
-    return boxes.decoded(expected.decode(file))
+    if line := damage(file, tested):
+        raise Absent(line)
+    if (state := state_of(file)) is None:
+        raise Absent(f"{file} is gone")
+    return _arrays(file, state)
+
+
+def _arrays(file: Path, state: tuple[int, int]) -> dict[str, NDArray[Any]]:
+    # Several protocols take one view; a large one is read anew: one is in memory at a time.
+    return _small(file, state) if state[1] <= SMALL else expected.decode(file)
+
+
+@lru_cache(maxsize=16)
+def _small(file: Path, state: tuple[int, int]) -> dict[str, NDArray[Any]]:
+    return expected.decode(file)
 
 
 def seconds(folder: Path, view: View) -> float | None:
@@ -151,28 +143,26 @@ def seconds(folder: Path, view: View) -> float | None:
 
 def damage(file: Path, tested: Expected | None = None) -> str | None:
     """Why a view's file cannot be used, in a line; None where it can, or where there is none."""
-    try:
-        state = file.stat()
-    except OSError:
-        return None
     if file.is_dir():
         return f"{file} is a folder where a file belongs: move it away"
-    return _damage(file, tested, state.st_mtime_ns, state.st_size)
+    state = state_of(file)
+    return None if state is None else _damage(file, tested, state)
 
 
 @cache
-def _damage(file: Path, tested: Expected | None, written: int, size: int) -> str | None:
+def _damage(file: Path, tested: Expected | None, state: tuple[int, int]) -> str | None:
     # Asked again and again of one file, which takes a second where there are many images.
     try:
-        stored = _arrays(file, written, size)
-        if "descriptors" in stored:
-            _check_descriptors(stored, tested)
-        elif is_of_boxes(file.stem):
-            found = boxes.decoded(stored, None if tested is None else tested.boxes)
-            if tested is not None:
-                _check_bound(stored, replace(tested, images=len(found.ids)), tested)
+        stored = _arrays(file, state)
+        kind, classes = KINDS.get(file.stem.partition("-")[0]), None
+        if kind is not None and kind.descriptors:
+            _check_descriptors(stored)
+        elif kind is not None and kind.boxes:
+            boxes.decoded(stored, None if tested is None else tested.boxes)
         else:
-            _check(stored, _decoded(stored).posteriors, tested)
+            classes = _check(stored, _decoded(stored).posteriors)
+        if tested is not None:
+            _check_bound(stored, classes or tested.classes, tested)
         if str(stored.get(NAME, file.stem)) != file.stem:
             raise ValueError("it is another view under this one's name")
     except Exception as error:
@@ -181,19 +171,12 @@ def _damage(file: Path, tested: Expected | None, written: int, size: int) -> str
     return None
 
 
-def is_of_boxes(name: str) -> bool:
-    """Whether the view of this name holds boxes, not posteriors."""
-    kind = name.partition("-")[0]
-    return kind in KINDS and KINDS[kind].boxes
-
-
-def _check(
-    stored: Mapping[str, NDArray[Any]], values: NDArray[np.float32], tested: Expected | None
-) -> None:
+def _check(stored: Mapping[str, NDArray[Any]], values: NDArray[np.float32]) -> int:
+    """The number of classes of posteriors that are some."""
     labels, ids = stored["labels"], stored["ids"]
     if values.ndim != 2 or not len(values) == len(labels) == len(ids):
         raise ValueError("posteriors, labels and ids do not fit each other")
-    images, classes = values.shape
+    images, classes = map(int, values.shape)
     if labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
         raise ValueError(f"labels are whole numbers from 0 to below {classes}")
     if ids.dtype.kind != "U" or ids.ndim != 1 or len(np.unique(ids)) < images:
@@ -201,23 +184,20 @@ def _check(
     # Written so that what is not a number counts too.
     if not ((values >= 0).all() and (abs(values.sum(axis=1) - 1) < SUM_TOLERANCE).all()):
         raise ValueError("the posteriors of an image are not shares that sum to one")
-    if tested is None:
-        return
-    _check_bound(stored, Expected(images, classes), tested)
+    return classes
 
 
-def _check_descriptors(stored: Mapping[str, NDArray[Any]], tested: Expected | None) -> None:
+def _check_descriptors(stored: Mapping[str, NDArray[Any]]) -> None:
     values, ids = stored["descriptors"], stored["ids"]
     if values.ndim != 2 or not len(values) == len(stored["labels"]) == len(ids):
         raise ValueError("descriptors, labels and ids do not fit each other")
     if values.dtype != np.float32 or not np.isfinite(values).all():
         raise ValueError("descriptors are finite float32 numbers")
-    if tested is not None:
-        _check_bound(stored, replace(tested, images=len(ids)), tested)
 
 
-def _check_bound(stored: Mapping[str, NDArray[Any]], there: Expected, tested: Expected) -> None:
+def _check_bound(stored: Mapping[str, NDArray[Any]], classes: int, tested: Expected) -> None:
     listed = (None, ListedImages.of(stored["ids"], stored["labels"]).digest)
+    there = Expected(len(stored["ids"]), classes)
     if str(there) != str(tested) or tested.listed not in listed:
         raise ValueError(f"it is of {there}, and the run was tested on {tested}, or on others")
     bound = {DIGEST, NAME} <= stored.keys() or not tested.bound
@@ -238,11 +218,7 @@ def missing(folder: Path, wanted: Sequence[View], tested: Expected | None = None
 
 
 def mean(views: Iterable[Posteriors]) -> Posteriors:
-    """The mean of the posteriors of views of one test set (Section 3.2), images in order of ids.
-
-    Of views that are read as they are asked for, one is in memory at a time. A ValueError says that
-    there are none, or that they show different images.
-    """
+    """The mean of views of one test set (Section 3.2), in order of ids; ValueError: of others."""
     total, count, first = np.zeros(0), 0, None
     for view in views:
         order = np.argsort(view.ids, kind="stable")
@@ -262,12 +238,7 @@ def mean(views: Iterable[Posteriors]) -> Posteriors:
 def mean_of(
     folder: Path, wanted: Sequence[View], tested: Expected | None = None
 ) -> Posteriors | None:
-    """The mean of stored views of a run, or None where one of them is absent or damaged.
-
-    A RequestError says that the views show different images.
-    """
-    if not all(path(folder, view).is_file() for view in wanted):
-        return None
+    """The mean of stored views of a run, None where one is absent; a RequestError: see `mean`."""
     try:
         return mean(read(folder, view, tested) for view in wanted)
     except Absent:

@@ -1,8 +1,6 @@
 """A run's curves for a viewer: a copy of its `log.csv`, its hyperparameters and its test errors.
 
-The log is the record and the curves follow it. Where a run goes on, they are given its whole log
-again, so that each epoch stands there once, whatever a process that was killed had written.
-
+Where a run goes on, the curves are given its whole log again, so that each epoch stands there once.
 A tracker is one entry of `TRACKERS`; its name there is also that of the package that it needs, of
 the extra that brings it and of its file in `conf/track/`. Nothing here leaves the machine.
 """
@@ -35,10 +33,7 @@ def hyperparameters(config: Config) -> dict[str, Any]:
 
 
 class TensorBoard:
-    """One event file in a folder; another attempt's takes its place, so that no point is twice.
-
-    The viewer names a run by the file's folder: that is the run's own.
-    """
+    """One event file in a run's folder; another attempt's takes its place: no point is twice."""
 
     def __init__(
         self, folder: Path, parameters: Mapping[str, Any], measured: Sequence[str]
@@ -92,10 +87,7 @@ def check(name: str) -> None:
 
 
 class Curves:
-    """The curves of one run, in its folder; what cannot be written ends them only.
-
-    `tracker` is one of `repro.track.curves.CHOICES`, `config` the run's, `say` prints a line.
-    """
+    """The curves of one run by one of `CHOICES`, in its folder; a failure ends them only."""
 
     def __init__(
         self, tracker: str, run: Folder, config: Config, say: Callable[[str], None]

@@ -62,8 +62,7 @@ def read(path: Path) -> Weights:
             shape = list(blob.shape.dim) if blob.HasField("shape") else older
             data = bytearray().join(blob.data)
             if not 0 < len(shape) <= 4 or min(shape) <= 0 or len(data) != 4 * math.prod(shape):
-                said = f"a blob of {shape[:5]} with {len(data)} bytes: expected 4 each"
-                raise RequestError(f"its layer {name} has {said}")
+                raise RequestError(f"its layer {name} has a blob of {shape[:5]}, {len(data)} bytes")
             values = torch.frombuffer(data, dtype=torch.float32).reshape(shape)
             # Older files write fewer axes as 1 x 1 x OUT x IN.
             tensors[f"{name}, {len(tensors)}"] = values.reshape(shape[-axes:])

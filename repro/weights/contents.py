@@ -24,11 +24,7 @@ LARGEST = 4 * 2**30
 
 @dataclass(frozen=True)
 class Convention:
-    """Takes grey levels 0-255 to a net's input: range, then minus the mean, over the deviation.
-
-    The weights stay as the file has them: a net that was trained on BGR wants BGR here too.
-    ValueError: the numbers do not fit the channels, or are not usable.
-    """
+    """Takes grey levels 0-255 to a net's input: range, then minus the mean, over the deviation."""
 
     order: str
     """`RGB`, `BGR` or `grey`."""
@@ -52,8 +48,7 @@ class Convention:
         dtype: torch.dtype = torch.float32,
         layout: torch.memory_format = torch.contiguous_format,
     ) -> Inputs:
-        """The same steps as testing calls them, on decoded RGB (or grey) images."""
-        # There the mean is in grey levels and RGB order.
+        """The same steps on decoded RGB (or grey) images, the mean in grey levels."""
         mean = [value * 255 / self.input_range for value in self.mean]
         step = -1 if self.order == "BGR" else 1
         std = None if set(self.std) == {1.0} else self.std[::step]
@@ -72,11 +67,7 @@ NAMED = {"caffe": CAFFE, "torchvision": TORCHVISION}
 
 
 def parse(text: str) -> Convention:
-    """The convention that `weights_input` says: a name, or `ORDER:LOW..HIGH[:MEAN[:STD]]`.
-
-    Grey levels 0-255 become LOW to HIGH, then the mean is subtracted and the result divided by the
-    standard deviation: one number for all channels, or one for each, parted by `/`.
-    """
+    """The convention of a name, or `ORDER:LOW..HIGH[:MEAN[:STD]]`, numbers by channel with `/`."""
     if text in NAMED:
         return NAMED[text]
     try:
@@ -105,16 +96,17 @@ def recorded(tree: Mapping[str, Any]) -> Convention:
 
 
 def of_run(config: Config, result: Mapping[str, Any]) -> Convention:
-    """The convention of a finished run: that of the file that it tested, or its recipe's.
-
-    KeyError, ValueError: its `result.json` does not say the mean colour.
-    """
-    if PUBLISHED in result:
-        return recorded(result[PUBLISHED]["input"])
+    """The convention of a finished run; a RequestError: its `result.json` does not say."""
     levels, channels = config.recipe.input_range, config.data.channels
-    mean = result["data"]["mean"] if config.recipe.subtract_mean else [0.0] * channels
-    scaled = tuple(value * levels / 255 for value in mean)
-    return Convention("grey" if channels == 1 else "RGB", levels, scaled, (1.0,) * len(mean))
+    try:
+        if PUBLISHED in result:
+            return recorded(result[PUBLISHED]["input"])
+        mean = result["data"]["mean"] if config.recipe.subtract_mean else [0.0] * channels
+        scaled = tuple(value * levels / 255 for value in mean)
+        return Convention("grey" if channels == 1 else "RGB", levels, scaled, (1.0,) * len(mean))
+    except (KeyError, ValueError):
+        wanted = f"expected data.mean with {channels} numbers"
+        raise RequestError(f"result.json of {result['name']}: {wanted}") from None
 
 
 def synsets() -> tuple[str, ...]:
@@ -126,9 +118,8 @@ class Weights(NamedTuple):
     """The content of a file of weights. Tensors may be views of the file: copy before writing."""
 
     tensors: dict[str, Tensor]
-    """A reader's: by the file's names, in the order in which the net applies them: of each layer
-    weight, bias, then those of a batch normalisation (weight, bias, running_mean, running_var), the
-    axes in our order. `read`'s: our net's state dict, float32, all finite."""
+    """A reader's: by the file's names, in the order in which the net applies them, weight and bias
+    before those of batch normalisation, axes in our order. `read`'s: our net's state dict."""
     convention: Convention
     """The input that the net wants; it is not folded into the weights."""
     format: str
@@ -141,10 +132,7 @@ class Weights(NamedTuple):
     """Whether the map was flattened with its channels last for the first FC layer."""
 
     def of_classes(self, names: Sequence[str]) -> "Weights":
-        """The net that knows `names` only, where these are a part of its own or of ImageNet's.
-
-        Its posteriors are the whole net's, restricted to these classes and made to sum to one.
-        """
+        """The net that knows `names` only, where these are a part of its own or of ImageNet's."""
         last = [*self.tensors][-2:]
         known = self.classes or synsets()
         part = 0 < len(names) < len(known) and {*names} <= {*known}

@@ -31,10 +31,7 @@ PREPARES = re.compile(
 
 
 def read(path: Path) -> Weights:
-    """The kernels and biases of all layers, in the net's order.
-
-    If layers may prepare the images within the net, its input is in doubt: they are not read.
-    """
+    """The kernels and biases in the net's order; layers that may prepare images are doubted."""
     import h5py
 
     opened: Any = path

@@ -1,7 +1,7 @@
 """A file of weights, whatever its format, as the state dict of one of our nets.
 
 The format is told by what the file holds, never by its name. Nothing in it is executed, and nothing
-outside of it is read, but for the configuration and the result of a run of ours beside its weights.
+outside of it is read but the configuration and result of a run of ours.
 """
 
 import hashlib
@@ -38,8 +38,7 @@ TORCHVISION = "torchvision:"
 def locate(weights: str, progress: bool, fetch: bool = True) -> Path:
     """The file that `weights` names; torchvision's is fetched into torch's cache, once and whole.
 
-    `progress` shows a bar; without `fetch` nothing is fetched. RequestError: torchvision has no
-    such net, or its file is not there, cannot be fetched or is damaged.
+    RequestError: torchvision has no such net, or its file cannot be fetched or is damaged.
     """
     if not weights.startswith(TORCHVISION):
         return Path(os.path.expanduser(weights))
@@ -81,10 +80,9 @@ def sha256(path: Path) -> str:
 def read(path: Path, net: Net, wants: str | None = None, names: Sequence[str] = ()) -> Weights:
     """The weights of a file, as those of `net` at its size and with its classes.
 
-    `wants` is the input as `weights_input` says it, against what the file tells. `names` are those
-    of the net's classes: of a file that knows more, these are taken. RequestError, in one line: no
-    such file, no known format, another net, damaged or hostile content, a format's package is
-    missing, an input that nothing tells.
+    `wants` is the input as `weights_input` says it. `names` are those of the net's classes: of a
+    file that knows more, these are taken. RequestError: no such file or format, another net,
+    damaged or hostile content, a package that is missing, an input that nothing tells.
     """
     return read_any(path, lambda classes: net, wants, names)[1]
 
@@ -145,8 +143,7 @@ def _check(found: Weights, layers: int, classes: int, net: Net) -> None:
     if found.doubt:
         raise RequestError(f"{found.doubt}: say it, as in weights_input=torchvision or RGB:0..1")
     if ORDERS[order] != net.channels:
-        said = f"it wants {order} images, and the data's have {net.channels} channel(s)"
-        raise RequestError(f"{said}: take others, as in data=imagenet data.root=FOLDER")
+        raise RequestError(f"it wants {order} images, and the data have {net.channels} channel(s)")
     here = f"{layers} weight layers", f"{classes} classes", f"{names} names of classes"
     for said, expected in zip(here, (net.weight_layers, net.classes, net.classes), strict=True):
         if not said.startswith(f"{expected} "):

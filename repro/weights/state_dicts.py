@@ -40,9 +40,8 @@ PARTS = ("weight", "bias", "running_mean", "running_var")
 def read_torch(path: Path) -> Weights:
     """The layers of a state dict, or of one within a checkpoint."""
     if torch.__version__ < OLDEST:
-        raise RequestError(
-            f"torch {torch.__version__} may run code (CVE-2026-24747): expected {OLDEST} or newer"
-        )
+        here = f"torch {torch.__version__}"
+        raise RequestError(f"{here} may run code (CVE-2026-24747): expected {OLDEST} or newer")
     try:
         # Checkpoints of torchvision's references hold their options in a Namespace: plain values.
         with torch.serialization.safe_globals([argparse.Namespace]):
@@ -52,9 +51,8 @@ def read_torch(path: Path) -> Weights:
     except Exception as error:
         if not isinstance(error, pickle.UnpicklingError) and "weights_only" not in str(error):
             raise
-        raise RequestError(
-            "it holds more than tensors: save these alone, torch.save(net.state_dict(), FILE)"
-        ) from None
+        advice = "torch.save(net.state_dict(), FILE)"
+        raise RequestError(f"it holds more than tensors: save these alone, {advice}") from None
     averaged = ""
     while isinstance(content, Mapping):
         wrapped = (key for key in WRAPPED if isinstance(content.get(key), Mapping))
@@ -72,8 +70,8 @@ def read_torch(path: Path) -> Weights:
 def read_safetensors(path: Path) -> Weights:
     """The layers that the tensors' names tell.
 
-    The input is what the file's metadata say (`vgg_repro.input`), or that of the run in whose
-    folder the file lies. timm's names tell timm's; torchvision's are ours too and tell none.
+    The input is what the metadata say (`vgg_repro.input`), or that of the run in whose folder the
+    file lies. timm's names tell timm's; torchvision's are ours too and tell none.
     """
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
@@ -96,15 +94,12 @@ def read_safetensors(path: Path) -> Weights:
 
 def _contents(tensors: Mapping[str, Tensor]) -> Weights:
     """The layers that a state dict names, in order; wrappers and a common prefix are put aside."""
-    plain = {
-        ".".join(part for part in name.split(".") if part not in WRAPPERS): value
-        for name, value in tensors.items()
-    }
+    names = {n: ".".join(p for p in n.split(".") if p not in WRAPPERS) for n in tensors}
+    plain = {names[name]: value for name, value in tensors.items()}
     prefix = next((name[: -len(FIRST)] for name in plain if name.endswith(FIRST)), None)
     if prefix is None:
-        raise RequestError(
-            f"it holds {', '.join(list(tensors)[:3])} ...: expected {FIRST} and so on"
-        )
+        some = ", ".join(list(tensors)[:3])
+        raise RequestError(f"it holds {some} ...: expected {FIRST} and so on")
     found: dict[str, Tensor] = {}
     for name, value in plain.items():
         if name.rpartition(".")[2] not in COUNTERS:

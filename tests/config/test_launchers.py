@@ -22,7 +22,7 @@ from repro.config.composing import Job, Sweep
 from repro.errors import RequestError
 from repro.run.device import reserved
 from repro.run.interruption import Interrupted
-from tests.test_run import LIGHT, folders, run, same
+from tests.conftest import LIGHT, folders, run, same
 
 
 def sweep(runs: Path, *words: str) -> subprocess.Popen[str]:
@@ -152,7 +152,7 @@ def test_a_launcher_that_cannot_be_used_is_refused_before_any_work(
             patch.setattr(launchers, "_installed", lambda module: True)
             patch.setenv("LOCAL_RANK", "0")
             assert "torchrun" in refused(name)
-    for word in ("hydra.launcher.n_jobs=0", "hydra.launcher.batch_size=-1"):
+    for word in ("hydra.launcher.n_jobs=0",):
         assert word.partition("=")[0] in refused("hydra/launcher=joblib", word)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from repro.data import loader
 from repro.data.images import ArrayImages, FileImages
-from repro.data.loader import TrainingCrops, centre_crops, draws, whole_images
+from repro.data.loader import TrainingCrops, draws, evaluation_batches
 from repro.data.rescale import OURS, rescale
 from repro.data.split import Split
 from repro.errors import RunError
@@ -73,8 +73,8 @@ def test_the_rows_of_all_processes_are_the_batches(count: int, batch: int, size:
 def test_the_batches_of_all_processes_are_the_test_set(photographs: Split, size: int) -> None:
     parts = [slice(rank, None, size) for rank in range(size)]
     for whole, *own in (
-        [list(whole_images(photographs, 16, ROOM, part=p)) for p in (slice(None), *parts)],
-        [list(centre_crops(photographs, 16, 16, 2, part=p)) for p in (slice(None), *parts)],
+        [list(evaluation_batches(photographs, 16, *how, part=p)) for p in (slice(None), *parts)]
+        for how in ((None, ROOM), (16, 2 * 16**2))
     ):
         got = sorted(chain.from_iterable(own), key=lambda batch: batch[0].tolist())
         expected = sorted(whole, key=lambda batch: batch[0].tolist())
@@ -136,7 +136,7 @@ def test_workers_change_nothing(photographs: Split) -> None:
         assert same(list(alone.epoch(epoch, start)), list(helped.epoch(epoch, start)))
         seen.append({child.pid for child in multiprocessing.active_children()})
     assert seen[0] == seen[1] != seen[2], "they persist over the epochs"
-    whole = [whole_images(photographs, 16, ROOM, workers=n) for n in (0, 2)]
+    whole = [evaluation_batches(photographs, 16, None, ROOM, workers=n) for n in (0, 2)]
     for left, right in zip(*whole, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
 
@@ -149,7 +149,7 @@ def test_batches_before_an_image_that_does_not_decode_are_given(
     made = crops(photographs, batch=2, workers=workers)
     whole = list(made.epoch(0))
     assert isinstance(photographs.images, FileImages)
-    bad = photographs.images.paths[int(whole[2][2][0])]
+    bad = photographs.images.path(int(whole[2][2][0]))
     bad.write_text("no image")
     batches = made.epoch(0)
     assert same([next(batches), next(batches)], whole[:2])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torchvision.transforms import functional as classic
 
 from repro.data.images import ArrayImages
-from repro.data.loader import centre_crops, shared, whole_images
+from repro.data.loader import evaluation_batches, shared
 from repro.data.rescale import rescale
 from repro.data.split import Split
 from repro.run.views import grid
@@ -21,7 +21,7 @@ from repro.run.views import grid
 @pytest.mark.parametrize("mirror", [False, True])
 def test_whole_images_come_once_each_uncropped(photographs: Split, room: int, mirror: bool) -> None:
     seen: list[int] = []
-    for indices, images in whole_images(photographs, 16, room, mirror=mirror):
+    for indices, images in evaluation_batches(photographs, 16, None, room, mirror=mirror):
         for index, image in zip(indices.tolist(), images, strict=True):
             expected = rescale(photographs.images[index], 16)
             assert torch.equal(image, expected.flip(-1) if mirror else expected)
@@ -53,7 +53,7 @@ def test_centre_crops_of_any_shape_are_torchvisions_and_the_grids_middle(
     split = Split(ArrayImages(image.to(torch.uint8)), np.zeros(1, dtype=np.int64), ("a",))
     # As large as it is, so that nothing is resampled.
     side = min(height, width)
-    ((_, found),) = centre_crops(split, side, crop, 1, mirror=mirror)
+    ((_, found),) = evaluation_batches(split, side, crop, crop**2, mirror=mirror)
     expected = classic.center_crop(split.images[0], [crop, crop])
     assert torch.equal(found[0], expected.flip(-1) if mirror else expected)
     top, left = grid(height, width, crop)[12]

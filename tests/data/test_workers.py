@@ -14,8 +14,8 @@ import torch
 
 from repro.data.images import ArrayImages, FileImages
 from repro.data.workers import loaded, processes
+from tests.conftest import LIGHT, folders, run, same
 from tests.data.conftest import fill
-from tests.test_run import LIGHT, folders, run, same
 
 WORDS = ["data=imagefolder", "workers=2", "recipe.epochs=2", "recipe.batch=4", "test=[centre]"]
 WORDS += ["recipe.train_images=null", "data.first_classes=null", "checkpoint_seconds=0.05"]

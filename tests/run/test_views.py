@@ -73,20 +73,23 @@ def test_a_dense_view_is_section_3_2(
 ) -> None:
     net.to(device)
     ready = partial(prepare, device=device)
-    view = compute(net, View("dense", q, mirrored), split, ready, EvaluationOptions(batch=batch))
+    view = compute(net, View("dense", q, mirrored), split, EvaluationOptions(ready, batch=batch))
     net.cpu()
     assert isinstance(split.images, FileImages)
-    for row, path in zip(view.posteriors, split.images.paths, strict=True):
+    for index, row in enumerate(view.posteriors):
         # uint8 resizing and float resizing round a few grey levels differently
         torch.testing.assert_close(
-            torch.as_tensor(row), by_hand(net, path, q, mirrored), atol=2e-3, rtol=0
+            torch.as_tensor(row),
+            by_hand(net, split.images.path(index), q, mirrored),
+            atol=2e-3,
+            rtol=0,
         )
     assert view.ids.tolist() == [f"{number}.png" for number in range(len(SHAPES))]
     np.testing.assert_array_equal(view.labels, split.labels)
 
 
 def test_a_centre_view_is_the_net_on_the_centre_crop(split: Split, net: VGG) -> None:
-    view = compute(net, View("centre", 224, False), split, prepare, EvaluationOptions(batch=4))
+    view = compute(net, View("centre", 224, False), split, EvaluationOptions(prepare, batch=4))
     square = split.images[2]
     resized = torch.nn.functional.interpolate(
         square[None].float(), size=[32, 32], mode="bilinear", antialias=True
@@ -97,21 +100,21 @@ def test_a_centre_view_is_the_net_on_the_centre_crop(split: Split, net: VGG) -> 
 
 
 def test_the_validation_error_counts_wrong_centre_crops(split: Split, net: VGG) -> None:
-    view = compute(net, View("centre", 256, False), split, prepare, EvaluationOptions(batch=4))
+    view = compute(net, View("centre", 256, False), split, EvaluationOptions(prepare, batch=4))
     wrong = (view.posteriors.argmax(axis=1) != split.labels).mean()
-    assert centre_error(net, split, 37, 32, prepare) == pytest.approx(100 * wrong)
+    assert centre_error(net, split, 37, EvaluationOptions(prepare)) == pytest.approx(100 * wrong)
 
 
 def test_a_net_that_cannot_tell_is_wrong(split: Split, net: VGG) -> None:
     torch.nn.init.zeros_(net.linears[-1].weight)
-    assert centre_error(net, split, 37, 32, prepare) == 100.0, "a tie is an error"
+    assert centre_error(net, split, 37, EvaluationOptions(prepare)) == 100.0, "a tie is an error"
 
 
 def test_a_grid_view_is_the_mean_over_25_crops(split: Split, net: VGG) -> None:
-    view = compute(net, View("grid", 256, True), split, prepare, EvaluationOptions(batch=4))
+    view = compute(net, View("grid", 256, True), split, EvaluationOptions(prepare, batch=4))
     assert isinstance(split.images, FileImages)
-    for row, path in zip(view.posteriors, split.images.paths, strict=True):
-        with Image.open(path) as image:
+    for index, row in enumerate(view.posteriors):
+        with Image.open(split.images.path(index)) as image:
             size = [37 * edge / min(image.size) for edge in image.size]
             resized = image.resize(
                 [int(np.floor(edge + 0.5)) for edge in size], Image.Resampling.BILINEAR
@@ -139,7 +142,7 @@ def test_the_grids_corners_and_centre_are_torchvisions_five_crops(height: int, w
 @pytest.mark.parametrize("q", [256, 384])
 def test_windows_are_crops_at_the_dense_positions(split: Split, net: VGG, q: int) -> None:
     """By brute force: every 32 pixels a crop, zeros where it hangs over, scores averaged."""
-    view = compute(net, View("windows", q, False), split, prepare, EvaluationOptions(batch=8))
+    view = compute(net, View("windows", q, False), split, EvaluationOptions(prepare, batch=8))
     side = {256: 37, 384: 55}[q]
     for index in range(len(split.ids)):
         image = prepare(rescale(split.images[index], side)[None])
@@ -161,8 +164,8 @@ def test_what_does_not_fit_into_memory_is_judged_in_smaller_batches(
 ) -> None:
     net.to(device)
     view, said, ready = View(kind, 256, True), list[str](), partial(prepare, device=device)
-    whole = compute(net, view, split, ready, EvaluationOptions(batch=8))
-    error = centre_error(net, split, 37, 32, ready)
+    whole = compute(net, view, split, EvaluationOptions(ready, batch=8))
+    error = centre_error(net, split, 37, EvaluationOptions(ready))
 
     def full(layer: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if len(inputs[0]) > 1:
@@ -170,9 +173,9 @@ def test_what_does_not_fit_into_memory_is_judged_in_smaller_batches(
 
     hook = net.features[0].register_forward_pre_hook(full)
     try:
-        parts = compute(net, view, split, ready, EvaluationOptions(batch=8, say=said.append))
+        parts = compute(net, view, split, EvaluationOptions(ready, batch=8, say=said.append))
         assert said[0].startswith("out of memory with")
-        assert centre_error(net, split, 37, 32, ready, EvaluationOptions(say=said.append)) == error
+        assert centre_error(net, split, 37, EvaluationOptions(ready, say=said.append)) == error
     finally:
         hook.remove()
     np.testing.assert_allclose(parts.posteriors, whole.posteriors, atol=1e-6)
@@ -188,9 +191,9 @@ def test_scores_that_are_not_finite_say_nothing_of_their_image(
     def overflows(images: Tensor) -> Tensor:
         return prepare(images) * (torch.inf if next(calls) == 0 else 1)
 
-    whole = compute(net, View(kind, 256, False), split, prepare, EvaluationOptions(batch=1))
-    options = EvaluationOptions(batch=1, say=said.append)
-    view = compute(net, View(kind, 256, False), split, overflows, options)
+    whole = compute(net, View(kind, 256, False), split, EvaluationOptions(prepare, batch=1))
+    options = EvaluationOptions(overflows, batch=1, say=said.append)
+    view = compute(net, View(kind, 256, False), split, options)
     blank = (view.posteriors == np.float32(1 / 3)).all(axis=1)
     assert blank.sum() == 1
     assert said == [f"{kind}-Q256: 1 images have scores that are not finite"]
@@ -198,7 +201,7 @@ def test_scores_that_are_not_finite_say_nothing_of_their_image(
 
 
 def test_a_descriptor_of_one_cell_is_fc7_of_the_crop_and_its_mirror(net: VGG, split: Split) -> None:
-    found = describe_images(net, View("descriptor", 224, True), split, prepare, EvaluationOptions())
+    found = describe_images(net, View("descriptor", 224, True), split, EvaluationOptions(prepare))
     square = SHAPES.index((50, 50))
     crop = prepare(rescale(split.images[square], 32)[None])
     with torch.no_grad():
