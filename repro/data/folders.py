@@ -5,6 +5,7 @@ sets do not fit together. Ids of images are their names below `data.root`.
 """
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,8 @@ ENDINGS = frozenset(
 )
 VALIDATION = ("val", "valid", "validation")
 """Names that the folder of the validation images may have."""
+SETS = re.compile("train(ing)?|val(id|idation)?|test(ing)?", re.IGNORECASE)
+"""Names of folders that hold a set and are no class, however they are written."""
 LONGEST = 200
 """Characters of a path that a message shows."""
 Row = tuple[str, int, int]
@@ -71,7 +74,8 @@ def listed(
         raise RequestError(f"{shown(folder / name)} {what}: every set needs the same classes")
     # Several at once: over a network each file is waited for.
     with ThreadPoolExecutor(8) as pool:
-        files = [*pool.map(lambda name: sorted(_files(os.fspath(folder), name)), classes)]
+        each = pool.map(lambda name: sorted(_files(os.fspath(folder), name)), classes)
+        files = [*tqdm(each, f"listing {shown(folder)}", len(classes), disable=None, delay=5)]
     for name, of_class in zip(classes, files, strict=True):
         if not of_class:
             raise RequestError(f"{shown(folder / name)} holds no image: fill it or remove it")
@@ -128,6 +132,9 @@ def imagefolder(data: Data) -> Source:
     sets = [name for name in (*VALIDATION, "test") if (root / name).is_dir()]
     if len({*sets} & {*VALIDATION}) > 1:
         raise RequestError(f"{shown(root)} has both {sets[0]}/ and {sets[1]}/: keep one of them")
+    for name in sorted(path.name for path in root.glob("*/")):
+        if SETS.fullmatch(name) and name not in ("train", "test", *VALIDATION):
+            raise RequestError(f"{shown(root)} has {name}/: call the sets train/, val/ and test/")
     there = (root / "train").is_dir()
     if data.test_only and root.is_dir() and not there:
         classes, only = look(part=sets[-1] if sets else "")

@@ -12,7 +12,7 @@ import numpy as np
 import simplejpeg
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from repro.data.rescale import OURS, rescale
@@ -22,6 +22,9 @@ ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 """The EXIF tag that says how a camera was held, from 1 (upright) to 8, and the turned ones."""
 APP1 = b"\xff\xe1"
 """The marker of a JPEG's segments for EXIF and XMP (ITU-T T.81, B.1.1). Its pixels hold none."""
+
+# What a PNG says beside its pixels, as a workflow or a history of edits, may be longer than 1 MB.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 class Undecodable(RunError):

@@ -81,6 +81,7 @@ def _look(data: Data, kind: DataSet, cache: Path, progress: bool) -> Source:
     """A folder's files with all that is known of them; bad ones are refused or left out."""
     with looked_at(data.root):
         found = kind.read(data)
+    whole = sum(len(part.ids) for part in found.parts) == sum(kind.images or ())
     if data.test_only:
         none = found.test.take(np.array([], dtype=np.int64))
         found = dataclasses.replace(found, train=none, validation=none, validation_is_test=False)
@@ -95,8 +96,8 @@ def _look(data: Data, kind: DataSet, cache: Path, progress: bool) -> Source:
     if bad:
         # Other images of the same names and sizes may be whole: they make another data set.
         known = hashlib.sha256(f"{known},{','.join(sorted(bad))}".encode()).hexdigest()
-    elif kind.bring is not None:
-        # The name of what can be fetched says it all.
+    elif kind.bring is not None and whole:
+        # The name of what can be fetched says it all, where it was not cut.
         known = ""
     description = Description(len(found.classes), known, len(bad), times, found.classes)
     found = dataclasses.replace(found, description=description)

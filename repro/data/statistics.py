@@ -1,5 +1,6 @@
 """The colours of the training images: their mean (Section 3.1), and AlexNet's random shift."""
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -49,7 +50,9 @@ def statistics(
     path = cache / f"statistics-{train.key(key)}.json"
     kept = recall(path)
     if kept is None:
-        kept = compute(looked_at(train), progress, check, workers)._asdict()
+        if (count := len((some := looked_at(train)).images)) == STATISTICS_IMAGES:
+            tqdm.write(f"the mean colour of {count:,} images is computed once", file=sys.stderr)
+        kept = compute(some, progress, check, workers)._asdict()
         keep(path, kept)
     vectors = tuple(tuple(row) for row in kept["eigenvectors"])
     return Statistics(tuple(kept["mean"]), tuple(kept["eigenvalues"]), vectors)

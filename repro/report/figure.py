@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 from PIL import Image
 
 from repro.report.intervals import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTABLE
@@ -216,8 +216,7 @@ def _lines(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
     frame = chart.marks.astype(dict.fromkeys(("x", "y", "low", "high"), float))
     for panel in grid.flat[len(facets) :]:
         panel.set_axis_off()
-    values = np.unique(frame.x.dropna())
-    few, upright = len(values) <= 12, values[-1] > 99 and len(values) * columns > 15
+    xs: list[float] = np.unique(frame.x.dropna()).tolist()
     for number, facet in enumerate(facets):
         panel = grid.flat[number]
         parts = frame[frame.facet == facet].groupby(["group", "mark", "line"], sort=False)
@@ -232,10 +231,9 @@ def _lines(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
                 look = POINTS[str(kind)] | {"color": colour, "ls": "", "ms": 3.5}
                 panel.plot(part.x, part.y, **look)
         panel.set_title(facet)
-        if few:
-            panel.set_xticks(values, map("{:.0f}".format, values), rotation=90 * upright)
-        else:
-            panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        few = len(xs) <= 12
+        panel.xaxis.set_major_locator(FixedLocator(xs) if few else MaxNLocator(6, integer=True))
+        panel.tick_params(axis="x", labelrotation=90 * (xs[-1] > 99 and len(xs) * columns > 15))
         panel.tick_params(labelbottom=number + columns >= len(facets))
         if number % columns == 0:
             panel.set_ylabel(chart.y)

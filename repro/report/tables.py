@@ -59,7 +59,6 @@ def row(comparison: Comparison, nets: Nets, test: str, q: str | None = None) -> 
     else:
         which = {"net": nets.arch_title, "S": nets.scale_title}
         note = ", ".join(f"{count} {word}" for word, count in ended.items())
-    # Spaced, so that a long one can be broken.
     scales = cells[0].q.replace("+", " + ") if cells else q or ""
     which |= {"test": PROTOCOLS[test].title, "Q": scales}
     paper = numbers.error_of(test, label(nets), PROTOCOLS[test].metric)

@@ -115,6 +115,8 @@ def test_folders_that_do_not_hold_what_they_must(tmp_path: Path) -> None:
         "b holds no image": fill(tmp_path / "4", train={"a": 3, "b": 0}),
         "no image for the validation": fill(tmp_path / "5", train=ONE, val=ONE),
         "both val/ and valid/": fill(tmp_path / "7", train=ONE, val=ONE, valid=ONE),
+        "has Val/": fill(tmp_path / "8", train=ONE, Val=ONE),
+        "has Testing/": fill(tmp_path / "9", Training=ONE, Testing=ONE),
     }
     for words, root in cases.items():
         assert words in refused(root)
@@ -204,6 +206,7 @@ def tiny(tmp_path: Path) -> Path:
 def test_tiny_imagenets_sets_and_labels(tiny: Path, inside: bool) -> None:
     found = look(tiny.parent if inside else tiny, "tiny_imagenet")
     assert found.classes == NAMES
+    assert found.description.fingerprint, "what is not whole is told from what was published"
     assert counts(found) == [dict.fromkeys(range(3), n) for n in (19, 1, 2)]
     for part in (found.train, found.validation):
         for name, label in zip(part.ids, part.labels, strict=True):

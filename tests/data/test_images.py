@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from repro.data.images import FileImages, decode, upright_size
 from repro.data.split import Split
@@ -67,6 +68,14 @@ def test_orientation_is_followed_by_pixels_and_sizes(
     means = [tensor[:, y : y + 10, x : x + 15].float().mean() for y in (0, 10) for x in (0, 15)]
     assert means[0] > 240
     assert max(means[1:]) < 20
+
+
+def test_a_png_may_say_much_beside_its_pixels(tmp_path: Path) -> None:
+    said = PngInfo()
+    said.add_text("workflow", "a" * 2_000_000, zip=True)
+    Image.new("RGB", (9, 7), (255, 0, 0)).save(tmp_path / "a.png", pnginfo=said)
+    assert decode(tmp_path / "a.png", 3)[:, 3, 4].tolist() == [255, 0, 0]
+    assert upright_size(tmp_path / "a.png") == (7, 9)
 
 
 @pytest.mark.parametrize("before", [b"", b"\xff\xe2\x00\x06\xff\xda??", b"\xff\xff\xff"])
