@@ -16,7 +16,7 @@ def way_in(
     work: Callable[[list[str]], int],
     interrupted: str = "interrupted; nothing is half written",
 ) -> int:
-    """The exit status of a command of this help, whose words `work` takes; Ctrl-C is said so."""
+    """The exit status of a command: `page` is its help, `work` takes its words."""
     arguments = answered(lambda: str(page).strip())
     return status_of(lambda: work(arguments), interrupted)
 

@@ -53,7 +53,7 @@ class Inputs:
 def normalise(
     images: Tensor, mean: Sequence[float] | Tensor, input_range: float, shift: Tensor | None = None
 ) -> Tensor:
-    """Grey levels (B, C, H, W), 255 become `input_range`, minus mean plus shift (B, C), float32."""
+    """Grey levels (B, C, H, W) minus mean plus shift (B, C), 255 as `input_range`, float32."""
     offset = -torch.as_tensor(mean, dtype=torch.float32, device=images.device)[None, :]
     if shift is not None:
         offset = offset + shift

@@ -81,7 +81,7 @@ def of_errors(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
 
 
 def least_favourable(found: Sequence[Finding], about: str) -> Finding:
-    """The comparison most against a claim of several, an intersection-union test by question."""
+    """The comparison that speaks most against a claim: an intersection-union test a question."""
     if len(found) == 1:
         return found[0]
     worst: dict[str, Finding] = {}

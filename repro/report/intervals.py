@@ -168,7 +168,10 @@ class Answer:
 def decide(
     interval: Interval, centre: float, edges: Edges, level: Callable[[float], float]
 ) -> tuple[str, float, float]:
-    """The verdict of a 95% interval; its level, by that at which an edge is reached; `against`."""
+    """The verdict of a 95% interval, the level of that, and the level against (see `Answer`).
+
+    `level` gives the two-sided level at which the interval reaches an edge.
+    """
     above, below = edges
     levels = {edge: level(edge) for edge in edges if math.isfinite(edge)}
     beyond = {above: centre <= above, below: centre >= below}

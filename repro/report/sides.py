@@ -41,6 +41,7 @@ class Contrast:
     complete: bool = False
     paper_difference: float | None = None
     paper_right: float | None = None
+    """The paper's error of the right side where its tables lack it."""
 
     @property
     def given(self) -> bool:

@@ -76,7 +76,7 @@ def folder_of(weights: str) -> Path | None:
 
 
 def adopt(config: Config, words: Iterable[str]) -> None:
-    """Take arch, size and scale of the run whose folder `weights=` names, unless `words` differ."""
+    """Take arch, size, scale of the run that `weights=` names; a RequestError: `words` contradict."""
     if (folder := folder_of(str(config.weights))) is None:
         return
     own, _ = read_config(folder)

@@ -54,7 +54,11 @@ def first_free(
     check: Callable[[], None] = lambda: None,
     lost: Callable[[], None] = lambda: None,
 ) -> Iterator[Held]:
-    """Hold the first free of `names`; `waits`, `check` while waiting, `lost` when it is taken."""
+    """Hold the first of `names` that is free, or wait for one.
+
+    `waits` is called once before it waits, `check`, which may raise, meanwhile, `lost` from another
+    thread when the lease is taken away.
+    """
     locks = store / LOCKS
     how: dict[str, Any] = {"lease_duration": LEASE_SECONDS, "is_singleton": False}
     how["on_compromise"] = lambda _: lost()
