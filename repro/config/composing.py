@@ -31,7 +31,6 @@ from repro.config.schema import Config, typed
 from repro.errors import RequestError, flat
 
 MOST_RUNS = 10_000
-"""The largest sweep."""
 WORD = re.compile(r"\+{0,2}[\w./@-]+=")
 GRAMMAR = set(",()[]{}'\"\\")
 """Characters that mean something within a value; all else is text, in whatever script."""

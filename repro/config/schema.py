@@ -58,7 +58,6 @@ class Arch:
 
 
 DRAWS = (PARENT, NEW) = ("parent", "new")
-"""The values of `scale.draws`."""
 
 
 @dataclass

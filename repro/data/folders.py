@@ -28,7 +28,6 @@ ENDINGS = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 )
 VALIDATION = ("val", "valid", "validation")
-"""Names that the folder of the validation images may have."""
 SETS = re.compile("train(ing)?|val(id|idation)?|test(ing)?", re.IGNORECASE)
 """Names of folders that hold a set and are no class, however they are written."""
 LONGEST = 200

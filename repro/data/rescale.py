@@ -23,7 +23,6 @@ class Rescaling:
 
 
 OURS = Rescaling()
-"""The paper's."""
 
 
 def rescaling(resize: str) -> Rescaling:

@@ -156,7 +156,6 @@ TABLE3 = "single_scale"
 ONE_NUMBER = tuple(one.name for one in ENTRIES if one.one_number and not one.boxes)
 """The names of the protocols whose views have one mean of posteriors."""
 BOXES = tuple(one.name for one in ENTRIES if one.boxes)
-"""The names of the protocols that test localisation."""
 
 
 LOCALISING = {
@@ -205,7 +204,6 @@ _TRANSFERS = (
     Transfer("transfer_pixels", True, "no net: the image as 14x14 pixels", "pixels", THREE[:1]),
 )
 TRANSFERS = {one.name: one for one in _TRANSFERS}
-"""By the name in `test=[...]`."""
 
 
 def described() -> list[str]:

@@ -24,7 +24,6 @@ from repro.store.views import Posteriors, mean
 from repro.weights.contents import synsets
 
 LONGEST = 100
-"""Characters of a class's name."""
 ILSVRC = 1000
 """Classes of the whole data set, whose order is that of their WordNet numbers."""
 

@@ -27,7 +27,6 @@ from repro.store.runs import Run, check_outside
 from repro.weights.contents import METADATA, of_run
 
 ENDINGS = {"torchvision": (".pth", ".pt"), "safetensors": (".safetensors",), "onnx": (".onnx",)}
-"""The formats, and how the names of their files end."""
 TO_FILL = "TO BE FILLED IN: the licence of these weights; that of the images may bear on it"
 TORCHVISIONS = {
     f"{letter}{batch_norm}": f"vgg{depth}{batch_norm.replace('-BN', '_bn')}"

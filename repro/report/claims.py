@@ -35,10 +35,8 @@ COLUMNS = [
     *("data", "size", "recipe", "init", "precision"),
 ]
 CONTRAST = ("pairs", "tests", "q", "above", "complete", "paper_difference", "paper_right")
-"""The keys of one comparison that a claim makes."""
 OPEN = "not run"
 TRANSFER = "transfer"
-"""The family of the claims on descriptors (Appendix B)."""
 ONE_SEED = "one seed: it holds for these nets, and says nothing about other seeds"
 SHOWS = {"tie": " (a tie)", "no": " (its numbers disagree)"}
 """The note on a claim that the paper's own numbers do not show."""

@@ -26,7 +26,6 @@ EXAMPLE = "D"
 SHAPE_Q = (224, 256, 288, 384, 512)
 """Test scales at which the geometry of a size is shown, in paper pixels."""
 IN_MEMORY = ("mnist5k", "mnist", "fashion_mnist", "cifar10", "cifar100")
-"""Data whose images are no files."""
 SHARES = {"S256": 1.0, "S384": 0.1}
 """The share of the learning rate at which the paper trains at a scale."""
 

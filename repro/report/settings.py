@@ -23,7 +23,6 @@ from repro.store.ranks import FOLDER as RANKS
 from repro.store.runs import Run
 
 PLAIN = re.compile(r"[\w./+:@-]+( [\w./+:@-]+)*")
-"""A value that Hydra takes as it is."""
 
 
 @dataclass(frozen=True, order=True)

@@ -76,7 +76,7 @@ def folder_of(weights: str) -> Path | None:
 
 
 def adopt(config: Config, words: Iterable[str]) -> None:
-    """Take arch, size, scale of the run that `weights=` names; a RequestError: `words` contradict."""
+    """Take arch, size, scale of the run that `weights=` names; other `words` are refused."""
     if (folder := folder_of(str(config.weights))) is None:
         return
     own, _ = read_config(folder)

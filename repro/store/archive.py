@@ -28,7 +28,6 @@ from repro.store.files import read_whole, state_of, write_whole
 ARCHIVE = "runs.zip"
 MANIFEST = "MANIFEST.json"
 MEMBER = re.compile(r"(?:[^\W_][\w.+=,@\[\]-]*/)?[^\W_][\w.+=,@\[\]-]*")
-"""The name of a file, or of a file in a folder."""
 PREFIX, LOCK, NEW = "vgg-repro-runs-", ".lock", 10.0
 """Of the temporary folders of unpacked archives; seconds for which one may have no lock."""
 _held: list[BaseFileLock] = []

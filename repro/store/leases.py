@@ -17,7 +17,6 @@ from filelock import SoftFileLease, Timeout
 from repro.errors import RunError, flat
 
 LOCKS = ".locks"
-"""The folder of leases in a store."""
 LEASE_SECONDS = 60.0
 
 

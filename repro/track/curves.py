@@ -20,7 +20,6 @@ from repro.store.identity import GROUPS
 from repro.store.runs import EVENTS, LOG
 
 NONE = "none"
-"""The choice of no tracker."""
 
 
 def hyperparameters(config: Config) -> dict[str, Any]:

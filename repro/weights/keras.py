@@ -21,7 +21,6 @@ from repro.errors import RequestError
 from repro.weights.contents import CAFFE, LARGEST, Weights
 
 INNER, CONFIG = "model.weights.h5", "config.json"
-"""Entries of a `.keras` archive."""
 COUNTED = re.compile(r"layers/(.+/)?(conv2d|dense)(?:_(\d+))?/vars/(\d+)")
 PREPARES = re.compile(
     "rescaling|normalization|(tfop|slicingop)?lambda|getitem|stack|concatenate|add|subtract|multiply|"

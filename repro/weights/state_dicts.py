@@ -26,7 +26,6 @@ OLDEST = "2.10"
 AVERAGED = ("state_dict_ema", "model_ema")
 """Keys of a moving average of the weights, which is taken before the weights, as timm does."""
 WRAPPED = (*AVERAGED, "state_dict", "model", "model_state_dict", "net")
-"""Keys under which checkpoints keep a state dict."""
 FIRST = "features.0.weight"
 WRAPPERS = {"module", "_orig_mod"}
 """Words that DataParallel, averaging and `torch.compile` put between modules' names."""
