@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from repro.report.write import write
@@ -26,6 +27,10 @@ def test_the_golden_store_renders_to_its_report(
 )
 def test_committed_numbers_follow_from_what_is_committed(name: str, tmp_path: Path) -> None:
     write([REPORTS / name], tmp_path / "report")
-    for file in ("results.csv", "claims.csv"):
-        here, committed = (folder / file for folder in (tmp_path / "report", REPORTS / name))
-        assert here.read_bytes() == committed.read_bytes()
+    both = tmp_path / "report", REPORTS / name
+    results = {(folder / "results.csv").read_bytes() for folder in both}
+    assert len(results) == 1
+    # Versions of scipy differ in the last digit of a p.
+    pd.testing.assert_frame_equal(
+        *(pd.read_csv(folder / "claims.csv") for folder in both), rtol=1e-9
+    )
