@@ -27,6 +27,8 @@ from repro.errors import RequestError
 ENDINGS = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 )
+UNREAD = frozenset((".heic", ".heif", ".avif", ".jp2", ".jxl"))
+"""Endings of photographs that are not decoded here."""
 VALIDATION = ("val", "valid", "validation")
 SETS = re.compile("train(ing)?|val(id|idation)?|test(ing)?", re.IGNORECASE)
 """Names of folders that hold a set and are no class, however they are written."""
@@ -89,9 +91,11 @@ def _files(folder: str, below: str) -> Iterator[Row]:
     with os.scandir(f"{folder}/{below}") as entries:
         for entry in entries:
             name = entry.name
-            image = os.path.splitext(name)[1].lower() in ENDINGS
-            if name[0] == "." or not (image or entry.is_dir()):
+            ending = os.path.splitext(name)[1].lower()
+            if name[0] == "." or not (ending in ENDINGS | UNREAD or entry.is_dir()):
                 continue
+            if ending in UNREAD:
+                raise RequestError(f"{shown(entry.path)} is not decoded here: make it a JPEG")
             status = entry.stat()
             if stat.S_ISDIR(status.st_mode):
                 yield from _files(folder, f"{below}/{name}")

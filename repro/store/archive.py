@@ -7,6 +7,7 @@ gives the same bytes. It is read whole: other verdicts could follow from a part.
 
 import io
 import json
+import os
 import re
 import shutil
 import sys
@@ -90,7 +91,12 @@ def _opened(file: Path, state: tuple[int, int]) -> TemporaryDirectory[str]:
         path = Path(place.name, "runs", name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    if _ties(Path(place.name, "runs")) != ties:
+    runs = Path(place.name, "runs")
+    try:
+        same = _ties(runs) == ties
+    except RequestError as error:
+        raise RequestError(f"{file}: {str(error).replace(f'{runs}{os.sep}', '')}") from None
+    if not same:
         raise RequestError(f"{file} is damaged: its ranks are of other runs than {MANIFEST} says")
     return place
 

@@ -122,12 +122,14 @@ def test_folders_that_do_not_hold_what_they_must(tmp_path: Path) -> None:
         assert words in refused(root)
 
 
-@pytest.mark.parametrize("kind", ["nowhere", "around", "pipe", "not UTF-8"])
+@pytest.mark.parametrize("kind", ["nowhere", "around", "pipe", "not UTF-8", "HEIC"])
 def test_what_is_no_image_file_nor_folder_is_named(tmp_path: Path, kind: str) -> None:
     root = fill(tmp_path, train=THREE)
     place = root / "train" / "n1" / ("odd" if kind == "around" else "odd.png")
     if kind == "pipe":
         os.mkfifo(place)
+    elif kind == "HEIC":
+        place.with_suffix(".HEIC").touch()
     elif kind == "not UTF-8":
         os.rename(place.with_name("3.png"), os.fsencode(place.parent) + b"/\xe9odd.png")
     else:
