@@ -21,6 +21,7 @@ from repro.errors import RequestError, RunError, flat
 from repro.run.interruption import STATUS, Interrupted, Stop, interruptible
 from repro.store.files import check_writable
 from repro.store.leases import LOCKS
+from repro.store.runs import check_outside
 
 if TYPE_CHECKING:
     from repro.run.request import Request
@@ -58,13 +59,16 @@ def _command(arguments: list[str]) -> int:
         launchers.check(sweep)
         wanted = resolved(sweep, _checked())
         requests = [request for request, _ in wanted]
+        stores = {Path(request.config.runs) for request in requests}
+        for folder in stores:
+            check_outside(folder, "runs")
         if requests[0].config.dry_run:
             show(_plan(requests))
             return 0
         finished = [request for request in requests if request.finished()]
         if len(finished) < len(requests) or "LOCAL_RANK" in os.environ:
             # Of torchrun's processes the first one alone may see the store.
-            for folder in {Path(request.config.runs) for request in requests}:
+            for folder in stores:
                 _make_store(folder)
             _finish(sweep, wanted)
     except (Interrupted, KeyboardInterrupt):

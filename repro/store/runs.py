@@ -103,12 +103,12 @@ def check_folder(folder: Path) -> None:
         raise RequestError(f"{folder} holds files but no {CONFIG}: move the folder away")
 
 
-def check_outside(out: Path) -> None:
+def check_outside(out: Path, key: str = "out") -> None:
     """Refuse, with a RequestError, to write a file or a folder into a run's folder."""
     for place in (out.resolve(), *out.resolve().parents):
         others = (place / name for name in (RESULT, WEIGHTS, LOG, FAILED))
         if os.path.isfile(place / CONFIG) and any(map(os.path.exists, others)):
-            raise RequestError(f"out={out} is the folder of a run, or in it: name another")
+            raise RequestError(f"{key}={out} is the folder of a run, or in it: name another")
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
