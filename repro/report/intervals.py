@@ -61,7 +61,6 @@ class Effect:
 
     def half(self, alpha: float, *, configuration: bool, by_class: bool = False) -> float:
         """Half-width of the interval at level 1 - `alpha`; a configuration has several seeds."""
-        # Loaded where it is needed: it takes longer than the rest of a small report.
         from scipy.special import ndtri, stdtrit
 
         alone = self.images_alone if configuration else self.over_images
