@@ -6,6 +6,7 @@ run, as a parent, one trains it and the others wait.
 
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
@@ -48,6 +49,8 @@ def check(sweep: Sweep) -> None:
         needs = "sbatch: start it where Slurm's commands are"
     elif extra == "joblib" and not own.n_jobs:
         needs = "hydra.launcher.n_jobs above zero (runs at once), or -1: all cores"
+    elif extra == "joblib" and not re.fullmatch("auto|[1-9][0-9]*", str(own.batch_size)):
+        needs = "hydra.launcher.batch_size above zero, or auto"
     if needs:
         raise RequestError(f"hydra/launcher={name} needs {needs}")
 

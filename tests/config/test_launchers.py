@@ -152,7 +152,7 @@ def test_a_launcher_that_cannot_be_used_is_refused_before_any_work(
             patch.setattr(launchers, "_installed", lambda module: True)
             patch.setenv("LOCAL_RANK", "0")
             assert "torchrun" in refused(name)
-    for word in ("hydra.launcher.n_jobs=0",):
+    for word in ("hydra.launcher.n_jobs=0", "hydra.launcher.batch_size=-1"):
         assert word.partition("=")[0] in refused("hydra/launcher=joblib", word)
 
 

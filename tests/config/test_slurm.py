@@ -129,3 +129,22 @@ def test_a_job_that_slurm_interrupts_is_queued_again_and_goes_on(
             subprocess.run(["scancel", "-p", "low"], check=True)
     outputs = tmp_path.glob(".hydra/submitit/*/*_log.*")
     assert any("goes on at epoch" in output.read_text() for output in outputs)
+
+
+def test_no_job_is_queued_that_would_wait_for_what_another_makes(
+    cluster: None, tmp_path: Path
+) -> None:
+    words = ["-m", "arch=B,C", "init=from_A", "recipe=smoke", "test=[centre]", "device=cpu"]
+    words += [f"runs={tmp_path}", "hydra/launcher=submitit_slurm"]
+    words += [f"hydra.launcher.{key}" for key in ("partition=low", "cpus_per_task=1", "mem_gb=2")]
+    most = 0
+    until(lambda: not said("squeue", "-h", "-p", "low"))
+    with subprocess.Popen([sys.executable, "-m", "repro.run", *words]) as sweep:
+        while sweep.poll() is None:
+            queued = len(said("squeue", "-h", "-o", "%A", "-p", "low").split())
+            if not list(tmp_path.glob("A-*/result.json")):
+                most = max(most, queued)
+            time.sleep(0.5)
+    assert sweep.returncode == 0
+    assert most == 1
+    assert {path.parent.name[0] for path in tmp_path.glob("*/result.json")} == {*"ABC"}
