@@ -60,9 +60,7 @@ def play(contest: str, name: str, own: dict[str, str], words: list[str]) -> None
     """Be a contestant: work a round whenever a line comes, and say what was done."""
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     import torch
-    from contestants import Task, contests
-
-    from repro.run.device import torch_settings
+    from contestants import Task, contests, settings
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -83,7 +81,7 @@ def play(contest: str, name: str, own: dict[str, str], words: list[str]) -> None
     task = Task(own, words)
     found = {title: contestants for title, _, contestants in contests(own["only"], task)}
     does, *arguments = found[contest][name]
-    with torch_settings(task.config):
+    with settings(does, task.config):
         does(task, turn, *arguments)
 
 

