@@ -116,7 +116,7 @@ def test_a_job_that_slurm_would_end_is_saved_and_queued_again(
 ) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     # One long epoch: there is nothing to go on from but what is saved at the signal.
-    words = [*LIGHT, "recipe.epochs=1", "recipe.train_images=3200", "test=[centre]"]
+    words = [*LIGHT, "recipe.epochs=1", "recipe.train_images=1200", "test=[centre]"]
     assert run(tmp_path / "whole", *words) == 0
     process = start("hydra/launcher=submitit_local", f"runs={tmp_path / 'cut'}", *words)
     logs = tmp_path / "cut" / ".hydra" / "submitit"
