@@ -52,7 +52,7 @@ from repro.store.runs import check_outside
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTESTS = ("training", "memory", "jpeg", "dense", "startup")
-OWN = {"only": ",".join(CONTESTS), "rounds": "5", "images": "1000", "photos": ""}
+OWN = {"only": ",".join(CONTESTS), "rounds": "3", "images": "1000", "photos": ""}
 OWN["out"] = "reports/bench-latest"
 
 
