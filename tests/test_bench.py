@@ -35,7 +35,7 @@ def test_contestants_do_the_work_and_are_compared(
     assert set(suite.contest) == set(one.contest)
     table = (tmp_path / "summary.md").read_text()
     assert table.count("| this suite |") == 6
-    assert table.count("| 1.00 (1.00 to 1.00) |") == 7
+    assert table.count("| 1.00 (1.00 to 1.00) |") >= 7
     assert table in capsys.readouterr().out
     # Nothing trains on a learning rate at which the first step overflows.
     words = ["only=training", *LITTLE, "recipe.learning_rate=1e30"]
