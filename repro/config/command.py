@@ -187,11 +187,15 @@ def _outcome(requests: list[Request], before: list[Request], sweep: Sweep) -> in
     if failed:
         print(f"{done}; {_goes_on(sweep.arguments)}", file=sys.stderr)
         return 1
-    stores = ",".join(dict.fromkeys(request.config.runs for request in requests))
+    stores = _stores(requests)
     words = [] if stores == "runs" else [f"runs={stores}"]
     then = shlex.join(["python", "-m", "repro.report", *words])
     show(f"{done} in {stores}; next: {then}", goes_on=True)
     return 0
+
+
+def _stores(requests: list[Request]) -> str:
+    return ",".join(dict.fromkeys(request.config.runs for request in requests))
 
 
 def _plan(requests: list[Request]) -> str:
@@ -206,5 +210,5 @@ def _plan(requests: list[Request]) -> str:
         if member.scored and not member.finished():
             does += f"; then SVMs: {', '.join(member.scored)}"
         lines.append(f"{member.name}: {member.state()}; {does}")
-    done = f"{len(lines)} run{'s' * (len(lines) > 1)}; nothing was done"
+    done = f"{len(lines)} run{'s' * (len(lines) > 1)} in {_stores(requests)}; nothing was done"
     return "\n".join([*lines, f"{done}; python -m repro.plan says what they would take"])

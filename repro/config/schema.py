@@ -284,8 +284,10 @@ def check_values(section: Any, path: str = "") -> None:
 
 
 GONE: dict[str, tuple[Any, ...]] = {
-    **{"activations": (False, True), "preprocessing_images": (None,)},
-    **{"data.cache_side": (None,), "data.contents": (False,)},
+    "activations": (False, True),
+    "data.cache_side": (None,),
+    "data.contents": (False,),
+    "preprocessing_images": (None,),
 }
 """Keys that older runs have and the schema has no more, with the values that change nothing."""
 TAKEN: dict[type, tuple[tuple[type, ...], str]] = {

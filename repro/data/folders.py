@@ -92,10 +92,10 @@ def _files(folder: str, below: str) -> Iterator[Row]:
         for entry in entries:
             name = entry.name
             ending = os.path.splitext(name)[1].lower()
-            if name[0] == "." or not (ending in ENDINGS | UNREAD or entry.is_dir()):
-                continue
-            if ending in UNREAD:
+            if ending in UNREAD and name[0] != ".":
                 raise RequestError(f"{shown(entry.path)} is not decoded here: make it a JPEG")
+            if name[0] == "." or not (ending in ENDINGS or entry.is_dir()):
+                continue
             status = entry.stat()
             if stat.S_ISDIR(status.st_mode):
                 yield from _files(folder, f"{below}/{name}")

@@ -266,13 +266,12 @@ def evaluation_batches(
     They are crops at the centre, or for dense evaluation (Section 3.2) whole, those of equal shapes
     together. A batch has at most `room` pixels; `part` says which of the batches are made.
     """
-    shapes = [(crop or 0, crop or 0)] * len(split.ids)
     if crop is None:
         shapes = [rescaling.shape(high, wide, side) for high, wide in split.images.sizes().tolist()]
-    cut, batches = (
-        Cut(split.images, side, side, crop, mirror, rescaling),
-        shared(shapes, room)[part],
-    )
+    else:
+        shapes = [(crop, crop)] * len(split.ids)
+    cut = Cut(split.images, side, side, crop, mirror, rescaling)
+    batches = shared(shapes, room)[part]
     wanted = [(np.array(indices), None) for indices in batches]
     made = loaded(cut, processes(split.images, workers), wanted, len(wanted))
     for indices, batch in zip(batches, made, strict=True):

@@ -83,6 +83,7 @@ def _damaged(runs: Sequence[Run], stores: Sequence[Path]) -> Iterator[str]:
     """A line for each file of the runs that the report is made without."""
     for run in runs:
         if run.config.data.transfer:
+            # Those of other runs are checked where they are measured.
             yield from views.damaged(run.folder, run.tested)
         for test in scores.stored(run.folder):
             try:

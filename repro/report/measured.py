@@ -208,8 +208,10 @@ def _log(content: bytes) -> pd.DataFrame | None:
 
 def seconds(run: Run, view: View) -> float | None:
     """Seconds that computing a view of all test images took; None where not known."""
-    found, ranks = stored.seconds(run.folder, view), kept([run], run.folder.parent)
-    return ranks.seconds.get(view.name) if found is None and ranks else found
+    found = stored.seconds(run.folder, view)
+    if found is None and (ranks := kept([run], run.folder.parent)) is not None:
+        return ranks.seconds.get(view.name)
+    return found
 
 
 def results(measured: Sequence[Measured]) -> pd.DataFrame:

@@ -272,9 +272,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
         for name, value in found.items():
             if name not in ("sd", "low", "high") or "mean" not in found:
                 title = TITLES.get(str(name), str(name).replace("_", " "))
-                number = f"{value:,.{0 if name == 'n' else 1}f}" if isinstance(value, float) else ""
-                number = number or (f"{value:,}" if isinstance(value, int) else str(value))
-                words[title] = "-" if pd.isna(value) or value == "" else number
+                words[title] = _number_words(value, 0 if name == "n" else 1)
                 words |= {title: _error_words(found)} if name == "mean" else {}
         rows.append(words)
     shown = pd.DataFrame(rows)
@@ -289,6 +287,14 @@ def _error_words(found: Mapping[Any, Any]) -> str:
     if pd.isna(found["sd"]):
         return f"{found['mean']:.1f} [{found['low']:.1f}; {found['high']:.1f}]"
     return f"{found['mean']:.1f} ± {found['sd']:.1f}"
+
+
+def _number_words(value: Any, digits: int) -> str:
+    if pd.isna(value) or value == "":
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.{digits}f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def summary(comparison: Comparison) -> str:

@@ -81,10 +81,17 @@ def compute(
         scores = np.ones(found.shape[:2])
     else:
         found, scores = _of_cells(net, scorer, split, side, options)
-    located = found.astype(np.float32), scores.astype(np.float32)
-    constant, ids = boxes.constant(*train.truth), np.array(split.ids)
-    seconds = time.perf_counter() - began
-    return Located(*located, *split.truth, constant, split.labels, ids, seconds)
+    truth, owners = split.truth
+    return Located(
+        boxes=found.astype(np.float32),
+        scores=scores.astype(np.float32),
+        truth=truth,
+        owners=owners,
+        constant=boxes.constant(*train.truth),
+        labels=split.labels,
+        ids=np.array(split.ids),
+        seconds=time.perf_counter() - began,
+    )
 
 
 def _shapes(split: Split, side: int, options: EvaluationOptions) -> list[tuple[int, int]]:

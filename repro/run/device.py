@@ -22,8 +22,8 @@ from repro.run.distributed import ALONE, World
 from repro.store.leases import first_free
 
 Batch = tuple[Tensor, Tensor, Tensor]
-KEEP = {-3: 2**25, -1: 2**31 - 1}
-GIVE_BACK = {-3: 2**17, -1: 2**17}
+FREED_STAYS = {-3: 2**25, -1: 2**31 - 1}
+FREED_GOES = {-3: 2**17, -1: 2**17}
 """Bytes by glibc's M_MMAP_THRESHOLD and M_TRIM_THRESHOLD: kept up to there; its defaults."""
 KEPT = ("threads", "workers", "compile", "micro_batch", "fast")
 """The keys that `result.json` tells beside what a run is."""
@@ -161,19 +161,19 @@ def torch_settings(config: Config) -> Iterator[None]:
     torch.set_num_threads(config.threads)
     torch.set_flush_denormal(True)
     cudnn.deterministic, cudnn.benchmark = not config.fast, config.fast
-    _keep_memory(KEEP)
+    _tell_malloc(FREED_STAYS)
     try:
         with computing_in(config.precision):
             yield
     finally:
-        _keep_memory(GIVE_BACK)
+        _tell_malloc(FREED_GOES)
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
         cudnn.deterministic, cudnn.benchmark = before
 
 
-def _keep_memory(options: dict[int, int]) -> None:
-    """Tell glibc what to do with freed memory; a CPU trains a sixth faster where it is kept.
+def _tell_malloc(options: dict[int, int]) -> None:
+    """Set what glibc does with freed memory; a CPU trains a sixth faster where it is kept.
 
     Else the system clears as many pages anew for each step.
     """

@@ -140,10 +140,12 @@ def _timed(request: Request, timed: dict[Any, Rate]) -> Rate:
 
 def epochs_left(request: Request) -> int:
     """Epochs that a run has still to train: at most, where a plateau may end it sooner."""
-    state, log, done = request.state(), request.folder / LOG, 0
-    if state == "goes on" and log.is_file():
-        done = log.read_text(encoding="utf-8").count("\n") - 1
-    return max(0, request.config.epochs - done) if state in ("new", "goes on") else 0
+    state, log = request.state(), request.folder / LOG
+    if state not in ("new", "goes on"):
+        return 0
+    goes_on = state == "goes on" and log.is_file()
+    done = log.read_text(encoding="utf-8").count("\n") - 1 if goes_on else 0
+    return max(0, request.config.epochs - done)
 
 
 def labels(requests: Sequence[Request]) -> dict[str, str]:

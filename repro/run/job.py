@@ -141,9 +141,16 @@ class Job:
             mean, recipe = self.statistics.mean, config.recipe
             mean = mean if recipe.subtract_mean else (0.0,) * len(mean)
             self.prepare = Inputs(mean, recipe.input_range, device, self.dtype, layout)
-        how = (self.prepare, config.test_batch, config.usual_test_precision, config.workers)
-        resize = rescaling(config.recipe.resize)
-        self.evaluation = EvaluationOptions(*how, resize, world, say=say, check=stop.check)
+        self.evaluation = EvaluationOptions(
+            prepare=self.prepare,
+            batch=config.test_batch,
+            precision=config.usual_test_precision,
+            workers=config.workers,
+            rescaling=rescaling(config.recipe.resize),
+            world=world,
+            say=say,
+            check=stop.check,
+        )
 
     def train_and_test(self) -> None:
         """Train where that is not done, then compute the views that are missing."""
