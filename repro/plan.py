@@ -37,7 +37,7 @@ from repro.store.runs import check_outside
 
 if TYPE_CHECKING:
     from repro.config.schema import Config
-    from repro.data.sources import Assumed
+    from repro.data.assumed import Assumed
     from repro.run.request import Request
 
 OWN = ("tflops", "images", "classes", "out")
@@ -63,7 +63,7 @@ def plan(arguments: list[str]) -> int:
             raise RequestError(f"out={out[:200]} cannot be written, as out=plan.csv can: {reason}")
         check_outside(Path(out))
     from repro.config.command import compose
-    from repro.data.sources import Assumed
+    from repro.data.assumed import Assumed
     from repro.data.split import Counts
     from repro.run.forecast import Rate, forecast, page
     from repro.run.request import base_data, members

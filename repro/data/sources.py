@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -19,20 +18,14 @@ from tqdm import tqdm
 from repro.config.schema import Data
 from repro.data.boxes import with_boxes
 from repro.data.datasets import DATASETS, DataSet
+from repro.data.facts import keep, recall
 from repro.data.folders import looked_at, shown
 from repro.data.images import FileImages, Undecodable, decode
 from repro.data.split import Counts, Description, Source, Split
 from repro.data.targets import TARGETS, target
 from repro.data.workers import loaded, processes
 from repro.errors import RequestError
-from repro.store import identity
-from repro.store.files import check_writable, unwritable, write_whole
-from repro.store.runs import Run
-
-UNKNOWN = (
-    "how many images and classes it has is not known without looking: "
-    "give images=TRAINING,VALIDATION,TEST and classes=N, as in images=9000,500,500 classes=20"
-)
+from repro.store.files import check_writable, unwritable
 
 
 def check(data: Data, cache: Path, progress: bool = True) -> Description:
@@ -72,7 +65,7 @@ def _checked(fields: tuple[Any, ...], cache: Path, progress: bool) -> Descriptio
     if classes < 2:
         raise RequestError(f"{shown(data.root)} has one class: a classifier needs at least two")
     taken = classes_of(data, classes)
-    train = _most(data, kind) if labels is None else int((labels < taken).sum())
+    train = most_training_images(data, kind) if labels is None else int((labels < taken).sum())
     names = description.names[:taken]
     return dataclasses.replace(description, classes=taken, names=names, train=train)
 
@@ -176,60 +169,7 @@ def other_classes(data: Data, classes: int, said: int | None) -> RequestError:
     return RequestError(f"data.classes={said}: data={data.name} has {classes}, leave it out")
 
 
-class Assumed:
-    """The assumed size of a data set: as said, as an earlier run found it, or as is known."""
-
-    def __init__(self, images: Counts | None, classes: int | None, earlier: Sequence[Run]) -> None:
-        self._images, self._classes, self.earlier = images, classes, earlier
-
-    def describe(self, data: Data, cache: Path, progress: bool) -> Description:
-        """In place of `check`: nothing is looked at; a RequestError says what is wrong."""
-        check_channels(data)
-        kind = kind_of(data)
-        # What is in a folder of the user's own, the folder decides.
-        published = None if kind.channels is None and kind.bring is None else kind.classes
-        # The file's number is that of the classes that nets are trained on.
-        own = None if data.transfer else data.classes
-        for said in (own, self._classes):
-            if published is not None and said not in (None, published):
-                raise other_classes(data, published, said)
-        classes = own or self._classes or self._found(data, "classes") or kind.classes
-        if classes is None:
-            raise RequestError(f"data={data.name}: {UNKNOWN}")
-        counts, runs = self.images(data), self._runs(data)
-        known = self._images is not None or self._found(data, "train") is not None
-        train = counts.train if known else _most(data, kind)
-        taken = classes_of(data, classes)
-        return Description(taken, runs[-1].fingerprint if runs else "", train=train)
-
-    def images(self, data: Data) -> Counts:
-        """How many images the data set has; a RequestError says that this cannot be known."""
-        if self._images is not None:
-            return self._images
-        found = [self._found(data, part) for part in Counts._fields]
-        if found[0] is not None:
-            return Counts(*(count or 0 for count in found))
-        kind = kind_of(data)
-        own = None if data.transfer else data.classes
-        if kind.images is None or kind.classes is None or own not in (None, kind.classes):
-            raise RequestError(f"data={data.name}: {UNKNOWN}")
-        return _published(kind.images, (data.first_classes or kind.classes) / kind.classes, data)
-
-    def _runs(self, data: Data) -> list[Run]:
-        """Earlier runs on the same data, whatever a label adds and however it was checked."""
-
-        def plain(data: Data) -> Data:
-            return dataclasses.replace(data, name=identity.base(data.name), verify=False)
-
-        return [run for run in self.earlier if plain(run.config.data) == plain(data)]
-
-    def _found(self, data: Data, key: str) -> int | None:
-        """A number that the last finished run on the same data found."""
-        results = [run.result for run in self._runs(data) if run.result]
-        return int(results[-1]["data"][key]) if results else None
-
-
-def _published(images: Counts, share: float, data: Data) -> Counts:
+def published_counts(images: Counts, share: float, data: Data) -> Counts:
     """About how many images a share of the classes has, where some are held out."""
     train, validation, test = (round(count * share) for count in images)
     held = round(data.holdout * train)
@@ -237,13 +177,13 @@ def _published(images: Counts, share: float, data: Data) -> Counts:
     return Counts(kept, validation or held, test or held)
 
 
-def _most(data: Data, kind: DataSet) -> int | None:
+def most_training_images(data: Data, kind: DataSet) -> int | None:
     """The most images that there are to train on, as known without looking; None: not known."""
     if kind.channels is not None and kind.bring is None:
         # What is embedded takes no time to read.
         return len(_loaded(data, kind, Path()).train.ids)
     # Some classes may have more images than others.
-    return _published(kind.images, 1, data).train if kind.images else None
+    return published_counts(kind.images, 1, data).train if kind.images else None
 
 
 def load(
@@ -295,27 +235,3 @@ def kind_of(data: Data) -> DataSet:
         there = ", ".join(name for name, one in DATASETS.items() if one.boxes)
         raise RequestError(f"data={data.name} has no boxes that are known: take one of {there}")
     return DATASETS[name]
-
-
-def keep(path: Path, fact: Any) -> None:
-    """Keep a fact, for `recall`; a RunError says why it cannot be written."""
-    write_whole(path, json.dumps({"found": fact, "sha256": _digest(fact)}).encode())
-
-
-def recall(path: Path) -> Any:
-    """The content that `keep` kept; None: none. A damaged file is none, and a line says so."""
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-        if tree["sha256"] == _digest(tree["found"]):
-            return tree["found"]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    tqdm.write(f"{path} is damaged: it is made anew", file=sys.stderr)
-    path.unlink(missing_ok=True)
-    return None
-
-
-def _digest(fact: Any) -> str:
-    return hashlib.sha256(json.dumps(fact).encode()).hexdigest()

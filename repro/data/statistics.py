@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from repro.config.schema import STATISTICS_IMAGES
+from repro.data.facts import keep, recall
 from repro.data.images import ArrayImages, Images
-from repro.data.sources import keep, recall
 from repro.data.split import Split
 from repro.data.workers import loaded, processes
 

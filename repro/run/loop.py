@@ -89,11 +89,7 @@ class Training:
         self.forward = compiled(net, config.compile)
         self.summed = SummedGradients(world, self.weights)
         if world.size > 1:
-            total = world.all_reduce_with_gradient
-            if config.compile != EAGER:
-                # The processes meet in there, which no compiler should rearrange.
-                total = torch.compiler.disable(total)  # type: ignore[no-untyped-call]
-            share_batch_norm(net, total)
+            self._share_batch_norm()
         self.progress, self.checkpoints = Progress(), Checkpoints(folder, config.checkpoint_seconds)
         self.unread: list[tuple[int, Callable[[], list[float]]]] = []
         """Steps whose sums are not read yet: images, and how to ask for loss, errors and flags."""
@@ -102,6 +98,13 @@ class Training:
         """How many of them the device works on while the next one is made."""
         # One for each training: a new one for each epoch would have memory of its own reserved.
         self.stream = torch.cuda.Stream(self.device) if cuda else None  # type: ignore[no-untyped-call]
+
+    def _share_batch_norm(self) -> None:
+        total = self.world.all_reduce_with_gradient
+        if self.config.compile != EAGER:
+            # The processes meet in there, which no compiler should rearrange.
+            total = torch.compiler.disable(total)  # type: ignore[no-untyped-call]
+        share_batch_norm(self.net, total)
 
     def run(self) -> Outcome:
         """Train to the end; `Interrupted` after a checkpoint was saved.

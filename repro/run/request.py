@@ -200,12 +200,9 @@ def _resolved(
     # Decoding every image is work.
     decode = config.data.verify and not config.dry_run
     description = _described(config, describe, decode and config.weights is None)
-    wanted, there = config.recipe.train_images, description.train
-    if config.weights is None and wanted and there is not None and wanted > there:
-        raise RequestError(too_many(wanted, there))
-    channels, classes = config.data.channels, description.classes
-    net = reading.at_size(config.arch, config.size, channels=channels, classes=classes)
-    net = reading.locating(net, config.boxes)
+    _check_enough(config, description)
+    images = {"channels": config.data.channels, "classes": description.classes}
+    net = reading.locating(reading.at_size(config.arch, config.size, **images), config.boxes)
     if config.weights is not None:
         net, published = inspect(config, net, description.names)
         partner = _partner(config, description)
@@ -230,6 +227,13 @@ def _resolved(
         advice = "put values into a file, as conf/recipe/mine.yaml"
         raise RequestError(f"{request.name}: too long a name: {advice}")
     return request
+
+
+def _check_enough(config: Config, there: Description) -> None:
+    """Refuse a run that wants more training images than there are, where that is known."""
+    wanted = config.recipe.train_images
+    if config.weights is None and wanted and there.train is not None and wanted > there.train:
+        raise RequestError(too_many(wanted, there.train))
 
 
 def _views(config: Config) -> Iterator[protocols.View]:

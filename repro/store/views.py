@@ -218,7 +218,11 @@ def missing(folder: Path, wanted: Sequence[View], tested: Expected | None = None
 
 
 def mean(views: Iterable[Posteriors]) -> Posteriors:
-    """The mean of views of one test set (Section 3.2), in order of ids; ValueError: of others."""
+    """The mean posteriors (N, classes) of views of one test set, as Section 3.2 averages them.
+
+    Images stand in the order of their ids. A ValueError says that the views show other images, or
+    that there are none.
+    """
     total, count, first = np.zeros(0), 0, None
     for view in views:
         order = np.argsort(view.ids, kind="stable")
@@ -238,7 +242,10 @@ def mean(views: Iterable[Posteriors]) -> Posteriors:
 def mean_of(
     folder: Path, wanted: Sequence[View], tested: Expected | None = None
 ) -> Posteriors | None:
-    """The mean of stored views of a run, None where one is absent; a RequestError: see `mean`."""
+    """The mean of the wanted views of a run; None where one of them is not stored.
+
+    A RequestError says that the stored views cannot be read, or show other images than each other.
+    """
     try:
         return mean(read(folder, view, tested) for view in wanted)
     except Absent:
