@@ -62,9 +62,10 @@ def rows(table: str, columns: str, last: str | None = None, **where: str) -> Non
 
 def _judged(report: str) -> pd.DataFrame:
     found = pd.read_csv(REPORTS / report / "claims.csv")
-    # A report of several settings answers by the one that most of its claims are of.
-    setting = found.groupby("recipe").claim.count().idxmax()
-    return found[found.recipe == setting]
+    # Of several settings the one with most claims answers; another one answers what is left.
+    count = found.groupby(["recipe", "size"]).claim.transform("count")
+    order = count.sort_values(ascending=False, kind="stable").index
+    return found.loc[order].drop_duplicates("claim")
 
 
 def _print(table: pd.DataFrame) -> None:
