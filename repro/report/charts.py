@@ -14,7 +14,7 @@ from repro.report.claims import claims, primary
 from repro.report.experiments import Experiment, compared_nets, nets_of
 from repro.report.figure import Chart, Rows, chart
 from repro.report.measured import Measured, read_log, spread
-from repro.report.net import Nets, label, s_words, title, worded
+from repro.report.net import FILES, Nets, label, s_words, title, worded
 from repro.report.settings import Comparison
 
 NEIGHBOURS = 32
@@ -55,13 +55,15 @@ def compared(
     seeds: set[int] = set()
     left = {title(net): True for net in nets}
     left |= {PROTOCOLS[test].legend: True for test in tests}
+    # The title of a panel has no room for what tells two folders apart.
+    data = worded(FILES.sub("", comparison.setting.data))
     for net, test in itertools.product(nets, tests):
         if not (cells := comparison.cells(net, test)):
             continue
         seeds.add(len(cells))
         left[title(net)] = left[PROTOCOLS[test].legend] = False
         here = {"y": fill(title(net), 34), "group": PROTOCOLS[test].legend}
-        rows += _points(cells, "x", here | {"facet": f"here: {worded(comparison.setting.data)}"})
+        rows += _points(cells, "x", here | {"facet": f"here: {data}"})
         paper = numbers.error_of(test, label(net), "top1_error")
         if paper is not None:
             theirs.append(here | {"facet": "the paper: ImageNet", "mark": "paper", "x": paper})

@@ -20,6 +20,7 @@ TABLE1 = tuple(numbers.table1())
 CHANGED = re.compile(r"\+(?=[a-z_.]+=)")
 """The sign between a name and a changed value, as in `jitter+lr_factor=1e+30`."""
 FILES = re.compile(r"\+([0-9a-f]{6})$")
+"""What tells the files of two folders apart, after the name of the data or its last value."""
 """The beginning of a folder's fingerprint, which ends the name of its data."""
 WORDS = {
     "lr_factor": "learning rate times {}",
@@ -127,7 +128,6 @@ def built(config: Config, classes: int, arch: Arch | None = None) -> layers.Net:
 
 def worded(name: str) -> str:
     """The name of a choice with its changed values in words, as in `mnist5k, holdout 0.02`."""
-    # What tells the files of two folders apart, after the name or its last value.
     files = FILES.search(name)
     name = name.removesuffix(files.group()) if files else name
     first, *changes = CHANGED.split(name)

@@ -15,6 +15,7 @@ from repro.protocol.protocols import summarised
 from repro.report import charts, claims, deviations, experiments, tables, transfer
 from repro.report.grid import grid
 from repro.report.intervals import VERDICTS
+from repro.report.net import worded
 from repro.report.settings import Comparison, Family, recorded
 from repro.store.identity import base
 
@@ -26,12 +27,13 @@ FOREIGN = re.compile(r' (?:href|src)="(?!#|https?://|figures/)[^"]*"')
 
 
 class Part:
-    """All that the report says about one setting; `prefix` begins the names of its files."""
+    """All that the report says about one setting, beside `several` others or alone."""
 
-    def __init__(self, comparison: Comparison, prefix: str = "") -> None:
-        self.comparison, self.prefix = comparison, prefix
-        self.title = comparison.setting.title
-        self.anchor = slugify(self.title, "-")
+    def __init__(self, comparison: Comparison, title: str, several: bool) -> None:
+        self.comparison, self.title, self.anchor = comparison, title, slugify(title, "-")
+        self.saw = worded(comparison.setting.data)
+        self.prefix = f"{self.anchor}-" if several else ""
+        """It begins the names of the files of a setting."""
         place = base(comparison.setting.data), comparison.setting.size
         self.has_papers_task = (*place, comparison.classes) == ("imagenet", "paper", CLASSES)
         self.claims = claims.judge(comparison)

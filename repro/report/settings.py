@@ -34,17 +34,23 @@ class Setting:
     recipe: str
     precision: str
 
-    @property
-    def slug(self) -> str:
-        """The setting in letters that the name of a file may have."""
-        words = "-".join((self.data, self.size, self.recipe, self.precision))
-        return words.replace("=", "-").replace("+", "-").replace(".", "_")
 
-    @property
-    def title(self) -> str:
-        """For readers, as in `tiny_imagenet, first 50 classes; size eighth; recipe photos`."""
-        words = f"{worded(self.data)}; size {worded(self.size)}; recipe {worded(self.recipe)}"
-        return words if self.precision == "float32" else f"{words}; {self.precision}"
+def titles(settings: Sequence[Setting]) -> list[str]:
+    """For readers: all that there is to say of one setting, of several what tells them apart.
+
+    As in `tiny_imagenet, first 50 classes; size eighth; recipe photos`.
+    """
+    columns = [
+        [worded(one.data) for one in settings],
+        [f"size {worded(one.size)}" for one in settings],
+        [f"recipe {worded(one.recipe)}" for one in settings],
+        [one.precision for one in settings],
+    ]
+    if len(settings) > 1:
+        shown = [words for words in columns if len(set(words)) > 1]
+    else:
+        shown = [words for words in columns if words != [Config.precision]]
+    return ["; ".join(words) for words in zip(*shown, strict=True)]
 
 
 def setting(config: Config) -> Setting:

@@ -18,7 +18,7 @@ from repro.report.claims import COLUMNS
 from repro.report.measured import Measured, listed_images, read_log, results, seconds, views_of
 from repro.report.net import members, named
 from repro.report.page import Part, html, markdown
-from repro.report.settings import Comparison, Family, by_setting, families, recorded
+from repro.report.settings import Comparison, Family, by_setting, families, recorded, titles
 from repro.report.transfer import Transfers
 from repro.store import ranks, scores
 from repro.store import runs as store
@@ -64,8 +64,8 @@ def write(
                 runs = store.finished(opened(beside / ARCHIVE))
                 tell_apart([run.config for run in runs])
                 comparisons, others, transfers = parted(runs, fuse)
-            prefix = "{}-" if len(comparisons) > 1 else ""
-            parts = [Part(one, prefix.format(one.setting.slug)) for one in comparisons]
+            named = zip(comparisons, titles([one.setting for one in comparisons]), strict=True)
+            parts = [Part(one, title, len(comparisons) > 1) for one, title in named]
             # The setting that answers most claims comes first.
             parts.sort(key=lambda part: -len(part.claims))
             _write_all(parts, others, transfers, unfinished, beside, latex)
