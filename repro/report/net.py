@@ -20,7 +20,6 @@ TABLE1 = tuple(numbers.table1())
 CHANGED = re.compile(r"\+(?=[a-z_.]+=)")
 """The sign between a name and a changed value, as in `jitter+lr_factor=1e+30`."""
 FILES = re.compile(r"\+([0-9a-f]{6})$")
-"""What tells the files of two folders apart, after the name of the data or its last value."""
 """The beginning of a folder's fingerprint, which ends the name of its data."""
 WORDS = {
     "lr_factor": "learning rate times {}",
