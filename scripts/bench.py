@@ -21,10 +21,11 @@ Contests:
   startup    until help, a dry run of a hundred jobs, a report or a first run is there
 
 Peers have their best settings: channels last, tensors, workers that persist, pinned memory on a
-GPU. Each contestant is a process of its own, set up and compiled once, and they take turns; a first
-round is not counted. One whose net does not train ends the program. Written are rates.csv (every
-round) and summary.md (medians, their range, peak memory), in reports/bench-latest unless out= says
-where. Rates hold for a machine; ratios carry further.
+GPU. Each contestant is a process of its own, set up and compiled once, and they take turns. A first
+round is not counted, nor are in each round the batches that workers made ahead of it. One whose net
+does not train ends the program. Written are rates.csv (every round) and summary.md (medians, their
+range, peak memory), in reports/bench-latest unless out= says where. Rates hold for a machine;
+ratios carry further.
 Exit status: 0 written; 2 the request was wrong; 75 interrupted.
 """
 
@@ -52,37 +53,37 @@ from repro.store.runs import check_outside
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTESTS = ("training", "memory", "jpeg", "dense", "startup")
-OWN = {"only": ",".join(CONTESTS), "rounds": "3", "images": "1000", "photos": ""}
+OWN = {"only": ",".join(CONTESTS), "rounds": "3", "images": "", "photos": ""}
+FEW, MANY = "1000", "20480"
+"""Images on a CPU and on a GPU, which takes many before its workers have no lead left."""
 OWN["out"] = "reports/bench-latest"
+PAUSE = 1.0
+"""Seconds between two turns."""
 
 
 def play(contest: str, name: str, own: dict[str, str], words: list[str]) -> None:
     """Be a contestant: work a round whenever a line comes, and say what was done."""
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     import torch
-    from contestants import Task, contests, settings
+    from contestants import Task, Turn, contests, settings
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    began = time.perf_counter()
 
-    def turn(units: float) -> None:
-        nonlocal began
-        seconds = time.perf_counter() - began
+    def report(units: float, seconds: float) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         if task.device.type == "cuda":
-            peak = torch.cuda.max_memory_allocated()
+            peak = torch.cuda.max_memory_allocated(task.device)
             torch.cuda.empty_cache()
         print(json.dumps({"rate": units / seconds, "peak": peak}), file=answers, flush=True)
         if not sys.stdin.readline():
             sys.exit()
-        began = time.perf_counter()
 
     task = Task(own, words)
     found = {title: contestants for title, _, contestants in contests(own["only"], task)}
     does, *arguments = found[contest][name]
     with settings(does, task.config):
-        does(task, turn, *arguments)
+        does(task, Turn(report), *arguments)
 
 
 class Contestant:
@@ -125,6 +126,8 @@ def hold(
             stack.callback(there[name].close)
         for number in range(int(own["rounds"])):
             for name in reversed(names) if number % 2 else names:
+                # Until the workers of the one before, who work ahead, have nothing more to do.
+                time.sleep(PAUSE)
                 found = there[name].round()
                 print(f"{contest}: {name}: {found['rate']:.4g}", file=sys.stderr)
                 yield {"contest": contest, "contestant": name, "round": number + 1, **found}
@@ -154,6 +157,9 @@ def bench(arguments: list[str]) -> int:
     """Hold the contests that are wanted and write the results; the exit status."""
     mine = [word for word in arguments if word.partition("=")[0] in OWN]
     own, words = read(mine, OWN), [word for word in arguments if word not in mine]
+    own["images"] = own["images"] or (
+        MANY if any(w.startswith("device=cuda") for w in words) else FEW
+    )
     for key, most in (("rounds", 1000), ("images", 10**6)):
         whole(key, own[key], most)
     if unknown := set(own["only"].split(",")) - set(CONTESTS):
@@ -176,7 +182,7 @@ def bench(arguments: list[str]) -> int:
         if given.is_dir():
             (Path(made) / "photos").symlink_to(given.resolve())
         else:
-            photographs(Path(made) / "photos", int(own["images"]), 375)
+            photographs(Path(made) / "photos", min(int(own["images"]), int(FEW)), 375)
         for one, more in variants(own, words):
             task = Task(one, more)
             shapes = Path(made) / task.shapes

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -65,8 +66,35 @@ CROP, BATCH = 224, 32
 """Of the contest `jpeg`."""
 TIMM = {"A": "vgg11", "B": "vgg13", "D": "vgg16", "E": "vgg19"}
 """The nets that timm has too."""
-Turn = Callable[[float], None]
-"""Ends a round in which so many units were done, and waits for the next one."""
+LARGE = 60e9
+"""Bytes of a GPU that holds all contestants of a batch of 256."""
+
+
+class Turn:
+    """The clock of a contestant's rounds.
+
+    `report` takes the units that count and their seconds, and returns when the next round begins.
+    """
+
+    def __init__(self, report: Callable[[float, float], None]) -> None:
+        self.report, self.ready, self.began = report, 0, time.perf_counter()
+
+    def __call__(self, units: float) -> None:
+        """End a round in which so many units were done, and wait for the next one."""
+        seconds = time.perf_counter() - self.began
+        if units <= self.ready:
+            raise RunError(f"a round of {units:g} images ends before the clock: take more images=")
+        self.report(units - self.ready, seconds)
+        self.ready, self.began = 0, time.perf_counter()
+
+    def counted(self, batches: Iterable[Any], ahead: int) -> Iterator[Any]:
+        """The batches of a round. The clock starts after those `ahead` that may be there already,
+        since workers go on while others have their turn."""
+        for number, batch in enumerate(batches):
+            if number == ahead:
+                self.began = time.perf_counter()
+            self.ready += len(batch[0]) * (number < ahead)
+            yield batch
 
 
 class Task:
@@ -74,9 +102,11 @@ class Task:
 
     def __init__(self, own: dict[str, str], words: list[str]) -> None:
         """Read a command's own words and those of a run; the later of two words wins."""
-        gpu = ON_GPU if any(word.startswith("device=cuda") for word in words) else []
+        gpu = _on_gpu() if any(word.startswith("device=cuda") for word in words) else []
         self.config: Config = one([*ON_CPU, *gpu, *words, *LONG])
         self.device, self.images = pick(self.config.device), int(own["images"])
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
         self.photos, self.in_files = Path(own["photos"]), self.config.size.name == "paper"
         self.shapes = f"shapes-{self.side(512)}"
 
@@ -84,10 +114,15 @@ class Task:
         """A scale S or Q in pixels."""
         return pixels(q, self.config.size.crop)
 
-    def files(self, folder: str) -> Split:
-        """Photographs."""
+    def files(self, folder: str, *, again: bool = False) -> Split:
+        """Photographs; where they are fewer than `images`, each `again` until there are so many."""
         paths = sorted(self.photos.joinpath(folder).rglob("*.jp*g"))[: self.images]
-        return _split(FileImages(paths, 3))
+        times = -(-self.images // len(paths)) if again else 1
+        return _split(FileImages((paths * times)[: self.images], 3))
+
+    def ahead(self, split: Split) -> int:
+        """How many batches of images workers make ahead, the suite's and torch's alike."""
+        return 2 * processes(split.images, self.config.workers)
 
     def noise(self) -> Split:
         """Noise in the shape of CIFAR-10, in memory."""
@@ -127,6 +162,12 @@ class Task:
         return DataLoader(Tensors(split, smin, smax, crop), batch, shuffle=True, **how)
 
 
+def _on_gpu() -> list[str]:
+    """The words of a GPU's contests; a batch that all contestants have room for at once."""
+    large = torch.cuda.is_available() and torch.cuda.get_device_properties(0).total_memory > LARGE
+    return [*ON_GPU, *([] if large else ["recipe.batch=64"])]
+
+
 def _split(images: FileImages | ArrayImages) -> Split:
     ids = tuple(map(str, range(len(images))))
     return Split(images, np.arange(len(images), dtype=np.int64) % 10, ids)
@@ -136,7 +177,7 @@ def suite(task: Task, turn: Turn, mode: str = EAGER, save_each: float = 1e9) -> 
     """Train by `repro.run.loop`, as a run does; an epoch is a round."""
     config = replace(task.config, compile=mode, checkpoint_seconds=save_each)
     side = task.side(256)
-    split = task.files("photos") if task.in_files else task.noise()
+    split = task.files("photos", again=True) if task.in_files else task.noise()
 
     def validate() -> float:
         forecast.wait(task.device)
@@ -148,6 +189,8 @@ def suite(task: Task, turn: Turn, mode: str = EAGER, save_each: float = 1e9) -> 
         return 0.0
 
     crops = task.crops(split, side, side, config.size.crop, config.recipe.batch)
+    made = crops.epoch
+    crops.epoch = lambda *at: turn.counted(made(*at), task.ahead(split))
     with tempfile.TemporaryDirectory() as folder:
         held, chance = Folder(Path(folder), lambda: None), Chance(90.0, 90.0)
         how: dict[str, Any] = {"prepare": task.prepare(), "validate": validate, "chance": chance}
@@ -210,18 +253,19 @@ class Tensors(Dataset[tuple[Tensor, int]]):
 def references(task: Task, turn: Turn, mode: str = EAGER, timms: str = "") -> None:
     """Train by a loop as in torchvision's references, channels last; the suite's net or timm's."""
     config, device, last, side = task.config, task.device, torch.channels_last, task.side(256)
-    split = task.files("photos") if task.in_files else task.noise()
+    split = task.files("photos", again=True) if task.in_files else task.noise()
     batches = task.loader(split, side, side, config.size.crop, config.recipe.batch)
     net: nn.Module = (
         import_module("timm").create_model(timms, num_classes=10) if timms else task.net()
     )
     net = net.to(device, memory_format=last).train()
-    forward = net if mode == EAGER else torch.compile(net, mode=mode)
+    # With sizes that may change the last, smaller batch would slow down all others.
+    forward = net if mode == EAGER else torch.compile(net, mode=mode, dynamic=False)
     optimiser = OPTIMISERS[config.recipe.optimiser](net.parameters(), config.recipe)
     half = config.precision == "bf16"
     while True:
         total = torch.zeros((), device=device)
-        for images, labels in batches:
+        for images, labels in turn.counted(batches, task.ahead(split)):
             images = images.to(device, non_blocking=True, memory_format=last)
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 loss = nn.functional.cross_entropy(forward(images), labels.to(device))
@@ -236,21 +280,27 @@ def references(task: Task, turn: Turn, mode: str = EAGER, timms: str = "") -> No
 
 def suite_crops(task: Task, turn: Turn, smin: int, smax: int, where: str = "files") -> None:
     """Make crops by `repro.data.loader`, of 224 pixels from JPEG files, or of images in memory."""
-    crops, epoch = task.crops(task.files("photos"), smin, smax, CROP, BATCH), 0
+    split, epoch = task.files("photos", again=True), 0
+    crops = task.crops(split, smin, smax, CROP, BATCH)
     if where != "files":
-        size = task.config.size.crop, task.config.recipe.batch
-        crops = task.crops(task.noise(), task.side(smin), task.side(smax), *size)
+        size, split = (task.config.size.crop, task.config.recipe.batch), task.noise()
+        crops = task.crops(split, task.side(smin), task.side(smax), *size)
         crops = replace(crops, device=task.device if where == "device" else None)
+    to = torch.device("cpu") if where == "files" else task.device
     while True:
-        turn(sum(len(images.to(task.device).float()) for images, *_ in crops.epoch(epoch)))
+        batches = turn.counted(crops.epoch(epoch), task.ahead(split))
+        count = sum(len(images.to(to).float()) for images, *_ in batches)
+        forecast.wait(to)
+        turn(count)
         epoch += 1
 
 
 def v2_crops(task: Task, turn: Turn, smin: int, smax: int) -> None:
     """Make them by torchvision's v2 transforms of tensors."""
-    batches = task.loader(task.files("photos"), smin, smax, CROP, BATCH)
+    split = task.files("photos", again=True)
+    batches = task.loader(split, smin, smax, CROP, BATCH)
     while True:
-        turn(sum(len(images) for images, _ in batches))
+        turn(sum(len(images) for images, _ in turn.counted(batches, task.ahead(split))))
 
 
 def dense(task: Task, turn: Turn, q: int) -> None:

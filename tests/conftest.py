@@ -86,6 +86,7 @@ def plan(words: list[str]) -> int:
 
 # Few layers, few images, one thread: a run in about a second.
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=96", "recipe.batch=16", "threads=1"]
+LIGHT += ["device=cpu"]
 LIGHT += ["data.first_classes=3", "progress=false"]
 TIMES = ["images_per_second", "seconds"]
 

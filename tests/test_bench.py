@@ -10,7 +10,7 @@ import pytest
 from repro.errors import RequestError, RunError
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-LITTLE = ["rounds=1", "images=32", "size=tiny", "recipe.batch=16", "threads=1"]
+LITTLE = ["rounds=1", "images=112", "size=tiny", "recipe.batch=16", "threads=1"]
 LITTLE += ["workers=1", "device=cpu"]
 
 

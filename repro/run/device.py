@@ -35,7 +35,7 @@ def pick(name: str, world: World = ALONE) -> torch.device:
     Of the processes that train one net, each takes the CUDA device of its number. A RequestError
     says that there is no such device here, or not one for each process.
     """
-    devices, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
+    devices, mps = _cuda_devices(), torch.backends.mps.is_available()
     if name == "auto":
         name = "cuda" if devices else "mps" if mps and world.size == 1 else "cpu"
     present = {"cpu": 1, "cuda": devices, "mps": int(mps)}
@@ -57,6 +57,11 @@ def pick(name: str, world: World = ALONE) -> torch.device:
     return torch.device("cuda", world.local_rank)
 
 
+def _cuda_devices() -> int:
+    """How many CUDA devices torch can use: the driver counts cards too for which it is too old."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 @contextmanager
 def reserved(
     chosen: torch.device,
@@ -69,7 +74,7 @@ def reserved(
     `cuda` without a number is any of them. Where all are taken this process waits with a line that
     `say` prints, and calls `check`, which may raise.
     """
-    devices = torch.cuda.device_count() if chosen.type == "cuda" else 0
+    devices = _cuda_devices() if chosen.type == "cuda" else 0
     if chosen.index is not None or devices < 2:
         if chosen.index is not None and devices:
             torch.cuda.set_device(chosen)
@@ -185,7 +190,13 @@ def _tell_malloc(options: dict[int, int]) -> None:
 @contextmanager
 def computing_in(precision: str) -> Iterator[None]:
     """Products of float32 numbers as they are, or in tf32, for a while."""
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    except RuntimeError:
+        # The caller chose by torch's newer names, which do not mix with the older ones.
+        with _newly_computing_in(precision):
+            yield
+        return
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     try:
@@ -193,6 +204,20 @@ def computing_in(precision: str) -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(before[0])
         torch.backends.cudnn.allow_tf32 = before[1]
+
+
+@contextmanager
+def _newly_computing_in(precision: str) -> Iterator[None]:
+    cudnn: Any = torch.backends.cudnn
+    products = torch.backends.cuda.matmul, cudnn.conv
+    before = [one.fp32_precision for one in products]
+    for one in products:
+        one.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    try:
+        yield
+    finally:
+        for one, own in zip(products, before, strict=True):
+            one.fp32_precision = own
 
 
 def sent_back(tensor: Tensor) -> Callable[[], list[float]]:
@@ -203,7 +228,7 @@ def sent_back(tensor: Tensor) -> Callable[[], list[float]]:
     if not tensor.is_cuda:
         return tensor.tolist
     copy, copied = tensor.to("cpu", non_blocking=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
-    copied.record()
+    copied.record(torch.cuda.current_stream(tensor.device))
 
     def numbers() -> list[float]:
         copied.synchronize()

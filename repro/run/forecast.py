@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from repro.config.schema import Config
+from repro.config.schema import EAGER, Config
 from repro.data.split import Counts
 from repro.errors import RunError
 from repro.model.cost import cost, training_flops, training_memory, view_flops
@@ -122,10 +122,11 @@ def _row(
 def _timed(request: Request, timed: dict[Any, Rate]) -> Rate:
     """The rate of a net on this machine, by a few steps taken now."""
     config, net = request.config, request.net
-    how = (config.recipe.batch, config.precision, config.test_precision, config.threads)
-    size = (config.size.width, config.size.poolings, net.crop, net.channels, config.device, *how)
-    own = (*size, net.layers[:-1])
-    if (known := timed.get(size) or timed.get(own)) is not None:
+    how = (config.precision, config.test_precision, config.threads, config.device, config.compile)
+    size = (config.size.width, config.size.poolings, net.crop, net.channels)
+    like = (*size, config.recipe.batch, *how)
+    own = (*like, net.layers[:-1])
+    if (known := timed.get(like) or timed.get(own)) is not None:
         return known
     device = pick(config.device)
     where = f"{device.type}, {config.precision}"
@@ -134,7 +135,7 @@ def _timed(request: Request, timed: dict[Any, Rate]) -> Rate:
     if config.progress:
         print(f"timing steps of {name}", file=sys.stderr)
     found = Rate(*measure(net, config, device), f"timed on steps of {name}")
-    timed[size if training_flops(net) > LONG * found.training else own] = found
+    timed[like if training_flops(net) > LONG * found.training else own] = found
     return found
 
 
@@ -248,7 +249,11 @@ def measure(net: Net, config: Config, device: torch.device) -> tuple[float, floa
         while seconds < LONG and images < most:
             more = min(most, 4 * images or 1)
             try:
-                seconds = _shortest(training_step(module, config, device, more), device)
+                step = training_step(module, config, device, more)
+                # A compiled step is recorded by its first two runs.
+                for _ in range(0 if config.compile == EAGER else 2):
+                    step()
+                seconds = _shortest(step, device)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

@@ -7,14 +7,20 @@ import torch
 from torch import Tensor
 
 from repro.config.schema import Config
-from repro.errors import RunError
+from repro.errors import RunError, one_line
 from repro.model.cost import largest_map
 from repro.model.vgg import VGG
 
+LONGEST = 120
+"""Letters that are shown of such an error."""
 LARGEST_MAP = 2**28
 """Bytes, at most, of a batch's largest map on a CPU, which is as fast with few images at once."""
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-"""How CUDA, MPS, the CPU and the libraries behind them say that memory is exhausted."""
+OUT_OF_MEMORY = (
+    *("out of memory", "can't allocate memory", "not enough memory"),
+    *("ALLOC_FAILED", "ALLOCATION_FAILED", "unable to find an engine"),
+)
+"""How CUDA, MPS, the CPU and the libraries behind them say that memory is exhausted; cuDNN, that
+none of its algorithms fits, which it also says of what it cannot compute at all."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -47,7 +53,8 @@ def memory_error_in_a_line(config: Config, processes: int) -> Iterator[None]:
         if at_once > 1 and not config.arch.batch_norm:
             way_out = f"micro_batch={(at_once + 1) // 2} takes fewer of the batch at once"
         said = f"out of memory with {at_once} training images of {crop}x{crop} pixels at once"
-        raise RunError(f"{said} (recipe.batch={config.recipe.batch}): {way_out}") from None
+        said += f" (recipe.batch={config.recipe.batch}): {way_out}"
+        raise RunError(f"{said} ({one_line(error)[:LONGEST]})") from None
 
 
 def at_once(net: VGG, most: int) -> int:
@@ -83,10 +90,11 @@ class FitToMemory:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
+                reason = one_line(error)[:LONGEST]
             # Only here are the tensors free that the error's traceback held.
             if len(images) == 1:
                 said = f"out of memory with one image of {height}x{width} pixels"
-                raise RunError(f"{said}: take a smaller size, or another device")
+                raise RunError(f"{said}: take a smaller size, or another device ({reason})")
             self.most = images[:half].numel()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

@@ -41,7 +41,14 @@ def made(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Made:
 
     def make(*words: str) -> Path:
         runs = tmp_path_factory.mktemp("made") / "runs"
-        light = ["size=eighth", "recipe=smoke", "recipe.batch=8", "init=he", "threads=1"]
+        light = [
+            "size=eighth",
+            "recipe=smoke",
+            "recipe.batch=8",
+            "init=he",
+            "threads=1",
+            "device=cpu",
+        ]
         light += [
             "recipe.learning_rate=0.0001",
             "recipe.train_images=null",

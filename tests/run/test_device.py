@@ -1,5 +1,7 @@
 """What torch keeps for the whole process, and what is said of memory."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -7,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from repro.run.device import Batch, memory_format, torch_settings, uploaded
+from repro.errors import RequestError
+from repro.run.device import Batch, memory_format, pick, torch_settings, uploaded
 from tests.conftest import Compose
 
 
@@ -46,6 +49,32 @@ def test_what_a_run_sets_is_put_back(
     except ValueError:
         assert fails
     assert kept() == before
+
+
+def test_precisions_of_a_caller_that_uses_torchs_newer_names_are_put_back() -> None:
+    program = """
+import torch
+from repro.run.device import computing_in
+
+one, other = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+torch.backends.fp32_precision, other.fp32_precision = "ieee", "tf32"
+for precision, expected in {"tf32": "tf32", "float32": "ieee"}.items():
+    with computing_in(precision):
+        assert [one.fp32_precision, other.fp32_precision] == [expected, expected]
+    assert [one.fp32_precision, other.fp32_precision] == ["ieee", "tf32"]
+"""
+    if not hasattr(torch.backends.cudnn, "conv"):
+        pytest.skip("this torch has the older names alone")
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_device_that_torch_cannot_use_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    # An older driver's: the driver counts it.
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick("auto").type != "cuda"
+    with pytest.raises(RequestError, match="device=cuda"):
+        pick("cuda")
 
 
 @pytest.mark.parametrize(

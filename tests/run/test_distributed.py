@@ -278,6 +278,7 @@ def test_a_signal_to_one_process_amid_a_validation_ends_all(tmp_path: Path) -> N
 
 def test_each_process_has_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(rank=3, size=4, local_rank=1, local_size=2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     good = {("auto", 4): "cuda:1", ("cuda", 2): "cuda:1", ("auto", 0): "cpu", ("cpu", 4): "cpu"}
     for (name, devices), expected in good.items():
         monkeypatch.setattr(torch.cuda, "device_count", lambda devices=devices: devices)

@@ -32,7 +32,8 @@ def test_what_is_out_of_memory() -> None:
     with pytest.raises(RuntimeError) as raised:
         torch.empty(2**50)
     mps = RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)")
-    assert all(map(is_out_of_memory, (raised.value, MemoryError(), FULL, mps)))
+    cudnn = RuntimeError("GET was unable to find an engine to execute this computation")
+    assert all(map(is_out_of_memory, (raised.value, MemoryError(), FULL, mps, cudnn)))
     other = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
     assert not is_out_of_memory(other)
     assert not is_out_of_memory(ValueError("out of memory"))
