@@ -1,9 +1,12 @@
 """What several rooms' tests need: configurations composed as the program does, and small runs."""
 
 import copy
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,6 +20,7 @@ from omegaconf import DictConfig
 
 from repro import plan as planning
 from repro.config import composing
+from repro.config.choices import CONF
 from repro.config.command import command
 from repro.config.composing import one
 from repro.config.schema import Config
@@ -96,10 +100,39 @@ def run(runs: Path, *words: str) -> int:
     return command([*LIGHT, f"runs={runs}", *words])
 
 
+def started(*words: str) -> subprocess.Popen[str]:
+    """`python -m repro.run` in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "repro.run", *words],
+        cwd=CONF.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def folders(runs: Path) -> dict[str, Path]:
     """Runs by the first word of their names and their scale, as in `A-S256`."""
     found = sorted(path for path in runs.iterdir() if path.name[0] != ".")
     return {path.name.split("-tiny")[0]: path for path in found}
+
+
+def only(runs: Path, start: str = "") -> Path:
+    """The one run of a store whose name begins so."""
+    (found,) = (path for path in runs.glob(f"{start}*") if path.name[0] != ".")
+    return found
+
+
+def without_digests(folder: Path, **data: object) -> None:
+    """Leave a run as those were that knew no digests, with other words in its result's data."""
+    result = json.loads((folder / "result.json").read_text()) | {"digests": {}}
+    result["data"] |= data
+    (folder / "result.json").write_text(json.dumps(result))
+    for file in (folder / "views").iterdir():
+        with np.load(file) as view:
+            older = {name: view[name] for name in ("posteriors", "labels", "ids", "seconds")}
+        np.savez_compressed(file, **older)
 
 
 def same(first: Path, second: Path) -> bool:

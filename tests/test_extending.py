@@ -7,10 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from repro.config import choices
 from repro.config.choices import CONF, PACKAGE
@@ -19,6 +17,7 @@ from repro.data import datasets
 from repro.errors import RequestError
 from repro.report.experiments import experiments
 from repro.store.runs import finished
+from tests.data.conftest import save
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
 FILE = re.compile(r"^`conf/(\w+/\w+\.yaml)`:\n\n```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -59,12 +58,9 @@ def own(tmp_path: Path) -> Path:
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The images that the page's data sets are of, and the entry that reads the second one."""
-    random = np.random.default_rng(0)
     for place in ("pets/train/cat/", "pets/train/dog/", "shapes/circle_", "shapes/square_"):
         for number in range(40):
-            path = tmp_path / "data" / f"{place}{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(random.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(path)
+            save(tmp_path / "data" / f"{place}{number}.png", 30, 40, seed=number)
     monkeypatch.chdir(tmp_path)
     known = dict(datasets.DATASETS)
     (entry,) = DATASET.findall(PAGE)

@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
@@ -26,14 +26,8 @@ LARGEST = 1_000_000
 """Bytes of a file of boxes of one image."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """An image's (height, width) and its boxes as a file has them: the place and words of each."""
-
-    size: tuple[int, int]
-    rows: list[tuple[str, list[str]]]
-
-
+Found = tuple[tuple[int, int], list[tuple[str, list[str]]]]
+"""An image's (height, width) and its boxes as a file has them: the place and words of each."""
 Reader = Callable[[str, str, Path], Found]
 """Takes an image's id, its class's name and its path to its boxes."""
 
@@ -62,8 +56,8 @@ def _boxed(source: Source, part: Split, reader: Reader, odd: Counter[str], requi
     boxes: list[NDArray[np.float64]] = []
     for index, (id, label) in enumerate(zip(part.ids, part.labels.tolist(), strict=True)):
         path = part.images.path(index)
-        found = reader(id, source.classes[label], path)
-        own = [_checked(place, words, found.size, odd) for place, words in found.rows]
+        size, rows = reader(id, source.classes[label], path)
+        own = [_checked(place, words, size, odd) for place, words in rows]
         if required and not own:
             raise RequestError(f"{path} has no box: every test image needs one of its class")
         odd["several"] += len(own) > 1
@@ -101,7 +95,7 @@ def of_tables(tables: dict[str, tuple[str, list[str]]], side: int) -> Reader:
         if name not in looked and upright_size(path) != (side, side):
             raise RequestError(f"{path} is not of {side}x{side} pixels, as its boxes are")
         looked.add(name)
-        return Found((side, side), [tables[id]] if id in tables else [])
+        return (side, side), [tables[id]] if id in tables else []
 
     return read
 
@@ -115,7 +109,7 @@ def of_xml(data: Data) -> Reader:
         size = upright_size(path)
         files = (root / Path(id).with_suffix(".xml"), root / part / stem)
         file = next((one for one in files if one.is_file()), None)
-        return Found(size, [] if file is None else list(_objects(file, name, size)))
+        return size, [] if file is None else list(_objects(file, name, size))
 
     return read
 

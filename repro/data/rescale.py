@@ -12,7 +12,7 @@ class Rescaling:
     """Isotropic, as the paper's, or to squares; the larger side is rounded half up."""
 
     square: bool = False
-    """Both sides get the same length, whatever the image's shape was."""
+    """Both sides get the same length, whatever the image's shape was: `recipe.resize=square`."""
 
     def shape(self, height: int, width: int, side: int) -> tuple[int, int]:
         """(height, width) of an image once its smallest side is `side` pixels."""
@@ -23,11 +23,6 @@ class Rescaling:
 
 
 OURS = Rescaling()
-
-
-def rescaling(resize: str) -> Rescaling:
-    """The rescaling that `recipe.resize` means: `isotropic` (the paper) or `square`."""
-    return Rescaling(square=resize == "square")
 
 
 def rescale(images: Tensor, side: int, rescaling: Rescaling = OURS) -> Tensor:

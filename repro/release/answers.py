@@ -1,7 +1,6 @@
 """What a net says of images that are no part of its data, and what its classes are called."""
 
 import contextlib
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +10,8 @@ import numpy as np
 
 from repro.config.schema import Config
 from repro.data import sources
-from repro.data.folders import TINY_IMAGENET
 from repro.data.images import FileImages, decode
-from repro.data.rescale import rescaling
+from repro.data.rescale import Rescaling
 from repro.data.split import Split
 from repro.errors import RequestError, RunError, flat
 from repro.protocol.protocols import ONE_NUMBER, views
@@ -37,7 +35,8 @@ def options(trained: Trained) -> EvaluationOptions:
     """How images are looked at here: one by one decoded, rescaled as the run's were."""
     config = trained.config
     how = (trained.prepare, config.test_batch, config.usual_test_precision)
-    return EvaluationOptions(*how, rescaling=rescaling(config.recipe.resize), say=say_aside)
+    square = Rescaling(config.recipe.resize == "square")
+    return EvaluationOptions(*how, rescaling=square, say=say_aside)
 
 
 def check(config: Config, paths: Sequence[Path], protocol: str) -> None:
@@ -78,16 +77,8 @@ def class_names(run: Run, root: str | None = None) -> tuple[str, ...]:
             found = sources.classes_there(data, run.folder.parent / ".cache")
     known = isinstance(found, list | tuple) and len(found) == count
     names = [flat(str(name)) for name in (found if known else range(count))]
-    words: dict[str, str] = {}
-    if all(re.fullmatch(r"n\d{8}", name) for name in names):
-        # What WordNet's numbers mean.
-        for folder in (Path(data.root) / TINY_IMAGENET, Path(data.root)):
-            with contextlib.suppress(OSError):
-                text = (folder / "words.txt").read_text(encoding="utf-8", errors="replace")
-                rows = (line.partition("\t") for line in text.splitlines())
-                words = {number: flat(said.split(",")[0]) for number, _, said in rows}
-        if {*names} <= {*synsets()}:
-            words = words or dict(zip(synsets(), _ilsvrc(), strict=True))
+    # What WordNet's numbers mean.
+    words = dict(zip(synsets(), _ilsvrc(), strict=True)) if {*names} <= {*synsets()} else {}
     return tuple(f"{name} {words.get(name, '')}".strip()[:LONGEST] for name in names)
 
 

@@ -172,11 +172,6 @@ def grouped(runs: Sequence[Run]) -> list[list[Run]]:
     return [own for _, own in sorted(groups.items())]
 
 
-def by_setting(runs: Sequence[Run], asked: Sequence[str] = ()) -> list[Comparison]:
-    """The comparison of each setting's runs."""
-    return [Comparison(own, asked) for own in grouped(runs)]
-
-
 class Family:
     """Nets that others trained, nobody here knows how, of one origin: no side of any claim."""
 

@@ -24,7 +24,7 @@ from repro.report.claims import TRANSFER, framed, registered
 from repro.report.intervals import UNDECIDED, Interval, decide, student
 from repro.report.measured import COLUMNS
 from repro.report.net import worded
-from repro.report.settings import grouped, setting
+from repro.report.settings import setting
 from repro.store import scores
 from repro.store.identity import base
 from repro.store.runs import Run
@@ -135,11 +135,6 @@ class Transfers:
         """One net in one test, by what it was trained on and its seed."""
         every = (one for one in self.tested if (one.net, one.found.protocol) == (net, test))
         return {(one.trained_on, one.seed): one for one in every}
-
-
-def by_setting(runs: Sequence[Run]) -> list[Transfers]:
-    """Runs whose descriptors were tested, grouped by setting."""
-    return [Transfers(own) for own in grouped(runs)]
 
 
 def results(groups: Sequence[Transfers]) -> pd.DataFrame:

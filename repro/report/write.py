@@ -18,7 +18,7 @@ from repro.report.claims import COLUMNS
 from repro.report.measured import Measured, listed_images, read_log, results, seconds, views_of
 from repro.report.net import members, named
 from repro.report.page import Part, html, markdown
-from repro.report.settings import Comparison, Family, by_setting, families, recorded, titles
+from repro.report.settings import Comparison, Family, families, grouped, recorded, titles
 from repro.report.transfer import Transfers
 from repro.store import ranks, scores
 from repro.store import runs as store
@@ -84,9 +84,9 @@ def parted(
 ) -> tuple[list[Comparison], list[Family], list[Transfers]]:
     """The nets trained here, those that others trained, and those tested on other data."""
     given = [run for run in runs if run.published and not run.config.data.transfer]
-    own = [run for run in runs if run.published is None]
-    moved = [run for run in runs if run.config.data.transfer]
-    return by_setting(own, fuse), families(given), transfer.by_setting(moved)
+    own = grouped([run for run in runs if run.published is None])
+    moved = grouped([run for run in runs if run.config.data.transfer])
+    return [Comparison(o, fuse) for o in own], families(given), [Transfers(o) for o in moved]
 
 
 @contextmanager

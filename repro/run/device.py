@@ -7,13 +7,14 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from repro import __version__
 from repro.config.choices import CONF
 from repro.config.schema import EAGER, Config
 from repro.errors import RequestError
@@ -241,7 +242,8 @@ def describe(config: Config, used: torch.device, world: World = ALONE) -> dict[s
     """Machine, versions and settings, for `result.json`."""
     return {
         "python": platform.python_version(),
-        **{name: _version(name) for name in ("torch", "torchvision", "numpy", "vgg-repro")},
+        **{name: version(name) for name in ("torch", "torchvision", "numpy")},
+        "vgg-repro": __version__,
         **_git(),
         "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
@@ -266,12 +268,6 @@ def cpu() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor()
-
-
-def _version(name: str) -> str | None:
-    with suppress(PackageNotFoundError):
-        return version(name)
-    return None
 
 
 def _git() -> dict[str, Any]:

@@ -1,9 +1,5 @@
 """Data-parallel training as in Section 3.3: synchronous, each batch split between processes.
 
-    torchrun --nproc_per_node=4 -m repro.run arch=D
-    torchrun --nnodes=2 --nproc_per_node=8 --rdzv_backend=c10d --rdzv_endpoint=HOST:29500 \\
-        -m repro.run arch=D size=paper data=imagenet
-
 Each process computes its own rows of every batch, the gradients are summed, and all take the same
 step. Crops are drawn by image and dropout by the row in the batch, so the sum is what one process
 would compute, but for rounding. The first process alone reads the store and writes.
@@ -61,13 +57,6 @@ class World:
     def rows(self, total: int) -> slice:
         """This process's rows of a batch of `total` images; none where there are too few."""
         return slice(total * self.rank // self.size, total * (self.rank + 1) // self.size)
-
-    def all_reduce_with_gradient(self, tensor: Tensor) -> Tensor:
-        """The sum of a tensor over the processes, through which gradients flow back to all."""
-        if self.size == 1:
-            return tensor
-        total: Tensor = _AllReduce.apply(tensor)
-        return total
 
     def all_gather(self, make: Callable[[], T]) -> list[T]:
         """A list, in all processes, of one thing made by each; `Interrupted` in all, if in one."""
@@ -189,19 +178,19 @@ class SummedGradients:
             hook.remove()
 
 
-class _AllReduce(torch.autograd.Function):
+class AllReduce(torch.autograd.Function):
     """A sum over the processes. The loss is one too, so gradients are summed likewise."""
 
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:  # noqa: D102
         total = tensor.clone(memory_format=torch.contiguous_format)
         with _meeting():
             distributed.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _AllReduce.forward(ctx, gradient)
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: D102
+        return AllReduce.forward(ctx, gradient)
 
 
 @contextmanager

@@ -35,8 +35,9 @@ class Interrupted(SystemExit):
 
 @contextmanager
 def handling(handler: Any, numbers: Iterable[int]) -> Iterator[dict[int, Any]]:
-    """Have `handler` take some signals for a while; by number, who took them before."""
-    before = {number: signal.signal(number, handler) for number in numbers}
+    """Have `handler` take signals for a while, in the main thread; by number, who took them."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handler) for number in numbers if main}
     try:
         yield before
     finally:
@@ -47,9 +48,6 @@ def handling(handler: Any, numbers: Iterable[int]) -> Iterator[dict[int, Any]]:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """A signal interrupts at once in here, but where a run takes it itself (`Stop.listening`)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     usual = [n for n in (signal.SIGTERM, *AHEAD) if signal.getsignal(n) == signal.SIG_DFL]
     with handling(_interrupt, usual):
         yield
@@ -89,16 +87,13 @@ class Stop:
 
         Who took SIGUSR1 or SIGUSR2 before, as submitit, is handed it afterwards.
         """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
         try:
             with handling(self._handle, (*URGENT, *AHEAD)) as before:
                 yield
         finally:
             for number in self.signals & {*AHEAD}:
-                if callable(before[number]):
-                    before[number](number, None)
+                if callable(earlier := before.get(number)):
+                    earlier(number, None)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number not in self.signals:

@@ -16,7 +16,7 @@ from repro.config.way_in import show
 from repro.data import sources
 from repro.data.inputs import Inputs
 from repro.data.loader import TrainingCrops, crops_picture
-from repro.data.rescale import rescaling
+from repro.data.rescale import Rescaling
 from repro.data.split import Counts, Split
 from repro.data.statistics import looked_at, statistics
 from repro.errors import RequestError, RunError
@@ -146,7 +146,7 @@ class Job:
             batch=config.test_batch,
             precision=config.usual_test_precision,
             workers=config.workers,
-            rescaling=rescaling(config.recipe.resize),
+            rescaling=Rescaling(config.recipe.resize == "square"),
             world=world,
             say=say,
             check=stop.check,
@@ -167,7 +167,7 @@ class Job:
             self._view(missing, tested)
         if self.world.is_first:
             score(request, tested, self.source.test, self.folder, self.stop.check)
-            curves.test(test_errors(request))
+            curves.follow(test_errors(request))
             show(summary(request), goes_on=True)
         # The others wait until all is written.
         self.world.decided_by_first(lambda: None)

@@ -1,9 +1,5 @@
 """Training by Section 3.1: one loop, read from top to bottom.
 
-    python -m repro.run arch=D                      one net
-    python -m repro.run -m arch=A,B,C,D,E seed=0,1  ten, one after another
-    torchrun --nproc_per_node=4 -m repro.run arch=D one net on four GPUs (see distributed.py)
-
 `Training.run` is the epochs, `Training.step` one step, `Training.gradients` what happens in it
 between images and gradients. What enters the net is made in `repro.data.inputs`. The numbers are
 those of `conf/recipe/paper.yaml`, which names the place where each of them acts.
@@ -33,7 +29,7 @@ from repro.data.loader import TrainingCrops
 from repro.model.vgg import VGG, seed, share, share_batch_norm
 from repro.run.checkpoint import Checkpoints
 from repro.run.device import compiled, sent_back, uploaded
-from repro.run.distributed import ALONE, SummedGradients, World
+from repro.run.distributed import ALONE, AllReduce, SummedGradients, World
 from repro.run.interruption import Interrupted, Stop
 from repro.run.memory import memory_error_in_a_line, micro_batches
 from repro.run.progress import Chance, Outcome, Progress
@@ -100,7 +96,7 @@ class Training:
         self.stream = torch.cuda.Stream(self.device) if cuda else None  # type: ignore[no-untyped-call]
 
     def _share_batch_norm(self) -> None:
-        total = self.world.all_reduce_with_gradient
+        total: Callable[[Tensor], Tensor] = AllReduce.apply
         if self.config.compile != EAGER:
             # The processes meet in there, which no compiler should rearrange.
             total = torch.compiler.disable(total)  # type: ignore[no-untyped-call]

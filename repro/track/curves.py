@@ -95,12 +95,8 @@ class Curves:
         self._tracker: TensorBoard | None = None
         self._written, self._on = 0, tracker != NONE
 
-    def follow(self) -> None:
-        """Write the epochs of the log that are not written yet."""
-        self.test({})
-
-    def test(self, errors: Mapping[str, float]) -> None:
-        """Write the errors (%) on the test images, by protocol, at the last epoch."""
+    def follow(self, errors: Mapping[str, float] | None = None) -> None:
+        """Write the epochs that are not written yet; at the last one test errors (%), if any."""
         if not self._on:
             return
         try:
@@ -116,7 +112,7 @@ class Curves:
             reason = getattr(error, "strerror", None) or one_line(error)
             self._say(f"{self._run.path.name}: no more curves for {self._name}: {reason}")
 
-    def _write(self, tracker: TensorBoard, errors: Mapping[str, float]) -> None:
+    def _write(self, tracker: TensorBoard, errors: Mapping[str, float] | None) -> None:
         path = self._run.path / LOG
         # A net that diverged in its first epoch has none.
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []

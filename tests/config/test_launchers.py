@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -22,23 +21,12 @@ from repro.config.composing import Job, Sweep
 from repro.errors import RequestError
 from repro.run.device import reserved
 from repro.run.interruption import Interrupted
-from tests.conftest import LIGHT, folders, run, same
+from tests.conftest import LIGHT, folders, run, same, started
 
 
 def sweep(runs: Path, *words: str) -> subprocess.Popen[str]:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    return start(*LIGHT, "hydra/launcher=joblib", f"runs={runs}", "test=[centre]", *words)
-
-
-def start(*words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "repro.run", "-m", *words],
-        cwd=CONF.parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return started("-m", *LIGHT, "hydra/launcher=joblib", f"runs={runs}", "test=[centre]", *words)
 
 
 @pytest.mark.slow
@@ -118,7 +106,7 @@ def test_a_job_that_slurm_would_end_is_saved_and_queued_again(
     # One long epoch: there is nothing to go on from but what is saved at the signal.
     words = [*LIGHT, "recipe.epochs=1", "recipe.train_images=1200", "test=[centre]"]
     assert run(tmp_path / "whole", *words) == 0
-    process = start("hydra/launcher=submitit_local", f"runs={tmp_path / 'cut'}", *words)
+    process = started("-m", "hydra/launcher=submitit_local", f"runs={tmp_path / 'cut'}", *words)
     logs = tmp_path / "cut" / ".hydra" / "submitit"
     while not list((tmp_path / "cut").glob("A-*/crops.png")):
         assert process.poll() is None

@@ -14,7 +14,7 @@ import torch
 
 from repro.data.images import ArrayImages, FileImages
 from repro.data.workers import loaded, processes
-from tests.conftest import LIGHT, folders, run, same
+from tests.conftest import LIGHT, folders, run, same, started
 from tests.data.conftest import fill
 
 WORDS = ["data=imagefolder", "workers=2", "recipe.epochs=2", "recipe.batch=4", "test=[centre]"]
@@ -39,13 +39,7 @@ def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(runs: Path, images: Path, *words: str) -> tuple[subprocess.Popen[str], list[int]]:
     """The run in a process group of its own, with its loading processes, early in an epoch."""
     words = (*LIGHT, *WORDS, f"data.root={images}", f"runs={runs}", *words)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "repro.run", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = started(*words)
     while not list(runs.glob("*/checkpoint-*")) or len(children(process)) < 2:
         assert process.poll() is None
         time.sleep(0.01)

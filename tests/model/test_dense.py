@@ -74,13 +74,3 @@ def test_with_overhang_it_is_the_zero_extended_window(height: int, width: int) -
     cells = (-(-(height - 16) // 4) + 1, -(-(width - 16) // 4) + 1)
     assert maps.shape[2:] == cells
     assert torch.allclose(maps, slide(net, images, 4, cells), rtol=1e-9, atol=1e-12)
-
-
-def alive(name: str, width: float, crop: int) -> VGG:
-    """A net whose biases and batch statistics are not what they start as."""
-    net = VGG(spec(name, width, crop), 0.5)
-    initialise(net, "he", net.spec, seed=0)
-    for tensor in [*net.parameters(), *net.buffers()]:
-        if tensor.dim() == 1:
-            torch.nn.init.uniform_(tensor, 0.1, 1)
-    return net.eval()

@@ -9,6 +9,7 @@ from repro.model import layers, reading
 from repro.model.init import FILLS, copy_layers, initialise
 from repro.model.vgg import VGG
 from tests.model.activations import rms
+from tests.model.test_layers import at
 from tests.model.test_vgg import spec
 
 
@@ -18,17 +19,11 @@ def gains(net: VGG, images: torch.Tensor) -> torch.Tensor:
     return sizes[1:] / sizes[:-1]
 
 
-def eighth(name: str, width: float) -> layers.Net:
-    """At the crop of an eighth: every later map, and FC6's 7x7, are those of the paper."""
-    arch = Arch(**choice("arch", name))
-    return reading.read(arch, width=width, crop=28, poolings=2, channels=3, classes=10)
-
-
 @pytest.mark.parametrize("name", ["normal", "normal_literal"])
 @pytest.mark.parametrize("width", [0.25, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_a_narrow_net_multiplies_activations_as_the_wide_one(name: str, width: float) -> None:
     """Section 3.1's normal distributions, at a sixteenth against a quarter and the full width."""
-    wide, narrow = eighth("A", width), VGG(eighth("A", 1 / 16), 0.5)
+    wide, narrow = at("A", "eighth", width=width), VGG(at("A", "eighth", width=1 / 16), 0.5)
     images = torch.randn(4, 3, 28, 28, generator=torch.Generator().manual_seed(0))
     net = VGG(wide, 0.5)
     initialise(net, name, wide, seed=0)

@@ -6,7 +6,8 @@ from repro.config.choices import choice
 from repro.config.schema import Arch, Size
 from repro.errors import RequestError
 from repro.model import layers, reading
-from repro.model.cost import cost
+from repro.model.cost import cost, overhang, score_map_side
+from repro.protocol.scales import pixels
 
 # Table 1 and Table 2 of the paper, AlexNet from its own paper, A-BN as torchvision's vgg11_bn.
 EXACT = {
@@ -83,6 +84,9 @@ def test_maps_have_the_papers_sides_from_the_first_kept_pooling_on(name: str, si
     of = at(name, size)
     assert (of.crop, pooled(of)) == KEPT[size]
     assert of.linears[0].side == 7
+    for q, cells in ((224, 1), (256, 2), (288, 3), (384, 6), (512, 10)):
+        side = pixels(q, of.crop)
+        assert (score_map_side(of, side), overhang(of, side)) == (cells, 0)
     assert of.weight_layers == net(name).weight_layers, "no layer with weights is left out"
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from repro.config.command import command
+from tests.conftest import only
 
 KINDS = ("an <b>ant", "bee|wasp", "cat")
 Made = Callable[..., Path]
@@ -57,8 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Made:
         ]
         data = ["data=imagefolder", f"data.root={photographs}", "data.holdout=0.2", f"runs={runs}"]
         assert command([*light, *data, *words]) == 0
-        (folder,) = (path for path in runs.iterdir() if path.name[0] != ".")
-        return folder
+        return only(runs)
 
     return make
 

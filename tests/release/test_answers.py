@@ -1,6 +1,5 @@
 """What a run's net says of image files, and of its own test images against its stored views."""
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 import repro.export
 import repro.predict
 import repro.verify
+from tests.conftest import without_digests
 from tests.release.conftest import KINDS, Command, photograph, stored
 
 VIEWS = {
@@ -51,16 +51,6 @@ def copy(trained: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def forget_digests(folder: Path, **data: object) -> None:
-    """Leave a run as those were that knew no digests, with other words in its result's data."""
-    result = json.loads((folder / "result.json").read_text()) | {"digests": {}}
-    result["data"] |= data
-    (folder / "result.json").write_text(json.dumps(result))
-    for file in (folder / "views").iterdir():
-        with np.load(file) as view:
-            np.savez_compressed(file, **{name: view[name] for name in view if name != "digest"})
-
-
 def test_classes_are_named_by_the_record_else_the_folder_else_numbers(
     copy: Path, photographs: Path, tmp_path: Path, way_in: Command
 ) -> None:
@@ -70,7 +60,7 @@ def test_classes_are_named_by_the_record_else_the_folder_else_numbers(
         (None, tmp_path, {"0", "1", "2"}),
         (None, photographs, set(KINDS)),
     ):
-        forget_digests(copy, class_names=names)
+        without_digests(copy, class_names=names)
         words = [f"run={copy}", f"data.root={root}", str(photographs / f"test/{KINDS[2]}/8.png")]
         assert {name for _, name in ROW.findall(way_in(repro.predict, *words)[1])} == expected
 
@@ -101,7 +91,7 @@ def test_one_flipped_bit_of_the_weights_is_noticed(
     """By the digest of the weights; and by the posteriors, of runs made before there was one."""
     file = copy / "weights.safetensors"
     if not known:
-        forget_digests(copy)
+        without_digests(copy)
     state = load_file(file)
     state["classifier.6.bias"].view(np.uint32)[1] ^= np.uint32(1 << 30)
     save_file(state, file)

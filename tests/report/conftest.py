@@ -13,7 +13,7 @@ from repro.config.schema import Config
 from repro.protocol.protocols import views as views_of
 from repro.report.claims import claims, judge
 from repro.report.figure import Chart
-from repro.report.settings import by_setting
+from repro.report.settings import Comparison
 from repro.run.progress import Progress
 from repro.run.request import resolve
 from repro.store import views
@@ -68,7 +68,7 @@ def result(config: Config, record: dict[str, Any], name: str, **changes: Any) ->
 
 def judged(tmp_path: Path, seeds: int = 1) -> pd.DataFrame:
     """The claims about the runs of `make_run`, by name, each by so many seeds."""
-    (comparison,) = by_setting(finished(tmp_path / "runs"))
+    comparison = Comparison(finished(tmp_path / "runs"))
     needed = [replace(claim, seeds=seeds) for claim in claims()]
     return judge(comparison, needed).set_index("claim")
 

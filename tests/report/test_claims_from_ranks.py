@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import yaml
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.stats import binomtest, norm, t
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "reports" / "tiny_imagenet"
@@ -159,12 +159,6 @@ def test_errors(name: str) -> None:
         np.testing.assert_allclose(points[question][1:], committed, atol=1e-4)
 
 
-def wilson(count: int, of: int) -> tuple[float, float]:
-    half = Z * math.sqrt(count * (of - count) / of + Z * Z / 4)
-    middle = count + Z * Z / 2
-    return (middle - half) / (of + Z * Z), (middle + half) / (of + Z * Z)
-
-
 @pytest.mark.parametrize("name", of_kind("counts"))
 def test_counts(name: str) -> None:
     """Each net's runs once, by their validation errors; Newcombe's interval, of two by Wilson."""
@@ -175,7 +169,8 @@ def test_counts(name: str) -> None:
         ended = [json.loads(files()[f"{run}/result.json"])["validation_error"] for _, run in own]
         shares.append((sum(error < 100 * LEARNS for error in ended), len(ended)))
     (a, m), (b, n) = shares
-    (low, high), (other_low, other_high), p, q = wilson(a, m), wilson(b, n), a / m, b / n
+    ends = (binomtest(*one).proportion_ci(0.95, "wilson") for one in shares)
+    (low, high), (other_low, other_high), p, q = *ends, a / m, b / n
     ours = (
         p - q,
         p - q - math.hypot(p - low, other_high - q),

@@ -12,7 +12,7 @@ from repro.report import charts
 from repro.report.claims import COLUMNS, claims
 from repro.report.experiments import experiments
 from repro.report.figure import Chart, marks
-from repro.report.settings import Comparison, by_setting
+from repro.report.settings import Comparison
 from repro.store.runs import finished
 from tests.report.conftest import MakeRun
 
@@ -20,8 +20,7 @@ EXPERIMENTS = {one.name: one for one in experiments()}
 
 
 def comparison(tmp_path: Path) -> Comparison:
-    (only,) = by_setting(finished(tmp_path / "runs"))
-    return only
+    return Comparison(finished(tmp_path / "runs"))
 
 
 def errors(here: Comparison) -> Chart | None:

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor, distributed, multiprocessing
 
@@ -26,20 +24,13 @@ from repro.run import distributed as distribution
 from repro.run.device import pick
 from repro.run.distributed import World
 from repro.run.loop import Training
-from tests.conftest import composed
+from tests.conftest import composed, only
 from tests.run.test_loop import COLOURS, Trial
 
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=97", "recipe.batch=16", "threads=1"]
 LIGHT += ["device=cpu", "progress=false"]
 UNEVEN = ["recipe.batch=7", "recipe.epochs=5", "recipe.learning_rate=2e-5"]
 """Of 22 images: batches of 7, 7, 7 and 1, so that one process has none of each epoch's last."""
-
-
-@given(st.integers(0, 300), st.integers(1, 9))
-def test_each_row_of_a_batch_belongs_to_one_process(total: int, size: int) -> None:
-    rows = [range(total)[World(rank, size).rows(total)] for rank in range(size)]
-    assert [row for own in rows for row in own] == list(range(total))
-    assert max(map(len, rows)) - min(map(len, rows)) <= 1
 
 
 def trial(path: Path, precision: str, *words: str, **kind: Any) -> Trial:
@@ -143,11 +134,6 @@ def torchrun(*words: str, script: Path | None = None) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def only(runs: Path, start: str = "") -> Path:
-    (found,) = (path for path in runs.iterdir() if path.name[0] != "." and start in path.name[:12])
-    return found
 
 
 TWO = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="it takes two CUDA devices")

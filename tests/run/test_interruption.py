@@ -2,26 +2,14 @@
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import pytest
 
 from repro.run import interruption
-from repro.run.interruption import Interrupted, Stop
+from repro.run.interruption import Interrupted, Stop, handling
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]
-
-
-@contextmanager
-def handled(number: signal.Signals, handler: Any) -> Iterator[None]:
-    before = signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
 
 
 def send(number: signal.Signals) -> None:
@@ -57,7 +45,7 @@ def test_who_queues_a_job_again_is_handed_its_signal_once_all_is_saved() -> None
         done.append(signal.Signals(number))
         raise SystemExit(144)
 
-    with handled(signal.SIGUSR2, queue):
+    with handling(queue, [signal.SIGUSR2]):
         with pytest.raises(SystemExit) as ended:
             works(signal.SIGUSR2, done)
         assert ended.value.code == 144

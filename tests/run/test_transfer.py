@@ -13,11 +13,11 @@ from sklearn.svm import LinearSVC
 import repro
 from repro.config.command import command
 from repro.paper import numbers
-from repro.report.transfer import by_setting, claims, judged
+from repro.report.transfer import Transfers, claims, judged
 from repro.report.write import write
 from repro.run import transfer
 from repro.store.runs import read_run
-from tests.conftest import plan
+from tests.conftest import only, plan
 from tests.data.test_targets import voc
 
 KINDS = ("BACKGROUND_Google", "ant", "bee")
@@ -51,11 +51,6 @@ def asked(root: Path, runs: Path, *words: str) -> int:
     return command([*WORDS, f"data.root={root}", f"runs={runs}", *words])
 
 
-def only(runs: Path, arch: str) -> Path:
-    (folder,) = runs.glob(f"{arch}-*")
-    return folder
-
-
 @pytest.fixture(scope="module")
 def tested(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     """A store with A and B at random, the second's descriptors stacked with the first's too."""
@@ -78,29 +73,24 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("test", ["transfer_stacked", "transfer_averaged"])
-def test_scores_follow_from_the_stored_descriptors(tested: Path, test: str) -> None:
-    folder = only(tested, "A")
-    views, found = rows_of(folder, *NAMES), np.load(folder / f"scores-{test}.npz")
-    rows = unit(np.hstack(views) if "stacked" in test else np.mean(views, axis=0))
-    assert rows.shape == (102, 3 * 256 if "stacked" in test else 256)
-    labels = found["labels"]
+@pytest.mark.parametrize(
+    ("arch", "test"),
+    [("A", "transfer_stacked"), ("A", "transfer_averaged"), ("B", "transfer_stacked+")],
+)
+def test_scores_follow_from_the_stored_descriptors(tested: Path, arch: str, test: str) -> None:
+    """Each net's are of length one, and so are those of two nets together."""
+    nets = [only(tested, f"{arch}-"), only(tested, "A-")][: 1 + test.endswith("+")]
+    each = [np.array(rows_of(net, *NAMES)) for net in nets]
+    nets_own = [unit(np.mean(v, axis=0) if "averaged" in test else np.hstack(v)) for v in each]
+    rows, (file,) = unit(np.hstack(nets_own)), nets[0].glob(f"scores-{test.replace('+', '+*')}.npz")
+    assert rows.shape == (102, 256 * (1 if "averaged" in test else 3) * len(nets))
+    found = np.load(file)
     for split, part in enumerate(found["parts"]):
         train, out = (part == 1) | (part == 2), part == 3
         machine = LinearSVC(C=found["chosen"][split], dual=True, random_state=0)
-        expected = machine.fit(rows[train], labels[train]).decision_function(rows[out])
+        machine.fit(rows[train], found["labels"][train])
+        expected = machine.decision_function(rows[out])
         assert found[f"scores-{split}"] == pytest.approx(expected, abs=1e-3)
-
-
-def test_two_nets_of_length_one_are_stacked(tested: Path) -> None:
-    folder, identity = only(tested, "B"), only(tested, "A").name[-10:]
-    both = [unit(np.hstack(rows_of(only(tested, arch), *NAMES))) for arch in ("B", "A")]
-    rows, found = unit(np.hstack(both)), np.load(folder / f"scores-transfer_stacked+{identity}.npz")
-    part, labels = found["parts"][0], found["labels"]
-    train = (part == 1) | (part == 2)
-    machine = LinearSVC(C=found["chosen"][0], dual=True, random_state=0)
-    expected = machine.fit(rows[train], labels[train]).decision_function(rows[part == 3])
-    assert found["scores-0"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_only_what_is_missing_or_damaged_is_computed(
@@ -109,11 +99,11 @@ def test_only_what_is_missing_or_damaged_is_computed(
     runs = shutil.copytree(tested, tmp_path / "runs")
     words = [root, runs, "arch=A", "weights=random", "seed=3", BOTH]
     before = {file: file.read_bytes() for file in runs.rglob("*.npz")}
-    folder = only(runs, "A")
+    folder = only(runs, "A-")
     (folder / "views" / f"{NAMES[1]}.npz").unlink()
     (folder / "scores-transfer_averaged.npz").write_bytes(b"PK")
     # Scores of another run under this one's name.
-    shutil.copy(only(runs, "B") / "scores-transfer_stacked.npz", folder)
+    shutil.copy(only(runs, "B-") / "scores-transfer_stacked.npz", folder)
     tests: list[str] = []
     classify = transfer.classify
     monkeypatch.setattr(
@@ -131,7 +121,7 @@ def test_only_what_is_missing_or_damaged_is_computed(
 def test_a_run_brings_its_own_net(
     trained: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = only(trained, "B-5x5")
+    folder = only(trained, "B-5x5-")
     grey = [
         root,
         tmp_path / "runs",
@@ -146,7 +136,7 @@ def test_a_run_brings_its_own_net(
     found = repro.results(grey[1])
     assert set(found.arch) == {"B-5x5"}
     assert found.seed.tolist() == [0]
-    whole = only(tmp_path / "runs", "B-5x5")
+    whole = only(tmp_path / "runs", "B-5x5-")
     assert (whole / "weights.safetensors").read_bytes() == (
         folder / "weights.safetensors"
     ).read_bytes()
@@ -218,7 +208,7 @@ def test_a_report_and_its_archive_say_the_same(tested: Path, tmp_path: Path) -> 
     found = pd.read_csv(tmp_path / "report" / "results.csv", dtype=str)
     assert sorted(found.arch) == ["A", "A", "A", "B", "B+A"]
     assert set(found.metric) == {"recall_error"}
-    folder = only(tested, "A")
+    folder = only(tested, "A-")
     with np.load(folder / "scores-transfer_averaged.npz") as file:
         recalls = []
         for split, part in enumerate(file["parts"]):
@@ -241,7 +231,7 @@ def test_a_report_and_its_archive_say_the_same(tested: Path, tmp_path: Path) -> 
 def test_claims_on_descriptors_are_paired_by_seed_and_image(tested: Path) -> None:
     """B at random against pixels, by hand; a side of another seed is none."""
     runs = [run for run in map(read_run, sorted(tested.glob("[AB]-*"))) if run]
-    (group,) = by_setting(runs)
+    group = Transfers(runs)
     row = {"claim": "x", "kind": "better", "seeds": 1, "tests": "transfer_stacked", "section": "B"}
     row |= {"data": ["caltech101"], "metric": "recall_error", "pairs": [["A:random", "B:random"]]}
     assert judged(row, group) is None, "seeds 3 and 0"

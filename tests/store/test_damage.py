@@ -20,7 +20,7 @@ from repro.store.archive import ARCHIVE, opened
 from repro.store.checks import check_config
 from repro.store.runs import check_folder, digest_of, finished, read_log, read_result
 from repro.store.views import Posteriors
-from tests.conftest import Compose
+from tests.conftest import Compose, only, without_digests
 
 WORDS = ["size=tiny", "recipe=smoke", "recipe.train_images=64", "progress=false", "threads=1"]
 CENTRE = View("centre", 256, mirrored=False)
@@ -38,8 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(made: Path, tmp_path: Path) -> Path:
     """The folder of a run, tested by its centre crops, in a store of its own."""
     store = shutil.copytree(made, tmp_path / "runs")
-    (folder,) = (path for path in store.iterdir() if path.name[0] != ".")
-    return folder
+    return only(store)
 
 
 def result_of(folder: Path) -> dict[str, Any]:
@@ -52,17 +51,6 @@ def put(folder: Path, result: dict[str, Any]) -> None:
     if "digests" in result:
         result["digests"]["result"] = digest_of(result)
     (folder / "result.json").write_text(json.dumps(result))
-
-
-def without_digests(folder: Path) -> None:
-    """As a run was that was made before there were any."""
-    result = result_of(folder)
-    del result["digests"]
-    put(folder, result)
-    file = views.path(folder, CENTRE)
-    with np.load(file) as stored:
-        older = {name: stored[name] for name in ("posteriors", "labels", "ids", "seconds")}
-    np.savez_compressed(file, **older)
 
 
 def test_a_run_says_what_its_weights_and_test_images_are(run: Path) -> None:
