@@ -41,14 +41,7 @@ from repro.model.vgg import VGG
 from repro.protocol.protocols import View
 from repro.protocol.scales import pixels
 from repro.run import forecast
-from repro.run.device import (
-    computing_in,
-    cpu,
-    device_name,
-    memory_format,
-    pick,
-    torch_settings,
-)
+from repro.run.device import computing_in, cpu, device_name, memory_format, pick, torch_settings
 from repro.run.interruption import Stop
 from repro.run.loop import Training
 from repro.run.progress import Chance

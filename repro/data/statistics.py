@@ -59,10 +59,7 @@ def statistics(
 
 
 def compute(
-    split: Split,
-    progress: bool,
-    check: Callable[[], None] = lambda: None,
-    workers: str | int = 0,
+    split: Split, progress: bool, check: Callable[[], None] = lambda: None, workers: str | int = 0
 ) -> Statistics:
     """Mean and principal components of all images of a set; see `statistics`."""
     images, count = split.images, len(split.images)

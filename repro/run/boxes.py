@@ -64,12 +64,7 @@ def centre_error(net: VGG, split: Split, side: int, options: EvaluationOptions) 
 
 
 def compute(
-    net: VGG,
-    scorer: VGG,
-    train: Split,
-    view: View,
-    split: Split,
-    options: EvaluationOptions,
+    net: VGG, scorer: VGG, train: Split, view: View, split: Split, options: EvaluationOptions
 ) -> Located:
     """The true class's boxes of a test set: of the centre crop, or of each dense cell.
 

@@ -18,13 +18,7 @@ from repro.model.cost import cost, training_flops, training_memory, view_flops
 from repro.model.layers import Linear, Net
 from repro.model.vgg import VGG
 from repro.paper.numbers import TRAINING_WEEKS
-from repro.run.device import (
-    compiled,
-    computing_in,
-    memory_format,
-    pick,
-    torch_settings,
-)
+from repro.run.device import compiled, computing_in, memory_format, pick, torch_settings
 from repro.run.memory import is_out_of_memory
 from repro.run.request import Request
 from repro.run.schedule import OPTIMISERS
@@ -62,9 +56,7 @@ class Rate(NamedTuple):
 
 
 def forecast(
-    members: Sequence[Request],
-    images: Callable[[Config], Counts],
-    given: Rate | None = None,
+    members: Sequence[Request], images: Callable[[Config], Counts], given: Rate | None = None
 ) -> pd.DataFrame:
     """The cost of what is left of runs, parents first, a row each; a finished one costs nothing.
 

@@ -184,10 +184,7 @@ def resolve(
 
 
 def _resolved(
-    composed: Config,
-    describe: Describe,
-    known: dict[str, Request],
-    command: tuple[str, ...] | None,
+    composed: Config, describe: Describe, known: dict[str, Request], command: tuple[str, ...] | None
 ) -> Request:
     # The runs that it starts from are resolved as this one was composed.
     config, published, partner = copy.deepcopy(composed), None, None

@@ -54,11 +54,7 @@ def combined(looks: Sequence[Descriptors], stacked: bool) -> Floats:
 
 
 def score(
-    request: Request,
-    tested: Expected,
-    images: Split,
-    folder: Folder,
-    check: Callable[[], None],
+    request: Request, tested: Expected, images: Split, folder: Folder, check: Callable[[], None]
 ) -> None:
     """Train and test the SVMs whose scores a run lacks, on its stored descriptors; write them."""
     data, partner = base_data(request.config.data), request.partner

@@ -156,9 +156,7 @@ def held(labels: list[int], share: float, seed: int) -> tuple[list[int], list[in
 
 
 @given(
-    st.lists(st.integers(0, 4), min_size=1, max_size=60),
-    st.floats(0.01, 0.49),
-    st.integers(0, 9),
+    st.lists(st.integers(0, 4), min_size=1, max_size=60), st.floats(0.01, 0.49), st.integers(0, 9)
 )
 def test_holding_out_splits_every_class(labels: list[int], share: float, seed: int) -> None:
     stay, out = held(labels, share, seed)

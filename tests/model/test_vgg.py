@@ -14,12 +14,7 @@ from repro.model.init import initialise
 from repro.model.vgg import VGG, BatchNorm, Dropout, LocalResponseNorm, share, share_batch_norm
 from tests.model.activations import rms
 
-THEIRS = {
-    "B": "vgg13",
-    "D": "vgg16",
-    "E": "vgg19",
-    "A-BN": "vgg11_bn",
-}
+THEIRS = {"B": "vgg13", "D": "vgg16", "E": "vgg19", "A-BN": "vgg11_bn"}
 
 
 def spec(name: str, width: float, crop: int, channels: int = 3, classes: int = 10) -> layers.Net:

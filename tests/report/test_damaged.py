@@ -28,9 +28,7 @@ def test_each_damaged_file_is_a_line_and_the_rest_is_reported(
     make_run("arch=A", wrong=10)
     make_run("arch=A", "seed=1", wrong=14)
     good = posteriors(10, 200)
-    damages = {
-        "labels are whole": Posteriors(good.posteriors, good.labels + 1, good.ids),
-    }
+    damages = {"labels are whole": Posteriors(good.posteriors, good.labels + 1, good.ids)}
     for seed, view in enumerate(damages.values(), start=2):
         folder = runs / make_run("arch=A", f"seed={seed}")
         (folder / "views" / "dense-Q256.npz").write_bytes(views.encode(view))
@@ -124,10 +122,7 @@ def test_an_impossible_place_is_said_before_the_work(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_who_stops_it_gets_a_line_and_nothing_is_left(
-    number: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "runs").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -58,9 +58,7 @@ def test_nothing_of_a_store_becomes_code(
 ) -> None:
     runs = tmp_path / "runs"
     good = runs / make_run("arch=A")
-    refused: dict[str, dict[str, Any]] = {
-        "outcome is not": {"outcome": IMAGE},
-    }
+    refused: dict[str, dict[str, Any]] = {"outcome is not": {"outcome": IMAGE}}
     for seed, change in enumerate(refused.values(), start=1):
         changed(runs / make_run("arch=A", f"seed={seed}"), **change)
     for name in ("D-S256", "a` [b](javascript:c) `"):

@@ -201,11 +201,7 @@ def test_a_file_that_changes_in_between_is_not_taken(
 
 
 def test_the_report_has_a_section_of_its_own(
-    tested: Path,
-    photos: Path,
-    tmp_path: Path,
-    theirs: nn.Module,
-    monkeypatch: pytest.MonkeyPatch,
+    tested: Path, photos: Path, tmp_path: Path, theirs: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Chart, "png", lambda chart: b"PNG")
     caffe = tmp_path / "d.caffemodel"
@@ -256,12 +252,7 @@ ROW = re.compile(r"^ +\d +([\d.]+)%  (.*)$", re.MULTILINE)
 
 
 def test_a_file_is_asked_without_a_run(
-    tested: Path,
-    photos: Path,
-    file: Path,
-    theirs: nn.Module,
-    tmp_path: Path,
-    way_in: Command,
+    tested: Path, photos: Path, file: Path, theirs: nn.Module, tmp_path: Path, way_in: Command
 ) -> None:
     image = photos / "val/class3/1.png"
     words = [f"weights={file}", *ASKED, "test=centre", "top=7", str(image)]

@@ -176,10 +176,7 @@ def replaces(name: str, old: str, new: str) -> Callable[[Path], object]:
     ],
 )
 def test_a_folder_that_is_not_what_the_run_left_is_refused_in_a_line(
-    damage: Callable[[Path], object],
-    says: str,
-    run: Path,
-    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Path], object], says: str, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damage(run)
     with pytest.raises(RequestError, match=says) as caught:

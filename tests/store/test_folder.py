@@ -101,9 +101,7 @@ def test_what_is_gone_is_not_made_anew_in_the_middle(gone: str, tmp_path: Path) 
     assert (tmp_path / "elsewhere" / "run" / "config.yaml").read_bytes() == b"first"
 
 
-def test_an_old_empty_lock_is_taken_over_and_a_folder_in_its_place_is_named(
-    tmp_path: Path,
-) -> None:
+def test_an_old_empty_lock_is_taken_over_and_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
     lock = tmp_path / ".locks" / "run.lock"
     lock.parent.mkdir()
     lock.touch()
