@@ -1,5 +1,9 @@
 """Data-parallel training as in Section 3.3: synchronous, each batch split between processes.
 
+    torchrun --nproc_per_node=4 -m repro.run arch=D
+    torchrun --nnodes=2 --nproc_per_node=8 --rdzv_backend=c10d --rdzv_endpoint=HOST:29500 \\
+        -m repro.run arch=D size=paper data=imagenet
+
 Each process computes its own rows of every batch, the gradients are summed, and all take the same
 step. Crops are drawn by image and dropout by the row in the batch, so the sum is what one process
 would compute, but for rounding. The first process alone reads the store and writes.

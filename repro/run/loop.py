@@ -1,5 +1,9 @@
 """Training by Section 3.1: one loop, read from top to bottom.
 
+    python -m repro.run arch=D                      one net
+    python -m repro.run -m arch=A,B,C,D,E seed=0,1  ten, one after another
+    torchrun --nproc_per_node=4 -m repro.run arch=D one net on four GPUs (see distributed.py)
+
 `Training.run` is the epochs, `Training.step` one step, `Training.gradients` what happens in it
 between images and gradients. What enters the net is made in `repro.data.inputs`. The numbers are
 those of `conf/recipe/paper.yaml`, which names the place where each of them acts.

@@ -70,4 +70,6 @@ class Schedule:
 
     def load(self, state: dict[str, float]) -> None:
         """Go on from a `state`."""
-        vars(self).update(state)
+        self.best = float(state["best"])
+        self.stale, self.dropped = int(state["stale"]), int(state["dropped"])
+        self.finished = bool(state["finished"])
