@@ -85,7 +85,11 @@ class LoadedRun:
 
 
 def load(folder: str | Path, device: str = "cpu") -> LoadedRun:
-    """Open the finished run of a folder, with its net on a device; a RequestError says why not."""
+    """Open the finished run of a folder, with its net on a device; a RequestError says why not.
+
+    On a CUDA device the net then computes by torch's own settings: convolutions in tf32, unless
+    `torch.backends.cudnn.allow_tf32` is false.
+    """
     import pandas as pd
 
     from repro.release.trained import finished_run, opened
