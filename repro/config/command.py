@@ -10,15 +10,16 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.config import launchers
 from repro.config.composing import Job, Sweep
 from repro.config.schema import Config, typed
-from repro.config.way_in import guarded, show
+from repro.config.way_in import show, status_of
 from repro.errors import RequestError, RunError, flat
-from repro.run.interruption import STATUS, Interrupted, Stop, interruptible
+from repro.run.interruption import Stop
 from repro.store.files import check_writable
 from repro.store.leases import LOCKS
 from repro.store.runs import check_outside
@@ -33,21 +34,13 @@ Check = Callable[[Config, tuple[str, ...]], "Request"]
 
 def command(arguments: list[str]) -> int:
     """Do what the command line asks for; the exit status, as `repro.run` says."""
+    status = partial(status_of, partial(_command, arguments), f"interrupted; {_goes_on(arguments)}")
     if "LOCAL_RANK" in os.environ:
         # torchrun started this process.
         from repro.run.distributed import in_every_process
 
-        return in_every_process(lambda: _status(arguments))
-    return _status(arguments)
-
-
-def _status(arguments: list[str]) -> int:
-    try:
-        with interruptible():
-            return guarded(lambda: _command(arguments))
-    except KeyboardInterrupt:
-        # No run was under way: one that is takes the signal itself and saves what it has.
-        return STATUS
+        return in_every_process(status)
+    return status()
 
 
 def _command(arguments: list[str]) -> int:
@@ -55,25 +48,21 @@ def _command(arguments: list[str]) -> int:
     if sweep.cfg is not None:
         show(sweep.shown())
         return 0
-    try:
-        launchers.check(sweep)
-        wanted = resolved(sweep, _checked())
-        requests = [request for request, _ in wanted]
-        stores = {Path(request.config.runs) for request in requests}
-        for folder in stores:
-            check_outside(folder, "runs")
-        if requests[0].config.dry_run:
-            show(_plan(requests))
-            return 0
-        finished = [request for request in requests if request.finished()]
-        if len(finished) < len(requests) or "LOCAL_RANK" in os.environ:
-            # Of torchrun's processes the first one alone may see the store.
-            for folder in stores:
-                _make_store(folder)
-            _finish(sweep, wanted)
-    except (Interrupted, KeyboardInterrupt):
-        print(f"interrupted; {_goes_on(arguments)}", file=sys.stderr)
-        raise
+    launchers.check(sweep)
+    wanted = resolved(sweep, _checked())
+    requests = [request for request, _ in wanted]
+    stores = {Path(request.config.runs) for request in requests}
+    for folder in stores:
+        check_outside(folder, "runs")
+    if requests[0].config.dry_run:
+        show(_plan(requests))
+        return 0
+    finished = [request for request in requests if request.finished()]
+    if len(finished) < len(requests) or "LOCAL_RANK" in os.environ:
+        # Of torchrun's processes the first one alone may see the store.
+        for place in (*stores, *(folder / LOCKS for folder in stores)):
+            check_writable(place)
+        _finish(sweep, wanted)
     return _outcome(requests, finished, sweep)
 
 
@@ -122,15 +111,6 @@ def _checked() -> Check:
         return request
 
     return checked
-
-
-def _make_store(folder: Path) -> None:
-    for place in (folder, folder / LOCKS):
-        check_writable(place)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RequestError(f"runs={folder} cannot be made: {error.strerror}") from None
 
 
 def _finish(sweep: Sweep, wanted: Wanted) -> None:

@@ -38,23 +38,11 @@ def answered(page: Callable[[], str]) -> list[str]:
 
 
 def status_of(work: Callable[[], int], interrupted: str) -> int:
-    """The exit status of `work`, for whatever ends it."""
+    """The exit status of `work`, for whatever ends it; what is wrong is a line and status 2."""
     try:
         with interruptible():
-            return guarded(work)
-    except RunError as error:
-        print(flat(str(error)), file=sys.stderr)
-        return 2
-    except (Interrupted, KeyboardInterrupt):
-        print(interrupted, file=sys.stderr)
-        return STATUS
-
-
-def guarded(work: Callable[[], int]) -> int:
-    """The exit status of `work`, where a wrong request becomes a line and status 2."""
-    try:
-        return work()
-    except (RequestError, PermissionError) as error:
+            return work()
+    except (RequestError, RunError, PermissionError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             traceback.print_exc()
         said = str(error)
@@ -62,6 +50,9 @@ def guarded(work: Callable[[], int]) -> int:
             said = f"{error.filename}: {error.strerror}; let this user read and write there"
         print(*map(flat, said.splitlines()), sep="\n", file=sys.stderr)
         return 2
+    except (Interrupted, KeyboardInterrupt):
+        print(interrupted, file=sys.stderr)
+        return STATUS
 
 
 def read(arguments: list[str], defaults: Mapping[str, str]) -> dict[str, str]:
