@@ -54,9 +54,9 @@ from repro.store.runs import check_outside
 ROOT = Path(__file__).resolve().parents[1]
 CONTESTS = ("training", "memory", "jpeg", "dense", "startup")
 OWN = {"only": ",".join(CONTESTS), "rounds": "3", "images": "", "photos": ""}
-FEW, MANY = "1000", "20480"
-"""Images on a CPU and on a GPU, which takes many before its workers have no lead left."""
 OWN["out"] = "reports/bench-latest"
+FEW, MANY = "1000", "20480"
+"""Images on a CPU, and on a GPU, whose many workers work further ahead."""
 PAUSE = 1.0
 """Seconds between two turns."""
 

@@ -98,6 +98,8 @@ def hold(
     While this process waits, `check` is called again and again; it may raise. A RunError says that
     the store cannot be written to; from the folder's methods, that the lease was lost.
     """
+    if name[:1] in ("", ".") or Path(name).name != name:
+        raise RunError(f"{name} is no name of a run: expected that of a folder directly in {store}")
     lost = threading.Event()
 
     def known() -> None:

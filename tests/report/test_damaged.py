@@ -28,7 +28,12 @@ def test_each_damaged_file_is_a_line_and_the_rest_is_reported(
     make_run("arch=A", wrong=10)
     make_run("arch=A", "seed=1", wrong=14)
     good = posteriors(10, 200)
-    damages = {"labels are whole": Posteriors(good.posteriors, good.labels + 1, good.ids)}
+    damages = {
+        "labels are whole": Posteriors(good.posteriors, good.labels + 1, good.ids),
+        "it is of 200 images of 11 classes": posteriors(10, 200, 11),
+        "not shares that sum": Posteriors(good.posteriors * np.nan, good.labels, good.ids),
+        "each once": Posteriors(good.posteriors, good.labels, np.array(["same"] * 200)),
+    }
     for seed, view in enumerate(damages.values(), start=2):
         folder = runs / make_run("arch=A", f"seed={seed}")
         (folder / "views" / "dense-Q256.npz").write_bytes(views.encode(view))
@@ -56,7 +61,7 @@ def test_each_damaged_file_is_a_line_and_the_rest_is_reported(
     assert a.to_dict() == {0: 5.0, 1: 7.0}
     assert "C" in set(single.arch)
     assert not {"B", "D", "E"} & set(found.arch)
-    assert set(found[(found.protocol == "centre") & (found.arch == "A")].seed) == set(range(3))
+    assert set(found[(found.protocol == "centre") & (found.arch == "A")].seed) == set(range(6))
 
 
 def test_damaged_ranks_leave_out_their_run(

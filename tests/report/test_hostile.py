@@ -58,7 +58,12 @@ def test_nothing_of_a_store_becomes_code(
 ) -> None:
     runs = tmp_path / "runs"
     good = runs / make_run("arch=A")
-    refused: dict[str, dict[str, Any]] = {"outcome is not": {"outcome": IMAGE}}
+    refused: dict[str, dict[str, Any]] = {
+        "outcome is not": {"outcome": IMAGE},
+        "identity is not": {"identity": "=1+1"},
+        "data.left_out is not": {"data": {"left_out": IMAGE}},
+        "environment.cpu is not": {"environment": {"cpu": "=1+1"}},
+    }
     for seed, change in enumerate(refused.values(), start=1):
         changed(runs / make_run("arch=A", f"seed={seed}"), **change)
     for name in ("D-S256", "a` [b](javascript:c) `"):
@@ -71,7 +76,7 @@ def test_nothing_of_a_store_becomes_code(
     write([runs], tmp_path / "out")
 
     said = capsys.readouterr().err.splitlines()
-    assert len(said) == 4
+    assert len(said) == 7
     assert all(line.startswith("left out: ") for line in said)
     assert all(any(words in line for line in said) for words in refused)
     page = Page((tmp_path / "out" / "comparison.html").read_text())

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor, distributed, multiprocessing
 
@@ -31,6 +33,13 @@ LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=97", "recipe.batch=16
 LIGHT += ["device=cpu", "progress=false"]
 UNEVEN = ["recipe.batch=7", "recipe.epochs=5", "recipe.learning_rate=2e-5"]
 """Of 22 images: batches of 7, 7, 7 and 1, so that one process has none of each epoch's last."""
+
+
+@given(st.integers(0, 300), st.integers(1, 9))
+def test_each_row_of_a_batch_belongs_to_one_process(total: int, size: int) -> None:
+    rows = [range(total)[World(rank, size).rows(total)] for rank in range(size)]
+    assert [row for own in rows for row in own] == list(range(total))
+    assert max(map(len, rows)) - min(map(len, rows)) <= 1
 
 
 def trial(path: Path, precision: str, *words: str, **kind: Any) -> Trial:

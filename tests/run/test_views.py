@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms.functional import five_crop
 
 from repro.data.images import FileImages
 from repro.data.rescale import rescale
@@ -15,8 +16,7 @@ from repro.data.split import Split
 from repro.model.init import initialise
 from repro.model.vgg import VGG
 from repro.protocol.protocols import View
-from repro.run.views import EvaluationOptions, centre_error, compute, describe_images
-from tests.data.conftest import save
+from repro.run.views import EvaluationOptions, centre_error, compute, describe_images, grid
 from tests.model.test_vgg import spec
 
 SHAPES = [(60, 40), (40, 60), (50, 50), (60, 40), (33, 97), (120, 80)]
@@ -24,8 +24,13 @@ SHAPES = [(60, 40), (40, 60), (50, 50), (60, 40), (33, 97), (120, 80)]
 
 @pytest.fixture
 def split(tmp_path: Path) -> Split:
-    paths = [save(tmp_path / f"{n}.png", *shape, seed=n) for n, shape in enumerate(SHAPES)]
-    return Split(FileImages(paths, 3), np.arange(6) % 3, tuple(path.name for path in paths))
+    random = np.random.default_rng(0)
+    paths = []
+    for number, shape in enumerate(SHAPES):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(random.integers(256, size=(*shape, 3), dtype=np.uint8)).save(paths[-1])
+    labels = np.arange(len(paths)) % 3
+    return Split(FileImages(paths, 3), labels, tuple(path.name for path in paths))
 
 
 @pytest.fixture
@@ -123,6 +128,15 @@ def test_a_grid_view_is_the_mean_over_25_crops(split: Split, net: VGG) -> None:
         with torch.no_grad():
             expected = net(prepare(torch.stack(crops))).softmax(dim=1).mean(dim=0)
         torch.testing.assert_close(torch.as_tensor(row), expected, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (37, 50), (55, 38), (120, 33)])
+def test_the_grids_corners_and_centre_are_torchvisions_five_crops(height: int, width: int) -> None:
+    image = torch.arange(height * width).reshape(1, height, width)
+    ours = [image[:, top : top + 32, left : left + 32] for top, left in grid(height, width, 32)]
+    theirs = five_crop(image, [32, 32])
+    for number, crop in zip((0, 4, 20, 24, 12), theirs, strict=True):
+        assert torch.equal(ours[number], crop)
 
 
 @pytest.mark.parametrize("q", [256, 384])

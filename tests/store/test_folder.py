@@ -101,6 +101,17 @@ def test_what_is_gone_is_not_made_anew_in_the_middle(gone: str, tmp_path: Path) 
     assert (tmp_path / "elsewhere" / "run" / "config.yaml").read_bytes() == b"first"
 
 
+@pytest.mark.parametrize("name", ["x+/../../out", "..", ".locks", "a/b", "", "/tmp/out"])
+def test_a_name_that_leads_out_of_the_store_is_none(name: str, tmp_path: Path) -> None:
+    (tmp_path / "store" / ".locks" / "x+").mkdir(parents=True)
+    with (
+        pytest.raises(RunError, match="is no name of a run"),
+        hold(tmp_path / "store", name, lambda _: None),
+    ):
+        pytest.fail("it is held")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
 def test_an_old_empty_lock_is_taken_over_and_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
     lock = tmp_path / ".locks" / "run.lock"
     lock.parent.mkdir()
