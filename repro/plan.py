@@ -66,7 +66,8 @@ def plan(arguments: list[str]) -> int:
     from repro.data.assumed import Assumed
     from repro.data.split import Counts
     from repro.run.forecast import Rate, forecast, page
-    from repro.run.request import base_data, members
+    from repro.run.request import members
+    from repro.run.resolving import base_data
     from repro.store.runs import started
 
     stores: dict[str, Assumed] = {}
@@ -95,7 +96,7 @@ def _check(known: Callable[[Config], Assumed], rates: int) -> Callable[[Config],
     """A check that a configuration can be done as written, and here if it is timed."""
     from repro.protocol.protocols import transfers
     from repro.run.device import pick
-    from repro.run.request import resolve
+    from repro.run.resolving import resolve
 
     resolved: dict[str, Request] = {}
 

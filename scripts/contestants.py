@@ -40,7 +40,7 @@ from repro.model.init import initialise
 from repro.model.vgg import VGG
 from repro.protocol.protocols import View
 from repro.protocol.scales import pixels
-from repro.run import forecast
+from repro.run import timing
 from repro.run.device import computing_in, cpu, device_name, memory_format, pick, torch_settings
 from repro.run.interruption import Stop
 from repro.run.loop import Training
@@ -173,7 +173,7 @@ def suite(task: Task, turn: Turn, mode: str = EAGER, save_each: float = 1e9) -> 
     split = task.files("photos", again=True) if task.in_files else task.noise()
 
     def validate() -> float:
-        forecast.wait(task.device)
+        timing.wait(task.device)
         if training.progress.iteration % len(crops) or not math.isfinite(
             training.progress.loss_sum
         ):
@@ -195,12 +195,12 @@ def bare(task: Task, turn: Turn, mode: str = EAGER) -> None:
     """Take steps on one batch of noise that is already there."""
     config = replace(task.config, compile=mode)
     batch = min(config.recipe.batch, task.images)
-    step = forecast.training_step(task.net(), config, task.device, batch)
+    step = timing.training_step(task.net(), config, task.device, batch)
     steps = task.images // batch
     while True:
         for _ in range(steps):
             step()
-        forecast.wait(task.device)
+        timing.wait(task.device)
         turn(steps * batch)
 
 
@@ -214,7 +214,7 @@ def peak(task: Task, turn: Turn) -> None:
     while True:
         for _ in range(times):
             one @ one
-        forecast.wait(task.device)
+        timing.wait(task.device)
         turn(times * images)
 
 
@@ -283,7 +283,7 @@ def suite_crops(task: Task, turn: Turn, smin: int, smax: int, where: str = "file
     while True:
         batches = turn.counted(crops.epoch(epoch), task.ahead(split))
         count = sum(len(images.to(to).float()) for images, *_ in batches)
-        forecast.wait(to)
+        timing.wait(to)
         turn(count)
         epoch += 1
 

@@ -14,7 +14,7 @@ from repro.protocol.protocols import EACH_Q, PROTOCOLS
 from repro.report.claims import claims
 from repro.report.experiments import experiments
 from repro.report.write import write
-from repro.run.request import resolve
+from repro.run.resolving import resolve
 
 # Localisation needs images with boxes: tests/run/test_boxes.py.
 NAMES = sorted({file.stem for file in (CONF / "experiments").glob("*.yaml")} - {"boxes"})

@@ -92,7 +92,7 @@ def _checked() -> Check:
     """A check of configurations before any work; a run that several start from is checked once."""
     from repro.run.device import pick
     from repro.run.distributed import process_group
-    from repro.run.request import resolve
+    from repro.run.resolving import resolve
     from repro.run.transfer import check_installed
     from repro.track import curves
 

@@ -122,7 +122,7 @@ def _queue_again(stop: Stop) -> None:
 
 def _work(config: Any, stop: Stop) -> None:
     from repro.run.job import perform
-    from repro.run.request import resolve
+    from repro.run.resolving import resolve
 
     try:
         request = resolve(typed(config), command=tuple(HydraConfig.get().overrides.task))

@@ -197,7 +197,7 @@ def read_log(run: Run) -> pd.DataFrame | None:
 @cache
 def _log(content: bytes) -> pd.DataFrame | None:
     try:
-        log = pd.read_csv(io.BytesIO(content)).apply(pd.to_numeric)
+        log = pd.read_csv(io.BytesIO(content), dtype=float)
         whole = log.epoch.tolist() == [*range(1, len(log) + 1)]
         whole &= {"train_error", "validation_error"} <= set(log.columns)
         whole &= not np.isinf(log.to_numpy(float)).any()

@@ -12,7 +12,7 @@ from markdown.extensions.toc import slugify
 
 from repro.paper.numbers import CLASSES
 from repro.protocol.protocols import summarised
-from repro.report import charts, claims, deviations, experiments, tables, transfer
+from repro.report import charts, claims, deviations, experiments, tables, transfer, wording
 from repro.report.grid import grid
 from repro.report.intervals import VERDICTS
 from repro.report.net import worded
@@ -87,9 +87,14 @@ def _jinja() -> Environment:
     # It writes Markdown, where what HTML escapes is text.
     jinja = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True)
     jinja.filters |= {"plain": plain, "cells": markdown_table}
-    jinja.filters["table"] = lambda frame: markdown_table(tables.readable(frame))
-    jinja.globals |= {"claims": claims, "experiments": experiments, "tables": tables}
-    jinja.globals |= {"recorded": recorded, "grid": grid, "transfer": transfer}
+    jinja.filters["table"] = lambda frame: markdown_table(wording.readable(frame))
+    jinja.globals |= {
+        "claims": claims,
+        "experiments": experiments,
+        "tables": tables,
+        "wording": wording,
+    }
+    jinja.globals |= {"recorded": recorded, "grid": grid, "transfer": transfer, "wording": wording}
     return jinja
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from repro.errors import RequestError, RunError
-from repro.report import tables, transfer
+from repro.report import tables, transfer, wording
 from repro.report.admitted import RUNS, admitted, folder_of_runs
 from repro.report.claims import COLUMNS
 from repro.report.measured import Measured, listed_images, read_log, results, seconds, views_of
@@ -72,8 +72,8 @@ def write(
             _put(beside, out)
         except OSError as error:
             raise RunError(f"cannot write {out}: {error.strerror}") from error
-    words = [f"{one.title}\n{tables.summary(one.comparison)}\n{one.answer}" for one in parts]
-    frames = {"published nets": tables.readable(tables.published(others))}
+    words = [f"{one.title}\n{wording.summary(one.comparison)}\n{one.answer}" for one in parts]
+    frames = {"published nets": wording.readable(tables.published(others))}
     frames["descriptors on other data (%)"] = transfer.shown(transfer.table11(transfers))
     words += [f"{title}\n{one.to_string(index=False)}" for title, one in frames.items() if len(one)]
     return "\n\n".join([*words, str(out / "comparison.html")])
@@ -175,7 +175,7 @@ def _write_all(
     for name, frame in ((name, frame) for name, frame in frames.items() if len(frame)):
         frame.to_csv(folder / "tables" / f"{name}.csv", index=False)
         if latex:
-            style = tables.readable(frame).style.hide(axis="index").format(escape="latex")
+            style = wording.readable(frame).style.hide(axis="index").format(escape="latex")
             style = style.format_index(escape="latex", axis="columns")
             style.to_latex(folder / "tables" / f"{name}.tex", hrules=True, encoding="utf-8")
     drawn = [(part.prefix, one) for part in parts for one in part.figures.values()]

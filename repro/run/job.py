@@ -32,7 +32,8 @@ from repro.run.distributed import process_group
 from repro.run.interruption import Stop
 from repro.run.loop import Training, classification
 from repro.run.progress import Chance
-from repro.run.request import Request, base_data, summary, test_errors
+from repro.run.request import Request, summary, test_errors
+from repro.run.resolving import base_data
 from repro.run.transfer import score
 from repro.run.views import EvaluationOptions, centre_error, compute, describe_images
 from repro.run.weights import read_again

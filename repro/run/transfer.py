@@ -20,7 +20,8 @@ from repro.data.targets import target
 from repro.errors import RequestError
 from repro.protocol.measures import FIT, HELD_OUT, TEST, Labels, errors
 from repro.protocol.protocols import TRANSFERS
-from repro.run.request import Request, base_data
+from repro.run.request import Request
+from repro.run.resolving import base_data
 from repro.store import scores, views
 from repro.store.expected import Expected
 from repro.store.folder import Folder

@@ -12,7 +12,7 @@ from repro.config.choices import CONF
 from repro.config.command import command, compose
 from repro.config.composing import Job, Sweep, one, text
 from repro.config.schema import typed
-from repro.run.request import resolve
+from repro.run.resolving import resolve
 
 KEYS = {
     "seed": ["1", "0,1", "range(0,4)", "range(3,0,-1)", "sort(3,1,2)"],

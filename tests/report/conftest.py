@@ -15,7 +15,7 @@ from repro.report.claims import claims, judge
 from repro.report.figure import Chart
 from repro.report.settings import Comparison
 from repro.run.progress import Progress
-from repro.run.request import resolve
+from repro.run.resolving import resolve
 from repro.store import views
 from repro.store.folder import hold
 from repro.store.runs import finished

@@ -9,7 +9,7 @@ import pytest
 
 from repro.config.schema import Config
 from repro.report.deviations import deviations
-from repro.run.request import resolve
+from repro.run.resolving import resolve
 from repro.store.runs import Run
 from tests.conftest import Compose
 from tests.report.conftest import result

@@ -20,8 +20,8 @@ from repro.model import reading
 from repro.model.cost import training_memory
 from repro.model.vgg import VGG
 from repro.run.device import Batch, computing_in, memory_format, torch_settings, uploaded
-from repro.run.forecast import training_step
 from repro.run.loop import Training
+from repro.run.timing import training_step
 from tests.conftest import Compose, folders, run, same
 from tests.data.conftest import fill
 from tests.run.test_loop import Trial

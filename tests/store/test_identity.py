@@ -1,7 +1,7 @@
 import pytest
 
 from repro.errors import RequestError
-from repro.run.request import resolve
+from repro.run.resolving import resolve
 from tests.conftest import Compose
 
 
