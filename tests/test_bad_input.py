@@ -22,7 +22,7 @@ def nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(*_: object) -> None:
         raise AssertionError("a run was started")
 
-    monkeypatch.setattr("repro.run.job.perform", work)
+    monkeypatch.setattr("repro.run.performing.perform", work)
 
 
 def refusal(capsys: pytest.CaptureFixture[str], runs: Path, *words: str) -> str:

@@ -20,7 +20,7 @@ from repro.data import sources
 from repro.data.inputs import Inputs
 from repro.data.loader import draws
 from repro.errors import RunError
-from repro.run import job
+from repro.run import performing
 from repro.run.interruption import Interrupted, Stop
 from repro.run.loop import Training
 from repro.run.request import Request
@@ -316,7 +316,7 @@ def test_a_signal_is_heeded_before_the_next_batch_of_a_test(
 def test_a_signal_before_any_run_or_between_two_is_status_75(
     number: signal.Signals, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, perform, jobs = signal.getsignal(number), job.perform, []
+    before, perform, jobs = signal.getsignal(number), performing.perform, []
 
     def begins(request: Request, stop: Stop) -> None:
         jobs.append(request)
@@ -325,7 +325,7 @@ def test_a_signal_before_any_run_or_between_two_is_status_75(
         perform(request, stop)
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "perform", begins)
+        patch.setattr(performing, "perform", begins)
         patch.setattr(Request, "finished", lambda request: len(jobs) == 1)
         assert run(trained, *TWO) == 75
     assert len(jobs) == 2

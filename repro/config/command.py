@@ -114,12 +114,12 @@ def _checked() -> Check:
 
 
 def _finish(sweep: Sweep, wanted: Wanted) -> None:
-    from repro.run import job
+    from repro.run import performing
 
     if sweep.launcher == launchers.BASIC:
         for request, _ in wanted:
             # One that was finished may have been damaged since.
-            job.perform(request, Stop())
+            performing.perform(request, Stop())
         return
     try:
         left = [(request, job) for request, job in wanted if not request.finished()]

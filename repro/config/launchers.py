@@ -121,7 +121,7 @@ def _queue_again(stop: Stop) -> None:
 
 
 def _work(config: Any, stop: Stop) -> None:
-    from repro.run.job import perform
+    from repro.run.performing import perform
     from repro.run.resolving import resolve
 
     try:

@@ -1,9 +1,8 @@
-"""One job, read from top to bottom: a request becomes a finished run, trained and tested."""
+"""One job, read from top to bottom: a run is trained and tested."""
 
 import sys
-import traceback
 from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from repro.data.loader import TrainingCrops, crops_picture
 from repro.data.rescale import Rescaling
 from repro.data.split import Counts, Split
 from repro.data.statistics import looked_at, statistics
-from repro.errors import RequestError, RunError
+from repro.errors import RunError
 from repro.model.cost import cost
 from repro.model.init import copy_all_but_last, copy_layers, initialise
 from repro.model.reading import read
@@ -27,7 +26,7 @@ from repro.model.vgg import VGG, load_weights, weights
 from repro.protocol.protocols import KINDS, View
 from repro.protocol.scales import PICTURED, pixels, single_q
 from repro.run import boxes
-from repro.run.device import describe, memory_format, pick, reserved, torch_settings
+from repro.run.device import describe, memory_format
 from repro.run.distributed import process_group
 from repro.run.interruption import Stop
 from repro.run.loop import Training, classification
@@ -41,9 +40,9 @@ from repro.store import boxes as stored_boxes
 from repro.store import views as stored
 from repro.store.expected import Expected, ListedImages, sha256
 from repro.store.files import DAY, remove_leftovers
-from repro.store.folder import Folder, Watched, hold
+from repro.store.folder import Folder
 from repro.store.identity import PUBLISHED
-from repro.store.runs import CHECKPOINTS, CROPS, FAILED, RESULT, WEIGHTS, read_result
+from repro.store.runs import CHECKPOINTS, CROPS, RESULT, WEIGHTS, read_result
 from repro.track.curves import NONE, Curves
 
 
@@ -53,64 +52,6 @@ def say(line: str) -> None:
         # What cannot be said, as to a file on a full disk, is no reason to stop.
         with suppress(OSError):
             tqdm.write(line, file=sys.stderr)
-
-
-def perform(request: Request, stop: Stop) -> None:
-    """Finish a run and, before it, the runs that it starts from; `Interrupted` if asked to stop.
-
-    A failure is recorded in the run's folder and ends this run only, of torchrun's processes all.
-    """
-    world = process_group()
-    with stop.listening():
-        for member in request.lineage():
-            done = world.decided_by_first(member.finished) or _finish(member, stop)
-            # Asked to stop after the last place where this run could.
-            world.check_stop(stop)
-            if not done:
-                break
-    # Or between that and here.
-    stop.check()
-
-
-def _finish(request: Request, stop: Stop) -> bool:
-    """Hold a run's folder and do what is missing; whether that succeeded."""
-    world, config = process_group(), request.config
-    store = Path(config.runs)
-    held = hold(store, request.name, say, stop.check)
-    try:
-        with held if world.is_first else nullcontext(Watched(request.folder)) as folder:
-            try:
-                if world.is_first:
-                    request.check_folder()
-                    folder.begin()
-                # Another process may have finished it while this one waited.
-                if not world.decided_by_first(request.finished):
-                    world.check_same_run(request.identity)
-                    config.progress &= world.is_first
-                    free = reserved(pick(config.device, world), store, say, stop.check)
-                    with torch_settings(config), free as device:
-                        Job(request, folder, stop, device).train_and_test()
-                return True
-            except Exception as error:
-                _record(folder, error)
-                raise
-    except (RunError, RequestError) as error:
-        where = f" (in process {world.rank} of {world.size})" if world.rank else ""
-        tqdm.write(f"{request.name} failed: {error}{where}", file=sys.stderr)
-    except Exception:
-        traceback.print_exc()
-    if world.size > 1:
-        # The others are somewhere in this run and can join no other.
-        raise SystemExit(1)
-    return False
-
-
-def _record(folder: Folder, error: Exception) -> None:
-    known = isinstance(error, RunError | RequestError)
-    reason = str(error) if known else f"{type(error).__name__}: {error}"
-    # A full disk cannot take the record of its being full.
-    with suppress(RunError):
-        folder.write_json(FAILED, {"reason": reason.splitlines()[0] if reason else "?"})
 
 
 class Job:

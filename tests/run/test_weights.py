@@ -21,7 +21,7 @@ from repro.data.images import decode
 from repro.data.rescale import rescale
 from repro.report.figure import Chart
 from repro.report.write import write
-from repro.run import job
+from repro.run import performing
 from repro.run.interruption import Stop
 from repro.weights.contents import synsets
 from repro.weights.read import read
@@ -189,13 +189,13 @@ def test_a_file_that_changes_in_between_is_not_taken(
 ) -> None:
     copy = tmp_path / "copy.pth"
     copy.write_bytes(file.read_bytes())
-    perform = job.perform
+    perform = performing.perform
 
     def late(request: object, stop: Stop) -> None:
         copy.write_bytes(file.read_bytes() + b"x")
         perform(request, stop)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(job, "perform", late)
+    monkeypatch.setattr(performing, "perform", late)
     assert command(words(photos, copy, tmp_path / "runs", "test=[centre]")) == 1
     assert "has changed since the command was given" in capsys.readouterr().err
 
