@@ -1,7 +1,15 @@
 """The two ways in which work ends early for a reason that the user can act on.
 
-Both carry one line that says what, where, and what would be right.
+Both carry one line that says what, where, and what would be right. What is damaged or another's is
+left out, with such a line.
 """
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_noted: ContextVar[list[str] | None] = ContextVar("noted", default=None)
 
 
 class RequestError(Exception):
@@ -20,3 +28,21 @@ def one_line(error: BaseException) -> str:
 def flat(text: str) -> str:
     """Text from elsewhere in one line, without what would steer a terminal."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def leave_out(line: str) -> None:
+    """Say on standard error what a report or a table of results is made without."""
+    print(f"left out: {line}", file=sys.stderr)
+    if (lines := _noted.get()) is not None:
+        lines.append(line)
+
+
+@contextmanager
+def noting() -> Iterator[list[str]]:
+    """Gives the lines of all that is left out meanwhile, so that a page can name it too."""
+    lines: list[str] = []
+    token = _noted.set(lines)
+    try:
+        yield lines
+    finally:
+        _noted.reset(token)

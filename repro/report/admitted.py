@@ -1,12 +1,11 @@
 """Which runs a report is made of: what is damaged is left out, with a line on standard error."""
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from repro.errors import RequestError, one_line
+from repro.errors import RequestError, leave_out, one_line
 from repro.protocol import protocols
 from repro.report.deviations import deviations
 from repro.report.measured import read_log
@@ -57,12 +56,12 @@ def admitted(stores: Sequence[Path]) -> list[Run]:
                 there.append(run)
             else:
                 why = f"tested on {run.tested}, and most runs of its setting on other images"
-                print(f"left out: {run.folder / RESULT}: {why}", file=sys.stderr)
+                leave_out(f"{run.folder / RESULT}: {why}")
     if not there:
         folders = ",".join(map(str, stores))
         raise RequestError(f"runs={folders} holds no finished run that is whole: {ADVICE}")
     for line in _damaged(there, stores):
-        print(f"left out: {line}", file=sys.stderr)
+        leave_out(line)
     return there
 
 
@@ -74,7 +73,7 @@ def _describable(run: Run) -> bool:
         if run.published is None:
             deviations(run)
     except (RequestError, ValueError, LookupError, ArithmeticError, TypeError) as error:
-        print(f"left out: {run.folder / CONFIG}: {one_line(error)}", file=sys.stderr)
+        leave_out(f"{run.folder / CONFIG}: {one_line(error)}")
         return False
     return True
 

@@ -117,17 +117,20 @@ def _contrast(row: dict[str, Any]) -> Contrast:
     return Contrast(tuple(pairs), **{key: row[key] for key in CONTRAST[4:] if key in row})
 
 
-def judge(comparison: Comparison, asked: Sequence[Claim] | None = None) -> pd.DataFrame:
-    """`claims.csv` of one setting: a row for each claim, registered or `asked`, with both sides."""
-    found = (_judge(claim, comparison) for claim in (claims() if asked is None else asked))
-    rows = [row for row in found if row is not None]
+def judge(
+    comparisons: Sequence[Comparison], asked: Sequence[Claim] | None = None
+) -> list[pd.DataFrame]:
+    """The rows of `claims.csv` of each setting: claims, registered or `asked`, with both sides."""
+    wanted = claims() if asked is None else asked
+    found = [[_judge(claim, comparison) for claim in wanted] for comparison in comparisons]
     # Many tests are those that open the report, and of them those that something could decide.
+    rows = [row for of_setting in found for row in of_setting if row is not None]
     tested = [row for row in rows if row["primary"] and row["p"] is not None]
     for row, holds in zip(tested, holm([row["p"] for row in tested]), strict=True):
         if not holds and row["verdict"] != UNDECIDED:
             row["verdict_holm"] = UNDECIDED
             row["reason"] = f"{row['verdict']} by itself (p = {row['p']:.3f}), not with Holm's rule"
-    return framed(rows)
+    return [framed(of_setting) for of_setting in found]
 
 
 def framed(rows: Sequence[Mapping[str, Any] | None]) -> pd.DataFrame:

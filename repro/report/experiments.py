@@ -2,20 +2,18 @@
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import pandas as pd
 import yaml
 
 from repro.config import choices
-from repro.config.schema import TAKE_LAYERS
 from repro.errors import RequestError, one_line
 from repro.protocol.protocols import PROTOCOLS, TABLE3
 from repro.report import tables
 from repro.report.net import OWN, Net, Nets
 from repro.report.settings import Comparison
-from repro.store.identity import base
 
 
 @dataclass(frozen=True)
@@ -73,12 +71,8 @@ def _nets(file: choices.Choice) -> list[Net]:
 
 
 def nets_of(experiment: Experiment, comparison: Comparison) -> tuple[Net, ...]:
-    """The nets of an experiment as they start in a setting: alike, if need be by the recipe."""
-    giver, nets = comparison.usual.copy_from, experiment.nets
-    if giver is None or all(base(net.arch) in (giver, *TAKE_LAYERS) for net in nets):
-        return nets
-    own = comparison.config.recipe.init
-    return tuple(replace(net, init=net.init or own) for net in nets)
+    """The nets of an experiment as they start in a setting."""
+    return comparison.alike(experiment.nets)
 
 
 def compared_nets(experiment: Experiment, comparison: Comparison) -> list[Nets]:

@@ -24,7 +24,7 @@ from repro.report.measured import seconds
 from repro.report.net import Nets
 from repro.report.obstacles import obstacle
 from repro.report.settings import Comparison
-from repro.report.sides import Contrast, Pair, pool
+from repro.report.sides import Contrast, Pair, pool, seeds_of
 from repro.store.runs import Run
 from repro.store.views import wilson
 
@@ -105,20 +105,25 @@ def of_counts(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
     if not there:
         return None
 
+    first = seeds_of(there, setting)[:most]
+
     def learnt(nets: Nets) -> list[bool]:
-        runs = sorted(setting.runs_of(nets), key=lambda run: run.config.seed)[:most]
-        return [run.result["outcome"] == "trained" for run in runs]
+        runs = [run for run in setting.runs_of(nets) if run.config.seed in first]
+        return [run.learnt for run in runs]
 
     nets = (dict.fromkeys(pair[place].net for pair in there) for place in (0, 1))
     sides = [[learnt(net) for net in side] for side in nets]
     left, right = ((sum(map(sum, side)), sum(map(len, side))) for side in sides)
-    words = f"{left[0]} of {left[1]} against {right[0]} of {right[1]} runs learn"
+    if not left[1] or not right[1]:
+        return None
+    answer = _of_shares(left, right)
+    words = f"{left[0]} of {left[1]} against {right[0]} of {right[1]} runs learn, p={answer.p:.3g}"
     return Finding(
         *(contrast, there, "share_learning"),
         difference=100 * (left[0] / left[1] - right[0] / right[1]),
         seeds=min(len(runs) for side in sides for runs in side),
         words=[*contrast.words(there), words],
-        answers={"configuration": _of_shares(left, right)},
+        answers={"configuration": answer},
     )
 
 

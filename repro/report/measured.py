@@ -1,7 +1,6 @@
 """From stored views to errors: every number of the report that a net gave starts here."""
 
 import io
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from repro.config.schema import Init
-from repro.errors import RequestError, one_line
+from repro.errors import RequestError, leave_out, one_line
 from repro.paper import numbers
 from repro.protocol.protocols import BOXES, CONSTANT, View, of, readings, views, views_at
 from repro.report.intervals import student
@@ -106,7 +105,7 @@ def measure(runs: Sequence[Run], usual: Init) -> list[Measured]:
     for run in runs:
         # Here, since what is checked is still in memory when it is measured.
         for line in stored.damaged(run.folder, run.tested):
-            print(f"left out: {line}", file=sys.stderr)
+            leave_out(line)
         net, scale = Net.of(run.config, usual), run.config.scale
         for protocol, qs in ((name, qs) for name in of(net.boxes) for qs in readings(name, scale)):
             if (ranks := _ranks((run,), protocol, (qs,))) is not None:
@@ -150,7 +149,7 @@ def _ranks(runs: Sequence[Run], protocol: str, qs: Sequence[tuple[int, ...]]) ->
         return every[0].ranks.get(key) if every else None
     except (RequestError, ValueError) as error:
         names = " + ".join(run.name for run in runs)
-        print(f"left out: {protocol} of {names}: {one_line(error)}", file=sys.stderr)
+        leave_out(f"{protocol} of {names}: {one_line(error)}")
         return None
 
 

@@ -141,7 +141,10 @@ def _train_errors(net: Net, comparison: Comparison, seeds: Sequence[int]) -> lis
 
 
 def _still_falling(net: Net, comparison: Comparison, seeds: Sequence[int]) -> Iterator[str]:
-    """A net's training error is not flat at its end, on the mean of its seeds."""
+    """A net did not learn, or its training error is not flat at its end, on the mean of seeds."""
+    runs = [run for run in comparison.runs_of(net) if run.config.seed in seeds]
+    if failed := [run.config.seed for run in runs if not run.learnt]:
+        yield f"not trained out: {net} of seed {failed[0]} did not learn"
     errors = _train_errors(net, comparison, seeds)
     epochs = min(map(len, errors), default=0)
     if not errors:

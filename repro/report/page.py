@@ -29,14 +29,16 @@ FOREIGN = re.compile(r' (?:href|src)="(?!#|https?://|figures/)[^"]*"')
 class Part:
     """All that the report says about one setting, beside `several` others or alone."""
 
-    def __init__(self, comparison: Comparison, title: str, several: bool) -> None:
+    def __init__(
+        self, comparison: Comparison, title: str, judged: pd.DataFrame, several: bool
+    ) -> None:
         self.comparison, self.title, self.anchor = comparison, title, slugify(title, "-")
         self.saw = worded(comparison.setting.data)
         self.prefix = f"{self.anchor}-" if several else ""
         """It begins the names of the files of a setting."""
         place = base(comparison.setting.data), comparison.setting.size
         self.has_papers_task = (*place, comparison.classes) == ("imagenet", "paper", CLASSES)
-        self.claims = claims.judge(comparison)
+        self.claims = judged
         self.answer = claims.answer(self.claims, comparison)
         drawn = [charts.primary_claims(self.claims), charts.learning_curves(comparison)]
         nets, tests = [n for n in comparison.nets if not n.init], [p.name for p in summarised()]
@@ -102,11 +104,16 @@ def markdown(
     parts: Sequence[Part],
     families: Sequence[Family],
     unfinished: Sequence[tuple[str, str]],
+    left_out: Sequence[str],
     moved: tuple[pd.DataFrame, pd.DataFrame],
 ) -> str:
-    """`comparison.md`, of settings, families, runs that are open, Table 11 and the claims on it."""
+    """`comparison.md`, of settings and families, of runs that are open and what was left out, and
+    of Table 11 and the claims on it (`moved`).
+    """
     asked = {part.title: part.claims for part in parts if part.comparison.has_papers_nets}
     context = {"parts": parts, "families": families, "unfinished": unfinished, "asked": asked}
+    judged = {name for part in parts for name in part.claims.claim}
+    context |= {"judged": judged, "left_out": list(dict.fromkeys(left_out))}
     context |= {"table11": moved[0], "moved": moved[1]}
     page = _jinja().get_template("comparison.md.j2").render(context)
     return re.sub(r"\n{3,}", "\n\n", page) + "\n"

@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.config import choices
-from repro.config.schema import Config, Data
+from repro.config.schema import TAKE_LAYERS, Config, Data
 from repro.errors import RequestError
 from repro.paper import numbers
 from repro.protocol.protocols import CONSTANT, PROTOCOLS, of
@@ -94,6 +94,13 @@ class Comparison:
     def plain(self, net: Net) -> Net:
         """A net without the initialisation where the setting has no other for it."""
         return net.plain(self.usual, self.config.recipe.init)
+
+    def alike(self, nets: tuple[Net, ...]) -> tuple[Net, ...]:
+        """Nets that are compared, as they start here: where one cannot, all as the recipe says."""
+        giver, own = self.usual.copy_from, self.config.recipe.init
+        if giver is None or all(base(net.arch) in (giver, *TAKE_LAYERS) for net in nets):
+            return nets
+        return tuple(replace(net, init=net.init or own) for net in nets)
 
     def runs_of(self, nets: Nets) -> list[Run]:
         """The runs of a net, or of an ensemble's members."""

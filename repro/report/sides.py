@@ -91,18 +91,23 @@ percent, the seeds, and which pairs and seeds stand behind it and which do not (
 
 
 def pool(contrast: Contrast, comparison: Comparison, most: int) -> Pooled | None:
-    """The measured pairs of a contrast, in the first `most` seeds that all have; None: too few."""
+    """The measured pairs of a contrast, in those of their first `most` seeds that all have.
+
+    A seed that a net lacks has no other in its place. None: nothing is left.
+    """
     found: dict[Pair, tuple[Pair, Terms, set[int]]] = {}
     for wanted in contrast.pairs:
-        for pair in _ways(wanted, comparison):
-            terms = _terms(pair, comparison)
-            if seeds := set.intersection(*(set(own) for _, own in terms)):
-                found[wanted] = pair, terms, seeds
-                break
-    shared = set.intersection(*(seeds for _, _, seeds in found.values())) if found else set()
-    if not shared or (contrast.complete and len(found) < len(contrast.pairs)):
+        pair = _alike(wanted, comparison)
+        terms = _terms(pair, comparison)
+        if seeds := set.intersection(*(set(own) for _, own in terms)):
+            found[wanted] = pair, terms, seeds
+    if not found or (contrast.complete and len(found) < len(contrast.pairs)):
         return None
-    used = sorted(shared)[:most]
+    every = seeds_of([pair for pair, _, _ in found.values()], comparison)
+    shared = set.intersection(*(seeds for _, _, seeds in found.values()))
+    used = sorted(shared.intersection(every[:most]))
+    if not used:
+        return None
     tables = [
         [(weight, np.array([by_seed[seed] for seed in used])) for weight, by_seed in terms]
         for _, terms, _ in found.values()
@@ -110,6 +115,8 @@ def pool(contrast: Contrast, comparison: Comparison, most: int) -> Pooled | None
     rights = [-weight * table.mean() for terms in tables for weight, table in terms if weight < 0]
     words = contrast.words(found)
     words += [f"the first {most} of {len(shared)} seeds"] * (len(shared) > most)
+    lost = [str(seed) for seed in every[:most] if seed < used[-1] and seed not in used]
+    words += [f"without seed{'s'[: len(lost) > 1]} {', '.join(lost)}"] * bool(lost)
     pairs = [pair for pair, _, _ in found.values()]
     return pairs, tables, 100 * float(np.sum(rights)) / len(pairs), used, words
 
@@ -126,13 +133,20 @@ def _terms(pair: Pair, comparison: Comparison) -> Terms:
     return found
 
 
-def _ways(pair: Pair, comparison: Comparison) -> list[Pair]:
-    """A pair as a setting's nets start, and, for where one of them cannot, as the recipe says."""
-    if comparison.usual.copy_from is None or pair[0].net == pair[1].net:
-        return [pair]
+def seeds_of(pairs: Iterable[Pair], comparison: Comparison) -> list[int]:
+    """The seeds that any net of some pairs has, in order."""
+    runs = (run for pair in pairs for side in pair for run in comparison.runs_of(side.net))
+    return sorted({run.config.seed for run in runs})
 
-    def started(side: Side) -> Side:
-        nets = tuple(replace(n, init=comparison.config.recipe.init) for n in members(side.net))
-        return replace(side, net=nets if len(nets) > 1 else nets[0])
 
-    return [pair, (started(pair[0]), started(pair[1]))]
+def _alike(pair: Pair, comparison: Comparison) -> Pair:
+    """A pair as a setting's nets start; where one of them cannot, as the recipe says."""
+    left, right = (members(side.net) for side in pair)
+    if left == right:
+        return pair
+    nets = iter(comparison.alike((*left, *right)))
+    ours, theirs = tuple(next(nets) for _ in left), tuple(nets)
+    return (
+        replace(pair[0], net=ours if isinstance(pair[0].net, tuple) else ours[0]),
+        replace(pair[1], net=theirs if isinstance(pair[1].net, tuple) else theirs[0]),
+    )

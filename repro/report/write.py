@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from repro.errors import RequestError, RunError
+from repro.errors import RequestError, RunError, noting
 from repro.report import tables, transfer, wording
 from repro.report.admitted import RUNS, admitted, folder_of_runs
-from repro.report.claims import COLUMNS
+from repro.report.claims import COLUMNS, judge
 from repro.report.measured import Measured, listed_images, read_log, results, seconds, views_of
 from repro.report.net import members, named
 from repro.report.page import Part, html, markdown
@@ -49,7 +49,7 @@ def write(
     stores = [folder_of_runs(folder) for folder in stores]
     out = Path(os.path.realpath(out))
     _check_out(out, archive, stores)
-    with _beside(out) as beside:
+    with _beside(out) as beside, noting() as left_out:
         comparisons, others, transfers = parted(admitted(stores), fuse)
         _check_fuse(fuse, comparisons)
         done = set[str]().union(*map(store.names, stores))
@@ -65,10 +65,12 @@ def write(
                 tell_apart([run.config for run in runs])
                 comparisons, others, transfers = parted(runs, fuse)
             named = zip(comparisons, titles([one.setting for one in comparisons]), strict=True)
-            parts = [Part(one, title, len(comparisons) > 1) for one, title in named]
+            judged = judge(comparisons)
+            several = len(comparisons) > 1
+            parts = [Part(*one, own, several) for one, own in zip(named, judged, strict=True)]
             # The setting that answers most claims comes first.
             parts.sort(key=lambda part: -len(part.claims))
-            _write_all(parts, others, transfers, unfinished, beside, latex)
+            _write_all(parts, others, transfers, (unfinished, left_out), beside, latex)
             _put(beside, out)
         except OSError as error:
             raise RunError(f"cannot write {out}: {error.strerror}") from error
@@ -156,7 +158,7 @@ def _write_all(
     parts: Sequence[Part],
     others: Sequence[Family],
     transfers: Sequence[Transfers],
-    unfinished: Sequence[tuple[str, str]],
+    absent: tuple[Sequence[tuple[str, str]], Sequence[str]],
     folder: Path,
     latex: bool,
 ) -> None:
@@ -182,7 +184,7 @@ def _write_all(
     figures = {f"{prefix}{one.name}.png": one.png() for prefix, one in drawn}
     for name, content in figures.items():
         (folder / "figures" / name).write_bytes(content)
-    page = markdown(parts, others, unfinished, (frames["table11"], moved))
+    page = markdown(parts, others, *absent, (frames["table11"], moved))
     (folder / "comparison.md").write_text(page, encoding="utf-8")
     (folder / "comparison.html").write_text(html(page, figures), encoding="utf-8")
 

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import time
 import zipfile
 from contextlib import suppress
@@ -21,7 +20,7 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from repro.errors import RequestError, one_line
+from repro.errors import RequestError, leave_out, one_line
 from repro.store import ranks
 from repro.store.expected import sha256
 from repro.store.files import read_whole, state_of, write_whole
@@ -83,7 +82,7 @@ def _opened(file: Path, state: tuple[int, int]) -> TemporaryDirectory[str]:
         elif sha256(content) != known[name]:
             wrong[name] = "its content has another digest"
     for name, why in sorted(wrong.items()):
-        print(f"left out: {file}: {name}: {why}", file=sys.stderr)
+        leave_out(f"{file}: {name}: {why}")
     if wrong:
         raise RequestError(f"{file} is not whole, and a part may say otherwise: fetch it again")
     place = _temporary()

@@ -11,7 +11,6 @@ content, and who reads any of these compares it. Runs of older versions lack som
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 
 from repro.config.choices import STORED, read_file
 from repro.config.schema import Config, typed
-from repro.errors import RequestError, RunError, flat, one_line
+from repro.errors import RequestError, RunError, flat, leave_out, one_line
 from repro.store import identity as identities
 from repro.store.checks import NAME, check_config, check_published, check_result
 from repro.store.expected import RESULT_DIGEST, Expected, sha256
@@ -60,6 +59,11 @@ class Run:
     def published(self) -> dict[str, Any] | None:
         """The record of weights that others trained; None: the net was trained here."""
         return self.result.get(PUBLISHED)
+
+    @property
+    def learnt(self) -> bool:
+        """Whether the validation error ended clearly below chance."""
+        return bool(self.result["outcome"] == "trained")
 
     @property
     def tested(self) -> Expected:
@@ -196,7 +200,7 @@ def _runs(store: Path, ended: bool) -> Iterator[Run]:
                 yield _read(folder, result)
         except RequestError as error:
             if ended:
-                print(f"left out: {error}", file=sys.stderr)
+                leave_out(str(error))
 
 
 def started(store: Path) -> list[Run]:

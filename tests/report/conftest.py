@@ -66,11 +66,16 @@ def result(config: Config, record: dict[str, Any], name: str, **changes: Any) ->
     return row | changes
 
 
-def judged(tmp_path: Path, seeds: int = 1) -> pd.DataFrame:
-    """The claims about the runs of `make_run`, by name, each by so many seeds."""
+def judged(tmp_path: Path, seeds: int = 1, partly: bool = False) -> pd.DataFrame:
+    """The claims about the runs of `make_run`, by name, each by so many seeds; `partly`: of some
+    of the nets that they need.
+    """
     comparison = Comparison(finished(tmp_path / "runs"))
     needed = [replace(claim, seeds=seeds) for claim in claims()]
-    return judge(comparison, needed).set_index("claim")
+    if partly:
+        parts = [tuple(replace(part, complete=False) for part in one.contrasts) for one in needed]
+        needed = [replace(one, contrasts=own) for one, own in zip(needed, parts, strict=True)]
+    return judge([comparison], needed)[0].set_index("claim")
 
 
 @pytest.fixture(autouse=True)

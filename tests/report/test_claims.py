@@ -1,6 +1,7 @@
 """Claims about errors: what the paper's tables say, effects and intervals by hand, verdicts."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from scipy.stats import contingency
 
 from repro.errors import RequestError
 from repro.paper import numbers
-from repro.report.claims import claims, read_claim
+from repro.report.claims import claims, judge, read_claim
 from repro.report.grid import IMAGES, verdict
 from repro.report.net import label, members
+from repro.report.settings import Comparison, grouped
+from repro.store.runs import finished
 from tests.report.conftest import LARGE, MakeRun, judged
 
 Z = 1.959964
@@ -122,6 +125,32 @@ def test_seeds_decide(tmp_path: Path, make_run: MakeRun) -> None:
     assert (few.verdict, few.reason) == ("not decided", "4 of 5 seeds")
 
 
+def test_no_seed_stands_in_for_one_that_is_missing(tmp_path: Path, make_run: MakeRun) -> None:
+    for seed in range(4):
+        make_run("arch=A", f"seed={seed}", wrong=60)
+    for seed in (0, 2, 3):
+        make_run("arch=B", f"seed={seed}", wrong=20)
+    row = judged(tmp_path, seeds=3).loc["depth-A-B"]
+    assert (row.verdict, row.reason) == ("not decided", "2 of 3 seeds")
+    assert row.pooled == "without seed 1"
+
+
+def test_holm_is_over_all_settings(tmp_path: Path, make_run: MakeRun) -> None:
+    """Six of 200 images are a level of 0.032: enough for one test, not for each of two."""
+    shares = {f"grid-Q{q}": 20 for q in (256, 384, 512)}
+    shares |= {"dense-Q256": 14, "dense-Q384": 20, "dense-Q512": 14}
+    for recipe in ("quick", "photos"):
+        for net in ("D-jitter", "E-jitter"):
+            make_run(f"net={net}", f"recipe={recipe}", wrong_of=shares, data=LARGE)
+    settings = [Comparison(runs) for runs in grouped(finished(tmp_path / "runs"))]
+    claim = next(one for one in claims() if one.claim == "crops-and-dense-complement")
+    asked = [replace(claim, seeds=1)]
+    alone = [judge([one], asked)[0].iloc[0] for one in settings]
+    both = [one.iloc[0] for one in judge(settings, asked)]
+    assert {row.verdict for row in both} == {row.verdict_holm for row in alone} != {"not decided"}
+    assert {row.verdict_holm for row in both} == {"not decided"}
+
+
 @pytest.mark.parametrize(("single", "holds"), [(20, False), (21, True)])
 def test_holm_is_over_the_primary_claims(
     tmp_path: Path, make_run: MakeRun, single: int, holds: bool
@@ -130,7 +159,7 @@ def test_holm_is_over_the_primary_claims(
     shares = {f"grid-Q{q}": 20 for q in (256, 384, 512)}
     shares |= {"dense-Q256": 14, "dense-Q384": single, "dense-Q512": 14}
     make_run("net=D-jitter", wrong_of=shares, data=LARGE)
-    rows = judged(tmp_path)
+    rows = judged(tmp_path, partly=True)
     # Three scales err on 14 images; with the crops, where one more of six views decides, on 20.
     scales, both = rows.loc["several-scales-help"], rows.loc["crops-and-dense-complement"]
     assert (scales.difference, scales.verdict) == (-(single - 14) / 2, "reproduced")

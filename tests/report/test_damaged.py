@@ -55,6 +55,9 @@ def test_each_damaged_file_is_a_line_and_the_rest_is_reported(
     assert all(any(words in line for line in said) for words in expected)
     assert sum("most runs of its setting" in line for line in said) == 2
     assert all(line.startswith("left out: ") for line in said)
+    page = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
+    named = page.partition("\n## Left out\n")[2].partition("\n# Details\n")[0]
+    assert named.count("\n- ") == len(set(said))
     found = pd.read_csv(tmp_path / "out" / "results.csv")
     single = found[(found.protocol == "single_scale") & (found.metric == "top1_error")]
     a = single[single.arch == "A"].set_index("seed").value

@@ -13,7 +13,8 @@ def test_a_window_that_hangs_over_is_not_testable(
     tmp_path: Path, make_run: MakeRun, size: str, hangs: bool
 ) -> None:
     # Five poolings on a crop of 32: at Q=256, 37 pixels make 2 cells, two windows need 64.
-    make_run("net=D-jitter", f"size={size}", data=LARGE)
+    for net in ("D-jitter", "E-jitter"):
+        make_run(f"net={net}", f"size={size}", data=LARGE)
     for net, wrong in (("B-S256", 10), ("B-5x5-S256", 60)):
         for seed in (0, 1):
             make_run(f"net={net}", f"size={size}", f"seed={seed}", wrong=wrong, data=LARGE)
@@ -72,6 +73,15 @@ def test_nets_that_are_not_trained_out(
     assert (row.verdict == "not testable here") == bool(reason)
     assert reason in row.reason
     assert row.reason.startswith("not trained out: ") == bool(reason)
+
+
+def test_a_net_that_did_not_learn_is_not_trained_out(tmp_path: Path, make_run: MakeRun) -> None:
+    for seed in (0, 1):
+        make_run("net=D-S256", f"seed={seed}")
+        make_run("net=C-S256", f"seed={seed}", outcome=("trained", "did not learn")[seed])
+    row = judged(tmp_path, seeds=2).loc["context-helps"]
+    assert row.verdict == "not testable here"
+    assert row.reason == "not trained out: C-S256 of seed 1 did not learn"
 
 
 @pytest.mark.parametrize(("end", "testable"), [(8.0, True), (9.1, False)])
