@@ -238,20 +238,23 @@ def judged(claim: Mapping[str, Any], group: Transfers) -> dict[str, Any] | None:
         return None
     tests, metric = claim["tests"], claim["metric"]
     left_test, right_test = (tests, tests) if isinstance(tests, str) else tests
-    gaps, draws, used = [], [], []
-    both: list[tuple[Tested, Tested]] = []
+    every = set[int]()
+    used: dict[str, list[tuple[Tested, Tested]]] = {}
     for left, right in claim["pairs"]:
         ours, theirs = group.cells(left, left_test), group.cells(right, right_test)
+        every |= {one.seed for one in ours.values()}
         pairs = [(one, other) for k, one in ours.items() if (other := _beside(theirs, k))]
-        both += pairs
-        used += [f"{left} - {right}"] * bool(pairs)
-        gaps += [(a.seed, a.found.errors[metric] - b.found.errors[metric]) for a, b in pairs]
-        draws += [(a.drawn[metric] - b.drawn[metric]).mean(axis=0) for a, b in pairs]
-    if not gaps:
+        used |= {f"{left} - {right}": pairs} if pairs else {}
+    # The first seeds, in which all pairs are there: else their mean would be of other nets.
+    seeds = set(sorted(every)[: claim["seeds"]])
+    seeds = seeds.intersection(*({a.seed for a, _ in pairs} for pairs in used.values()))
+    both = [(a, b) for pairs in used.values() for a, b in pairs if a.seed in seeds]
+    if not both:
         return None
+    gaps = [(a.seed, a.found.errors[metric] - b.found.errors[metric]) for a, b in both]
+    draws = [(a.drawn[metric] - b.drawn[metric]).mean(axis=0) for a, b in both]
     # The mean over pairs of each seed: its spread is that of the nets.
-    seeds = {seed for seed, _ in gaps}
-    by_seed = [np.mean([gap for s, gap in gaps if s == seed], axis=0) for seed in seeds]
+    by_seed = [np.mean([gap for s, gap in gaps if s == seed], axis=0) for seed in sorted(seeds)]
     found = _interval([np.mean(draws, axis=0)] * len(by_seed), np.array(by_seed))
     given = all(one.given and other.given for one, other in both)
     edge = float(claim.get("margin", 0))

@@ -251,6 +251,8 @@ def test_claims_on_descriptors_are_paired_by_seed_and_image(tested: Path) -> Non
     of_pixels = judged(row | tests | {"seeds": 5}, group)
     assert of_pixels is not None
     assert of_pixels["reason"] == "1 of 5 seeds"
+    tests["pairs"] = [["B:random", "pixels"], ["A:random", "pixels"]]
+    assert judged(row | tests, group) is None, "no seed of both pairs"
 
 
 def test_the_papers_differences_are_those_of_table_11() -> None:
