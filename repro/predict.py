@@ -98,7 +98,7 @@ def _run(options: dict[str, str], paths: list[Path], device: torch.device) -> As
 def _file(options: dict[str, str], paths: list[Path], device: torch.device) -> Asked:
     """A net of a file, in the configuration that `repro.run` would test it by."""
     from repro.config.composing import one, text
-    from repro.config.schema import check_values
+    from repro.config.values import check_values
     from repro.protocol import protocols
     from repro.release import answers
     from repro.release.trained import opened_file

@@ -9,7 +9,7 @@ import pytest
 from repro.config.choices import CONF
 from repro.config.command import command
 from repro.config.composing import Sweep
-from repro.config.schema import typed
+from repro.config.values import typed
 from repro.protocol.protocols import EACH_Q, PROTOCOLS
 from repro.report.claims import claims
 from repro.report.experiments import experiments

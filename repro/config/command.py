@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from repro.config import launchers
 from repro.config.composing import Job, Sweep
-from repro.config.schema import Config, typed
+from repro.config.schema import Config
+from repro.config.values import typed
 from repro.config.way_in import show, status_of
 from repro.errors import RequestError, RunError, flat
 from repro.run.interruption import Stop

@@ -27,7 +27,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from repro.config.choices import CONF, groups, names, read_file
-from repro.config.schema import Config, typed
+from repro.config.schema import Config
+from repro.config.values import typed
 from repro.errors import RequestError, flat
 
 MOST_RUNS = 10_000

@@ -23,7 +23,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 
 from repro.config.composing import Job, Sweep, hydra
-from repro.config.schema import typed
+from repro.config.values import typed
 from repro.errors import RequestError
 from repro.run.interruption import AHEAD, STATUS, URGENT, Interrupted, Stop, handling
 

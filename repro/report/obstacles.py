@@ -133,17 +133,21 @@ def _lineage_epochs(run: Run, comparison: Comparison, below: tuple[str, ...] = (
     return run.config.epochs + max(before, default=0)
 
 
+def _runs(net: Net, comparison: Comparison, seeds: Sequence[int]) -> list[Run]:
+    return [run for run in comparison.runs_of(net) if run.config.seed in seeds]
+
+
 def _train_errors(net: Net, comparison: Comparison, seeds: Sequence[int]) -> list[list[float]]:
     """The training errors of a net in percent, by seed and epoch; empty where a log is missing."""
-    logs = [read_log(run) for run in comparison.runs_of(net) if run.config.seed in seeds]
+    logs = [read_log(run) for run in _runs(net, comparison, seeds)]
     found = [log.train_error.tolist() for log in logs if log is not None]
     return found if len(found) == len(logs) else []
 
 
 def _still_falling(net: Net, comparison: Comparison, seeds: Sequence[int]) -> Iterator[str]:
     """A net did not learn, or its training error is not flat at its end, on the mean of seeds."""
-    runs = [run for run in comparison.runs_of(net) if run.config.seed in seeds]
-    if failed := [run.config.seed for run in runs if not run.learnt]:
+    failed = [run.config.seed for run in _runs(net, comparison, seeds) if not run.learnt]
+    if failed:
         yield f"not trained out: {net} of seed {failed[0]} did not learn"
     errors = _train_errors(net, comparison, seeds)
     epochs = min(map(len, errors), default=0)

@@ -90,12 +90,7 @@ def _jinja() -> Environment:
     jinja = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True)
     jinja.filters |= {"plain": plain, "cells": markdown_table}
     jinja.filters["table"] = lambda frame: markdown_table(wording.readable(frame))
-    jinja.globals |= {
-        "claims": claims,
-        "experiments": experiments,
-        "tables": tables,
-        "wording": wording,
-    }
+    jinja.globals |= {"claims": claims, "experiments": experiments, "tables": tables}
     jinja.globals |= {"recorded": recorded, "grid": grid, "transfer": transfer, "wording": wording}
     return jinja
 

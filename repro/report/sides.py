@@ -141,12 +141,13 @@ def seeds_of(pairs: Iterable[Pair], comparison: Comparison) -> list[int]:
 
 def _alike(pair: Pair, comparison: Comparison) -> Pair:
     """A pair as a setting's nets start; where one of them cannot, as the recipe says."""
-    left, right = (members(side.net) for side in pair)
-    if left == right:
+    left, right = pair
+    if left.net == right.net:
         return pair
-    nets = iter(comparison.alike((*left, *right)))
-    ours, theirs = tuple(next(nets) for _ in left), tuple(nets)
-    return (
-        replace(pair[0], net=ours if isinstance(pair[0].net, tuple) else ours[0]),
-        replace(pair[1], net=theirs if isinstance(pair[1].net, tuple) else theirs[0]),
-    )
+    nets = (*members(left.net), *members(right.net))
+    started = dict(zip(nets, comparison.alike(nets), strict=True))
+
+    def own(net: Nets) -> Nets:
+        return tuple(started[one] for one in net) if isinstance(net, tuple) else started[net]
+
+    return replace(left, net=own(left.net)), replace(right, net=own(right.net))

@@ -13,7 +13,8 @@ from typing import Any
 
 from repro.config import choices
 from repro.config.choices import choice, names
-from repro.config.schema import Config, Data, Init, Scale, check_values
+from repro.config.schema import Config, Data, Init, Scale
+from repro.config.values import check_values
 from repro.data import sources
 from repro.data.split import Description, too_many
 from repro.data.targets import target

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from repro.config.schema import Config, check_values
+from repro.config.schema import Config
+from repro.config.values import check_values
 from repro.store.identity import GROUPS, PUBLISHED
 
 NAME = re.compile(r"[^\W_][\w.+=,\[\]-]*")

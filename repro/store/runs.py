@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from repro.config.choices import STORED, read_file
-from repro.config.schema import Config, typed
+from repro.config.schema import Config
+from repro.config.values import typed
 from repro.errors import RequestError, RunError, flat, leave_out, one_line
 from repro.store import identity as identities
 from repro.store.checks import NAME, check_config, check_published, check_result

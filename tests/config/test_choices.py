@@ -10,7 +10,7 @@ import pytest
 from repro.config import choices
 from repro.config.choices import CONF
 from repro.config.composing import Sweep, one
-from repro.config.schema import typed
+from repro.config.values import typed
 from repro.errors import RequestError
 from repro.store.identity import GROUPS
 from tests.conftest import Compose

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from repro.config.choices import CONF
 from repro.config.command import command, compose
 from repro.config.composing import Job, Sweep, one, text
-from repro.config.schema import typed
+from repro.config.values import typed
 from repro.run.resolving import resolve
 
 KEYS = {

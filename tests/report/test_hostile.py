@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from repro.config.schema import typed
+from repro.config.values import typed
 from repro.report.write import write
 from repro.store import identity
 from tests.report.conftest import MakeRun
