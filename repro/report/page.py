@@ -109,6 +109,7 @@ def markdown(
     context = {"parts": parts, "families": families, "unfinished": unfinished, "asked": asked}
     judged = {name for part in parts for name in part.claims.claim}
     context |= {"judged": judged, "left_out": list(dict.fromkeys(left_out))}
+    context |= {"shown": {one for part in parts for one in part.sections}}
     context |= {"table11": moved[0], "moved": moved[1]}
     page = _jinja().get_template("comparison.md.j2").render(context)
     return re.sub(r"\n{3,}", "\n\n", page) + "\n"

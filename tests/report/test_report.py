@@ -84,6 +84,8 @@ def test_settings_are_never_mixed(tmp_path: Path, make_run: MakeRun) -> None:
     header = next(line for line in page.splitlines() if line.startswith("| claim |"))
     assert header.count("recipe quick") == 2, "the grid has a column for each setting"
     assert "recipe quick, epochs 9" in header
+    assert page.count("| block 1 |") == 1, "what is the same for all settings stands once"
+    assert page.count("-m repro.run experiments=blog") == 1
 
 
 def test_what_failed_is_a_result_and_leaves_no_hole(tmp_path: Path, make_run: MakeRun) -> None:
