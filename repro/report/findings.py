@@ -55,7 +55,7 @@ def of_errors(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
     pooled = pool(contrast, setting, most)
     if pooled is None:
         return None
-    pairs, terms, right, seeds, words = pooled
+    pairs, terms, right, first, words = pooled
     rise = bool(contrast.pairs[0][0].above)
     points = effect(terms, odds=False)
     odds = effect(terms, odds=True, classes=setting.test_classes)
@@ -75,7 +75,7 @@ def of_errors(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
         answers=answers,
         value=None if rise else right,
         images=points.images,
-        obstacle=obstacle(pairs, setting, seeds),
+        obstacle=obstacle(pairs, setting, first),
         log_odds=odds.centre,
     )
 

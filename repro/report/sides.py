@@ -87,7 +87,7 @@ def side_words(sides: Iterable[Side]) -> str:
 
 Pooled = tuple[list[Pair], list[list[Term]], float, list[int], list[str]]
 """The measurements of a contrast: its pairs, the terms of each, the right side's mean error in
-percent, the seeds, and which pairs and seeds stand behind it and which do not (none: all)."""
+percent, the first seeds, tested or not, and which pairs and seeds stand behind it (none: all)."""
 
 
 def pool(contrast: Contrast, comparison: Comparison, most: int) -> Pooled | None:
@@ -118,7 +118,7 @@ def pool(contrast: Contrast, comparison: Comparison, most: int) -> Pooled | None
     lost = [str(seed) for seed in every[:most] if seed < used[-1] and seed not in used]
     words += [f"without seed{'s'[: len(lost) > 1]} {', '.join(lost)}"] * bool(lost)
     pairs = [pair for pair, _, _ in found.values()]
-    return pairs, tables, 100 * float(np.sum(rights)) / len(pairs), used, words
+    return pairs, tables, 100 * float(np.sum(rights)) / len(pairs), every[:most], words
 
 
 def _terms(pair: Pair, comparison: Comparison) -> Terms:

@@ -34,6 +34,7 @@ TESTS = ("multi_crop_dense", "centre", "each_scale")
 FLAT = (50.0, 20.0, *(6.0,) * 6)
 """Training errors by epoch of a net that is trained out, in percent."""
 COUNTS = {"train": 9, "validation": 9, "test": 200, "classes": 10, "validation_is_test": False}
+DIVERGED = {"outcome": "diverged", "validation_error": None, "images_per_second": None}
 LARGE: dict[str, Any] = COUNTS | {"mean": [1.0], "smallest_side": 375}
 """Photographs with the detail that digits of 28 pixels lack."""
 

@@ -2,10 +2,11 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.report.conftest import LARGE, MakeRun, judged
+from tests.report.conftest import DIVERGED, LARGE, MakeRun, judged
 
 
 @pytest.mark.parametrize(("size", "hangs"), [("tiny", True), ("eighth", False)])
@@ -75,10 +76,13 @@ def test_nets_that_are_not_trained_out(
     assert row.reason.startswith("not trained out: ") == bool(reason)
 
 
-def test_a_net_that_did_not_learn_is_not_trained_out(tmp_path: Path, make_run: MakeRun) -> None:
+@pytest.mark.parametrize("failure", [{"outcome": "did not learn"}, DIVERGED])
+def test_a_net_that_did_not_learn_is_not_trained_out(
+    tmp_path: Path, make_run: MakeRun, failure: dict[str, Any]
+) -> None:
     for seed in (0, 1):
         make_run("net=D-S256", f"seed={seed}")
-        make_run("net=C-S256", f"seed={seed}", outcome=("trained", "did not learn")[seed])
+        make_run("net=C-S256", f"seed={seed}", **(failure if seed else {}))
     row = judged(tmp_path, seeds=2).loc["context-helps"]
     assert row.verdict == "not testable here"
     assert row.reason == "not trained out: C-S256 of seed 1 did not learn"

@@ -10,10 +10,9 @@ import pytest
 from repro.errors import RequestError
 from repro.report.measured import COLUMNS
 from repro.report.write import write
-from tests.report.conftest import MakeRun
+from tests.report.conftest import DIVERGED, MakeRun
 
 KEY = [column for column in COLUMNS if column not in ("value", "paper", "run")]
-DIVERGED = {"outcome": "diverged", "validation_error": None, "images_per_second": None}
 HOLE = r"\b(nan|NaN|NaT|None(?! of))\b"
 
 
