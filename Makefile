@@ -28,8 +28,8 @@ test-slow: $(VENV)/.vgg-dev  ## the tests that take minutes
 	$(RUN) -m pytest -m slow --numprocesses auto --maxprocesses 4 --dist loadfile
 
 gpu: $(VENV)/.vgg-dev  ## on a machine with a CUDA device: what only one can show, and its rates
-	$(RUN) -m pytest -m gpu
-	$(RUN) scripts/bench.py device=cuda
+	@status=0; $(RUN) -m pytest -m gpu --durations=10 || status=$$?; \
+	$(RUN) scripts/bench.py device=cuda || status=$$?; exit $$status
 
 pages: $(VENV)/.vgg-dev  ## fill the tables of the pages from the committed reports
 	$(RUN) -m cogapp -r -P -I scripts README.md docs/*.md experiments/*.md

@@ -52,6 +52,8 @@ from repro.store.folder import Folder
 ROOT = Path(__file__).resolve().parents[1]
 ON_CPU = ["arch=D", "data=cifar10", "recipe.batch=64", "workers=2"]
 ON_GPU = ["size=paper", "recipe.batch=256", "precision=bf16", "compile=default", "workers=16"]
+# A rate at which no net diverges: what a step costs does not depend on it.
+ON_GPU += ["recipe.learning_rate=1e-5"]
 LONG = ["recipe.epochs=100000", "progress=false"]
 MEAN = (123.0, 117.0, 104.0)
 """Grey levels that are subtracted; which ones does not matter here."""
@@ -80,13 +82,17 @@ class Turn:
         self.report(units - self.ready, seconds)
         self.ready, self.began = 0, time.perf_counter()
 
-    def counted(self, batches: Iterable[Any], ahead: int) -> Iterator[Any]:
+    def counted(
+        self, batches: Iterable[Any], ahead: int, device: torch.device, held: int = 0
+    ) -> Iterator[Any]:
         """The batches of a round. The clock starts after those `ahead` that may be there already,
-        since workers go on while others have their turn."""
+        since workers go on while others have their turn, and counts those that the loop still held.
+        """
         for number, batch in enumerate(batches):
             if number == ahead:
+                timing.wait(device)
                 self.began = time.perf_counter()
-            self.ready += len(batch[0]) * (number < ahead)
+            self.ready += len(batch[0]) * (number < ahead - held)
             yield batch
 
 
@@ -147,11 +153,13 @@ class Task:
         }
         return TrainingCrops(split, smin=smin, smax=smax, crop=crop, batch=batch, **how)
 
-    def loader(self, split: Split, smin: int, smax: int, crop: int, batch: int) -> DataLoader[Any]:
+    def loader(
+        self, split: Split, smin: int, smax: int, crop: int, batch: int, pin: bool
+    ) -> DataLoader[Any]:
         """torchvision's training crops."""
         workers = processes(split.images, self.config.workers)
         how: dict[str, Any] = {"num_workers": workers, "persistent_workers": workers > 0}
-        how["pin_memory"] = self.device.type == "cuda"
+        how["pin_memory"] = pin and self.device.type == "cuda"
         return DataLoader(Tensors(split, smin, smax, crop), batch, shuffle=True, **how)
 
 
@@ -166,9 +174,13 @@ def _split(images: FileImages | ArrayImages) -> Split:
     return Split(images, np.arange(len(images), dtype=np.int64) % 10, ids)
 
 
-def suite(task: Task, turn: Turn, mode: str = EAGER, save_each: float = 1e9) -> None:
+def suite(
+    task: Task, turn: Turn, mode: str = EAGER, save_each: float = 1e9, fast: bool = False
+) -> None:
     """Train by `repro.run.loop`, as a run does; an epoch is a round."""
-    config = replace(task.config, compile=mode, checkpoint_seconds=save_each)
+    config = replace(
+        task.config, compile=mode, checkpoint_seconds=save_each, fast=fast or task.config.fast
+    )
     side = task.side(256)
     split = task.files("photos", again=True) if task.in_files else task.noise()
 
@@ -183,8 +195,10 @@ def suite(task: Task, turn: Turn, mode: str = EAGER, save_each: float = 1e9) -> 
 
     crops = task.crops(split, side, side, config.size.crop, config.recipe.batch)
     made = crops.epoch
-    crops.epoch = lambda *at: turn.counted(made(*at), task.ahead(split))
-    with tempfile.TemporaryDirectory() as folder:
+    # On a GPU a batch is sent while the one before is computed.
+    sent = int(task.device.type == "cuda")
+    crops.epoch = lambda *at: turn.counted(made(*at), task.ahead(split), task.device, sent)
+    with tempfile.TemporaryDirectory() as folder, torch_settings(config):
         held, chance = Folder(Path(folder), lambda: None), Chance(90.0, 90.0)
         how: dict[str, Any] = {"prepare": task.prepare(), "validate": validate, "chance": chance}
         training = Training(task.net(), crops, config, held, Stop(), **how, say=lambda line: None)
@@ -247,7 +261,7 @@ def references(task: Task, turn: Turn, mode: str = EAGER, timms: str = "") -> No
     """Train by a loop as in torchvision's references, channels last; the suite's net or timm's."""
     config, device, last, side = task.config, task.device, torch.channels_last, task.side(256)
     split = task.files("photos", again=True) if task.in_files else task.noise()
-    batches = task.loader(split, side, side, config.size.crop, config.recipe.batch)
+    batches = task.loader(split, side, side, config.size.crop, config.recipe.batch, pin=True)
     net: nn.Module = (
         import_module("timm").create_model(timms, num_classes=10) if timms else task.net()
     )
@@ -258,7 +272,7 @@ def references(task: Task, turn: Turn, mode: str = EAGER, timms: str = "") -> No
     half = config.precision == "bf16"
     while True:
         total = torch.zeros((), device=device)
-        for images, labels in turn.counted(batches, task.ahead(split)):
+        for images, labels in turn.counted(batches, task.ahead(split), device):
             images = images.to(device, non_blocking=True, memory_format=last)
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 loss = nn.functional.cross_entropy(forward(images), labels.to(device))
@@ -281,7 +295,7 @@ def suite_crops(task: Task, turn: Turn, smin: int, smax: int, where: str = "file
         crops = replace(crops, device=task.device if where == "device" else None)
     to = torch.device("cpu") if where == "files" else task.device
     while True:
-        batches = turn.counted(crops.epoch(epoch), task.ahead(split))
+        batches = turn.counted(crops.epoch(epoch), task.ahead(split), task.device)
         count = sum(len(images.to(to).float()) for images, *_ in batches)
         timing.wait(to)
         turn(count)
@@ -291,9 +305,10 @@ def suite_crops(task: Task, turn: Turn, smin: int, smax: int, where: str = "file
 def v2_crops(task: Task, turn: Turn, smin: int, smax: int) -> None:
     """Make them by torchvision's v2 transforms of tensors."""
     split = task.files("photos", again=True)
-    batches = task.loader(split, smin, smax, CROP, BATCH)
+    batches = task.loader(split, smin, smax, CROP, BATCH, pin=False)
     while True:
-        turn(sum(len(images) for images, _ in turn.counted(batches, task.ahead(split))))
+        own = turn.counted(batches, task.ahead(split), task.device)
+        turn(sum(len(images) for images, _ in own))
 
 
 def dense(task: Task, turn: Turn, q: int) -> None:
@@ -365,6 +380,9 @@ def contests(only: str, task: Task) -> Iterator[tuple[str, str, Contestants]]:
             for name, does in whose.items()
         }
         found |= {"this suite, a checkpoint each second": (suite, EAGER, 1.0)}
+        if task.device.type == "cuda":
+            # Its peers take any algorithm of cuDNN, the fastest by trial.
+            found |= {"this suite, fast=true": (suite, config.compile, 1e9, True)}
         timms = TIMM.get(config.arch.name) if task.in_files and find_spec("timm") else None
         found |= {"timm's net": (references, config.compile, timms)} if timms else {}
         found |= {"matrix products": (peak,)}
@@ -399,12 +417,18 @@ def contests(only: str, task: Task) -> Iterator[tuple[str, str, Contestants]]:
 def variants(own: dict[str, str], words: list[str]) -> Iterator[tuple[dict[str, str], list[str]]]:
     """The commands that one command stands for: its own, dense at full size, other precisions."""
     wanted, keys = own["only"].split(","), {word.partition("=")[0] for word in words}
-    yield own, words
-    if "device=cuda" not in words and "dense" in wanted and "size" not in keys:
+    gpu, sized = "device=cuda" in words, "size" in keys
+    # Small images would be enlarged to full size.
+    apart = gpu and not sized and "memory" in wanted
+    if first := [one for one in wanted if one != "memory" or not apart]:
+        yield own | {"only": ",".join(first)}, words
+    if apart:
+        yield own | {"only": "memory"}, [*words, "size=eighth"]
+    if not gpu and "dense" in wanted and not sized:
         yield own | {"only": "dense", "images": "8"}, [*words, "size=paper"]
-    if "device=cuda" in words and "training" in wanted and "precision" not in keys:
+    if gpu and "training" in wanted and "precision" not in keys:
         for precision in ("tf32", "float32"):
-            yield own | {"only": "training"}, [*words, f"precision={precision}"]
+            yield own | {"only": "training"}, [*words, f"precision={precision}", "compile=none"]
 
 
 def versions(task: Task) -> str:
@@ -413,7 +437,10 @@ def versions(task: Task) -> str:
     found = [device_name(task.device), cpu(), cores]
     if task.device.type == "cuda":
         query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        driver = subprocess.run(query, capture_output=True, text=True).stdout.split()
+        try:
+            driver = subprocess.run(query, capture_output=True, text=True).stdout.split()
+        except FileNotFoundError:
+            driver = []
         cudnn = torch.backends.cudnn.version()
         found += [f"driver {driver[:1]}, CUDA {torch.version.cuda}, cuDNN {cudnn}"]
     names = [name for name in ("torch", "torchvision", "timm") if find_spec(name)]

@@ -42,7 +42,8 @@ def test_kills_change_nothing(device: str, kills: int, tmp_path: Path) -> None:
     began = time.monotonic()
     straight = sweep(tmp_path / "straight", device)
     assert straight.stderr is not None
-    assert b"trains" in straight.stderr.readline()
+    # A library may have warned before.
+    assert any(b"trains" in line for line in straight.stderr)
     start = time.monotonic() - began
     straight.communicate()
     assert straight.returncode == 0
