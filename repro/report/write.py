@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from repro.store.files import DAY, read_whole, write_whole
 from repro.store.identity import tell_apart
 from repro.store.ranks import Kept
 from repro.store.runs import CONFIG, LOG, RESULT, Run
+from repro.store.sharing import shared, shared_words
 
 CONTENT = {"comparison.md", "comparison.html", "results.csv", "claims.csv", "tables", "figures"}
 """The files of a report beside an archive; a folder that holds more is not replaced."""
@@ -224,7 +226,8 @@ def _archive(
     runs = [run for one in (*comparisons, *transfers) for run in one.runs]
     files = dict.fromkeys(run.folder.parent / COMMANDS for run in runs)
     earlier = [read_whole(one).decode() for one in files if one.is_file() and not one.is_symlink()]
-    lines = dict.fromkeys([*"".join(earlier).splitlines(), *recorded(runs)])
+    own = [shlex.join(shared_words(shlex.split(line))) for line in recorded(runs)]
+    lines = dict.fromkeys([*"".join(earlier).splitlines(), *own])
     write_whole(folder / COMMANDS, "".join(f"{line}\n" for line in lines).encode())
     for run in runs:
         names = [CONFIG, RESULT, *[LOG] * (read_log(run) is not None)]
@@ -233,7 +236,8 @@ def _archive(
             if source.is_symlink() and source.name in (CONFIG, RESULT):
                 raise RequestError(f"{source} is a link, and an archive takes files only")
             if source.is_file() and not source.is_symlink():
-                write_whole(folder / run.name / source.name, read_whole(source, links=False))
+                content = shared(source.name, read_whole(source, links=False))
+                write_whole(folder / run.name / source.name, content)
         for test in scores.stored(run.folder):
             if (kept := scores.read(run.folder, test, run.tested)) is not None:
                 content = scores.encode(kept.reduced, str(run.tested.weights))

@@ -87,8 +87,23 @@ def test_the_commands_of_the_runs_are_kept(
     make_run("arch=B", "seed=1", "threads=1")
     write([tmp_path / "runs"], tmp_path / "first", archive=True)
     write([tmp_path / "first"], tmp_path / "again", archive=True)
-    lines = (opened(tmp_path / "again" / ARCHIVE) / "commands.txt").read_text().splitlines()
+    runs = opened(tmp_path / "again" / ARCHIVE)
+    lines = (runs / "commands.txt").read_text().splitlines()
     asked = [compose(*shlex.split(line)[3:]) for line in lines]
     found = {(config.arch.name, config.seed, config.threads) for config in asked}
     assert {("B", 1, 1)} < found
     assert {arch for arch, _, _ in found} == {"A", "B"}
+
+
+def test_an_archive_says_nothing_of_folders(tmp_path: Path, make_run: MakeRun) -> None:
+    root = tmp_path / "home" / "images"
+    make_run("arch=A", f"data.root={root}")
+    assert str(root) in next(tmp_path.glob("runs/*/config.yaml")).read_text()
+    write([tmp_path / "runs"], tmp_path / "out", archive=True)
+    with zipfile.ZipFile(tmp_path / "out" / ARCHIVE) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    assert not [name for name, content in members.items() if str(tmp_path).encode() in content]
+    assert str(tmp_path) not in texts(tmp_path / "out")["comparison.md"]
+    # What a result says of itself stays bound to it.
+    write([tmp_path / "out"], tmp_path / "again")
+    assert texts(tmp_path / "again") == texts(tmp_path / "out")

@@ -1,0 +1,63 @@
+"""A run's files for others to read: they do not say where its images, weights and runs lay."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from repro.config.schema import Config, Data
+from repro.store.expected import RESULT_DIGEST
+from repro.store.runs import CONFIG, RECORD, RESULT, digest_of
+
+LEFT_OUT = ("data.root", "runs")
+"""Keys that say where things lie on one machine, and no more."""
+NAMED = ("weights", "stack")
+"""Keys of files or runs whose own name says what they are."""
+
+
+def shared(name: str, content: bytes) -> bytes:
+    """The content of a run's file as an archive keeps it; the same where it names no place.
+
+    Neither a run's identity nor what its views are bound to depends on what is left out. The
+    digest that a result holds of itself is made anew.
+    """
+    known: dict[str, Callable[[bytes], bytes]] = {CONFIG: _config, RESULT: _result}
+    return known[name](content) if name in known else content
+
+
+def shared_words(command: Sequence[str]) -> list[str]:
+    """The words of a command without those that name a folder; of a file's path its name stays."""
+    split = [word.partition("=") for word in command]
+    return [
+        f"{key}={Path(value).name}" if key in NAMED else f"{key}{mark}{value}"
+        for key, mark, value in split
+        if key not in LEFT_OUT
+    ]
+
+
+def _config(content: bytes) -> bytes:
+    tree: dict[str, Any] = yaml.safe_load(content)
+    before = json.dumps(tree)
+    # Older files lack keys.
+    tree |= {"runs": Config.runs} if "runs" in tree else {}
+    tree["data"] |= {"root": Data.root} if "root" in tree["data"] else {}
+    tree |= {key: Path(tree[key]).name for key in NAMED if isinstance(tree.get(key), str)}
+    record = tree.get(RECORD, {})
+    if isinstance(record.get("command"), list):
+        record["command"] = shared_words([*map(str, record["command"])])
+    if json.dumps(tree) == before:
+        return content
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode()
+
+
+def _result(content: bytes) -> bytes:
+    result: dict[str, Any] = json.loads(content)
+    command = result.get("command")
+    if not isinstance(command, list) or shared_words([*map(str, command)]) == command:
+        return content
+    result["command"] = shared_words([*map(str, command)])
+    if RESULT_DIGEST in result.get("digests", {}):
+        result["digests"][RESULT_DIGEST] = digest_of(result)
+    return (json.dumps(result, indent=1, allow_nan=False) + "\n").encode()
