@@ -231,6 +231,7 @@ def table(judged: pd.DataFrame) -> pd.DataFrame:
                 "the paper": (" or ".join(paper) or "-")
                 + SHOWS.get(claim.get("paper_shows", ""), ""),
                 "here": change(row),
+                "holds it": _holds_the_papers(row),
                 "seeds": str(row["n_seeds"]),
                 "images": "-" if row["n_images"] is None else f"{row['n_images']:,}",
                 "verdict": row["verdict_holm"],
@@ -238,6 +239,17 @@ def table(judged: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _holds_the_papers(row: Mapping[Hashable, Any]) -> str:
+    """Whether the claim's interval holds the paper's effect: of errors in log-odds, else points."""
+    keys = ["paper_log_odds", "log_odds_low", "log_odds_high"]
+    if row["family"] == TRANSFER:
+        keys = ["paper_difference", "ci_low", "ci_high"]
+    paper, low, high = (row[key] for key in keys)
+    if any(pd.isna(value) for value in (paper, low, high)):
+        return "-"
+    return "yes" if low <= paper <= high else "no"
 
 
 def change(row: Mapping[Hashable, Any]) -> str:
