@@ -13,7 +13,7 @@ Contests:
              torchvision's references (at size=paper with timm's net too, where it is installed),
              the bare step (the limit) and products of large matrices (the machine's peak): from
              images in memory, at size=paper from JPEG files; also compiled where compile= says
-             how; on a GPU in bf16, tf32 and float32
+             how; on a GPU in bf16, tf32 and float32, and with fast=true
   memory     jittered crops of images in memory on the CPU, against whole batches on the device
   jpeg       photographs to training crops, against torchvision's v2 transforms of tensors
   dense      dense evaluation of images of many shapes, against one image at a time; also of eight

@@ -174,13 +174,9 @@ def _split(images: FileImages | ArrayImages) -> Split:
     return Split(images, np.arange(len(images), dtype=np.int64) % 10, ids)
 
 
-def suite(
-    task: Task, turn: Turn, mode: str = EAGER, save_each: float = 1e9, fast: bool = False
-) -> None:
+def suite(task: Task, turn: Turn, mode: str = EAGER, save_each: float = 1e9) -> None:
     """Train by `repro.run.loop`, as a run does; an epoch is a round."""
-    config = replace(
-        task.config, compile=mode, checkpoint_seconds=save_each, fast=fast or task.config.fast
-    )
+    config = replace(task.config, compile=mode, checkpoint_seconds=save_each)
     side = task.side(256)
     split = task.files("photos", again=True) if task.in_files else task.noise()
 
@@ -198,11 +194,17 @@ def suite(
     # On a GPU a batch is sent while the one before is computed.
     sent = int(task.device.type == "cuda")
     crops.epoch = lambda *at: turn.counted(made(*at), task.ahead(split), task.device, sent)
-    with tempfile.TemporaryDirectory() as folder, torch_settings(config):
+    with tempfile.TemporaryDirectory() as folder:
         held, chance = Folder(Path(folder), lambda: None), Chance(90.0, 90.0)
         how: dict[str, Any] = {"prepare": task.prepare(), "validate": validate, "chance": chance}
         training = Training(task.net(), crops, config, held, Stop(), **how, say=lambda line: None)
         raise RunError(f"this suite's net did not train: {training.run().reason}")
+
+
+def fast_suite(task: Task, turn: Turn, mode: str) -> None:
+    """As `suite`, by whatever algorithms of cuDNN are the fastest in a trial, as its peers."""
+    with torch_settings(replace(task.config, fast=True)):
+        suite(task, turn, mode)
 
 
 def bare(task: Task, turn: Turn, mode: str = EAGER) -> None:
@@ -381,8 +383,7 @@ def contests(only: str, task: Task) -> Iterator[tuple[str, str, Contestants]]:
         }
         found |= {"this suite, a checkpoint each second": (suite, EAGER, 1.0)}
         if task.device.type == "cuda":
-            # Its peers take any algorithm of cuDNN, the fastest by trial.
-            found |= {"this suite, fast=true": (suite, config.compile, 1e9, True)}
+            found |= {"this suite, fast=true": (fast_suite, config.compile)}
         timms = TIMM.get(config.arch.name) if task.in_files and find_spec("timm") else None
         found |= {"timm's net": (references, config.compile, timms)} if timms else {}
         found |= {"matrix products": (peak,)}

@@ -103,9 +103,9 @@ def pool(contrast: Contrast, comparison: Comparison, most: int) -> Pooled | None
             found[wanted] = pair, terms, seeds
     if not found or (contrast.complete and len(found) < len(contrast.pairs)):
         return None
-    every = seeds_of([pair for pair, _, _ in found.values()], comparison)
+    first = seeds_of([pair for pair, _, _ in found.values()], comparison)[:most]
     shared = set.intersection(*(seeds for _, _, seeds in found.values()))
-    used = sorted(shared.intersection(every[:most]))
+    used = sorted(shared.intersection(first))
     if not used:
         return None
     tables = [
@@ -115,10 +115,10 @@ def pool(contrast: Contrast, comparison: Comparison, most: int) -> Pooled | None
     rights = [-weight * table.mean() for terms in tables for weight, table in terms if weight < 0]
     words = contrast.words(found)
     words += [f"the first {most} of {len(shared)} seeds"] * (len(shared) > most)
-    lost = [str(seed) for seed in every[:most] if seed < used[-1] and seed not in used]
+    lost = [str(seed) for seed in first if seed < used[-1] and seed not in used]
     words += [f"without seed{'s'[: len(lost) > 1]} {', '.join(lost)}"] * bool(lost)
     pairs = [pair for pair, _, _ in found.values()]
-    return pairs, tables, 100 * float(np.sum(rights)) / len(pairs), every[:most], words
+    return pairs, tables, 100 * float(np.sum(rights)) / len(pairs), first, words
 
 
 def _terms(pair: Pair, comparison: Comparison) -> Terms:

@@ -17,8 +17,10 @@ NAME = re.compile(r"[^\W_][\w.+=,\[\]-]*")
 """The name of a run, or of a group. A table's cell that begins with = + - @ would be a formula."""
 WORD = re.compile(r"(?:[^\W_][\w.+=,:/\[\]-]*)?")
 """Any other text of a configuration, such as `conv3-64`, `maxpool2/2` or `cuda:0`."""
-PLACES = ("data.root", "runs", "weights", "stack")
-"""The keys that hold folders or files, which may have any name that a command line can say."""
+FOLDERS, SOURCES = ("data.root", "runs"), ("weights", "stack")
+PLACES = (*FOLDERS, *SOURCES)
+"""The keys that hold folders or files, which may have any name that a command line can say: where
+images and runs lie on one machine, and nets that are read."""
 ORDERS = {"RGB": 3, "BGR": 3, "grey": 1}
 """Orders of channels that nets want, and how many channels each has."""
 LARGEST = 10**12

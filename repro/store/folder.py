@@ -8,14 +8,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from repro.config.schema import Config
 from repro.errors import RunError
 from repro.store.expected import RESULT_DIGEST, sha256
 from repro.store.files import read_whole, remove_leftovers, write_whole
 from repro.store.leases import LOCKS, first_free, holder
-from repro.store.runs import CONFIG, EVENTS, FAILED, LOG, RECORD, RESULT, WEIGHTS, digest_of
+from repro.store.runs import (
+    CONFIG,
+    EVENTS,
+    FAILED,
+    LOG,
+    RECORD,
+    RESULT,
+    WEIGHTS,
+    as_json,
+    as_yaml,
+    digest_of,
+)
 
 
 class Folder:
@@ -39,7 +48,7 @@ class Folder:
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Put a JSON file into the folder, whole."""
-        self.write(name, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+        self.write(name, as_json(content))
 
     def write_result(self, result: dict[str, Any]) -> dict[str, Any]:
         """Write, and return, how training ended: with the digests of the log and of itself."""
@@ -54,8 +63,7 @@ class Folder:
 
     def write_config(self, config: Config, record: dict[str, Any]) -> None:
         """Say what the run is: the first file of a folder."""
-        tree = asdict(config) | {RECORD: record}
-        self.write(CONFIG, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode())
+        self.write(CONFIG, as_yaml(asdict(config) | {RECORD: record}))
 
     def begin(self) -> None:
         """Remove what an earlier attempt left: why it failed, and files that it was writing."""

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from repro.config.choices import STORED, read_file
 from repro.config.schema import Config
 from repro.config.values import typed
@@ -134,6 +136,17 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         why = one_line(error)
         raise RequestError(f"{path} is damaged: {why}; remove it to train again") from None
     return result
+
+
+def as_json(content: dict[str, Any]) -> bytes:
+    """The content of a JSON file of a run."""
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+
+
+def as_yaml(tree: dict[str, Any]) -> bytes:
+    """The content of a run's `config.yaml`."""
+    text: str = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+    return text.encode()
 
 
 def digest_of(result: dict[str, Any]) -> str:

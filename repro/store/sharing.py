@@ -8,13 +8,9 @@ from typing import Any
 import yaml
 
 from repro.config.schema import Config, Data
+from repro.store.checks import FOLDERS, SOURCES
 from repro.store.expected import RESULT_DIGEST
-from repro.store.runs import CONFIG, RECORD, RESULT, digest_of
-
-LEFT_OUT = ("data.root", "runs")
-"""Keys that say where things lie on one machine, and no more."""
-NAMED = ("weights", "stack")
-"""Keys of files or runs whose own name says what they are."""
+from repro.store.runs import CONFIG, RECORD, RESULT, as_json, as_yaml, digest_of
 
 
 def shared(name: str, content: bytes) -> bytes:
@@ -31,9 +27,9 @@ def shared_words(command: Sequence[str]) -> list[str]:
     """The words of a command without those that name a folder; of a file's path its name stays."""
     split = [word.partition("=") for word in command]
     return [
-        f"{key}={Path(value).name}" if key in NAMED else f"{key}{mark}{value}"
+        f"{key}={Path(value).name}" if key in SOURCES else f"{key}{mark}{value}"
         for key, mark, value in split
-        if key not in LEFT_OUT
+        if key not in FOLDERS
     ]
 
 
@@ -43,21 +39,22 @@ def _config(content: bytes) -> bytes:
     # Older files lack keys.
     tree |= {"runs": Config.runs} if "runs" in tree else {}
     tree["data"] |= {"root": Data.root} if "root" in tree["data"] else {}
-    tree |= {key: Path(tree[key]).name for key in NAMED if isinstance(tree.get(key), str)}
+    tree |= {key: Path(tree[key]).name for key in SOURCES if isinstance(tree.get(key), str)}
     record = tree.get(RECORD, {})
     if isinstance(record.get("command"), list):
         record["command"] = shared_words([*map(str, record["command"])])
     if json.dumps(tree) == before:
         return content
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode()
+    return as_yaml(tree)
 
 
 def _result(content: bytes) -> bytes:
     result: dict[str, Any] = json.loads(content)
     command = result.get("command")
-    if not isinstance(command, list) or shared_words([*map(str, command)]) == command:
+    own = shared_words([*map(str, command)]) if isinstance(command, list) else command
+    if own == command:
         return content
-    result["command"] = shared_words([*map(str, command)])
+    result["command"] = own
     if RESULT_DIGEST in result.get("digests", {}):
         result["digests"][RESULT_DIGEST] = digest_of(result)
-    return (json.dumps(result, indent=1, allow_nan=False) + "\n").encode()
+    return as_json(result)
