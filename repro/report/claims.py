@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from repro.config.choices import names
+from repro.config.choices import STORED, names
 from repro.errors import RequestError
 from repro.paper import numbers
 from repro.report.findings import FINDERS, Finding, least_favourable
@@ -81,7 +81,7 @@ class Claim:
 def registered() -> tuple[dict[str, Any], ...]:
     """The rows of `repro/paper/claims.yaml`."""
     path = Path(numbers.__file__).with_name("claims.yaml")
-    return tuple(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return tuple(yaml.load(path.read_text(encoding="utf-8"), STORED))
 
 
 @lru_cache

@@ -126,11 +126,11 @@ def _rows(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
     ends = np.cumsum([0, *heights])
     spans = {name: (ends[n], ends[n + 1]) for n, name in enumerate(groups)}
     figure = Figure(figsize=(WIDTH, ends[-1] + 1.1), dpi=DPI, layout="constrained")
-    panels = figure.subplots(1, len(facets), sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(facets), squeeze=False)[0]
     for panel, facet, limits in zip(panels, facets, _limits(chart, facets), strict=True):
         panel.set(title=facet, xlabel=chart.x, xlim=limits, ylim=(ends[-1], 0))
         panel.grid(visible=False, axis="y")
-        panel.tick_params(axis="y", length=0)
+        panel.set_yticks([])
         for span in list(spans.values())[::2]:
             panel.axhspan(*span, color=SHADE, lw=0, zorder=0)
         lines = Joined(list)
@@ -144,6 +144,7 @@ def _rows(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
             panel.axvline(0, color="black", lw=0.9, zorder=1)
     middles = [sum(span) / 2 for span in spans.values()]
     panels[0].set_yticks(middles, list(spans), multialignment="left")
+    panels[0].tick_params(axis="y", length=0)
     return figure
 
 
