@@ -32,7 +32,7 @@ gpu: $(VENV)/.vgg-dev  ## on a machine with a CUDA device: what only one can sho
 	$(RUN) scripts/bench.py device=cuda || status=$$?; exit $$status
 
 pages: $(VENV)/.vgg-dev  ## fill the tables of the pages from the committed reports
-	$(RUN) -m cogapp -r -P -I scripts README.md docs/*.md experiments/*.md
+	$(RUN) -m cogapp -r -P -p "import pages" -I scripts README.md docs/*.md experiments/*.md
 
 golden: $(VENV)/.vgg-dev  ## render the golden store of the tests anew, to be reviewed and committed
 	$(RUN) -m tests.golden_store
@@ -41,7 +41,6 @@ check: $(VENV)/.vgg-dev  ## format, lint and types
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
-	$(RUN) -m cogapp --check -P -I scripts README.md docs/*.md experiments/*.md
 
 clean:  ## remove .venv, .smoke and caches; runs and reports stay
 	rm -rf .venv .smoke .mypy_cache .ruff_cache .pytest_cache .hypothesis

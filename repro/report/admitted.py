@@ -15,7 +15,6 @@ from repro.store import runs as store
 from repro.store.archive import ARCHIVE, opened
 from repro.store.runs import CONFIG, LOG, RESULT, Run
 
-RUNS = "runs"
 ADVICE = "make runs first, as in: python -m repro.run -m arch=A,B,C,D,E"
 
 

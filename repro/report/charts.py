@@ -11,7 +11,7 @@ from repro.paper import numbers
 from repro.protocol.boxes import NONE
 from repro.protocol.protocols import PROTOCOLS
 from repro.report.claims import claims, primary
-from repro.report.experiments import Experiment, compared_nets, nets_of
+from repro.report.experiments import Experiment, compared_nets
 from repro.report.figure import Chart, Rows, chart
 from repro.report.measured import Measured, read_log, spread
 from repro.report.net import FILES, Nets, label, s_words, title, worded
@@ -92,7 +92,7 @@ def curves(experiment: Experiment, comparison: Comparison) -> Chart | None:
     """Error against Q, a curve for each S of the seeds that have every Q (Section 4.2)."""
     rows: Rows = []
     each = [test for test in experiment.tests if not PROTOCOLS[test].one_number]
-    for net, test in itertools.product(nets_of(experiment, comparison), each):
+    for net, test in itertools.product(comparison.alike(experiment.nets), each):
         at: dict[int, list[Measured]] = {}
         for one in comparison.cells(net, test):
             at.setdefault(one.qs[0][0], []).append(one)

@@ -32,7 +32,7 @@ class Experiment:
 
     def commands(self, comparison: Comparison) -> list[str]:
         """The command lines that run it in the setting and the store of some runs."""
-        return comparison.commands(self.name, nets_of(self, comparison), self.tests)
+        return comparison.commands(self.name, comparison.alike(self.nets), self.tests)
 
 
 @lru_cache
@@ -70,20 +70,15 @@ def _nets(file: choices.Choice) -> list[Net]:
     ]
 
 
-def nets_of(experiment: Experiment, comparison: Comparison) -> tuple[Net, ...]:
-    """The nets of an experiment as they start in a setting."""
-    return comparison.alike(experiment.nets)
-
-
 def compared_nets(experiment: Experiment, comparison: Comparison) -> list[Nets]:
     """The nets of an experiment and, where it is about ensembles, those of its setting."""
     fused = comparison.fused if experiment.ensembles else []
-    return [*nets_of(experiment, comparison), *dict.fromkeys(one.net for one in fused)]
+    return [*comparison.alike(experiment.nets), *dict.fromkeys(one.net for one in fused)]
 
 
 def is_shown(experiment: Experiment, comparison: Comparison, judged: pd.DataFrame) -> bool:
     """Whether a claim of an experiment was judged, or most of its nets tested."""
-    nets = nets_of(experiment, comparison)
+    nets = comparison.alike(experiment.nets)
     tested = [n for n in nets if any(comparison.cells(n, test) for test in experiment.tests)]
     return experiment.name in set(judged.experiment) or 2 * len(tested) > len(nets)
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from repro.errors import RequestError, RunError, noting
 from repro.report import tables, transfer, wording
-from repro.report.admitted import RUNS, admitted, folder_of_runs
+from repro.report.admitted import admitted, folder_of_runs
 from repro.report.claims import COLUMNS, judge
 from repro.report.measured import Measured, listed_images, read_log, results, seconds, views_of
 from repro.report.net import members, named
@@ -59,9 +59,10 @@ def write(
         unfinished = sorted((name, why) for name, why in dict(rows).items() if name not in done)
         try:
             if archive:
-                _archive([*comparisons, *others], transfers, beside / RUNS)
-                pack(beside / RUNS, beside / ARCHIVE)
-                shutil.rmtree(beside / RUNS)
+                kept = beside / "runs"
+                _archive([*comparisons, *others], transfers, kept)
+                pack(kept, beside / ARCHIVE)
+                shutil.rmtree(kept)
                 # They were admitted by their views; what was just written needs no second look.
                 runs = store.finished(opened(beside / ARCHIVE))
                 tell_apart([run.config for run in runs])

@@ -21,9 +21,6 @@ from repro.store.expected import Expected
 from repro.store.identity import PUBLISHED
 from repro.store.leases import LOCKS
 
-LONGEST_NAME = 200
-"""Bytes of a run's name: files named after it stay below a file system's 255."""
-
 
 @dataclass(frozen=True)
 class Request:
