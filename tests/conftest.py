@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -50,19 +50,12 @@ def kept(words: Sequence[str]) -> DictConfig:
 
 composes, ours = composing.composed, cache(composing.composed)
 composing.composed = kept
-Compose = Callable[..., Config]
 _composed = cache(one)
 
 
 def composed(*words: str) -> Config:
     """The configuration of some words, as in `composed("arch=D", "size=tiny")`."""
     return copy.deepcopy(_composed(words))
-
-
-@pytest.fixture
-def compose() -> Compose:
-    """`composed`, for a test."""
-    return composed
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -1,9 +1,8 @@
 """Each contest of scripts/bench.py, held once on very little work."""
 
-import sys
 from pathlib import Path
-from types import ModuleType
 
+import bench
 import pandas as pd
 import pytest
 
@@ -14,18 +13,9 @@ LITTLE = ["rounds=1", "images=112", "size=tiny", "recipe.batch=16", "threads=1"]
 LITTLE += ["workers=1", "device=cpu"]
 
 
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    monkeypatch.delitem(sys.modules, "bench", raising=False)
-    import bench
-
-    return bench
-
-
 @pytest.mark.slow
 def test_contestants_do_the_work_and_are_compared(
-    bench: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert bench.bench(["only=training,memory,jpeg,dense", *LITTLE, f"out={tmp_path}"]) == 0
     rates = pd.read_csv(tmp_path / "rates.csv")
@@ -44,7 +34,7 @@ def test_contestants_do_the_work_and_are_compared(
     assert not (tmp_path / "diverged" / "rates.csv").exists()
 
 
-def test_refused_before_anything_is_measured(bench: ModuleType, tmp_path: Path) -> None:
+def test_refused_before_anything_is_measured(tmp_path: Path) -> None:
     for word in ("only=jazz", "rounds=0", f"photos={SCRIPTS}", "fast"):
         with pytest.raises(RequestError, match=word):
             bench.bench([word, f"out={tmp_path / 'out'}"])

@@ -13,13 +13,13 @@ from repro.config.composing import Sweep, one
 from repro.config.values import typed
 from repro.errors import RequestError
 from repro.store.identity import GROUPS
-from tests.conftest import Compose
+from tests.conftest import composed
 
 
-def test_each_file_holds_what_hydra_finds_in_it(compose: Compose) -> None:
+def test_each_file_holds_what_hydra_finds_in_it() -> None:
     for chosen in itertools.zip_longest(*(choices.names(group) for group in GROUPS)):
         words = {group: name for group, name in zip(GROUPS, chosen, strict=True) if name}
-        found = asdict(compose(*(f"{group}={name}" for group, name in words.items())))
+        found = asdict(composed(*(f"{group}={name}" for group, name in words.items())))
         for group, name in words.items():
             values = choices.choice(group, name)
             said = {key: value for key, value in values.items() if "${" not in str(value)}

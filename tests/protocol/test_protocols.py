@@ -16,7 +16,7 @@ from repro.protocol.protocols import (
     views,
 )
 from repro.protocol.scales import pixels
-from tests.conftest import Compose
+from tests.conftest import composed
 
 FIXED = Scale("S256", 256, 256)
 
@@ -43,9 +43,9 @@ def test_every_s_and_q_of_the_paper_divides_exactly(crop: int) -> None:
     assert [pixels(q, crop) * 224 for q in EACH_Q["each"]] == [q * crop for q in EACH_Q["each"]]
 
 
-def test_protocols_use_the_papers_scales(compose: Compose) -> None:
+def test_protocols_use_the_papers_scales() -> None:
     found = [
-        [view.q for view in views(name, compose(f"scale={scale}"))]
+        [view.q for view in views(name, composed(f"scale={scale}"))]
         for scale in ("S256", "jitter")
         for name in ("single_scale", "multi_scale")
     ]
@@ -61,10 +61,8 @@ def test_protocols_use_the_papers_scales(compose: Compose) -> None:
         ("precision=bf16 test_precision=float32", "dense-Q256-float32"),
     ],
 )
-def test_a_view_is_named_after_a_precision_that_is_not_the_usual_one(
-    words: str, name: str, compose: Compose
-) -> None:
-    config = compose("data=cifar10", *words.split())
+def test_a_view_is_named_after_a_precision_that_is_not_the_usual_one(words: str, name: str) -> None:
+    config = composed("data=cifar10", *words.split())
     both = views("single_scale", config)
     mirrored = name.replace("Q256", "Q256-mirrored")
     assert [view.name for view in both] == [name, mirrored]

@@ -42,20 +42,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Made:
 
     def make(*words: str) -> Path:
         runs = tmp_path_factory.mktemp("made") / "runs"
-        light = [
-            "size=eighth",
-            "recipe=smoke",
-            "recipe.batch=8",
-            "init=he",
-            "threads=1",
-            "device=cpu",
-        ]
-        light += [
-            "recipe.learning_rate=0.0001",
-            "recipe.train_images=null",
-            "progress=false",
-            "test=[centre]",
-        ]
+        light = ["size=eighth", "recipe=smoke", "recipe.batch=8", "recipe.learning_rate=0.0001"]
+        light += ["recipe.train_images=null", "init=he", "threads=1", "device=cpu"]
+        light += ["progress=false", "test=[centre]"]
         data = ["data=imagefolder", f"data.root={photographs}", "data.holdout=0.2", f"runs={runs}"]
         assert command([*light, *data, *words]) == 0
         return only(runs)

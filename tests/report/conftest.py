@@ -20,7 +20,7 @@ from repro.store import views
 from repro.store.folder import hold
 from repro.store.runs import finished
 from repro.store.views import Posteriors
-from tests.conftest import Compose
+from tests.conftest import composed
 
 ENVIRONMENT: dict[str, Any] = {
     **{"python": "3.11.0", "torch": "2.0", "torchvision": "0.15", "numpy": "2.0"},
@@ -87,7 +87,7 @@ def plain_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
+def make_run(tmp_path: Path) -> MakeRun:
     """Put a finished run into `tmp_path/runs`: `make_run("arch=D", wrong=10)`; its name."""
 
     def make(
@@ -101,7 +101,7 @@ def make_run(tmp_path: Path, compose: Compose) -> MakeRun:
     ) -> str:
         # By the names of views: other numbers of errors than `wrong`, and what they took.
         store = tmp_path / "runs"
-        config = compose(*overrides)
+        config = composed(*overrides)
         config.runs = str(store)
         request = resolve(config, command=(*overrides, f"runs={store}"))
         with hold(store, request.name, lambda _: None) as folder:

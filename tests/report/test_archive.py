@@ -15,7 +15,7 @@ from repro.report.figure import Chart
 from repro.report.write import write
 from repro.store import runs as store
 from repro.store.archive import ARCHIVE, opened
-from tests.conftest import Compose
+from tests.conftest import composed
 from tests.golden_store import golden_runs, texts
 from tests.report.conftest import MakeRun
 
@@ -80,16 +80,14 @@ def test_nothing_that_is_kept_is_lost(kept: Path, tmp_path: Path) -> None:
     assert texts(mine) == texts(kept)
 
 
-def test_the_commands_of_the_runs_are_kept(
-    tmp_path: Path, make_run: MakeRun, compose: Compose
-) -> None:
+def test_the_commands_of_the_runs_are_kept(tmp_path: Path, make_run: MakeRun) -> None:
     make_run("arch=A", "seed=0")
     make_run("arch=B", "seed=1", "threads=1")
     write([tmp_path / "runs"], tmp_path / "first", archive=True)
     write([tmp_path / "first"], tmp_path / "again", archive=True)
     runs = opened(tmp_path / "again" / ARCHIVE)
     lines = (runs / "commands.txt").read_text().splitlines()
-    asked = [compose(*shlex.split(line)[3:]) for line in lines]
+    asked = [composed(*shlex.split(line)[3:]) for line in lines]
     found = {(config.arch.name, config.seed, config.threads) for config in asked}
     assert {("B", 1, 1)} < found
     assert {arch for arch, _, _ in found} == {"A", "B"}

@@ -28,15 +28,9 @@ def test_each_damaged_file_is_a_line_and_the_rest_is_reported(
     make_run("arch=A", wrong=10)
     make_run("arch=A", "seed=1", wrong=14)
     good = posteriors(10, 200)
-    damages = {
-        "labels are whole": Posteriors(good.posteriors, good.labels + 1, good.ids),
-        "it is of 200 images of 11 classes": posteriors(10, 200, 11),
-        "not shares that sum": Posteriors(good.posteriors * np.nan, good.labels, good.ids),
-        "each once": Posteriors(good.posteriors, good.labels, np.array(["same"] * 200)),
-    }
-    for seed, view in enumerate(damages.values(), start=2):
-        folder = runs / make_run("arch=A", f"seed={seed}")
-        (folder / "views" / "dense-Q256.npz").write_bytes(views.encode(view))
+    wrong = Posteriors(good.posteriors, good.labels + 1, good.ids)
+    shifted = runs / make_run("arch=A", "seed=2")
+    (shifted / "views" / "dense-Q256.npz").write_bytes(views.encode(wrong))
     nested = runs / make_run("arch=B")
     result = json.loads((nested / "result.json").read_text())
     (nested / "result.json").write_text(json.dumps(result | {"seconds": {"all": None}}))
@@ -51,7 +45,7 @@ def test_each_damaged_file_is_a_line_and_the_rest_is_reported(
     write([runs], tmp_path / "out")
 
     said = capsys.readouterr().err.splitlines()
-    expected = [*damages, "seconds is not", f"{worded / 'log.csv'} is damaged"]
+    expected = ["labels are whole", "seconds is not", f"{worded / 'log.csv'} is damaged"]
     assert all(any(words in line for line in said) for words in expected)
     assert sum("most runs of its setting" in line for line in said) == 2
     assert all(line.startswith("left out: ") for line in said)
@@ -64,7 +58,7 @@ def test_each_damaged_file_is_a_line_and_the_rest_is_reported(
     assert a.to_dict() == {0: 5.0, 1: 7.0}
     assert "C" in set(single.arch)
     assert not {"B", "D", "E"} & set(found.arch)
-    assert set(found[(found.protocol == "centre") & (found.arch == "A")].seed) == set(range(6))
+    assert set(found[(found.protocol == "centre") & (found.arch == "A")].seed) == set(range(3))
 
 
 def test_damaged_ranks_leave_out_their_run(

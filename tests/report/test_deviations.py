@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from repro.config.schema import Config
-from repro.report.deviations import deviations
+from repro.report.deviations import deviations, shapes
 from repro.run.resolving import resolve
 from repro.store.runs import Run
-from tests.conftest import Compose
+from tests.conftest import composed
 from tests.report.conftest import result
 
 Listed = Callable[..., list[tuple[str, str, str]]]
@@ -21,11 +21,11 @@ COLOURS = "mean and principal colours of 9,000 training images"
 
 
 @pytest.fixture
-def listed(compose: Compose) -> Listed:
+def listed() -> Listed:
     """The deviations of a run that has these words, as if of this data."""
 
     def found(*words: str, **counts: Any) -> list[tuple[str, str, str]]:
-        config: Config = compose(*words)
+        config: Config = composed(*words)
         request = resolve(config)
         ended = result(request.config, request.record, request.name)
         ended["fingerprint"] = ""
@@ -88,3 +88,16 @@ def test_what_is_the_papers_is_no_row(
     listed: Listed, words: list[str], counts: dict[str, Any], absent: str
 ) -> None:
     assert not [row for row in listed(*words, **counts) if absent in row[1]]
+
+
+@pytest.mark.parametrize(("size", "other"), [("paper", []), ("half", [1]), ("eighth", [1, 2, 3])])
+def test_a_size_has_other_maps_up_to_the_first_halving_that_it_keeps(
+    size: str, other: list[int]
+) -> None:
+    config = composed(f"size={size}")
+    here, full = shapes(config, 10, config.arch)
+    assert here["score map at Q=384"] == "6x6"
+    assert here["whole pixels for S and Q of 224 to 512"] == "all"
+    lost = [name for name in here if "block" in name and here[name] != full[name]]
+    assert lost == [f"map of block {block}" for block in other]
+    assert (here == full) == (size == "paper")

@@ -3,7 +3,7 @@ import pytest
 from repro.config import choices
 from repro.errors import RequestError
 from repro.report.net import Net, label, members, named, worded
-from tests.conftest import Compose
+from tests.conftest import composed
 
 OWN = [Net("D-my", "scale"), Net("facade", "S256"), Net("E+batch_norm=true", "S256", "fc", "he")]
 
@@ -18,8 +18,8 @@ def test_a_net_and_an_ensemble_are_found_by_their_labels(net: Net) -> None:
 
 
 @pytest.mark.parametrize("name", choices.names("net"))
-def test_a_file_names_the_net_that_it_makes(name: str, compose: Compose) -> None:
-    config, net = compose(f"net={name}"), Net.named(name)
+def test_a_file_names_the_net_that_it_makes(name: str) -> None:
+    config, net = composed(f"net={name}"), Net.named(name)
     own = (config.arch.name, config.scale.name, config.finetune, config.init.name)
     assert (net.arch, net.scale, net.finetune, net.init or config.recipe.init) == own
 

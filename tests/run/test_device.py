@@ -11,7 +11,7 @@ import torch
 
 from repro.errors import RequestError
 from repro.run.device import Batch, memory_format, pick, torch_settings, uploaded
-from tests.conftest import Compose
+from tests.conftest import composed
 
 
 def kept() -> list[object]:
@@ -33,16 +33,12 @@ def kept() -> list[object]:
     ],
 )
 def test_what_a_run_sets_is_put_back(
-    word: str,
-    expected: list[object],
-    fails: bool,
-    compose: Compose,
-    monkeypatch: pytest.MonkeyPatch,
+    word: str, expected: list[object], fails: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     before = kept()
     try:
-        with torch_settings(compose("threads=1", word)):
+        with torch_settings(composed("threads=1", word)):
             assert kept() == expected
             if fails:
                 raise ValueError
@@ -88,9 +84,9 @@ def test_a_device_that_torch_cannot_use_is_none(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_channels_are_last_where_that_is_faster_or_asked_for(
-    device: str, words: list[str], last: bool, compose: Compose
+    device: str, words: list[str], last: bool
 ) -> None:
-    found = memory_format(compose(*words), torch.device(device))
+    found = memory_format(composed(*words), torch.device(device))
     assert found == (torch.channels_last if last else torch.contiguous_format)
 
 

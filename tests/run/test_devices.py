@@ -22,7 +22,7 @@ from repro.model.vgg import VGG
 from repro.run.device import Batch, computing_in, memory_format, torch_settings, uploaded
 from repro.run.loop import Training
 from repro.run.timing import training_step
-from tests.conftest import Compose, folders, run, same
+from tests.conftest import composed, folders, run, same
 from tests.data.conftest import fill
 from tests.run.test_loop import Trial
 
@@ -130,14 +130,14 @@ def test_no_batch_is_overwritten_while_it_is_read_nor_read_while_it_is_sent() ->
 
 
 @pytest.mark.gpu
-def test_memory_stays_flat_over_epochs(compose: Compose, tmp_path: Path) -> None:
+def test_memory_stays_flat_over_epochs(tmp_path: Path) -> None:
     reserved: list[int] = []
 
     def validate() -> float:
         reserved.append(torch.cuda.memory_reserved())
         return 40.0
 
-    Trial(compose, tmp_path, "recipe.epochs=40", device="cuda").training(validate).run()
+    Trial(tmp_path, "recipe.epochs=40", device="cuda").training(validate).run()
     assert len(reserved) == 40
     assert reserved[-1] == reserved[2]
 
@@ -184,9 +184,9 @@ def test_workers_load_images_that_are_forked_after_cuda_began(tmp_path: Path) ->
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_a_plan_tells_the_memory_of_training(precision: str, compose: Compose) -> None:
+def test_a_plan_tells_the_memory_of_training(precision: str) -> None:
     words = ["arch=D", "size=paper", "data=imagenet", "recipe=paper", "recipe.batch=32"]
-    config, device = compose(*words, f"precision={precision}"), torch.device("cuda")
+    config, device = composed(*words, f"precision={precision}"), torch.device("cuda")
     net = reading.at_size(config.arch, config.size, channels=3, classes=1000)
     gc.collect()
     torch.cuda.empty_cache()

@@ -27,7 +27,7 @@ from repro.run.interruption import Interrupted, Stop
 from repro.run.loop import Training
 from repro.run.progress import Chance, Outcome
 from repro.store.folder import Folder
-from tests.conftest import Compose
+from tests.conftest import composed
 
 LABELS: NDArray[np.int64] = np.arange(22) % 3
 PIXELS = np.random.default_rng(0).integers(0, 256, (22, 1, 14, 14), np.uint8)
@@ -44,15 +44,10 @@ class Trial:
     """A small net in float64, its crops, and all that training needs."""
 
     def __init__(
-        self,
-        compose: Compose,
-        path: Path,
-        *words: str,
-        batch_norm: bool = False,
-        device: str = "cpu",
+        self, path: Path, *words: str, batch_norm: bool = False, device: str = "cpu"
     ) -> None:
         base = ["size=tiny", "recipe=smoke", "recipe.batch=8", "progress=false", "seed=3"]
-        self.config: Config = compose(*base, "precision=float64", *words)
+        self.config: Config = composed(*base, "precision=float64", *words)
         self.config.arch = Arch("small", [["conv3-64"]], "maxpool2/2", ["FC-64", "FC-classes"])
         self.config.arch.batch_norm = batch_norm
         spec = reading.read(self.config.arch, width=0.125, crop=8, channels=1, classes=3)
@@ -136,10 +131,8 @@ def by_hand(trial: Trial, epochs: int) -> tuple[dict[str, Tensor], list[dict[str
 
 
 @pytest.mark.parametrize("words", [[], ["recipe.warmup=4"], ["recipe.clip=0.5"]])
-def test_two_epochs_are_those_of_the_formulas(
-    words: list[str], compose: Compose, tmp_path: Path
-) -> None:
-    trial = Trial(compose, tmp_path, *words)
+def test_two_epochs_are_those_of_the_formulas(words: list[str], tmp_path: Path) -> None:
+    trial = Trial(tmp_path, *words)
     expected, rows = by_hand(trial, epochs=2)
     outcome = trial.training().run()
     for name, weight in trial.weights().items():
@@ -152,12 +145,12 @@ def test_two_epochs_are_those_of_the_formulas(
 
 @pytest.mark.parametrize("images", [1, 3, 100])
 def test_gradients_of_micro_batches_are_those_of_the_batch(
-    images: int, device: str, compose: Compose, tmp_path: Path
+    images: int, device: str, tmp_path: Path
 ) -> None:
     # 22 images in batches of 8: the last has 6. Half of the FC layer is dropped.
     words = ["recipe.clip=0.5", f"micro_batch={images}"]
-    whole = Trial(compose, tmp_path / "whole", *words[:1], device=device)
-    parts = Trial(compose, tmp_path / "parts", *words, device=device)
+    whole = Trial(tmp_path / "whole", *words[:1], device=device)
+    parts = Trial(tmp_path / "parts", *words, device=device)
     sizes: list[int] = []
     parts.net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     rows = [trial.training().run().progress.rows for trial in (whole, parts)]
@@ -172,9 +165,9 @@ def test_gradients_of_micro_batches_are_those_of_the_batch(
 
 @pytest.mark.parametrize(("at_once", "way_out"), [(4, "micro_batch=2"), (1, "take a smaller size")])
 def test_training_out_of_memory_says_what_takes_less(
-    at_once: int, way_out: str, compose: Compose, tmp_path: Path
+    at_once: int, way_out: str, tmp_path: Path
 ) -> None:
-    trial = Trial(compose, tmp_path, f"micro_batch={at_once}")
+    trial = Trial(tmp_path, f"micro_batch={at_once}")
 
     def full(_: nn.Module, inputs: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
@@ -184,9 +177,9 @@ def test_training_out_of_memory_says_what_takes_less(
         trial.training().run()
 
 
-def test_a_plateau_of_validation_errors_lowers_the_rate(compose: Compose, tmp_path: Path) -> None:
+def test_a_plateau_of_validation_errors_lowers_the_rate(tmp_path: Path) -> None:
     words = ["recipe.schedule=plateau", "recipe.patience=2", "recipe.drops=2", "recipe.epochs=20"]
-    trial = Trial(compose, tmp_path, "recipe.learning_rate=0.001", *words)
+    trial = Trial(tmp_path, "recipe.learning_rate=0.001", *words)
     errors = iter([60.0, 50.0, 50.0, 55.0, 49.0, 49.0, 49.0, 49.0, 49.0, 1.0])
     outcome = trial.training(lambda: next(errors)).run()
     rates = [row["learning_rate"] for row in outcome.progress.rows]
@@ -206,16 +199,14 @@ def test_chance_is_the_commonest_class_and_luck_three_deviations_below() -> None
     ("error", "outcome"), [(49.9, "trained"), (50.0, "did not learn"), (66.7, "did not learn")]
 )
 def test_what_is_no_better_than_luck_did_not_learn(
-    error: float, outcome: str, compose: Compose, tmp_path: Path
+    error: float, outcome: str, tmp_path: Path
 ) -> None:
-    assert Trial(compose, tmp_path).training(lambda: error).run().outcome == outcome
+    assert Trial(tmp_path).training(lambda: error).run().outcome == outcome
 
 
 @pytest.mark.parametrize("late", [0, 1])
-def test_a_loss_that_is_not_finite_ends_training(
-    late: int, compose: Compose, tmp_path: Path
-) -> None:
-    training = Trial(compose, tmp_path, "recipe.learning_rate=1e200").training()
+def test_a_loss_that_is_not_finite_ends_training(late: int, tmp_path: Path) -> None:
+    training = Trial(tmp_path, "recipe.learning_rate=1e200").training()
     training.late = late
     ended = training.run()
     assert (ended.outcome, ended.progress.rows) == ("diverged", [])
@@ -243,16 +234,11 @@ def _ends(trial: Trial, training: Callable[[], Training]) -> Outcome:
 @pytest.mark.parametrize("late", [0, 1])
 @pytest.mark.parametrize("stops", [[2], [3], [1, 2, 3, 4, 5, 6]])
 def test_an_interrupted_training_goes_on_bit_for_bit(
-    stops: list[int],
-    late: int,
-    device: str,
-    compose: Compose,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    stops: list[int], late: int, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Trial(compose, tmp_path / "whole", device=device)
+    whole = Trial(tmp_path / "whole", device=device)
     expected = whole.training().run()
-    cut = Trial(compose, tmp_path / "cut", device=device)
+    cut = Trial(tmp_path / "cut", device=device)
     step = Training.step
 
     def stopping(training: Training, *batch: Tensor) -> None:
@@ -279,8 +265,8 @@ def test_an_interrupted_training_goes_on_bit_for_bit(
         assert goes_on[0].startswith(f"cut goes on at epoch {epoch + 1}") or not done
 
 
-def test_frozen_features_stay_as_they_are(compose: Compose, tmp_path: Path) -> None:
-    trial = Trial(compose, tmp_path, "finetune=fc", batch_norm=True)
+def test_frozen_features_stay_as_they_are(tmp_path: Path) -> None:
+    trial = Trial(tmp_path, "finetune=fc", batch_norm=True)
     before = trial.weights()
     trial.training().run()
     after = trial.weights()
@@ -299,11 +285,9 @@ MODES = ("default", "reduce-overhead", "max-autotune")
         *(pytest.param("cuda", mode, marks=pytest.mark.gpu) for mode in MODES),
     ],
 )
-def test_a_compiled_net_trains_as_the_formulas_say(
-    device: str, mode: str, compose: Compose, tmp_path: Path
-) -> None:
+def test_a_compiled_net_trains_as_the_formulas_say(device: str, mode: str, tmp_path: Path) -> None:
     names, word = ("compiled", "eager"), f"compile={mode}"
-    trial, eager = (Trial(compose, tmp_path / name, word, device=device) for name in names)
+    trial, eager = (Trial(tmp_path / name, word, device=device) for name in names)
     eager.config.compile = EAGER
     trial.training().run()
     eager.training().run()
@@ -312,7 +296,7 @@ def test_a_compiled_net_trains_as_the_formulas_say(
 
 
 def test_a_last_batch_of_another_size_is_compiled_once_more(
-    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, sizes = torch.compile, list[int]()
 
@@ -325,16 +309,14 @@ def test_a_last_batch_of_another_size_is_compiled_once_more(
 
     monkeypatch.setattr(torch, "compile", compiles)
     # Of 22 images, two epochs of batches of 8, 8 and 6.
-    Trial(compose, tmp_path, "compile=default").training().run()
+    Trial(tmp_path, "compile=default").training().run()
     assert set(sizes) == {8, 6}
     # A graph, or as many as dropout, which is left out, divides the net into.
     assert sizes.count(8) == sizes.count(6)
 
 
-def test_in_bf16_weights_gradients_and_loss_are_float32(
-    device: str, compose: Compose, tmp_path: Path
-) -> None:
-    trial = Trial(compose, tmp_path, "precision=bf16", device=device)
+def test_in_bf16_weights_gradients_and_loss_are_float32(device: str, tmp_path: Path) -> None:
+    trial = Trial(tmp_path, "precision=bf16", device=device)
     trial.net.float()
     training = trial.training()
     training.prepare = lambda images, shift: prepare(images.to(device), shift.to(device)).float()

@@ -20,7 +20,7 @@ from repro.store.archive import ARCHIVE, opened
 from repro.store.checks import check_config
 from repro.store.runs import check_folder, digest_of, finished, read_log, read_result
 from repro.store.views import Posteriors
-from tests.conftest import Compose, only, without_digests
+from tests.conftest import composed, only, without_digests
 
 WORDS = ["size=tiny", "recipe=smoke", "recipe.train_images=64", "progress=false", "threads=1"]
 CENTRE = View("centre", 256, mirrored=False)
@@ -216,8 +216,8 @@ def test_a_result_that_no_run_writes_is_refused(
     ("path", "value"),
     [("arch.name", "x+<img src=x>"), ("arch.pool", "a b"), ("size.width", float("nan"))],
 )
-def test_what_no_run_was_started_with(compose: Compose, path: str, value: Any) -> None:
-    config = compose("data.root=/my photos")
+def test_what_no_run_was_started_with(path: str, value: Any) -> None:
+    config = composed("data.root=/my photos")
     check_config(config)
     group, key = path.split(".")
     setattr(getattr(config, group), key, value)

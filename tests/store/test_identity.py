@@ -2,11 +2,11 @@ import pytest
 
 from repro.errors import RequestError
 from repro.run.resolving import resolve
-from tests.conftest import Compose
+from tests.conftest import composed
 
 
-def identity(compose: Compose, *overrides: str) -> str:
-    return resolve(compose(*overrides)).identity
+def identity(*overrides: str) -> str:
+    return resolve(composed(*overrides)).identity
 
 
 HOW = (
@@ -20,40 +20,40 @@ WHAT = (
 
 
 @pytest.mark.parametrize("override", HOW.split())
-def test_how_it_is_computed_does_not_change_what_it_is(compose: Compose, override: str) -> None:
-    assert identity(compose, override) == identity(compose)
+def test_how_it_is_computed_does_not_change_what_it_is(override: str) -> None:
+    assert identity(override) == identity()
 
 
 @pytest.mark.parametrize("override", WHAT.split())
-def test_what_can_change_the_result_changes_the_identity(compose: Compose, override: str) -> None:
-    assert identity(compose, override) != identity(compose)
+def test_what_can_change_the_result_changes_the_identity(override: str) -> None:
+    assert identity(override) != identity()
 
 
-def test_the_way_a_number_is_typed_does_not(compose: Compose) -> None:
-    assert identity(compose, "seed=00") == identity(compose, "seed=0")
-    assert identity(compose, "recipe.input_range=255.0") == identity(compose)
-    assert identity(compose, "init=glorot") == identity(compose), "it is this recipe's own"
+def test_the_way_a_number_is_typed_does_not() -> None:
+    assert identity("seed=00") == identity("seed=0")
+    assert identity("recipe.input_range=255.0") == identity()
+    assert identity("init=glorot") == identity(), "it is this recipe's own"
 
 
-def test_a_child_knows_its_parents(compose: Compose) -> None:
-    child = resolve(compose("arch=D", "scale=jitter"))
+def test_a_child_knows_its_parents() -> None:
+    child = resolve(composed("arch=D", "scale=jitter"))
     names = [member.name.split("-eighth")[0] for member in child.lineage()]
     assert names == ["D-S256", "D-S384", "D-jitter"]
-    assert child.parents["scale"].identity == identity(compose, "arch=D", "scale=S384")
-    from_a = resolve(compose("arch=E", "init=from_A"))
-    assert from_a.parents["init"].identity == identity(compose, "arch=A")
+    assert child.parents["scale"].identity == identity("arch=D", "scale=S384")
+    from_a = resolve(composed("arch=E", "init=from_A"))
+    assert from_a.parents["init"].identity == identity("arch=A")
 
 
-def test_changed_settings_never_share_a_name(compose: Compose) -> None:
-    changed = resolve(compose("recipe.learning_rate=0.02", "arch.batch_norm=true")).config
+def test_changed_settings_never_share_a_name() -> None:
+    changed = resolve(composed("recipe.learning_rate=0.02", "arch.batch_norm=true")).config
     assert changed.recipe.name == "quick+learning_rate=0.02"
     assert changed.arch.name == "A+batch_norm=true"
-    assert resolve(compose()).config.recipe.name == "quick"
+    assert resolve(composed()).config.recipe.name == "quick"
     again = resolve(changed)
     assert again.config == changed, "resolving what is resolved changes nothing"
 
 
-def test_from_a_is_refused_where_it_is_not_defined(compose: Compose) -> None:
+def test_from_a_is_refused_where_it_is_not_defined() -> None:
     for arch in ("A", "B-5x5", "alexnet"):
         with pytest.raises(RequestError, match="init=from_A"):
-            resolve(compose(f"arch={arch}", "init=from_A"))
+            resolve(composed(f"arch={arch}", "init=from_A"))
