@@ -165,7 +165,7 @@ class Cut:
             sides += (uniform[:, 0] * (self.smax - self.smin + 1)).astype(int)
             flips &= uniform[:, 3] < 0.5
         if isinstance(self.images, ArrayImages):
-            crops = self._windows(self.images, indices, sides, uniform)
+            crops = self._in_memory(self.images, indices, sides, uniform)
             crops[flips] = crops[flips].flip(-1)
             sizes = [tuple(self.images.array.shape[-2:])] * len(indices)
             return self._with_windows(crops, sizes, sides, flips, uniform)
@@ -211,7 +211,7 @@ class Cut:
             return np.rint(room / 2).astype(int)
         return np.asarray((uniform[rows, 1:3].T * (room + 1)).astype(int))
 
-    def _windows(
+    def _in_memory(
         self,
         images: ArrayImages,
         indices: NDArray[np.int64],

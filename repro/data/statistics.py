@@ -28,7 +28,7 @@ class Statistics(NamedTuple):
     """(C, C), a column for each eigenvalue."""
 
 
-def looked_at(train: Split) -> Split:
+def sampled(train: Split) -> Split:
     """The images that the statistics are of: all in memory, of files 10,000 evenly spread ones."""
     in_memory = isinstance(train.images, ArrayImages)
     return train if in_memory else train.spread(STATISTICS_IMAGES)
@@ -50,7 +50,7 @@ def statistics(
     path = cache / f"statistics-{train.key(key)}.json"
     kept = recall(path)
     if kept is None:
-        if (count := len((some := looked_at(train)).images)) == STATISTICS_IMAGES:
+        if (count := len((some := sampled(train)).images)) == STATISTICS_IMAGES:
             tqdm.write(f"the mean colour of {count:,} images is computed once", file=sys.stderr)
         kept = compute(some, progress, check, workers)._asdict()
         keep(path, kept)

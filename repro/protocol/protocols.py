@@ -82,8 +82,7 @@ class Protocol:
     """A way of testing a net: the mean of the posteriors of all its views; it needs nothing else.
 
     `name` is what `test=[...]` calls it; `kinds` are keys of `KINDS`, of equal weight; `scales` is
-    a key of `SCALES`. Figures call it `words`, else by its kinds and scales; `summary` is its place
-    in the report's summary of all nets.
+    a key of `SCALES`. Figures call it `words`, else by its kinds and scales.
     """
 
     name: str
@@ -91,7 +90,6 @@ class Protocol:
     scales: str
     section: str
     words: str = ""
-    summary: int | None = None
 
     @property
     def title(self) -> str:
@@ -127,11 +125,11 @@ class Protocol:
 CROPS, BORDERS = "4.3, Table 5", "3.2 and 4.3, boundary conditions"
 LOCALISATION, CONSTANT = "Appendix A, Table {}", "box_constant"
 ENTRIES = (
-    Protocol("single_scale", ("dense",), "one", "4.1, Table 3", summary=2),
-    Protocol("multi_scale", ("dense",), "several", "4.2, Table 4", summary=3),
+    Protocol("single_scale", ("dense",), "one", "4.1, Table 3"),
+    Protocol("multi_scale", ("dense",), "several", "4.2, Table 4"),
     Protocol("multi_crop", ("grid",), "several", CROPS, "multi-crop"),
     Protocol("multi_crop_dense", ("grid", "dense"), "several", CROPS, "multi-crop & dense"),
-    Protocol("centre", ("centre",), "one", "4.1, the shallow net", "centre crop", 1),
+    Protocol("centre", ("centre",), "one", "4.1, the shallow net", "centre crop"),
     Protocol("each_scale", ("dense",), "each", "4.2, S against Q"),
     Protocol("crops_each_scale", ("grid",), "each", "4.2, S against Q"),
     Protocol("windows", ("windows",), "several", BORDERS, "zero-padded windows"),
@@ -153,6 +151,8 @@ NAMED = re.compile(
 """How a view of posteriors is called."""
 TABLE3 = "single_scale"
 """How Table 3 tests its nets, by which nets are compared where nothing else is said."""
+SUMMARISED = ("centre", TABLE3, "multi_scale")
+"""The protocols of the report's summary of all nets, in its order."""
 ONE_NUMBER = tuple(one.name for one in ENTRIES if one.one_number and not one.boxes)
 """The names of the protocols whose views have one mean of posteriors."""
 BOXES = tuple(one.name for one in ENTRIES if one.boxes)
@@ -170,11 +170,6 @@ BEST_FIRST = ("multi_crop_dense", "multi_scale", TABLE3)
 def of(boxes: str) -> tuple[str, ...]:
     """The protocols that test a run with this value of `boxes`."""
     return tuple(name for name in PROTOCOLS if (name in BOXES) == (boxes != NONE))
-
-
-def summarised() -> tuple[Protocol, ...]:
-    """The protocols of the report's summary of all nets, in its order."""
-    return tuple(sorted((one for one in ENTRIES if one.summary), key=lambda one: one.summary or 0))
 
 
 THREE, FIVE = (256, 384, 512), (256, 384, 512, 640, 768)

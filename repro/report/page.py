@@ -11,7 +11,7 @@ from markdown import Markdown
 from markdown.extensions.toc import slugify
 
 from repro.paper.numbers import CLASSES
-from repro.protocol.protocols import summarised
+from repro.protocol.protocols import SUMMARISED
 from repro.report import charts, claims, deviations, experiments, tables, transfer, wording
 from repro.report.grid import grid
 from repro.report.intervals import VERDICTS
@@ -41,9 +41,9 @@ class Part:
         self.claims = judged
         self.answer = claims.answer(self.claims, comparison)
         drawn = [charts.primary_claims(self.claims), charts.learning_curves(comparison)]
-        nets, tests = [n for n in comparison.nets if not n.init], [p.name for p in summarised()]
+        nets = sorted(n for n in comparison.nets if not n.init)
         words = "errors", "Top-1 errors of the nets"
-        drawn.append(charts.compared(*words, comparison, sorted(nets), tests))
+        drawn.append(charts.compared(*words, comparison, nets, SUMMARISED))
         self.sections = {}
         for one in experiments.experiments():
             if experiments.is_shown(one, comparison, self.claims):

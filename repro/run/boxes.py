@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repro.data.loader import evaluation_batches, window
+from repro.data.loader import window
 from repro.data.split import Split
 from repro.model.cost import receptive_field
 from repro.model.dense import Dense
@@ -18,7 +18,6 @@ from repro.protocol import boxes
 from repro.protocol.boxes import Floats
 from repro.protocol.protocols import View
 from repro.protocol.scales import pixels
-from repro.run.memory import at_once
 from repro.run.views import EvaluationOptions, judged
 from repro.store.boxes import Located
 
@@ -97,14 +96,11 @@ def _shapes(split: Split, side: int, options: EvaluationOptions) -> list[tuple[i
 def _of_centres(net: VGG, split: Split, side: int, options: EvaluationOptions) -> Floats:
     crop, labels = net.spec.crop, torch.as_tensor(split.labels)
     found = np.full((len(split.ids), 4), np.nan)
-    room = at_once(net, options.batch) * crop**2
-    batches = evaluation_batches(split, side, crop, room, **options.loading)
 
     def note(indices: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
         return indices, own(outputs, labels[indices])
 
-    notes = judged(batches, net, note, options)
-    for indices, outputs in notes:
+    for indices, outputs in judged(net, net, note, split, (side, crop), options):
         found[indices] = outputs.double()
     windows = []
     for shape in _shapes(split, side, options):
@@ -134,9 +130,8 @@ def _of_cells(
             done.append((index, here, scores[place, labels[index]].ravel()))
         return done
 
-    room = at_once(net, options.batch) * crop**2
-    batches = evaluation_batches(split, side, None, room, **options.loading)
-    every = [one for notes in judged(batches, judge, note, options) for one in notes]
+    notes = judged(net, judge, note, split, (side, None), options)
+    every = [one for of_batch in notes for one in of_batch]
     most = max(len(scores) for _, _, scores in every)
     result = np.full((len(labels), most, 4), np.nan), np.full((len(labels), most), np.nan)
     for index, here, scores in every:

@@ -17,7 +17,7 @@ from repro.data.inputs import Inputs
 from repro.data.loader import TrainingCrops, crops_picture
 from repro.data.rescale import Rescaling
 from repro.data.split import Counts, Split
-from repro.data.statistics import looked_at, statistics
+from repro.data.statistics import sampled, statistics
 from repro.errors import RunError
 from repro.model.cost import cost
 from repro.model.init import copy_all_but_last, copy_layers, initialise
@@ -241,7 +241,7 @@ class Job:
         mean: dict[str, Any] = {}
         if request.published is None:
             mean["mean"] = list(self.statistics.mean)
-            mean["mean_of"] = len(looked_at(source.train).images)
+            mean["mean_of"] = len(sampled(source.train).images)
         sides = source.test.spread(1000).images.sizes().min(axis=1)
         return {
             "schema": 1,

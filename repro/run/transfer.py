@@ -28,7 +28,7 @@ from repro.store.folder import Folder
 from repro.store.scores import Scores
 from repro.store.views import Descriptors
 
-CHOICES = (0.1, 1.0, 10.0, 100.0, 1000.0)
+COSTS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 """The values of C, tried in this order until the error on the held-out images rises; of equally
 good ones the first is taken."""
 BY = ("recall_error", "ap_area_error")
@@ -98,8 +98,8 @@ def classify(
             return np.stack([*pool.map(decide, signs[train].T)], axis=1).astype(np.float32)
 
     for part in tqdm(parts, f"SVMs of {test}", unit="split", disable=not progress or None):
-        best, taken, held = math.inf, CHOICES[0], part == HELD_OUT
-        for c in CHOICES:
+        best, taken, held = math.inf, COSTS[0], part == HELD_OUT
+        for c in COSTS:
             loss = errors(every.labels[held], scores_of(part == FIT, held, c))[by][0]
             if loss > best:
                 # Larger ones take ever longer, and fit the training images ever closer.

@@ -156,13 +156,9 @@ def _coarse(net: VGG, view: View, options: EvaluationOptions) -> str | None:
 def _looked(net: VGG, view: View, split: Split, options: EvaluationOptions) -> Tensor:
     """What the view's judge says of each image, a row each."""
     options = replace(options, precision=view.precision or options.precision)
-    batch = at_once(net, options.batch)
-    judge = JUDGES[view.kind](net, _crop_scores(net, batch, options.say))
-    side, crop = pixels(view.q, net.spec.crop), net.spec.crop
-    how = {"mirror": view.mirrored, **options.loading}
-    shown = crop if view.kind == "centre" else None
-    batches = evaluation_batches(split, side, shown, batch * crop**2, **how)
-    notes = judged(batches, judge, lambda *both: both, options)
+    judge = JUDGES[view.kind](net, _crop_scores(net, at_once(net, options.batch), options.say))
+    side = pixels(view.q, net.spec.crop), net.spec.crop if view.kind == "centre" else None
+    notes = judged(net, judge, lambda *both: both, split, side, options, mirror=view.mirrored)
     indices, rows = (torch.cat(parts) for parts in zip(*notes, strict=True))
     return rows[indices.argsort()]
 
@@ -173,27 +169,34 @@ def centre_error(net: VGG, split: Split, side: int, options: EvaluationOptions) 
     On the validation images this is the error that steers the learning rate.
     """
     net.eval()
-    crop, labels = net.spec.crop, torch.as_tensor(split.labels)
+    labels = torch.as_tensor(split.labels)
 
     def wrong(indices: Tensor, scores: Tensor) -> int:
         own = scores.gather(1, labels[indices][:, None])
         return int(((~(scores < own)).sum(dim=1) > 1).sum())
 
-    room = at_once(net, options.batch) * crop**2
-    batches = evaluation_batches(split, side, crop, room, **options.loading)
-    counts = judged(batches, net, wrong, options)
+    counts = judged(net, net, wrong, split, (side, net.spec.crop), options)
     return 100 * sum(counts) / len(split.images)
 
 
-Batches = Iterator[tuple[Tensor, Tensor]]
-"""Indices and grey levels."""
 T = TypeVar("T")
 
 
 def judged(
-    batches: Batches, judge: Judge, note: Callable[[Tensor, Tensor], T], options: EvaluationOptions
+    net: VGG,
+    judge: Judge,
+    note: Callable[[Tensor, Tensor], T],
+    split: Split,
+    sides: tuple[int, int | None],
+    options: EvaluationOptions,
+    mirror: bool = False,
 ) -> Iterator[T]:
-    """The notes that `note` makes of each batch's indices and scores, of all processes."""
+    """The notes that `note` makes of each batch's indices and scores, of all processes.
+
+    `sides` are those of the rescaled image and of its centre crop; None: the judge sees all of it.
+    """
+    room = at_once(net, options.batch) * net.spec.crop**2
+    batches = evaluation_batches(split, *sides, room, mirror=mirror, **options.loading)
     fitting = FitToMemory(lambda images: judge(options.prepare(images)), options.say)
 
     def own() -> list[T]:

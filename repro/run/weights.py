@@ -17,12 +17,11 @@ from repro.model.reading import at_size
 from repro.model.reading import read as read_net
 from repro.model.vgg import VGG
 from repro.protocol.protocols import transfers
-from repro.store.expected import Expected
-from repro.store.expected import sha256 as content_digest
+from repro.store.expected import Expected, sha256
 from repro.store.identity import PUBLISHED, base
 from repro.store.runs import WEIGHTS, read_config, read_result
 from repro.weights.contents import CAFFE, Convention, Weights
-from repro.weights.read import locate, read, read_any, sha256
+from repro.weights.read import file_digest, locate, read, read_any
 
 RANDOM = "random"
 """The value of `weights` that trains nothing and takes no file."""
@@ -118,7 +117,7 @@ def _random_file(config: Config, net: Net) -> WeightFile:
     if net.channels != len(CAFFE.mean):
         raise RequestError(f"weights={RANDOM} takes RGB images: data.channels=3")
     found, made = _random(config, net), {"run": "", "data": "", "recipe": config.init.between}
-    digest = content_digest(save(dict(found.tensors)))
+    digest = sha256(save(dict(found.tensors)))
     trained = {**made, "seed": config.seed}
     return WeightFile(Path(RANDOM), digest, found.format, found.convention, trained)
 
@@ -144,7 +143,7 @@ def inspect(config: Config, net: Net, names: Sequence[str]) -> tuple[Net, Weight
         folder = folder_of(config.weights)
         where = config.weights if folder is None else str(folder / WEIGHTS)
         path = locate(where, config.progress, fetch=not config.dry_run)
-        digest = sha256(path)
+        digest = file_digest(path)
 
         def of_classes(classes: int) -> Net:
             if not config.data.transfer:
@@ -169,13 +168,13 @@ def read_alone(config: Config) -> tuple[Net, WeightFile, Weights]:
         return at_size(config.arch, config.size, channels=config.data.channels, classes=classes)
 
     net, found = read_any(path, of_classes, config.weights_input)
-    return net, WeightFile(path, sha256(path), found.format, found.convention), found
+    return net, WeightFile(path, file_digest(path), found.format, found.convention), found
 
 
 def read_again(file: WeightFile, config: Config, net: Net, names: Sequence[str]) -> Weights:
     """The weights of a file that was inspected; a RunError says that it is another one by now."""
     if config.weights == RANDOM:
         return _random(config, net)
-    if sha256(file.path) != file.sha256:
+    if file_digest(file.path) != file.sha256:
         raise RunError(f"{file.path} has changed since the command was given: give it again")
     return read(file.path, net, config.weights_input, () if config.data.transfer else names)

@@ -62,12 +62,12 @@ def locate(weights: str, progress: bool, fetch: bool = True) -> Path:
         except (OSError, RuntimeError) as error:
             said = flat(one_line(error))
             raise RequestError(f"weights={weights} cannot be fetched from {url}: {said}") from None
-    if not sha256(path).startswith(digest):
+    if not file_digest(path).startswith(digest):
         raise RequestError(f"{path} is damaged: its SHA-256 does not begin with {digest}")
     return path
 
 
-def sha256(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """The digest of a file's content, 64 hex digits; RequestError where it cannot be read."""
     try:
         with path.open("rb") as file:
