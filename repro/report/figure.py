@@ -143,7 +143,7 @@ def _rows(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:
         if chart.signed:
             panel.axvline(0, color="black", lw=0.9, zorder=1)
     middles = [sum(span) / 2 for span in spans.values()]
-    panels[0].set_yticks(middles, list(spans), multialignment="left")
+    panels[0].set_yticks(middles, list(spans))
     panels[0].tick_params(axis="y", length=0)
     return figure
 
