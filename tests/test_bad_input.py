@@ -77,6 +77,8 @@ def refusal(capsys: pytest.CaptureFixture[str], runs: Path, *words: str) -> str:
         *(("arch.fc=[FC-0,FC-classes]", "FC-0"), ("arch.blocks=[[conv3-x]]", "conv3-x")),
         ("recipe.train_images=4001", "train_images=4001: there are 4000"),
         ("data=cifar10 data.root=runs recipe.train_images=45001", "there are 45000"),
+        *(("net=D-S384 arch=A", "net="), ("experiments=fusion arch=A", "net=")),
+        ("runs=a`b", "runs="),
         ("micro_batch=4 arch=A-BN", "micro_batch=4"),
         ("precision=float64 test_precision=tf32", "test_precision=tf32"),
     ],

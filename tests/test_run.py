@@ -95,6 +95,13 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(
     assert not same(again, other)
 
 
+def test_another_runs_statistics_are_not_taken_for_enlarged_images(tmp_path: Path) -> None:
+    for place, *words in (("both", ""), ("both", "data.enlarge=64"), ("alone", "data.enlarge=64")):
+        assert run(tmp_path / place, *filter(None, words), "test=[centre]") == 0
+    (both,), (alone,) = ((tmp_path / name).glob("*enlarge=64*") for name in ("both", "alone"))
+    assert same(both, alone)
+
+
 def test_a_diverged_net_is_a_result_and_the_sweep_goes_on(tmp_path: Path) -> None:
     assert run(tmp_path, "-m", "recipe.learning_rate=1e30,0.01", "test=[centre]") == 0
     outcomes = [result(path.parent)["outcome"] for path in tmp_path.glob("*/result.json")]

@@ -81,7 +81,7 @@ def resolved(sweep: Sweep, check: Check) -> Wanted:
         try:
             job = sweep.job(words)
             request = check(typed(job.config), job.words)
-            found.setdefault((request.folder, request.views), (request, job))
+            found.setdefault((request.folder, request.views, request.scored), (request, job))
         except (RequestError, RunError) as error:
             errors[str(error)] = None
     if errors:

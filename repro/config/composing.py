@@ -63,7 +63,6 @@ class Sweep:
         given = _options(arguments)
         self.arguments, self.cfg, self._own = arguments, given.cfg, given.config_dir
         words = [_parsed(word) for word in given.words]
-        words = [*_meant(words, "weights", OF_WEIGHTS), *_meant(words, "boxes", OF_BOXES), *words]
         task = [one for one in words if not one.is_hydra_override()]
         self._hydra = [str(one.input_line) for one in words if one.is_hydra_override()]
         if self._own is not None:
@@ -80,6 +79,9 @@ class Sweep:
             self.jobs = self._product([*map(_parsed, swept), *task])
         elif several := [one.input_line for one in task if one.is_sweep_override()]:
             raise RequestError(f"{several[0]} are several values: add -m for a sweep")
+        keys = {one.key_or_group for one in self.jobs[0]}
+        if said := keys & {"arch", "scale"} if "net" in keys else set[str]():
+            raise RequestError(f"net= says {min(said)}= too: leave out one of the two")
         hydras = _masked(base, lambda key: key == "hydra")
         self.config = cast(DictConfig, OmegaConf.merge(hydras, config))
         """The first run's, with the node `hydra`, whose launcher works for all."""
@@ -119,7 +121,9 @@ class Sweep:
         if not 0 < math.prod(map(len, values.values())) <= MOST_RUNS:
             said = " ".join(str(one.input_line) for one in words if one.is_sweep_override())
             raise RequestError(f"{said}: expected at least one run and at most {MOST_RUNS:,}")
-        return list(itertools.product(*(list(map(_parsed, each)) for each in values.values())))
+        jobs = itertools.product(*(list(map(_parsed, each)) for each in values.values()))
+        meant = ("weights", OF_WEIGHTS), ("boxes", OF_BOXES)
+        return [(*(one for key in meant for one in _meant(job, *key)), *job) for job in jobs]
 
     def _values(self, one: Override) -> list[str]:
         """The words of a sweep, one for each value."""

@@ -156,7 +156,11 @@ def imagefolder(data: Data) -> Source:
             f"{shown(root)} has no train/: of each class {data.holdout:.0%} of the images are held "
             f"out for validation and {data.holdout:.0%} for testing (data.holdout, data.split)"
         )
-    return Source(classes, *train.held_out_twice(data.holdout, data.split))
+    parts = train.held_out_twice(data.holdout, data.split)
+    if len(few := np.setdiff1d(train.labels, parts[-1].labels)):
+        said = f"{shown(root)}: class {classes[few[0]]} has too few images for a test set"
+        raise RequestError(f"{said}: it needs more, or a larger data.holdout")
+    return Source(classes, *parts)
 
 
 @lru_cache

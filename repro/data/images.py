@@ -181,7 +181,8 @@ def _upright(image: Tensor, orientation: int) -> Tensor:
 def upright_size(path: Path) -> tuple[int, int]:
     """(height, width) of an image file as `decode` gives it, from its header."""
     try:
-        with Image.open(path) as file:
+        # Of a path it maps some TIFFs, and would turn them twice.
+        with path.open("rb") as stream, Image.open(stream) as file:
             if file.format == "TIFF":
                 # PIL turns a TIFF while decoding, and before that its versions differ in the size.
                 file.load()

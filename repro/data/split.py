@@ -84,6 +84,8 @@ class Split:
 
     def in_memory(self) -> "Split":
         """All images decoded; a RunError says which are not of one size."""
+        if not len(self.ids):
+            return self
         sizes = np.unique(self.images.sizes(), axis=0).tolist()
         if len(sizes) > 1:
             few = f"{sizes[0]} and {sizes[-1]} (height, width): leave it out"

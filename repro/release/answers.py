@@ -52,7 +52,8 @@ def posteriors(trained: Trained, paths: Sequence[Path], protocol: str) -> Poster
     config = trained.config
     # Of one length, so that their order is that of the images.
     ids = tuple(f"{number:09d}" for number in range(len(paths)))
-    split = Split(FileImages(paths, config.data.channels), np.zeros(len(paths), np.int64), ids)
+    images = FileImages(paths, config.data.channels, smallest=config.data.enlarge or 1)
+    split = Split(images, np.zeros(len(paths), np.int64), ids)
     wanted, how = views(protocol, config), options(trained)
     return mean(compute(trained.net, view, split, how) for view in wanted)
 

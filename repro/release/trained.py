@@ -42,6 +42,8 @@ def finished_run(folder: Path) -> Run:
         raise RequestError(f"run={folder} has no net: expected a run that ended with {WEIGHTS}")
     if run.config.locates:
         raise RequestError(f"run={folder} gives boxes only: expected its classification run")
+    if run.config.data.transfer:
+        raise RequestError(f"run={folder} has descriptors only: expected the net's own run or file")
     return run
 
 

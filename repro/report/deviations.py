@@ -109,7 +109,7 @@ def _training(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
         "decay": recipe.weight_decay > 0,
         "init": init.copy_from is None and not as_published,
         "fan_in": "normal" in init.between and config.size.width != 1,
-        "precision": config.precision not in ("float32", "tf32"),
+        "precision": config.precision != "float32",
         "test_precision": config.views_in == "tf32",
         "scale": bool(changed) or name not in {row["scale"] for row in numbers.rows(3)},
         "factor": scale.lr_factor != share,

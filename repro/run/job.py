@@ -77,7 +77,8 @@ class Job:
             self.prepare = request.published.convention.inputs(device, self.dtype, layout)
         else:
             found = self.source.description
-            key = f"{data.name}-{data.channels}-{found.fingerprint}{found.times[:16]}"
+            seen = f"{found.fingerprint}{found.times[:16]}-{data.enlarge}"
+            key = f"{data.name}-{data.channels}-{seen}-{len(sampled(self.source.train).ids)}"
             words = (self.cache, key, config.progress, stop.check, config.workers)
             self.statistics = world.decided_by_first(lambda: statistics(self.source.train, *words))
             mean, recipe = self.statistics.mean, config.recipe

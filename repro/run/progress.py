@@ -72,7 +72,8 @@ class Chance:
     error: float
     """In percent."""
     threshold: float
-    """Three standard deviations of the validation error below it: an error under it is no luck."""
+    """Three standard deviations of the validation error below it: an error under it is no luck; nor
+    is an error of none, where few images leave no room below."""
 
     @classmethod
     def of(cls, labels: NDArray[np.int64], validation_images: int) -> "Chance":
@@ -83,7 +84,7 @@ class Chance:
     def at(cls, error: float, validation_images: int) -> "Chance":
         """By the share that is wrong without looking."""
         deviation = math.sqrt(error * (1 - error) / validation_images)
-        return cls(100 * error, 100 * (error - 3 * deviation))
+        return cls(100 * error, 100 * max(error - 3 * deviation, 0.5 / validation_images))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from repro.run.checking import check
 from repro.run.request import Request
 from repro.run.weights import adopt, fix, inspect
 from repro.store import identity, runs, views
+from repro.store.checks import check_config
 
 LONGEST_NAME = 200
 """Bytes of a run's name: files named after it stay below a file system's 255."""
@@ -92,6 +93,11 @@ def _resolved(
     if len(request.name.encode()) > LONGEST_NAME:
         advice = "put values into a file, as conf/recipe/mine.yaml"
         raise RequestError(f"{request.name}: too long a name: {advice}")
+    try:
+        # What could not be read again is not begun.
+        check_config(config)
+    except ValueError as error:
+        raise RequestError(str(error)) from None
     return request
 
 
@@ -118,9 +124,17 @@ def _partner(config: Config, here: Description) -> runs.Run | None:
     found = runs.read_run(Path(config.stack))
     if found is None or found.fingerprint != here.fingerprint or not found.config.data.transfer:
         raise RequestError(f"stack={config.stack}: expected a run of descriptors of these images")
+    if (_seen(found.config), found.config.recipe.resize) != (_seen(config), config.recipe.resize):
+        raise RequestError(f"stack={config.stack} saw them by another data= or recipe.resize=")
     if absent := views.missing(found.folder, list(_views(config))):
         raise RequestError(f"stack={config.stack} lacks {absent[0].name}: give it the same test=")
     return found
+
+
+def _seen(config: Config) -> Data:
+    """The data of a configuration, without what is no part of what a run is."""
+    data = dataclasses.replace(base_data(config.data), root="", verify=False)
+    return dataclasses.replace(data, in_memory=False, classes=None)
 
 
 def _described(config: Config, describe: Describe, decode: bool) -> Description:

@@ -132,11 +132,15 @@ class Weights(NamedTuple):
     """Whether the map was flattened with its channels last for the first FC layer."""
 
     def of_classes(self, names: Sequence[str]) -> "Weights":
-        """The net that knows `names` only, where these are a part of its own or of ImageNet's."""
+        """The net that knows `names`, in this order, if all are its own or ImageNet's."""
         last = [*self.tensors][-2:]
         known = self.classes or synsets()
-        part = 0 < len(names) < len(known) and {*names} <= {*known}
-        if not part or {len(self.tensors[key]) for key in last} != {len(known)}:
+        part = 0 < len(names) <= len(known) and {*names} <= {*known}
+        if (
+            not part
+            or tuple(names) == known
+            or {len(self.tensors[key]) for key in last} != {len(known)}
+        ):
             return self
         rows = [known.index(name) for name in names]
         fewer = self.tensors | {key: self.tensors[key][rows] for key in last}

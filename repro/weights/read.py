@@ -143,7 +143,8 @@ def _check(found: Weights, layers: int, classes: int, net: Net) -> None:
     if found.doubt:
         raise RequestError(f"{found.doubt}: say it, as in weights_input=torchvision or RGB:0..1")
     if ORDERS[order] != net.channels:
-        raise RequestError(f"it wants {order} images, as in data=imagenet data.root=FOLDER")
+        way = "data.channels=1" if order == "grey" else "data=imagenet data.root=FOLDER"
+        raise RequestError(f"it wants {order} images, as in {way}")
     here = f"{layers} weight layers", f"{classes} classes", f"{names} names of classes"
     for said, expected in zip(here, (net.weight_layers, net.classes, net.classes), strict=True):
         if not said.startswith(f"{expected} "):

@@ -1,5 +1,7 @@
 """Composing the jobs of a command: those of Hydra's own sweeper, each as Hydra composes it."""
 
+from pathlib import Path
+
 import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -59,6 +61,15 @@ def test_a_path_is_taken_as_it_is_written() -> None:
         text("runs", "/d/it's, (b) \\"): "/d/it's, (b) \\",
     }.items():
         assert one([word]).runs == value
+
+
+def test_words_are_meant_by_each_job_of_a_sweep(tmp_path: Path) -> None:
+    meant = Sweep(["-m", "boxes=none,shared"]).jobs
+    assert [len(job) for job in meant] == [1, 2], "localisation means tests of its own"
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    both = ",".join(f"'{tmp_path / name}'" for name in "ab")
+    assert [len(job) for job in Sweep(["-m", f"weights={both}"]).jobs] == [1, 1]
 
 
 def test_words_hold_against_what_an_experiment_varies() -> None:

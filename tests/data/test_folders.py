@@ -97,6 +97,8 @@ def test_a_flat_folder_is_split_as_a_line_says(
     said = capsys.readouterr().err
     assert said.count("has no train/") == 1
     assert "10%" in said
+    with pytest.raises(RequestError, match="class c has too few"):
+        look(fill(tmp_path / "few", flat={"a": 20, "c": 5}) / "flat")
 
 
 def test_imagenet_is_tested_on_its_validation_images(tmp_path: Path) -> None:

@@ -42,9 +42,11 @@ def test_palette_with_and_without_transparency(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("ending", ["jpg", "png", "tiff"])
+@pytest.mark.parametrize(
+    ("ending", "mode"), [("jpg", "RGB"), ("png", "RGB"), ("tiff", "RGB"), ("tiff", "L")]
+)
 def test_orientation_is_followed_by_pixels_and_sizes(
-    tmp_path: Path, ending: str, orientation: int
+    tmp_path: Path, ending: str, mode: str, orientation: int
 ) -> None:
     # The upright picture is 20 high, 30 wide and white in its upper left quarter only.
     upright = np.zeros((20, 30, 3), dtype=np.uint8)
@@ -62,7 +64,7 @@ def test_orientation_is_followed_by_pixels_and_sizes(
     path = tmp_path / f"image.{ending}"
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
+    Image.fromarray(np.ascontiguousarray(stored)).convert(mode).save(path, exif=exif)
     tensor = decode(path, 3)
     assert tuple(tensor.shape[1:]) == upright_size(path) == (20, 30)
     means = [tensor[:, y : y + 10, x : x + 15].float().mean() for y in (0, 10) for x in (0, 15)]

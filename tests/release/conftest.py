@@ -55,7 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Made:
 @pytest.fixture(scope="session")
 def trained(made: Made) -> Path:
     """A run of A with views."""
-    return made("arch=A", "test=[multi_scale,multi_crop]")
+    return made("arch=A", "test=[multi_scale,multi_crop]", "data.enlarge=48")
 
 
 @pytest.fixture

@@ -193,6 +193,7 @@ def test_chance_is_the_commonest_class_and_luck_three_deviations_below() -> None
     found = Chance.of(labels, 400)
     assert found.error == pytest.approx(30.0)
     assert found.threshold == pytest.approx(100 * (0.3 - 3 * math.sqrt(0.3 * 0.7 / 400)))
+    assert Chance.at(0.5, 8).threshold > 0, "a net without any error has learnt"
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,14 @@ from PIL import Image
 from sklearn.svm import LinearSVC
 
 import repro
-from repro.config.command import command
+from repro.config.command import command, compose
+from repro.errors import RequestError
 from repro.paper import numbers
+from repro.release.trained import finished_run
 from repro.report.transfer import Transfers, claims, judged
 from repro.report.write import write
 from repro.run import transfer
+from repro.run.resolving import resolve
 from repro.store.runs import read_run
 from tests.conftest import only, plan
 from tests.data.test_targets import voc
@@ -29,7 +32,7 @@ BOTH = "test=[transfer_stacked,transfer_averaged,transfer_pixels]"
 def small_c() -> Iterator[None]:
     """For larger ones liblinear may stop before it has converged."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transfer, "CHOICES", (0.01, 0.1))
+        patch.setattr(transfer, "COSTS", (0.01, 0.1))
         yield
 
 
@@ -163,6 +166,22 @@ def test_what_is_wrong_is_a_line_before_any_work(
     assert message in shown
     assert shown.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_tests_of_one_descriptor_are_all_wanted(root: Path, tmp_path: Path) -> None:
+    tests = "test=[transfer_stacked],[transfer_averaged]"
+    words = [*WORDS, f"data.root={root}", f"runs={tmp_path}", "weights=random", tests]
+    assert len(compose(words, resolve)) == 2
+
+
+def test_what_descriptors_are_not_for_is_a_line(
+    tested: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RequestError, match="descriptors only"):
+        finished_run(only(tested, "A"))
+    words = ["weights=random", "test=[transfer_stacked]", f"stack={only(tested, 'A')}"]
+    assert asked(root, tmp_path / "runs", *words, "data.enlarge=40") == 2
+    assert "by another data=" in capsys.readouterr().err
 
 
 def test_without_scikit_learn_the_line_says_what_to_install(

@@ -117,6 +117,12 @@ def test_safetensors_may_say_their_input_and_classes(tmp_path: Path) -> None:
     found = read(tmp_path / "x", files.spec())
     assert found.classes == tuple("abcdefg")
     assert found.convention == own
+    # Scores stand in the order that is asked for, of some classes or of all.
+    last, rows = [*found.tensors][-1], [6, 5, 4, 3, 2, 1, 0]
+    for count in (2, 7):
+        asked = found.of_classes("gfedcba"[:count]).tensors[last]
+        assert torch.equal(asked, found.tensors[last][rows[:count]])
+    assert found.of_classes("hijklmn") is found, "other names are the user's own"
 
 
 def test_weights_in_a_runs_folder_want_that_runs_input(tmp_path: Path) -> None:
