@@ -26,7 +26,7 @@ from repro.run import distributed as distribution
 from repro.run.device import pick
 from repro.run.distributed import World
 from repro.run.loop import Training
-from tests.conftest import composed, only
+from tests.conftest import only
 from tests.run.test_loop import COLOURS, Trial
 
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=97", "recipe.batch=16", "threads=1"]
@@ -44,7 +44,7 @@ def test_each_row_of_a_batch_belongs_to_one_process(total: int, size: int) -> No
 
 def trial(path: Path, precision: str, *words: str, **kind: Any) -> Trial:
     words = (f"precision={precision}", *UNEVEN, *words)
-    made = Trial(composed, path, *words, **kind)
+    made = Trial(path, *words, **kind)
     if precision == "float32":
         made.net.float()
     return made
