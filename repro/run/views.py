@@ -157,8 +157,8 @@ def _looked(net: VGG, view: View, split: Split, options: EvaluationOptions) -> T
     """What the view's judge says of each image, a row each."""
     options = replace(options, precision=view.precision or options.precision)
     judge = JUDGES[view.kind](net, _crop_scores(net, at_once(net, options.batch), options.say))
-    side = pixels(view.q, net.spec.crop), net.spec.crop if view.kind == "centre" else None
-    notes = judged(net, judge, lambda *both: both, split, side, options, mirror=view.mirrored)
+    sides = pixels(view.q, net.spec.crop), net.spec.crop if view.kind == "centre" else None
+    notes = judged(net, judge, lambda *both: both, split, sides, options, mirror=view.mirrored)
     indices, rows = (torch.cat(parts) for parts in zip(*notes, strict=True))
     return rows[indices.argsort()]
 

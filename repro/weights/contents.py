@@ -133,14 +133,9 @@ class Weights(NamedTuple):
 
     def of_classes(self, names: Sequence[str]) -> "Weights":
         """The net that knows `names`, in this order, if all are its own or ImageNet's."""
-        last = [*self.tensors][-2:]
-        known = self.classes or synsets()
-        part = 0 < len(names) <= len(known) and {*names} <= {*known}
-        if (
-            not part
-            or tuple(names) == known
-            or {len(self.tensors[key]) for key in last} != {len(known)}
-        ):
+        last, known = [*self.tensors][-2:], self.classes or synsets()
+        fits = {len(self.tensors[key]) for key in last} == {len(known)}
+        if not names or tuple(names) == known or not ({*names} <= {*known} and fits):
             return self
         rows = [known.index(name) for name in names]
         fewer = self.tensors | {key: self.tensors[key][rows] for key in last}
