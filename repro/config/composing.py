@@ -80,7 +80,7 @@ class Sweep:
         elif several := [one.input_line for one in task if one.is_sweep_override()]:
             raise RequestError(f"{several[0]} are several values: add -m for a sweep")
         keys = {one.key_or_group for one in self.jobs[0]}
-        if said := keys & {"arch", "scale"} if "net" in keys else set[str]():
+        if "net" in keys and (said := keys & {"arch", "scale"}):
             raise RequestError(f"net= says {min(said)}= too: leave out one of the two")
         hydras = _masked(base, lambda key: key == "hydra")
         self.config = cast(DictConfig, OmegaConf.merge(hydras, config))

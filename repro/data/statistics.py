@@ -47,10 +47,11 @@ def statistics(
     `key` says all that decides which images the ids are. `check` may raise to stop; so does an
     image that cannot be decoded.
     """
-    path = cache / f"statistics-{train.key(key)}.json"
+    some = sampled(train)
+    path = cache / f"statistics-{some.key(key)}.json"
     kept = recall(path)
     if kept is None:
-        if (count := len((some := sampled(train)).images)) == STATISTICS_IMAGES:
+        if (count := len(some.images)) == STATISTICS_IMAGES:
             tqdm.write(f"the mean colour of {count:,} images is computed once", file=sys.stderr)
         kept = compute(some, progress, check, workers)._asdict()
         keep(path, kept)

@@ -59,13 +59,7 @@ def write(
         unfinished = sorted((name, why) for name, why in dict(rows).items() if name not in done)
         try:
             if archive:
-                kept = beside / "runs"
-                _archive([*comparisons, *others], transfers, kept)
-                pack(kept, beside / ARCHIVE)
-                shutil.rmtree(kept)
-                # They were admitted by their views; what was just written needs no second look.
-                runs = store.finished(opened(beside / ARCHIVE))
-                tell_apart([run.config for run in runs])
+                runs = _packed([*comparisons, *others], transfers, beside)
                 comparisons, others, transfers = parted(runs, fuse)
             named = zip(comparisons, titles([one.setting for one in comparisons]), strict=True)
             judged = judge(comparisons)
@@ -218,6 +212,20 @@ def _put(beside: Path, out: Path) -> None:
     # With those of processes that were killed just here.
     for one in out.parent.glob(f".{escape(out.name)}.old-*"):
         shutil.rmtree(one, ignore_errors=True)
+
+
+def _packed(
+    comparisons: Sequence[Comparison | Family], transfers: Sequence[Transfers], beside: Path
+) -> list[Run]:
+    """Put the archive into a report; its runs, as others will read them."""
+    kept = beside / "runs"
+    _archive(comparisons, transfers, kept)
+    pack(kept, beside / ARCHIVE)
+    shutil.rmtree(kept)
+    # They were admitted by their views; what was just written needs no second look.
+    runs = store.finished(opened(beside / ARCHIVE))
+    tell_apart([run.config for run in runs])
+    return runs
 
 
 def _archive(

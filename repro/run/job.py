@@ -78,7 +78,7 @@ class Job:
         else:
             found = self.source.description
             seen = f"{found.fingerprint}{found.times[:16]}-{data.enlarge}"
-            key = f"{data.name}-{data.channels}-{seen}-{len(sampled(self.source.train).ids)}"
+            key = f"{data.name}-{data.channels}-{seen}"
             words = (self.cache, key, config.progress, stop.check, config.workers)
             self.statistics = world.decided_by_first(lambda: statistics(self.source.train, *words))
             mean, recipe = self.statistics.mean, config.recipe

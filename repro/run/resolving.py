@@ -90,15 +90,19 @@ def _resolved(
     looks = tuple(dict.fromkeys(_views(config)))
     said = (published, command, partner)
     request = Request(config, net, description, parents, own, looks, *said)
+    _check_storable(request)
+    return request
+
+
+def _check_storable(request: Request) -> None:
+    """Refuse a run that could not be written, or not be read again."""
     if len(request.name.encode()) > LONGEST_NAME:
         advice = "put values into a file, as conf/recipe/mine.yaml"
         raise RequestError(f"{request.name}: too long a name: {advice}")
     try:
-        # What could not be read again is not begun.
-        check_config(config)
+        check_config(request.config)
     except ValueError as error:
         raise RequestError(str(error)) from None
-    return request
 
 
 def _check_enough(config: Config, there: Description) -> None:
@@ -132,9 +136,10 @@ def _partner(config: Config, here: Description) -> runs.Run | None:
 
 
 def _seen(config: Config) -> Data:
-    """The data of a configuration, without what is no part of what a run is."""
-    data = dataclasses.replace(base_data(config.data), root="", verify=False)
-    return dataclasses.replace(data, in_memory=False, classes=None)
+    """The data of a configuration, wherever they lie, however they are held, whatever net looks."""
+    return dataclasses.replace(
+        base_data(config.data), root="", verify=False, in_memory=False, classes=None
+    )
 
 
 def _described(config: Config, describe: Describe, decode: bool) -> Description:
