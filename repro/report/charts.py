@@ -130,7 +130,7 @@ def learning_curves(comparison: Comparison) -> Chart | None:
         for epoch, row in every.validation_error.agg(["mean", "min", "max"]).iterrows():
             rows.append(own | {"mark": "line", "x": epoch, "y": row["mean"]})
             rows.append(own | {"mark": "band", "x": epoch, "low": row["min"], "high": row["max"]})
-        training = where | {"group": "training crops", "mark": "dotted"}
+        training = own | {"mark": "dotted"}
         rows += [training | {"x": epoch, "y": y} for epoch, y in every.train_error.mean().items()]
     gaps = {"dropout": ", with dropout" if comparison.config.recipe.dropout else ""}
     gaps |= {"validation": comparison.runs[0].result["data"]["validation"]}

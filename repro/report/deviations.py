@@ -99,6 +99,7 @@ def _training(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
     share = SHARES.get(name, scale.lr_factor)
     moves = recipe.schedule != "constant" or recipe.warmup > 0
     changed = changes(config, "scale").keys() & {"smin", "smax", "parent"}
+    has_lrn = cost.lrn_channels(built(config, run.result["data"]["classes"])) is not None
     as_published = config.arch.name == "A" and init.name == "normal_literal"
     holds = {
         "input": recipe.input_range != paper["input_range"] or not recipe.subtract_mean,
@@ -108,6 +109,7 @@ def _training(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
         "momentum": recipe.optimiser == "sgd" and recipe.momentum > 0 and moves,
         "decay": recipe.weight_decay > 0,
         "init": init.copy_from is None and not as_published,
+        "lrn": init.copy_from is not None and has_lrn,
         "fan_in": "normal" in init.between and config.size.width != 1,
         "precision": config.precision != "float32",
         "test_precision": config.views_in == "tf32",

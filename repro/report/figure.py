@@ -37,7 +37,7 @@ COLOURS = (
 )
 NAMED = {
     **{REPRODUCED: "#00795A", CONTRADICTED: "#C04E00", UNDECIDED: "#0072B2"},
-    **{UNTESTABLE: "#6b747c", "the paper": "#000000", "training crops": "#6b747c"},
+    **{UNTESTABLE: "#6b747c", "the paper": "#000000"},
 }
 """The colours of groups that always have the same."""
 GREY, SHADE, HOLDS = "#6b747c", "#f1f3f5", "#cfe8df"
@@ -62,6 +62,7 @@ LEGEND = {
     "seed": "a seed",
     "paper": "the paper",
     "field": "where the claim holds",
+    "dotted": "on training crops",
 }
 
 
@@ -247,14 +248,14 @@ def _legend(figure: Figure, frame: pd.DataFrame, colours: dict[str, str]) -> Non
     handles: dict[str, Any] = {}
     for group, colour in colours.items():
         kinds = set(frame[frame.group == group].mark)
-        style = next((CURVES[kind] for kind in CURVES if kind in kinds), "-")
-        look: dict[str, Any] = POINTS["paper"] if kinds == {"paper"} else {"ls": style, "lw": 2.5}
+        look: dict[str, Any] = POINTS["paper"] if kinds == {"paper"} else {"ls": "-", "lw": 2.5}
         # What is written beside a row needs no entry.
         if "beside" not in kinds:
             handles[group] = Line2D([], [], color=colour, **look)
     for kind in [kind for kind in LEGEND if kind in set(frame.mark)]:
         # A group of its own is named by it already.
-        point = Line2D([], [], color=GREY, **POINTS[kind]) if kind in POINTS else Patch(color=HOLDS)
+        look = POINTS.get(kind) or {"ls": CURVES.get(kind), "lw": 1.3}
+        point = Patch(color=HOLDS) if kind == "field" else Line2D([], [], color=GREY, **look)
         handles.setdefault(LEGEND[kind], point)
     if handles:
         # So many columns as fit, each as wide as the longest entry.

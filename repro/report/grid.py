@@ -1,19 +1,23 @@
 """The grid that opens README and report: primary claims against settings and others' nets."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from repro.paper import numbers
 from repro.report.claims import OPEN, Claim, claims
-from repro.report.intervals import ALPHA, UNDECIDED, Interval, decide
+from repro.report.intervals import ALPHA, UNDECIDED, UNTESTABLE, Interval, decide
+from repro.report.obstacles import UNTRAINED
 
 IMAGES = 50_000
 """Test images of all published errors: the validation set of ILSVRC-2012."""
 FIXED = "S256"
 """The S of a claim's nets that others' nets stand for, whatever theirs is."""
+OPPOSITE = f"{UNTESTABLE} (opposite)"
+"""Of nets that are not trained out: their whole interval lies where the claim does not hold."""
 OTHERS = "other people's nets, one training each"
 
 
@@ -22,9 +26,18 @@ def grid(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     every = [claim for claim in claims() if claim.primary]
     found = pd.DataFrame({"claim": [claim.text for claim in every]})
     for head, frame in judged.items():
-        said = dict(zip(frame.claim, frame.verdict_holm, strict=True))
-        found[head] = [said.get(claim.claim, OPEN) for claim in every]
+        rows = {row["claim"]: row for row in frame.to_dict("records")}
+        found[head] = [_said(claim, rows.get(claim.claim)) for claim in every]
     return found.assign(**{OTHERS: [verdict(claim) or "-" for claim in every]})
+
+
+def _said(claim: Claim, row: dict[Hashable, Any] | None) -> str:
+    if row is None:
+        return OPEN
+    (low, high), verdict = claim.edges, str(row["verdict_holm"])
+    untrained = verdict == UNTESTABLE and str(row["reason"]).startswith(UNTRAINED)
+    outside = row["log_odds_low"] >= high or row["log_odds_high"] <= low
+    return OPPOSITE if untrained and outside else verdict
 
 
 def verdict(claim: Claim) -> str | None:

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from repro.config.schema import Config
+from repro.config.schema import Arch, Config
+from repro.model import layers
 from repro.model.cost import LRN_WINDOW, lrn_channels, overhang
 from repro.model.reading import read
 from repro.protocol.protocols import CONSTANT, KINDS, PROTOCOLS, readings
@@ -24,6 +25,8 @@ AHEAD = 3.0
 NOISE = 2.0
 """Standard errors over seeds by which a deeper net's training error may be above a shallower's."""
 GREY_LEVELS = 255
+UNTRAINED = "not trained out"
+"""How the reasons begin that are about training."""
 
 
 def obstacle(
@@ -36,7 +39,8 @@ def obstacle(
 def _reasons(pair: Pair, comparison: Comparison, seeds: Sequence[int] | None) -> Iterator[str]:
     for side, config in _configs(pair, comparison):
         yield from _overhang(side, config, comparison)
-        yield from _weak_lrn(config, comparison)
+        here = built(config, comparison.classes)
+        yield from weak_lrn(config.arch, here, config.recipe.input_range)
     if PROTOCOLS[pair[0].test].boxes:
         yield from filter(None, (unlocated([side.net], side.test, comparison) for side in pair))
     if seeds is not None:
@@ -85,17 +89,18 @@ def _overhang(side: Side, config: Config, comparison: Comparison) -> Iterator[st
             yield f"{words} {here.crop} pixels, at the paper's size by {theirs} of {there.crop}"
 
 
-def _weak_lrn(config: Config, comparison: Comparison) -> Iterator[str]:
-    """LRN sees all channels, or divides by a constant, for its alpha is that of grey levels."""
-    here, name = lrn_channels(built(config, comparison.classes)), config.arch.name
+def weak_lrn(arch: Arch, net: layers.Net, input_range: float) -> Iterator[str]:
+    """LRN sees all channels of a net, or divides by a constant, for its alpha is for 0-255."""
+    here = lrn_channels(net)
     if here is not None and here <= LRN_WINDOW:
-        full = lrn_channels(read(config.arch, channels=3, classes=2))
-        words = f"LRN's window of {LRN_WINDOW} covers all {here} channels of {name} here"
+        full = lrn_channels(read(arch, channels=3, classes=2))
+        words = f"LRN's window of {LRN_WINDOW} covers all {here} channels of {arch.name} here"
         yield f"{words}, at the paper's size {LRN_WINDOW} of {full}"
-    if here is not None and config.recipe.input_range < GREY_LEVELS:
-        words = f"LRN's constants are those for input in 0-{GREY_LEVELS}, and that of {name} is in"
-        words += f" 0-{config.recipe.input_range:g} here"
-        yield f"{words}: it divides by nearly the same everywhere"
+    if here is not None and input_range < GREY_LEVELS:
+        words = (
+            f"LRN's constants are those for input in 0-{GREY_LEVELS}, and that of {arch.name} is"
+        )
+        yield f"{words} in 0-{input_range:g} here: it divides by nearly the same everywhere"
 
 
 def _file_itself(pair: Pair, comparison: Comparison) -> Iterator[str]:
@@ -145,35 +150,49 @@ def _train_errors(net: Net, comparison: Comparison, seeds: Sequence[int]) -> lis
 
 
 def _still_falling(net: Net, comparison: Comparison, seeds: Sequence[int]) -> Iterator[str]:
-    """A net did not learn, or its training error is not flat at its end, on the mean of seeds."""
     failed = [run.config.seed for run in _runs(net, comparison, seeds) if not run.learnt]
+    yield from untrained(str(net), _train_errors(net, comparison, seeds), failed)
+
+
+def untrained(net: str, errors: Sequence[Sequence[float]], failed: Sequence[int]) -> Iterator[str]:
+    """A net did not learn, or its training error is not flat at its end, on the mean of seeds.
+
+    `errors` are in percent, by seed and epoch; `failed` are the seeds that did not learn.
+    """
     if failed:
-        yield f"not trained out: {net} of seed {failed[0]} did not learn"
-    errors = _train_errors(net, comparison, seeds)
+        yield f"{UNTRAINED}: {net} of seed {failed[0]} did not learn"
     epochs = min(map(len, errors), default=0)
-    if not errors:
-        yield f"not trained out: no log of {net}"
+    if not epochs:
+        yield f"{UNTRAINED}: no log of {net}"
     elif epochs < 4:
-        yield f"not trained out: {net} has {epochs} epochs, too few to tell"
+        yield f"{UNTRAINED}: {net} has {epochs} epochs, too few to tell"
     else:
         fall = float(np.mean([one[-2] - one[-1] for one in errors]))
         if fall > FLAT:
             words = f"the training error of {net} falls by {fall:.1f} points in its last epoch"
-            yield f"not trained out: {words}, more than {FLAT:g}"
+            yield f"{UNTRAINED}: {words}, more than {FLAT:g}"
 
 
 def _harder_to_train(pair: Pair, comparison: Comparison, seeds: Sequence[int]) -> Iterator[str]:
-    """The deeper of two nets ends at a higher training error, by more than noise."""
     nets = [side.net for side in pair if isinstance(side.net, Net)]
     configs = [comparison.runs_of(net)[0].config for net in nets]
-    layers = [built(config, comparison.classes).weight_layers for config in configs]
-    by_depth = sorted(zip(layers, nets, strict=True), reverse=True)
-    ends = [[one[-1] for one in _train_errors(net, comparison, seeds)] for _, net in by_depth]
-    if len(set(layers)) < 2 or min(map(len, ends)) < 2:
+    counts = [built(config, comparison.classes).weight_layers for config in configs]
+    errors = [_train_errors(net, comparison, seeds) for net in nets]
+    yield from harder_to_train([*zip(counts, map(str, nets), errors, strict=True)])
+
+
+def harder_to_train(nets: Sequence[tuple[int, str, Sequence[Sequence[float]]]]) -> Iterator[str]:
+    """The deeper of two nets ends at a higher training error, by more than noise.
+
+    A net is its number of weight layers, its name and its training errors by seed and epoch.
+    """
+    by_depth = sorted(nets, reverse=True)
+    ends = [[one[-1] for one in errors] for _, _, errors in by_depth]
+    if len({count for count, _, _ in nets}) < 2 or min(map(len, ends)) < 2:
         return
     deep, shallow = map(np.mean, ends)
     error = math.sqrt(sum(np.var(one, ddof=1) / len(one) for one in ends))
     if deep - shallow > NOISE * error:
-        names = [f"{net} ({count} layers)" for count, net in by_depth]
+        names = [f"{net} ({count} layers)" for count, net, _ in by_depth]
         words = f"the training error of {names[0]} ends at {deep:.1f}%, that of {names[1]}"
-        yield f"not trained out: {words} at {shallow:.1f}%"
+        yield f"{UNTRAINED}: {words} at {shallow:.1f}%"

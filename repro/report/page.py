@@ -12,7 +12,7 @@ from markdown.extensions.toc import slugify
 
 from repro.paper.numbers import CLASSES
 from repro.protocol.protocols import SUMMARISED
-from repro.report import charts, claims, deviations, experiments, tables, transfer, wording
+from repro.report import charts, claims, deviations, experiments, table11, tables, wording
 from repro.report.grid import grid
 from repro.report.intervals import VERDICTS
 from repro.report.net import worded
@@ -91,7 +91,7 @@ def _jinja() -> Environment:
     jinja.filters |= {"plain": plain, "cells": markdown_table}
     jinja.filters["table"] = lambda frame: markdown_table(wording.readable(frame))
     jinja.globals |= {"claims": claims, "experiments": experiments, "tables": tables}
-    jinja.globals |= {"recorded": recorded, "grid": grid, "transfer": transfer, "wording": wording}
+    jinja.globals |= {"recorded": recorded, "grid": grid, "wording": wording}
     return jinja
 
 
@@ -110,7 +110,7 @@ def markdown(
     judged = {name for part in parts for name in part.claims.claim}
     context |= {"judged": judged, "left_out": list(dict.fromkeys(left_out))}
     context |= {"shown": {one for part in parts for one in part.sections}}
-    context |= {"table11": moved[0], "moved": moved[1]}
+    context |= {"table11": table11.shown(moved[0]), "moved": moved[1]}
     page = _jinja().get_template("comparison.md.j2").render(context)
     return re.sub(r"\n{3,}", "\n\n", page) + "\n"
 

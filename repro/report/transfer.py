@@ -1,11 +1,11 @@
-"""Appendix B in the report: what linear SVMs on descriptors scored, Table 11, the claims on it.
+"""Appendix B in the report: what linear SVMs on descriptors scored, and the claims on it.
 
 A test has a value for each split. Its interval comes of draws of the images, with replacement, the
 same for every run; over nets of several seeds their spread is added, as Student's.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
@@ -21,23 +21,17 @@ from repro.protocol.measures import TEST, errors
 from repro.protocol.protocols import TRANSFERS
 from repro.report.claims import COLUMNS as CLAIM_COLUMNS
 from repro.report.claims import TRANSFER, framed, registered
-from repro.report.intervals import UNDECIDED, Interval, decide, student
+from repro.report.intervals import UNDECIDED, UNTESTABLE, Interval, decide, student
 from repro.report.measured import COLUMNS
-from repro.report.net import worded
+from repro.report.net import built, worded
+from repro.report.obstacles import harder_to_train, untrained, weak_lrn
 from repro.report.settings import setting
 from repro.store import scores
-from repro.store.identity import base
+from repro.store.identity import PUBLISHED, base
 from repro.store.runs import Run
 from repro.store.scores import Scores
 
 DRAWS = 500
-DATA = {
-    "voc2007": "VOC-2007 (mean AP)",
-    "voc2012": "VOC-2012 (mean AP)",
-    "caltech101": "Caltech-101 (mean class recall)",
-    "caltech256": "Caltech-256 (mean class recall)",
-}
-"""The columns of Table 11, by the files of `conf/data/`."""
 Draws = NDArray[np.float64]
 Key = tuple[str, int]
 """What a net was trained on, and its seed."""
@@ -62,8 +56,11 @@ class Tested:
         """Its name in claims: `D`, `D:random`, `D+E`, or `pixels` where no net is asked."""
         if TRANSFERS[self.found.protocol].kind == "pixels":
             return "pixels"
-        trained = [(worded(run.config.arch.name), _trained(run)) for run in self.runs]
-        return "+".join(f"{arch}:random" if t and not t["run"] else arch for arch, t in trained)
+        nets = []
+        for run in self.runs:
+            random = (known := _trained(run)) is not None and not known["run"]
+            nets.append(worded(run.config.arch.name) + ":random" * random)
+        return "+".join(nets)
 
     @property
     def trained_on(self) -> str:
@@ -80,10 +77,11 @@ class Tested:
         return " + ".join(dict.fromkeys(words))
 
     @property
-    def seed(self) -> int:
-        """The seed of the net; 0 where it is not known, or no matter."""
-        known = _trained(self.runs[0])
-        return 0 if known is None or self.net == "pixels" else int(known["seed"])
+    def seed(self) -> int | None:
+        """The seed of the net; 0 where it is not known, or no matter; None: two nets' differ."""
+        known = [_trained(run) for run in self.runs if self.net != "pixels"]
+        seeds = {int(one["seed"]) for one in known if one is not None} or {0}
+        return seeds.pop() if len(seeds) == 1 else None
 
     @property
     def given(self) -> bool:
@@ -127,14 +125,15 @@ class Transfers:
                         continue
                     other = known.get(found.partner)
                     if other and other.tested.weights == found.partner_weights:
-                        self.tested.append(Tested((run, other), found))
+                        both = sorted((run, other), key=lambda one: one.config.arch.name)
+                        self.tested.append(Tested(tuple(both), found))
                     elif not found.partner:
                         self.tested.append(Tested((run,), found))
 
     def cells(self, net: str, test: str) -> dict[Key, Tested]:
-        """One net in one test, by what it was trained on and its seed."""
+        """One net, or two of one seed, in one test, by what it was trained on and its seed."""
         every = (one for one in self.tested if (one.net, one.found.protocol) == (net, test))
-        return {(one.trained_on, one.seed): one for one in every}
+        return {(one.trained_on, seed): one for one in every if (seed := one.seed) is not None}
 
 
 def results(groups: Sequence[Transfers]) -> pd.DataFrame:
@@ -166,32 +165,7 @@ def _paper(one: Tested, data: str, metric: str) -> float | None:
     return None if value is None else 100 - value
 
 
-def table11(groups: Sequence[Transfers]) -> pd.DataFrame:
-    """Recall and average precision (%) of every net and test, ours, then the paper's."""
-    rows: list[dict[str, Any]] = []
-    for group in groups:
-        cells: dict[tuple[str, ...], list[Tested]] = {}
-        for one in group.tested:
-            cells.setdefault((one.net, one.trained_on, one.found.protocol, one.q), []).append(one)
-        for (net, trained_on, test, q), found_there in sorted(cells.items()):
-            # Of each run the pixels are the same.
-            every = found_there[:1] if found_there[0].given else found_there
-            which = {"net": net, "size": group.setting.size, "trained_on": trained_on}
-            which |= {"test": test, "Q": q, "data": group.data}
-            for metric in every[0].found.errors:
-                values = np.array([100 - one.found.errors[metric] for one in every])
-                found = _interval([100 - one.drawn[metric].mean(axis=0) for one in every], values)
-                rows.append(which | {"measure": metric.removesuffix("_error")} | found)
-    for theirs in numbers.rows(11):
-        for data in DATA:
-            if theirs[data] is not None:
-                said = {"net": theirs["system"], "size": "paper", "trained_on": "ImageNet"}
-                said |= {"test": "published", "data": data, "mean": theirs[data]}
-                rows.append(said | {"splits_sd": theirs.get(f"{data}_spread")})
-    return pd.DataFrame(rows) if groups else pd.DataFrame()
-
-
-def _interval(drawn: Sequence[Draws], values: NDArray[np.float64]) -> dict[str, Any]:
+def interval_of(drawn: Sequence[Draws], values: NDArray[np.float64]) -> dict[str, Any]:
     """Mean, deviations, interval of `values` (seeds, splits); `drawn`: (draws,) of each seed."""
     seeds, mean = len(values), float(values.mean())
     half = 1.96 * float(np.mean(drawn, axis=0).std())
@@ -202,24 +176,6 @@ def _interval(drawn: Sequence[Draws], values: NDArray[np.float64]) -> dict[str, 
     found = {"mean": mean, "splits_sd": splits, "seeds_sd": deviation, "n": seeds}
     found |= {"low": mean - half, "high": mean + half}
     return {key: value and round(value, 4) for key, value in found.items()}
-
-
-def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Table 11 for readers: a row for each net and test, a column for each data set."""
-    rows: dict[tuple[str, ...], dict[str, str]] = {}
-    for row in frame.to_dict("records"):
-        measure = "" if pd.isna(row["measure"]) else str(row["measure"])
-        key = tuple(str(row[name]) for name in ("net", "size", "trained_on", "test"))
-        words = f"{measure} " * measure.startswith("ap") + f"{row['mean']:.1f}"
-        words += "" if pd.isna(row["splits_sd"]) else f" ± {row['splits_sd']:.1f}"
-        words += "" if pd.isna(row["low"]) else f" [{row['low']:.1f}; {row['high']:.1f}]"
-        net, size, trained_on, test = key
-        new = {"net": net, "trained on": worded(trained_on), "test": test.replace("_", " ")}
-        new |= {"size": worded(size), "seeds": "-" if pd.isna(row["n"]) else str(int(row["n"]))}
-        new |= dict.fromkeys(DATA.values(), "-")
-        own, column = rows.setdefault(key, new), DATA[row["data"]]
-        own[column] = words if own[column] == "-" else f"{own[column]}, {words}"
-    return pd.DataFrame(list(rows.values()))
 
 
 def claims() -> tuple[Mapping[str, Any], ...]:
@@ -242,7 +198,7 @@ def judged(claim: Mapping[str, Any], group: Transfers) -> dict[str, Any] | None:
     used: dict[str, list[tuple[Tested, Tested]]] = {}
     for left, right in claim["pairs"]:
         ours, theirs = group.cells(left, left_test), group.cells(right, right_test)
-        every |= {one.seed for one in ours.values()}
+        every |= {seed for _, seed in ours}
         pairs = [(one, other) for k, one in ours.items() if (other := _beside(theirs, k))]
         used |= {f"{left} - {right}": pairs} if pairs else {}
     # The first seeds, in which all pairs are there: else their mean would be of other nets.
@@ -255,14 +211,16 @@ def judged(claim: Mapping[str, Any], group: Transfers) -> dict[str, Any] | None:
     draws = [(a.drawn[metric] - b.drawn[metric]).mean(axis=0) for a, b in both]
     # The mean over pairs of each seed: its spread is that of the nets.
     by_seed = [np.mean([gap for s, gap in gaps if s == seed], axis=0) for seed in sorted(seeds)]
-    found = _interval([np.mean(draws, axis=0)] * len(by_seed), np.array(by_seed))
+    found = interval_of([np.mean(draws, axis=0)] * len(by_seed), np.array(by_seed))
     given = all(one.given and other.given for one, other in both)
     edge = float(claim.get("margin", 0))
     edges = (-edge, edge) if claim["kind"] == "equal_within" else (-math.inf, -edge)
     interval = Interval(found["low"], found["high"])
     verdict, _, _ = decide(interval, found["mean"], edges, lambda to: math.nan)
-    reason = ""
-    if not given and len(by_seed) < claim["seeds"]:
+    reason = next((why for o in used.values() for why in _obstacles(o, seeds)), "")
+    if reason:
+        verdict = UNTESTABLE
+    elif not given and len(by_seed) < claim["seeds"]:
         verdict, reason = UNDECIDED, f"{len(by_seed)} of {claim['seeds']} seeds"
     each = ", ".join(f"{value:+.1f}" for value in np.mean(by_seed, axis=0))
     row = {key: claim[key] for key in CLAIM_COLUMNS if key in claim}
@@ -273,6 +231,28 @@ def judged(claim: Mapping[str, Any], group: Transfers) -> dict[str, Any] | None:
     row |= {"verdict": verdict, "verdict_holm": verdict, "primary": False, "margin": edge}
     row |= {"pooled": f"{', '.join(used)}; splits: {each}"}
     return row | {"about": "nets" if given else "configuration"} | asdict(group.setting)
+
+
+def _obstacles(pairs: Sequence[tuple[Tested, Tested]], seeds: set[int]) -> Iterator[str]:
+    """Why two nets, of some seeds each, cannot show what the paper's do: they are not trained out.
+
+    The rules are those of errors, asked of nets that were trained here.
+    """
+    alone = []
+    for side in zip(*(both for both in pairs if both[0].seed in seeds), strict=True):
+        for runs in zip(*(one.runs for one in side if one.net != "pixels"), strict=True):
+            arch, trained = runs[0].config.arch, [_trained(run) for run in runs]
+            known = [one for one in trained if one and one["run"]]
+            if len(known) < len(runs):
+                continue
+            net, name = built(runs[0].config, runs[0].result["data"]["classes"]), worded(arch.name)
+            yield from weak_lrn(arch, net, runs[0].result[PUBLISHED]["input"]["input_range"])
+            errors = [one.get("train_errors", []) for one in known]
+            failed = [one["seed"] for one in known if not one.get("learnt", True)]
+            yield from untrained(name, errors, failed)
+            alone += [(net.weight_layers, name, errors)] * (len(side[0].runs) == 1)
+    if len(alone) > 1:
+        yield from harder_to_train(alone)
 
 
 def _beside(theirs: Mapping[Key, Tested], key: Key) -> Tested | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from repro.errors import RequestError, RunError, noting
-from repro.report import tables, transfer, wording
+from repro.report import table11, tables, transfer, wording
 from repro.report.admitted import admitted, folder_of_runs
 from repro.report.claims import COLUMNS, judge
 from repro.report.measured import Measured, listed_images, read_log, results, seconds, views_of
@@ -73,7 +73,7 @@ def write(
             raise RunError(f"cannot write {out}: {error.strerror}") from error
     words = [f"{one.title}\n{wording.summary(one.comparison)}\n{one.answer}" for one in parts]
     frames = {"published nets": wording.readable(tables.published(others))}
-    frames["descriptors on other data (%)"] = transfer.shown(transfer.table11(transfers))
+    frames["descriptors on other data (%)"] = table11.shown(table11.table(transfers))
     words += [f"{title}\n{one.to_string(index=False)}" for title, one in frames.items() if len(one)]
     return "\n\n".join([*words, str(out / "comparison.html")])
 
@@ -167,7 +167,7 @@ def _write_all(
     claims.to_csv(folder / "claims.csv", index=False)
     frames = {f"{part.prefix}{name}": one for part in parts for name, one in part.tables.items()}
     frames |= {"published-nets": tables.published(others)}
-    frames |= {"table11": transfer.table11(transfers)}
+    frames |= {"table11": table11.table(transfers)}
     frames |= {"depth-gains": tables.depth_gains(), "replications": tables.replications()}
     for name in ("tables", "figures"):
         (folder / name).mkdir()

@@ -1,5 +1,6 @@
 """Weights that others trained: what their file says before any work, and what of a run is fixed."""
 
+import csv
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -17,9 +18,9 @@ from repro.model.reading import at_size
 from repro.model.reading import read as read_net
 from repro.model.vgg import VGG
 from repro.protocol.protocols import transfers
-from repro.store.expected import Expected, sha256
+from repro.store.expected import sha256
 from repro.store.identity import PUBLISHED, base
-from repro.store.runs import WEIGHTS, read_config, read_result
+from repro.store.runs import WEIGHTS, read_config, read_log, read_run
 from repro.weights.contents import CAFFE, Convention, Weights
 from repro.weights.read import file_digest, locate, read, read_any
 
@@ -95,14 +96,17 @@ def adopt(config: Config, words: Iterable[str]) -> None:
 
 def _of_folder(folder: Path, digest: str) -> dict[str, Any]:
     """What a run's weights were trained on; a RequestError: these are not those of the run."""
-    own, result = read_config(folder)[0], read_result(folder)
-    if result is None or digest != Expected.of(result).weights:
-        why = "it has not ended" if result is None else f"its {WEIGHTS} is not what it left there"
+    run = read_run(folder)
+    if run is None or digest != run.tested.weights:
+        why = "it has not ended" if run is None else f"its {WEIGHTS} is not what it left there"
         raise RequestError(f"weights={folder} is no run to take a net of: {why}")
+    own, log = run.config, csv.DictReader((read_log(run) or b"").decode().splitlines())
+    # By these a report says whether the net is trained out.
+    ended = {"learnt": run.learnt, "train_errors": [float(row["train_error"]) for row in log]}
     # All that tells one net of this arch and size from another.
     words = [own.recipe.name, own.init.name, own.scale.name, *["fc"] * (own.finetune == "fc")]
     names = {"data": own.data.name, "recipe": ", ".join(words), "seed": own.seed}
-    return {"run": folder.name, **names}
+    return {"run": folder.name, **names, **ended}
 
 
 def _random(config: Config, net: Net) -> Weights:

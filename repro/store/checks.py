@@ -49,7 +49,14 @@ WEIGHTS = {
         "mean": [ANY],
         "std": [ABOVE_ZERO],
     },
-    "trained?": {"run": str, "data": str, "recipe": str, "seed": COUNT},
+    "trained?": {
+        "run": str,
+        "data": str,
+        "recipe": str,
+        "seed": COUNT,
+        "learnt?": bool,
+        "train_errors?": [NUMBER],
+    },
 }
 """The record of weights that others trained."""
 RESULT = {

@@ -21,52 +21,59 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, norm, t
 
 ROOT = Path(__file__).resolve().parents[2]
-REPORT = ROOT / "reports" / "tiny_imagenet"
 Z = norm.ppf(0.975)
-LEARNS = 0.98 - 3 * math.sqrt(0.98 * 0.02 / 1250)
-"""Three standard deviations below chance, of 50 classes on 1,250 validation images."""
+LEARNS = {
+    "cifar10": 0.9 - 3 * math.sqrt(0.9 * 0.1 / 5000),
+    "tiny_imagenet": 0.98 - 3 * math.sqrt(0.98 * 0.02 / 1250),
+}
+"""Three standard deviations below chance, by classes and validation images."""
+LAYERS = {"A": 11, "A-LRN": 11, "B": 13, "B-5x5": 8, "C": 16, "D": 16, "E": 19}
+LAYERS |= {f"{name}-BN": count for name, count in LAYERS.items()}
+ERRORS = ("better", "no_improvement", "equal_within")
+Row = dict[str, str]
+Seeds = dict[int, NDArray[np.bool_]]
 
-with (REPORT / "claims.csv").open() as file:
-    ROWS = {row["claim"]: row for row in csv.DictReader(file) if row["size"] == "eighth"}
+ROWS: dict[tuple[str, str, str], Row] = {}
+for report in ("cifar10", "tiny_imagenet"):
+    with (ROOT / "reports" / report / "claims.csv").open() as file:
+        rows = [row | {"report": report} for row in csv.DictReader(file)]
+        ROWS |= {(report, row["size"], row["claim"]): row for row in rows}
 CLAIMS: dict[str, dict[str, Any]] = {
     claim["claim"]: claim
     for claim in yaml.safe_load((ROOT / "repro" / "paper" / "claims.yaml").read_text())
-    if (claim.get("primary") or claim["kind"] == "cheaper") and claim["claim"] in ROWS
 }
-ERRORS = ("better", "no_improvement", "equal_within")
-Seeds = dict[int, NDArray[np.bool_]]
 
 
-def of_kind(*kinds: str) -> list[str]:
-    return [name for name, claim in CLAIMS.items() if claim["kind"] in kinds]
+def of_kind(*kinds: str, primary: bool = True) -> list[tuple[str, str, str]]:
+    rows = [key for key in ROWS if CLAIMS[key[-1]]["kind"] in kinds]
+    return [key for key in rows if CLAIMS[key[-1]].get("primary") or not primary]
 
 
 @cache
-def files() -> dict[str, bytes]:
-    """What the report keeps of its runs, by name; of a run's folder, by its identity."""
-    with zipfile.ZipFile(REPORT / "runs.zip") as kept:
+def files(report: str) -> dict[str, bytes]:
+    """What a report keeps of its runs, by name; of a run's folder, by its identity."""
+    with zipfile.ZipFile(ROOT / "reports" / report / "runs.zip") as kept:
         return {re.sub(r"^[^/]*-(\w{10})/", r"\1/", n): kept.read(n) for n in kept.namelist()}
 
 
 @cache
-def ranks(run: str) -> dict[str, Any]:
-    return dict(np.load(io.BytesIO(files()[f"ranks/{run}.npz"])))
+def ranks(report: str, run: str) -> dict[str, Any]:
+    return dict(np.load(io.BytesIO(files(report)[f"ranks/{run}.npz"])))
 
 
 @cache
-def runs_by_net() -> dict[tuple[str, str, str], dict[int, str]]:
+def runs_by_net(report: str, size: str, recipe: str) -> dict[tuple[str, str, str], dict[int, str]]:
     """(arch, scale, init) -> seed -> run; an ensemble joins its members by `+`."""
     found: dict[tuple[str, str, str], dict[int, str]] = {}
-    with (REPORT / "results.csv").open() as file:
+    with (ROOT / "reports" / report / "results.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if "fc" not in row["finetune"]]
-    # Names with more words are other settings: another width, another length.
-    for row in (row for row in rows if (row["size"], row["recipe"]) == ("eighth", "photos")):
+    for row in (row for row in rows if (row["size"], row["recipe"]) == (size, recipe)):
         own = found.setdefault((row["arch"], row["scale"], row["init"]), {})
         assert own.setdefault(int(row["seed"]), row["run"]) == row["run"]
     return found
 
 
-def runs(net: str, init: str) -> dict[int, str]:
+def runs(net: str, row: Row, init: str = "") -> dict[int, str]:
     """Seed -> run of a net or an ensemble, as claims name it: `C-jitter`, `E-S256-normal`.
 
     Where the name says no initialisation it is `init`; A and B-5x5 have nothing to take from A.
@@ -75,34 +82,48 @@ def runs(net: str, init: str) -> dict[int, str]:
     plain = f"{plain}-S256" if said else plain
     members = [member.rpartition("-") for member in plain.split("+")]
     archs, scales = ("+".join(member[part] for member in members) for part in (0, 2))
-    own = "he" if archs in ("A", "B-5x5") else init
-    return runs_by_net().get((archs, scales, said or own), {})
+    own = init or row["init"]
+    own = "he" if archs in ("A", "B-5x5") and own == "from_A" else own
+    every = runs_by_net(row["report"], row["size"], row["recipe"])
+    return every.get((archs, scales, said or own), {})
 
 
-def sides(claim: dict[str, Any]) -> list[list[Seeds]]:
+def pairs_of(claim: dict[str, Any]) -> list[list[str]]:
+    return [[pair, pair] if isinstance(pair, str) else pair for pair in claim["pairs"]]
+
+
+def start(claim: dict[str, Any]) -> str:
+    """A net that cannot start from A is compared with one that does not either."""
+    nets = list(chain(*pairs_of(claim)))
+    return "he" if any("5x5" in net or "-BN-" in net for net in nets) else ""
+
+
+def sides(claim: dict[str, Any], row: Row) -> list[list[Seeds]]:
     """The errors of each measured pair by seed."""
     tests = claim["tests"] if isinstance(claim["tests"], list) else [claim["tests"]] * 2
-    pairs = [[pair, pair] if isinstance(pair, str) else pair for pair in claim["pairs"]]
-    init = "he" if "B-5x5-S256" in chain(*pairs) else "from_A"
+    pairs, init, report = pairs_of(claim), start(claim), row["report"]
     found: list[list[Seeds]] = []
     for pair in pairs:
         found.append([])
         for net, test in zip(pair, tests, strict=True):
             keys = {
-                seed: [key for key in ranks(run) if key.startswith(f"{test}@")]
-                for seed, run in runs(net, init).items()
+                seed: [key for key in ranks(report, run) if key.startswith(f"{test}@")]
+                for seed, run in runs(net, row, init).items()
             }
+            own = runs(net, row, init)
             found[-1].append(
-                {s: ranks(runs(net, init)[s])[key[0]] > 0 for s, key in keys.items() if key}
+                {s: ranks(report, own[s])[key[0]] > 0 for s, key in keys.items() if key}
             )
     there = [both for both in found if all(both)]
     assert len(there) == len(pairs) or not claim.get("complete")
     return there
 
 
-def compare(claim: dict[str, Any], odds: bool) -> tuple[int, dict[str, NDArray[np.float64]]]:
+def compare(
+    claim: dict[str, Any], row: Row, odds: bool
+) -> tuple[int, dict[str, NDArray[np.float64]]]:
     """Seeds, and [effect, low, high] for nets and configuration, by images and by classes."""
-    there = sides(claim)
+    there = sides(claim, row)
     seeds = sorted(set.intersection(*(set(side) for side in chain(*there))))[: claim["seeds"]]
     wrong = np.array([[[side[s] for s in seeds] for side in both] for both in there], float)
     images, count = wrong.shape[-1], len(seeds)
@@ -119,7 +140,8 @@ def compare(claim: dict[str, Any], odds: bool) -> tuple[int, dict[str, NDArray[n
     pooled = by_pair.mean(2).var(axis=1, ddof=1).mean() / len(by_pair)
     between = max(gaps.mean(1).var(ddof=1), pooled, noise) / count
     alone = max(nets - noise / count, np.append(np.zeros(images), two).var() / (images + 2))
-    listed = next(text for name, text in files().items() if name.startswith("ranks/images-"))
+    kept = files(row["report"])
+    listed = next(text for name, text in kept.items() if name.startswith("ranks/images-"))
     labels = np.array([line.rsplit(",", 1)[1] for line in listed.decode().splitlines()[1:]])
     own = gaps.mean(0) - gaps.mean()
     classes = [own[labels == one].sum() for one in np.unique(labels)]
@@ -142,11 +164,11 @@ def numbers(row: dict[str, str], *keys: str) -> list[float]:
     return [float(row[key]) for key in keys]
 
 
-@pytest.mark.parametrize("name", of_kind(*ERRORS))
-def test_errors(name: str) -> None:
-    claim, row = CLAIMS[name], ROWS[name]
+@pytest.mark.parametrize("key", of_kind(*ERRORS))
+def test_errors(key: tuple[str, str, str]) -> None:
+    claim, row = CLAIMS[key[-1]], ROWS[key]
     parts = [claim | part for part in claim.get("each", [{}])]
-    found = [(*compare(part, odds=True), compare(part, odds=False)[1]) for part in parts]
+    found = [(*compare(part, row, odds=True), compare(part, row, odds=False)[1]) for part in parts]
     about = row["about"]
     # Of comparisons that must all hold, the least favourable one.
     count, odds, points = max(found, key=lambda one: one[1][about][0])
@@ -159,15 +181,52 @@ def test_errors(name: str) -> None:
         np.testing.assert_allclose(points[question][1:], committed, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", of_kind("counts"))
-def test_counts(name: str) -> None:
+def ends(net: str, row: Row, claim: dict[str, Any]) -> list[list[float]]:
+    """The training errors of a net's runs by epoch."""
+    own = sorted(runs(net, row, start(claim)).items())[: claim["seeds"]]
+    logs = [files(row["report"])[f"{run}/log.csv"].decode().splitlines() for _, run in own]
+    return [[float(one["train_error"]) for one in csv.DictReader(log)] for log in logs]
+
+
+@pytest.mark.parametrize("key", of_kind(*ERRORS, primary=False))
+def test_the_gate(key: tuple[str, str, str]) -> None:
+    """The training error is flat in the last epoch, and the deeper net's is not the higher one."""
+    claim, row, falling = CLAIMS[key[-1]], ROWS[key], False
+    for part in [claim | part for part in claim.get("each", [{}])]:
+        for pair in pairs_of(part):
+            if not all(runs(net, row, start(part)) for net in pair):
+                continue
+            logs = {n: ends(n, row, part) for n in "+".join(pair).split("+")}
+            falls = [np.mean([one[-2] - one[-1] for one in own]) for own in logs.values()]
+            falling |= max(falls) > 1 or min(len(one) for own in logs.values() for one in own) < 4
+            falling |= harder(pair, logs)
+    gated = row["reason"].startswith("not trained out: the training error")
+    gated |= row["reason"].endswith("too few to tell")
+    assert falling if gated else row["verdict_holm"] == "not testable here" or not falling
+
+
+def harder(pair: list[str], logs: dict[str, list[list[float]]]) -> bool:
+    """The deeper of two nets ends at a higher training error, by two standard errors of both."""
+    layers = {net: LAYERS[re.split("-(?:S256|S384|jitter)", net)[0]] for net in pair if net in logs}
+    if len(set(layers.values())) < 2 or min(len(logs[net]) for net in pair) < 2:
+        return False
+    last = [np.array([one[-1] for one in logs[net]]) for net in sorted(pair, key=layers.get)]
+    shallow, deep = last
+    noise = math.sqrt(sum(one.var(ddof=1) / len(one) for one in last))
+    return bool(deep.mean() - shallow.mean() > 2 * noise)
+
+
+@pytest.mark.parametrize("key", of_kind("counts"))
+def test_counts(key: tuple[str, str, str]) -> None:
     """Each net's runs once, by their validation errors; Newcombe's interval, of two by Wilson."""
-    ((left, right),) = CLAIMS[name]["pairs"]
+    claim, row = CLAIMS[key[-1]], ROWS[key]
+    ((left, right),) = claim["pairs"]
     shares = []
     for net in (left, right):
-        own = sorted(runs(net, "from_A").items())[: CLAIMS[name]["seeds"]]
-        ended = [json.loads(files()[f"{run}/result.json"])["validation_error"] for _, run in own]
-        shares.append((sum(error < 100 * LEARNS for error in ended), len(ended)))
+        own = sorted(runs(net, row).items())[: claim["seeds"]]
+        results = [files(row["report"])[f"{run}/result.json"] for _, run in own]
+        ended = [json.loads(one)["validation_error"] for one in results]
+        shares.append((sum(error < 100 * LEARNS[row["report"]] for error in ended), len(ended)))
     (a, m), (b, n) = shares
     ends = (binomtest(*one).proportion_ci(0.95, "wilson") for one in shares)
     (low, high), (other_low, other_high), p, q = *ends, a / m, b / n
@@ -176,14 +235,16 @@ def test_counts(name: str) -> None:
         p - q - math.hypot(p - low, other_high - q),
         p - q + math.hypot(high - p, q - other_low),
     )
-    committed = numbers(ROWS[name], "difference", "ci_low", "ci_high")
+    committed = numbers(row, "difference", "ci_low", "ci_high")
     np.testing.assert_allclose(np.array(ours) * 100, committed, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", of_kind("cheaper"))
-def test_cost(name: str) -> None:
+@pytest.mark.parametrize("key", of_kind("cheaper", primary=False))
+def test_cost(key: tuple[str, str, str]) -> None:
     """Dense over multi-crop, view by view; their logarithms averaged in a run; over runs."""
-    timed = [ranks(run) for net in CLAIMS[name]["pairs"] for run in runs(net, "from_A").values()]
+    row = ROWS[key]
+    found = [run for net in CLAIMS[key[-1]]["pairs"] for run in runs(net, row).values()]
+    timed = [ranks(row["report"], run) for run in found]
     logs = []
     for run in timed:
         grid = [view for view in run if "s:grid" in view]
@@ -193,5 +254,5 @@ def test_cost(name: str) -> None:
             logs.append(float(np.mean(np.log(ratios))))
     half = t.ppf(0.975, len(logs) - 1) * np.std(logs, ddof=1) / math.sqrt(len(logs))
     ours = 100 * np.expm1(np.mean(logs) + half * np.array([0, -1, 1]))
-    committed = numbers(ROWS[name], "difference", "ci_low", "ci_high")
+    committed = numbers(row, "difference", "ci_low", "ci_high")
     np.testing.assert_allclose(ours, committed, atol=1e-4)

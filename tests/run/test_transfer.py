@@ -1,5 +1,6 @@
 """Descriptors on other data (Appendix B): from the command to the scores and the report."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,10 @@ from tests.data.test_targets import voc
 
 KINDS = ("BACKGROUND_Google", "ant", "bee")
 WORDS = ["size=tiny", "threads=1", "progress=false", "workers=0", "data=caltech101"]
+CLAIM = {
+    **{"claim": "x", "kind": "better", "seeds": 1, "tests": "transfer_stacked", "section": "B"},
+    **{"data": ["caltech101"], "metric": "recall_error"},
+}
 BOTH = "test=[transfer_stacked,transfer_averaged,transfer_pixels]"
 
 
@@ -56,12 +61,13 @@ def asked(root: Path, runs: Path, *words: str) -> int:
 
 @pytest.fixture(scope="module")
 def tested(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
-    """A store with A and B at random, the second's descriptors stacked with the first's too."""
+    """A store with A, B and C (of seed 3) at random, the others' descriptors with A's too."""
     runs = tmp_path_factory.mktemp("transfer") / "runs"
-    assert asked(root, runs, "arch=A", "weights=random", "seed=3", BOTH) == 0
-    with_a = f"stack={only(runs, 'A')}"
-    assert asked(root, runs, "arch=B", "weights=random", "test=[transfer_stacked]") == 0
-    assert asked(root, runs, "arch=B", "weights=random", "test=[transfer_stacked]", with_a) == 0
+    assert asked(root, runs, "arch=A", "weights=random", BOTH) == 0
+    for words in (["arch=B"], ["arch=C", "seed=3"]):
+        words += ["weights=random", "test=[transfer_stacked]"]
+        assert asked(root, runs, *words) == 0
+        assert asked(root, runs, *words, f"stack={only(runs, 'A')}") == 0
     return runs
 
 
@@ -100,7 +106,7 @@ def test_only_what_is_missing_or_damaged_is_computed(
     tested: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = shutil.copytree(tested, tmp_path / "runs")
-    words = [root, runs, "arch=A", "weights=random", "seed=3", BOTH]
+    words = [root, runs, "arch=A", "weights=random", BOTH]
     before = {file: file.read_bytes() for file in runs.rglob("*.npz")}
     folder = only(runs, "A-")
     (folder / "views" / f"{NAMES[1]}.npz").unlink()
@@ -143,6 +149,12 @@ def test_a_run_brings_its_own_net(
     assert (whole / "weights.safetensors").read_bytes() == (
         folder / "weights.safetensors"
     ).read_bytes()
+    # Its claims are those of a net that is not trained out.
+    group = Transfers([run for run in [read_run(whole)] if run])
+    found = judged(CLAIM | {"pairs": [["B-5x5", "B-5x5"]]}, group)
+    assert found is not None
+    assert found["verdict_holm"] == "not testable here"
+    assert re.match("not trained out: B-5x5 (has|of seed)", found["reason"])
 
 
 @pytest.mark.parametrize(
@@ -225,7 +237,7 @@ def test_a_report_and_its_archive_say_the_same(tested: Path, tmp_path: Path) -> 
         one, two = (tmp_path / name / file for name in ("report", "again"))
         assert one.read_bytes() == two.read_bytes()
     found = pd.read_csv(tmp_path / "report" / "results.csv", dtype=str)
-    assert sorted(found.arch) == ["A", "A", "A", "B", "B+A"]
+    assert sorted(found.arch) == ["A", "A", "A", "A+B", "A+C", "B", "C"]
     assert set(found.metric) == {"recall_error"}
     folder = only(tested, "A-")
     with np.load(folder / "scores-transfer_averaged.npz") as file:
@@ -240,25 +252,22 @@ def test_a_report_and_its_archive_say_the_same(tested: Path, tmp_path: Path) -> 
     assert "| VGG D & E |" in page.replace("\\", "")
     table = pd.read_csv(tmp_path / "report" / "tables" / "table11.csv")
     assert set(table[table.n.notna()].net) == {
-        "A:random",
-        "B:random",
-        "B:random+A:random",
-        "pixels",
+        *("A:random", "B:random", "C:random"),
+        *("A:random+B:random", "A:random+C:random", "pixels"),
     }
 
 
 def test_claims_on_descriptors_are_paired_by_seed_and_image(tested: Path) -> None:
     """B at random against pixels, by hand; a side of another seed is none."""
-    runs = [run for run in map(read_run, sorted(tested.glob("[AB]-*"))) if run]
+    runs = [run for run in map(read_run, sorted(tested.glob("[ABC]-*"))) if run]
     group = Transfers(runs)
-    row = {"claim": "x", "kind": "better", "seeds": 1, "tests": "transfer_stacked", "section": "B"}
-    row |= {"data": ["caltech101"], "metric": "recall_error", "pairs": [["A:random", "B:random"]]}
+    row = CLAIM | {"pairs": [["C:random", "B:random"]]}
     assert judged(row, group) is None, "seeds 3 and 0"
-    found = judged(row | {"pairs": [["B+A", "B:random"], ["B:random+A:random", "B:random"]]}, group)
-    errors = {
-        one.net: one.found.errors["recall_error"] for one in group.tested if one.net[0] == "B"
-    }
-    gap = (errors["B:random+A:random"] - errors["B:random"]).mean()
+    assert judged(row | {"pairs": [["A:random+C:random", "A:random"]]}, group) is None
+    both = "A:random+B:random"
+    found = judged(row | {"pairs": [["A+B", "B:random"], [both, "B:random"]]}, group)
+    errors = {one.net: one.found.errors["recall_error"] for one in group.tested if "B" in one.net}
+    gap = (errors[both] - errors["B:random"]).mean()
     assert found is not None
     assert found["difference"] == pytest.approx(gap, abs=1e-3)
     assert found["ci_low"] <= gap <= found["ci_high"]
@@ -270,7 +279,7 @@ def test_claims_on_descriptors_are_paired_by_seed_and_image(tested: Path) -> Non
     of_pixels = judged(row | tests | {"seeds": 5}, group)
     assert of_pixels is not None
     assert of_pixels["reason"] == "1 of 5 seeds"
-    tests["pairs"] = [["B:random", "pixels"], ["A:random", "pixels"]]
+    tests["pairs"] = [["B:random", "pixels"], ["C:random", "pixels"]]
     assert judged(row | tests, group) is None, "no seed of both pairs"
 
 
