@@ -8,16 +8,17 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor, nn, optim
 
+from repro.run.device import caught_up
 from repro.store.folder import Folder
 from repro.store.runs import CHECKPOINTS
 
@@ -45,10 +46,12 @@ class Checkpoints:
         self.wait()
         began, self.next = time.monotonic(), math.inf
         tensors, text, name = _copies(net, optimiser), json.dumps(progress), CHECKPOINTS[self.count]
+        copied = caught_up(next(net.parameters()).device)
 
         def write() -> None:
+            copied()
             header = {"place": text, "digest": _digest(tensors, text)}
-            self.folder.write(name, save(tensors, metadata=header))
+            self.folder.write(name, _parts(tensors, header))
             ended = time.monotonic()
             self.next = ended + max(self.seconds, SHARE * (ended - began))
 
@@ -89,17 +92,46 @@ def _digest(tensors: dict[str, Tensor], progress: str) -> str:
     total = hashlib.sha256(progress.encode())
     for name in sorted(tensors):
         total.update(name.encode())
-        total.update(tensors[name].contiguous().view(torch.uint8).numpy().data)
+        total.update(_bytes(tensors[name]))
     return total.hexdigest()
 
 
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.contiguous().view(torch.uint8).numpy().data
+
+
+def _parts(tensors: dict[str, Tensor], metadata: dict[str, str]) -> Iterator[bytes | memoryview]:
+    """A safetensors file part by part, from the tensors' own memory.
+
+    The library's `save` copies all of it while training stands still; its `save_file` writes under
+    a name and with rights of its own, and its errors have no number.
+    """
+    header: dict[str, Any] = {"__metadata__": metadata}
+    # Wide numbers first: so each lies at a multiple of its size.
+    names, end = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name)), 0
+    for name in names:
+        tensor, begin = tensors[name], end
+        end += tensor.nbytes
+        kind = f"{'F' if tensor.is_floating_point() else 'I'}{8 * tensor.element_size()}"
+        header[name] = {"dtype": kind, "shape": [*tensor.shape], "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    yield from (_bytes(tensors[name]) for name in names)
+
+
 def _copies(net: nn.Module, optimiser: optim.Optimizer) -> dict[str, Tensor]:
-    """All that is to be written, in plain layout whatever memory format is in use."""
+    """All that is to be written, in plain layout whatever memory format is in use.
+
+    A CUDA device copies in the order of its work, into memory that torch pins and keeps for the
+    next time: the weights may change at once, the copies may be read when it has caught up.
+    """
     tensors = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{key}": torch.as_tensor(v) for key, v in state.items()}
+    plain: Any = {"memory_format": torch.contiguous_format}
     copies = {
-        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        name: tensor.detach().to("cpu", non_blocking=tensor.is_cuda, copy=True, **plain)
         for name, tensor in tensors.items()
     }
     return {name: t.reshape(1) if t.dim() == 0 else t for name, t in copies.items()}

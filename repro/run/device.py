@@ -228,14 +228,26 @@ def sent_back(tensor: Tensor) -> Callable[[], list[float]]:
     """
     if not tensor.is_cuda:
         return tensor.tolist
-    copy, copied = tensor.to("cpu", non_blocking=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
-    copied.record(torch.cuda.current_stream(tensor.device))
+    copy, copied = tensor.to("cpu", non_blocking=True), caught_up(tensor.device)
 
     def numbers() -> list[float]:
-        copied.synchronize()
+        copied()
         return copy.tolist()
 
     return numbers
+
+
+def caught_up(device: torch.device) -> Callable[[], None]:
+    """A function that returns when a device has done all that it was given before this call.
+
+    Devices other than CUDA's are taken to have done it.
+    """
+    if device.type != "cuda":
+        return lambda: None
+    # It sleeps: a waiting thread would take a core from those that decode.
+    done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+    done.record(torch.cuda.current_stream(device))
+    return done.synchronize
 
 
 def describe(config: Config, used: torch.device, world: World = ALONE) -> dict[str, Any]:

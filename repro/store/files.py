@@ -6,7 +6,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,11 +15,13 @@ from repro.errors import RequestError, RunError
 BESIDE = re.compile(r"\..+\.[0-9a-f]{8}")
 """The name that a file has while it is written. A writer that is killed leaves such a file."""
 DAY = 24 * 3600.0
+Content = bytes | Iterable[bytes | memoryview]
+"""What a file holds, at once or part by part."""
 LARGEST = 2**33
 """Bytes of a file that is read into memory, at most."""
 
 
-def write_whole(path: Path, content: bytes, allowed: Callable[[], None] = lambda: None) -> None:
+def write_whole(path: Path, content: Content, allowed: Callable[[], None] = lambda: None) -> None:
     """Put `content` at `path`, and make its folder; a reader sees the old file or the new one.
 
     `allowed` is called before the rename and may raise. A RunError says why it cannot be written.
@@ -28,7 +30,7 @@ def write_whole(path: Path, content: bytes, allowed: Callable[[], None] = lambda
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         allowed()

@@ -11,7 +11,7 @@ from typing import Any
 from repro.config.schema import Config
 from repro.errors import RunError
 from repro.store.expected import RESULT_DIGEST, sha256
-from repro.store.files import read_whole, remove_leftovers, write_whole
+from repro.store.files import Content, read_whole, remove_leftovers, write_whole
 from repro.store.leases import LOCKS, first_free, holder
 from repro.store.runs import (
     CONFIG,
@@ -37,7 +37,7 @@ class Folder:
         self._stood = path.is_dir()
         self._allowed = allowed or check
 
-    def write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: Content) -> None:
         """Put a file into the folder, whole; a RunError says why it cannot (see `write_whole`)."""
         # Before, too: what is gone is not made anew on the disk below where it was mounted.
         self._allowed()
@@ -93,7 +93,7 @@ class Watched(Folder):
     def __init__(self, path: Path) -> None:
         super().__init__(path, lambda: None)
 
-    def write(self, name: str, content: bytes) -> None: ...  # noqa: D102
+    def write(self, name: str, content: Content) -> None: ...  # noqa: D102
     def remove(self, name: str) -> None: ...  # noqa: D102
 
 
