@@ -115,23 +115,23 @@ def uploaded(
     if stream is None:
         yield from batches
         return
-    sent: list[Batch] = []
+    sent: list[tuple[Batch, torch.cuda.Event]] = []
     for batch in batches:
         # From pinned memory a copy runs beside the processor and beside the device's own work.
         pinned = [part if part.is_cuda else part.pin_memory() for part in batch]
         with torch.cuda.stream(stream):
             images, shift, labels = (part.to(device, non_blocking=True) for part in pinned)
-        sent.append((images, shift, labels))
+        sent.append(((images, shift, labels), stream.record_event()))
         if len(sent) > 1:
-            yield _ready(sent.pop(0), stream)
+            yield _ready(*sent.pop(0))
     for last in sent:
-        yield _ready(last, stream)
+        yield _ready(*last)
 
 
-def _ready(batch: Batch, stream: torch.cuda.Stream) -> Batch:
-    """A batch that the device's current stream may use."""
+def _ready(batch: Batch, arrived: torch.cuda.Event) -> Batch:
+    """A batch that the device's current stream may use, which waits for no later one."""
     current = torch.cuda.current_stream(batch[0].device)
-    current.wait_stream(stream)
+    current.wait_event(arrived)
     for part in batch:
         # Or its memory could be given away while the current stream reads it.
         part.record_stream(current)
