@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, TypeVar
@@ -206,8 +207,20 @@ def judged(
             notes.append(note(indices, fitting(images)))
         return notes
 
-    with torch.inference_mode(), computing_in(options.precision):
+    untried = _no_trials() if sides[1] is None else nullcontext()
+    with torch.inference_mode(), computing_in(options.precision), untried:
         return chain.from_iterable(options.world.all_gather(own))
+
+
+@contextmanager
+def _no_trials() -> Iterator[None]:
+    """With `fast` cuDNN would try out its algorithms for each new shape of a whole image."""
+    cudnn = torch.backends.cudnn
+    before, cudnn.benchmark = cudnn.benchmark, False
+    try:
+        yield
+    finally:
+        cudnn.benchmark = before
 
 
 JUDGES: dict[str, Callable[[VGG, CropScores], Judge]] = {

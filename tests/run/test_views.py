@@ -65,6 +65,23 @@ def by_hand(net: VGG, path: Path, q: int, mirrored: bool) -> Tensor:
         return net.classifier(cells).mean(dim=0).softmax(dim=0)
 
 
+@pytest.mark.parametrize(("kind", "tried"), [("dense", False), ("grid", False), ("centre", True)])
+def test_no_algorithm_is_tried_out_for_images_of_many_shapes(
+    kind: str, tried: bool, split: Split, net: VGG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As with `fast=true`.
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    found = set()
+
+    def notes(images: Tensor) -> Tensor:
+        found.add(torch.backends.cudnn.benchmark)
+        return prepare(images)
+
+    compute(net, View(kind, 256, False), split, EvaluationOptions(notes))
+    assert found == {tried}
+    assert torch.backends.cudnn.benchmark
+
+
 @pytest.mark.parametrize(
     ("q", "mirrored", "batch"), [(224, False, 1), (256, True, 8), (384, False, 8)]
 )
