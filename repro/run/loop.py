@@ -121,7 +121,7 @@ class Training:
             self.checkpoints.wait()
 
     def _epochs(self, bar: tqdm[NoReturn]) -> Outcome:
-        while self.progress.epoch < self.config.epochs and not self.schedule.finished:
+        while not self._over:
             bar.set_description(f"{self.config.arch.name} epoch {self.progress.epoch + 1}")
             self.clock = time.monotonic()
             self.net.train()
@@ -213,6 +213,10 @@ class Training:
         bar.set_postfix_str(str(progress), refresh=False)
         return asked, due
 
+    @property
+    def _over(self) -> bool:
+        return self.progress.epoch >= self.config.epochs or self.schedule.finished
+
     def _bar(self) -> tqdm[NoReturn]:
         images, progress = len(self.batches.split.labels), self.progress
         return tqdm(
@@ -241,7 +245,9 @@ class Training:
         progress.end_epoch(rate, speed, error, tested)
         self.schedule.epoch_ended(error)
         self.folder.write(LOG, progress.log())
-        self._save()
+        # Not after each epoch, which may take a second: what goes on from within one has its bits.
+        if self.checkpoints.due or self._over:
+            self._save()
         self.note()
         if self.config.progress and not sys.stderr.isatty():
             row = progress.rows[-1]
