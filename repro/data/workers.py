@@ -19,19 +19,21 @@ ASKING = frozenset(
     one for one in signal.Signals if one.name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 )
 """The process that trains heeds these, and needs its workers meanwhile."""
-MOST, FEW = 8, 1000
+MOST, FEW = 16, 1000
 """Workers that `auto` takes at most, and the image files from which on they are worth it."""
 
 
 def processes(images: Images, workers: str | int) -> int:
-    """How many workers load images: none in memory; of files `workers`, or one for each core."""
+    """How many workers load images: none in memory; of files `workers`, or by the cores at hand."""
     if isinstance(images, ArrayImages) or (workers == "auto" and len(images) < FEW):
         return 0
     if workers != "auto":
         return int(workers)
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return min(MOST, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    own = cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    # The process that trains needs a core too; two share it.
+    return min(MOST, own - 1 if own > 2 else own)
 
 
 @dataclass(frozen=True)

@@ -58,14 +58,17 @@ def signalled(number: signal.Signals, index: int) -> int:
     return index
 
 
-def test_auto_takes_a_worker_a_core_where_there_are_many_files(
+def test_auto_leaves_a_core_to_the_process_that_trains_where_there_are_many_files(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     many, few = FileImages(["x"] * 2000, 3), FileImages(["x"] * 20, 3)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(32))
-    assert [processes(many, "auto"), processes(few, "auto"), processes(few, "3")] == [8, 0, 3]
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
-    assert processes(many, "auto") == 4
+    assert [processes(many, "auto"), processes(few, "auto"), processes(few, "3")] == [16, 0, 3]
+    found = []
+    for local in (4, 8, 16, 32):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(local))
+        found.append(processes(many, "auto"))
+    assert found == [7, 3, 2, 1]
     assert processes(ArrayImages(torch.empty(2000, 1, 2, 2)), "3") == 0
 
 
