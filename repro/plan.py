@@ -11,7 +11,7 @@ that training and testing take. No data folder is looked at, and none needs to b
 
     tflops=N      floating point operations a second to reckon with, in 10^12, all devices together;
                   without it this machine's, timed now
-    tflops=N,M    N for training and M for testing, which computes in float32 where training is bf16
+    tflops=N,M    N for training and M for testing, which computes in tf32 where training is bf16
     images=A,B,C  numbers of training, validation and test images, where they are not known
     classes=N     number of classes, where it is not known
     out=FILE.csv  write the table there too, with all digits

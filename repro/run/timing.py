@@ -36,15 +36,12 @@ def measure(net: Net, config: Config, device: torch.device) -> tuple[float, floa
         module = VGG(net, config.recipe.dropout).to(device).to(memory_format=layout)
         if config.precision == "float64":
             module.double()
-        images, seconds = 0, 0.0
+        # The size is found without a compiler, which takes minutes for each.
+        images, seconds, eager = 0, 0.0, dataclasses.replace(config, compile=EAGER)
         while seconds < LONG and images < most:
             more = min(most, 4 * images or 1)
             try:
-                step = training_step(module, config, device, more)
-                # A compiled step is recorded by its first two runs.
-                for _ in range(0 if config.compile == EAGER else 2):
-                    step()
-                seconds = _shortest(step, device)
+                seconds = _shortest(training_step(module, eager, device, more), device)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -52,6 +49,12 @@ def measure(net: Net, config: Config, device: torch.device) -> tuple[float, floa
                     raise RunError("one image does not fit into memory") from None
                 break
             images = more
+        if config.compile != EAGER:
+            step = training_step(module, config, device, images)
+            # It is recorded by its first two runs.
+            step()
+            step()
+            seconds = _shortest(step, device)
         tested = _shortest(testing_step(module, config, device, images), device)
     return images * training_flops(net) / seconds, images * cost(net).flops / tested
 
