@@ -91,15 +91,16 @@ def test_sums_of_neighbouring_channels_are_local_response_normalisation(
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_normalisation_and_overlapping_pooling_repeat_bit_for_bit(
-    kind: torch.dtype, device: str
+    kind: torch.dtype, layout: torch.memory_format, device: str
 ) -> None:
     layers = [
         LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0),
         nn.MaxPool2d(3, 2, ceil_mode=True),
     ]
-    images = noise(8, 64, 55, 55).to(device, kind).contiguous(memory_format=torch.channels_last)
+    images = noise(8, 64, 55, 55).to(device, kind).contiguous(memory_format=layout)
     for layer in layers:
         first = outcome(layer, images)
         for _ in range(3):

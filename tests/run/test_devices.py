@@ -62,6 +62,28 @@ def test_a_run_repeats_bit_for_bit_though_it_was_interrupted(
     assert same(*(folders(tmp_path / name)["A-LRN-S256"] for name in ("whole", "cut")))
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+def test_full_size_d_repeats_bit_for_bit(precision: str) -> None:
+    config, device = (
+        composed("arch=D", "size=paper", f"precision={precision}"),
+        torch.device("cuda"),
+    )
+    net = reading.at_size(config.arch, config.size, channels=3, classes=1000)
+
+    def trained() -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        module = VGG(net, 0.5).to(device).to(memory_format=memory_format(config, device))
+        step = training_step(module, config, device, 64)
+        for _ in range(3):
+            step()
+        return module.state_dict()
+
+    with torch_settings(config):
+        first, second = trained(), trained()
+    assert all(torch.equal(weight, second[name]) for name, weight in first.items())
+
+
 def test_views_in_tf32_stand_beside_the_usual_ones_and_say_so(device: str, tmp_path: Path) -> None:
     words = [f"device={device}", "test=[single_scale,centre]"]
     assert run(tmp_path, *words) == run(tmp_path, *words, "test_precision=tf32") == 0
@@ -106,8 +128,9 @@ def test_products_are_in_tf32_only_where_it_is_asked_for() -> None:
     for precision in ("float32", "bf16", "float64"):
         with computing_in(precision):
             assert max(errors()) < 1e-5
+    # Whether a convolution then takes it, cuDNN decides.
     with computing_in("tf32"):
-        assert min(errors()) > 1e-5
+        assert errors()[0] > 1e-5
 
 
 @pytest.mark.gpu
@@ -139,7 +162,8 @@ def test_memory_stays_flat_over_epochs(tmp_path: Path) -> None:
 
     Trial(tmp_path, "recipe.epochs=40", device="cuda").training(validate).run()
     assert len(reserved) == 40
-    assert reserved[-1] == reserved[2]
+    # torch reserves small tensors by 2 MiB, of which one more may be begun.
+    assert reserved[-1] <= reserved[2] + 2**21
 
 
 @pytest.mark.gpu

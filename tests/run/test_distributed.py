@@ -21,7 +21,7 @@ from torch import Tensor, distributed, multiprocessing
 from repro.config.choices import CONF
 from repro.config.command import command
 from repro.data.inputs import normalise
-from repro.errors import RequestError
+from repro.errors import RequestError, RunError
 from repro.run import distributed as distribution
 from repro.run.device import pick
 from repro.run.distributed import World
@@ -130,6 +130,34 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path, device: str) -> Non
             torch.testing.assert_close(
                 rank["gradients"][name] / scale, gradient / scale, rtol=0, atol=1e-5
             )
+
+
+def survivor(rank: int, size: int, path: Path, device: str) -> None:
+    """Train until the second process dies in its third step; write what the first one then says."""
+    torch.set_num_threads(1)
+    meeting = f"file://{path / 'meeting'}"
+    distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
+    step = training(trial(path / str(rank), "float64", device=device), World(rank, size))
+    whole = step.gradients
+
+    def gradients(*batch: Any) -> Tensor:
+        if rank == 1 and step.progress.iteration == 2:
+            os._exit(0)
+        return whole(*batch)
+
+    step.gradients = gradients  # type: ignore[method-assign]
+    try:
+        step.run()
+    except RunError as error:
+        (path / "said").write_text(str(error))
+    os._exit(0)
+
+
+def test_where_one_process_dies_in_a_step_the_other_ends_with_a_line(
+    tmp_path: Path, device: str
+) -> None:
+    multiprocessing.spawn(survivor, (2, tmp_path, device), nprocs=2)
+    assert (tmp_path / "said").read_text().startswith("another process of this run ended (")
 
 
 def torchrun(*words: str, script: Path | None = None) -> subprocess.Popen[str]:
