@@ -3,7 +3,7 @@
     python scripts/bench.py out=reports/benchmark                some ten minutes on two cores
     python scripts/bench.py only=training,dense rounds=9
     python scripts/bench.py only=training,dense size=paper recipe.batch=4 images=20
-    python scripts/bench.py device=cuda                          full size, bf16, compiled
+    python scripts/bench.py device=cuda                          full size, bf16, tf32, float32
     python scripts/bench.py photos=FOLDER                        JPEG files instead of made-up ones
 
 Its own words are only=, rounds=, images=, photos= and out=; all others are those of repro.run.
@@ -12,12 +12,12 @@ Contests:
   training   the suite's loop, also with a checkpoint each second, against a loop as in
              torchvision's references (at size=paper with timm's net too, where it is installed),
              the bare step (the limit) and products of large matrices (the machine's peak): from
-             images in memory, at size=paper from JPEG files; also compiled where compile= says
-             how; on a GPU in bf16, tf32 and float32, and with fast=true
+             images in memory, at size=paper from JPEG files; compiled where compile= says how; on
+             a GPU also with fast=true, as it is and compiled, and briefly in tf32 and float32
   memory     jittered crops of images in memory on the CPU, against whole batches on the device
   jpeg       photographs to training crops, against torchvision's v2 transforms of tensors
-  dense      dense evaluation of images of many shapes, against one image at a time; also of eight
-             at full size
+  dense      dense evaluation of images of many shapes, in memory and rescaled, against one at a
+             time; also of eight at full size
   startup    until help, a dry run of a hundred jobs, a report or a first run is there
 
 Peers have their best settings: channels last, tensors, workers that persist, pinned memory on a
@@ -55,8 +55,6 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTESTS = ("training", "memory", "jpeg", "dense", "startup")
 OWN = {"only": ",".join(CONTESTS), "rounds": "3", "images": "", "photos": ""}
 OWN["out"] = "reports/bench-latest"
-FEW, MANY = "1000", "12288"
-"""Images on a CPU, and on a GPU, whose many workers work further ahead."""
 PAUSE = 1.0
 """Seconds between two turns."""
 
@@ -160,18 +158,15 @@ def bench(arguments: list[str]) -> int:
     """Hold the contests that are wanted and write the results; the exit status."""
     mine = [word for word in arguments if word.partition("=")[0] in OWN]
     own, words = read(mine, OWN), [word for word in arguments if word not in mine]
-    own["images"] = own["images"] or (
-        MANY if any(w.startswith("device=cuda") for w in words) else FEW
-    )
     for key, most in (("rounds", 1000), ("images", 10**6)):
-        whole(key, own[key], most)
+        whole(key, own[key] or "1", most)
     if unknown := set(own["only"].split(",")) - set(CONTESTS):
         raise RequestError(f"only={','.join(unknown)}: expected some of {','.join(CONTESTS)}")
     given = Path(own["photos"] or os.devnull)
     if own["photos"] and not any(given.rglob("*.jp*g")):
         raise RequestError(f"photos={given} holds no JPEG files: expected a folder of photographs")
     # What is above is refused before torch is imported.
-    from contestants import Task, contests, photographs, variants, versions
+    from contestants import FEW, Task, contests, photographs, variants, versions
 
     out, rows = Path(own["out"]), []
     where = f"{versions(Task(own, words))}, {datetime.now(UTC):%Y-%m-%d}, {own['rounds']} rounds"
@@ -185,7 +180,7 @@ def bench(arguments: list[str]) -> int:
         if given.is_dir():
             (Path(made) / "photos").symlink_to(given.resolve())
         else:
-            photographs(Path(made) / "photos", min(int(own["images"]), int(FEW)), 375)
+            photographs(Path(made) / "photos", min(int(own["images"] or FEW), FEW), 375)
         for one, more in variants(own, words):
             task = Task(one, more)
             shapes = Path(made) / task.shapes
@@ -196,9 +191,9 @@ def bench(arguments: list[str]) -> int:
                 for row in hold(contest, names, one, more):
                     rows.append(row | {"unit": unit, "first": first})
                     # After each, so that what breaks a later one takes nothing with it.
-                    pd.DataFrame(rows).to_csv(out / "rates.csv", index=False)
-                text = f"{where}.\n\n{summary(pd.DataFrame(rows))}\n"
-                (out / "summary.md").write_text(text)
+                    rates = pd.DataFrame(rows)
+                    rates.to_csv(out / "rates.csv", index=False)
+                    (out / "summary.md").write_text(f"{where}.\n\n{summary(rates)}\n")
     show((out / "summary.md").read_text())
     return 0
 

@@ -32,7 +32,7 @@ from repro.data.inputs import Inputs
 from repro.data.loader import TrainingCrops
 from repro.data.rescale import rescale
 from repro.data.split import Split
-from repro.data.workers import processes
+from repro.data.workers import MOST, processes
 from repro.errors import RunError
 from repro.model import reading
 from repro.model.cost import training_flops
@@ -51,9 +51,11 @@ from repro.store.folder import Folder
 
 ROOT = Path(__file__).resolve().parents[1]
 ON_CPU = ["arch=D", "data=cifar10", "recipe.batch=64", "workers=2"]
-ON_GPU = ["size=paper", "recipe.batch=256", "precision=bf16", "compile=default", "workers=16"]
+ON_GPU = ["size=paper", "recipe.batch=256", "precision=bf16", "compile=default"]
 # A rate at which no net diverges: what a step costs does not depend on it.
 ON_GPU += ["recipe.learning_rate=1e-5"]
+WORKERS = {"bf16": 16, "tf32": 8, "float32": 2}
+"""On a GPU, by precision: enough to decode faster than it trains; more would only work ahead."""
 LONG = ["recipe.epochs=100000", "progress=false"]
 MEAN = (123.0, 117.0, 104.0)
 """Grey levels that are subtracted; which ones does not matter here."""
@@ -61,6 +63,12 @@ CROP, BATCH = 224, 32
 """Of the contest `jpeg`."""
 TIMM = {"A": "vgg11", "B": "vgg13", "D": "vgg16", "E": "vgg19"}
 """The nets that timm has too."""
+FEW = 1000
+"""Images of a round on a CPU."""
+COUNTED = 4
+"""On a GPU so many times the images that workers make ahead count: else these hide decoding."""
+STEPS = 32
+"""Batches of a round of those that no worker feeds, at most."""
 LARGE = 60e9
 """Bytes of a GPU that holds all contestants of a batch of 256."""
 
@@ -101,13 +109,17 @@ class Task:
 
     def __init__(self, own: dict[str, str], words: list[str]) -> None:
         """Read a command's own words and those of a run; the later of two words wins."""
-        gpu = _on_gpu() if any(word.startswith("device=cuda") for word in words) else []
-        self.config: Config = one([*ON_CPU, *gpu, *words, *LONG])
-        self.device, self.images = pick(self.config.device), int(own["images"])
+        self.config: Config = one([*ON_CPU, *_on_gpu(words), *words, *LONG])
+        self.device, self.images = pick(self.config.device), int(own["images"] or FEW)
         if self.device.type == "cuda":
+            workers = MOST if self.config.workers == "auto" else int(self.config.workers)
+            enough = (1 + COUNTED) * 2 * workers * self.config.recipe.batch
+            self.images = int(own["images"] or max(FEW, enough))
             torch.cuda.set_device(self.device)
         self.photos, self.in_files = Path(own["photos"]), self.config.size.name == "paper"
         self.shapes = f"shapes-{self.side(512)}"
+        said = any(word.startswith("compile=") for word in words)
+        self.modes = [*dict.fromkeys([*([] if said else [EAGER]), self.config.compile])]
 
     def side(self, q: int) -> int:
         """A scale S or Q in pixels."""
@@ -118,6 +130,10 @@ class Task:
         paths = sorted(self.photos.joinpath(folder).rglob("*.jp*g"))[: self.images]
         times = -(-self.images // len(paths)) if again else 1
         return _split(FileImages((paths * times)[: self.images], 3))
+
+    def rescaled(self, q: int) -> Split:
+        """Photographs in memory, of many shapes, rescaled to Q."""
+        return _split(Rescaled(self.files(self.shapes).images, self.side(q)))
 
     def ahead(self, split: Split) -> int:
         """How many batches of images workers make ahead, the suite's and torch's alike."""
@@ -163,13 +179,39 @@ class Task:
         return DataLoader(Tensors(split, smin, smax, crop), batch, shuffle=True, **how)
 
 
-def _on_gpu() -> list[str]:
+class Rescaled:
+    """Images of many shapes, decoded and rescaled once, so that no decoder is timed."""
+
+    def __init__(self, images: FileImages, side: int) -> None:
+        self.images = [rescale(images[index], side) for index in range(len(images))]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.images[index]
+
+    def sizes(self) -> np.ndarray:
+        """(N, 2): height and width."""
+        return np.array([image.shape[-2:] for image in self.images])
+
+
+def on_gpu(words: list[str]) -> bool:
+    """Whether the words of a command ask for a CUDA device."""
+    return any(word.startswith("device=cuda") for word in words)
+
+
+def _on_gpu(words: list[str]) -> list[str]:
     """The words of a GPU's contests; a batch that all contestants have room for at once."""
+    if not on_gpu(words):
+        return []
     large = torch.cuda.is_available() and torch.cuda.get_device_properties(0).total_memory > LARGE
-    return [*ON_GPU, *([] if large else ["recipe.batch=64"])]
+    asked = [word.partition("=")[2] for word in words if word.startswith("precision=")]
+    workers = WORKERS.get(asked[-1] if asked else "bf16", 2)
+    return [*ON_GPU, f"workers={workers}", *([] if large else ["recipe.batch=64"])]
 
 
-def _split(images: FileImages | ArrayImages) -> Split:
+def _split(images: FileImages | ArrayImages | Rescaled) -> Split:
     ids = tuple(map(str, range(len(images))))
     return Split(images, np.arange(len(images), dtype=np.int64) % 10, ids)
 
@@ -212,7 +254,7 @@ def bare(task: Task, turn: Turn, mode: str = EAGER) -> None:
     config = replace(task.config, compile=mode)
     batch = min(config.recipe.batch, task.images)
     step = timing.training_step(task.net(), config, task.device, batch)
-    steps = task.images // batch
+    steps = min(task.images // batch, STEPS)
     while True:
         for _ in range(steps):
             step()
@@ -226,7 +268,7 @@ def peak(task: Task, turn: Turn) -> None:
     dtype = torch.bfloat16 if task.config.precision == "bf16" else torch.float32
     one = torch.randn(side, side, device=task.device, dtype=dtype)
     images = 2 * side**3 / training_flops(task.net().spec)
-    times = max(1, round(task.images / images))
+    times = max(1, round(min(task.images, STEPS * task.config.recipe.batch) / images))
     while True:
         for _ in range(times):
             one @ one
@@ -277,7 +319,10 @@ def references(task: Task, turn: Turn, mode: str = EAGER, timms: str = "") -> No
         for images, labels in turn.counted(batches, task.ahead(split), device):
             images = images.to(device, non_blocking=True, memory_format=last)
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                loss = nn.functional.cross_entropy(forward(images), labels.to(device))
+                scores = forward(images)
+                # Else the processor would wait here for all that the device has to do.
+                labels = labels.to(device, non_blocking=True)
+                loss = nn.functional.cross_entropy(scores, labels)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -315,7 +360,7 @@ def v2_crops(task: Task, turn: Turn, smin: int, smax: int) -> None:
 
 def dense(task: Task, turn: Turn, q: int) -> None:
     """Evaluate densely by `repro.run.views`."""
-    net, split, view = task.net().eval(), task.files(task.shapes), View("dense", q, False)
+    net, split, view = task.net().eval(), task.rescaled(q), View("dense", q, False)
     options = EvaluationOptions(task.prepare(), task.config.test_batch, task.config.views_in)
     while True:
         compute(net, view, split, options)
@@ -324,7 +369,7 @@ def dense(task: Task, turn: Turn, q: int) -> None:
 
 def one_by_one(task: Task, turn: Turn, q: int) -> None:
     """Evaluate densely as one would with torch alone: FC layers as convolutions, image by image."""
-    net, split, prepare = task.net(), task.files(task.shapes), task.prepare()
+    net, split, prepare = task.net(), task.rescaled(q), task.prepare()
     layers, side = [net.features], net.spec.linears[0].side
     for part in net.classifier:
         if isinstance(part, nn.Linear):
@@ -336,8 +381,7 @@ def one_by_one(task: Task, turn: Turn, q: int) -> None:
     while True:
         with torch.inference_mode(), computing_in(task.config.views_in):
             for index in range(len(split.labels)):
-                image = rescale(split.images[index], task.side(q))
-                fully(prepare(image[None])).mean((2, 3)).softmax(1).cpu()
+                fully(prepare(split.images[index][None])).mean((2, 3)).softmax(1).cpu()
         turn(len(split.labels))
 
 
@@ -360,7 +404,8 @@ def settings(does: Callable[..., None], config: Config) -> Iterator[None]:
             yield
         return
     torch.set_num_threads(config.threads)
-    torch.backends.cudnn.benchmark = True
+    # Of images of many shapes each new one would be tried out.
+    torch.backends.cudnn.benchmark = does is not one_by_one
     with computing_in(config.precision):
         yield
 
@@ -369,25 +414,30 @@ Contestants = dict[str, tuple[Any, ...]]
 """What each does, and by which arguments; the first is the one that others are set against."""
 
 
+def _trains(task: Task, mode: str) -> Contestants:
+    """Who takes part in training; on a GPU in full precision, which is slow, only the main ones."""
+    cuda, arch = task.device.type == "cuda", task.config.arch.name
+    found: Contestants = {"this suite": (suite, mode)}
+    found |= {"torchvision's references": (references, mode)}
+    if not cuda or task.config.precision == "bf16":
+        found |= {"bare step": (bare, mode)}
+        found |= {"this suite, a checkpoint each second": (suite, mode, 1.0)}
+        found |= {"this suite, fast=true": (fast_suite, mode)} if cuda else {}
+        timms = TIMM.get(arch) if task.in_files and find_spec("timm") else None
+        found |= {"timm's net": (references, mode, timms)} if timms else {}
+    found |= {"this suite, not compiled": (suite,)} if mode != EAGER else {}
+    return found | {"matrix products": (peak,)}
+
+
 def contests(only: str, task: Task) -> Iterator[tuple[str, str, Contestants]]:
     """The name of each contest that is wanted, the unit of its rates, and who takes part."""
     config = task.config
     net = f"{config.arch.name}, size={config.size.name}, {config.precision}"
     wanted = only.split(",")
     if "training" in wanted:
-        whose = {"this suite": suite, "torchvision's references": references, "bare step": bare}
-        found: Contestants = {
-            name + f", compile={mode}" * (mode != EAGER): (does, mode)
-            for mode in dict.fromkeys((EAGER, config.compile))
-            for name, does in whose.items()
-        }
-        found |= {"this suite, a checkpoint each second": (suite, EAGER, 1.0)}
-        if task.device.type == "cuda":
-            found |= {"this suite, fast=true": (fast_suite, config.compile)}
-        timms = TIMM.get(config.arch.name) if task.in_files and find_spec("timm") else None
-        found |= {"timm's net": (references, config.compile, timms)} if timms else {}
-        found |= {"matrix products": (peak,)}
-        yield f"training {net}", "images/s", found
+        for mode in task.modes:
+            how = f", compile={mode}" * (mode != EAGER)
+            yield f"training {net}{how}", "images/s", _trains(task, mode)
     if "memory" in wanted:
         two: Contestants = {
             f"on the {one}": (suite_crops, 256, 512, one) for one in ("device", "CPU")
@@ -418,7 +468,7 @@ def contests(only: str, task: Task) -> Iterator[tuple[str, str, Contestants]]:
 def variants(own: dict[str, str], words: list[str]) -> Iterator[tuple[dict[str, str], list[str]]]:
     """The commands that one command stands for: its own, dense at full size, other precisions."""
     wanted, keys = own["only"].split(","), {word.partition("=")[0] for word in words}
-    gpu, sized = "device=cuda" in words, "size" in keys
+    gpu, sized = on_gpu(words), "size" in keys
     # Small images would be enlarged to full size.
     apart = gpu and not sized and "memory" in wanted
     if first := [one for one in wanted if one != "memory" or not apart]:
