@@ -29,7 +29,7 @@ test-slow: $(VENV)/.vgg-dev  ## the tests that take minutes
 
 gpu: $(VENV)/.vgg-dev  ## on a machine with a CUDA device: what only one can show, and its rates
 	@status=0; $(RUN) -m pytest -m gpu --durations=10 || status=$$?; \
-	$(RUN) scripts/bench.py device=cuda || status=$$?; exit $$status
+	$(RUN) scripts/bench.py device=cuda rounds=2 || status=$$?; exit $$status
 
 pages: $(VENV)/.vgg-dev  ## fill the tables of the pages from the committed reports
 	$(RUN) -m cogapp -r -P -p "import pages" -I scripts README.md docs/*.md experiments/*.md
