@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 import repro.plan
 from repro.config.command import command
@@ -39,6 +40,18 @@ def test_the_papers_nets_before_anyone_has_the_images(
     for words in ("138,357,544", "370,370", "30,940,528,640", "336 to 504"):
         assert words in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.csv"]
+
+
+def test_a_rate_is_compiled_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[str] = []
+
+    def compiles(net: torch.nn.Module, *, mode: str, dynamic: bool) -> torch.nn.Module:
+        modes.append(mode)
+        return net
+
+    monkeypatch.setattr(torch, "compile", compiles)
+    planned(tmp_path, *LIGHT, "compile=max-autotune", "test=[centre]")
+    assert modes == ["max-autotune"]
 
 
 def test_parents_come_first_and_once(tmp_path: Path) -> None:
