@@ -84,14 +84,11 @@ def _merged(boxes: Floats, scores: Floats) -> tuple[Floats, Floats]:
     count = np.isfinite(boxes).all(axis=-1) & np.isfinite(scores)
     boxes, scores = np.where(count[..., None], boxes, 0), np.where(count, scores, -np.inf)
     weight, cells = count.astype(float), boxes.shape[1]
-    later = np.triu(np.ones((cells, cells), dtype=bool), 1)
     rows = np.arange(len(boxes))
+    # Kept, since a merge changes the matches of two boxes only.
+    matches = np.stack([_matches(boxes, count, np.full_like(rows, n)) for n in range(cells)], 1)
     for _ in range(cells - 1):
-        there = weight > 0
-        pairs = later & there[:, :, None] & there[:, None, :]
-        matches = np.where(pairs, match(boxes[:, :, None], boxes[:, None]), np.inf)
-        best = matches.reshape(len(boxes), -1).argmin(axis=1)
-        first, second = np.divmod(best, cells)
+        first, second = np.divmod(matches.reshape(len(boxes), -1).argmin(axis=1), cells)
         near = matches[rows, first, second] <= NEAR
         if not near.any():
             break
@@ -102,7 +99,20 @@ def _merged(boxes: Floats, scores: Floats) -> tuple[Floats, Floats]:
         scores[image, one] += scores[image, other]
         weight[image, one] += weight[image, other]
         weight[image, other], scores[image, other] = 0, -np.inf
+        matches[image, other] = matches[image, :, other] = np.inf
+        now = _matches(boxes[image], weight[image] > 0, one)
+        matches[image, one] = matches[image, :, one] = now
     return boxes, scores
+
+
+def _matches(boxes: Floats, there: NDArray[np.bool_], own: NDArray[np.int64]) -> Floats:
+    """How box `own` (N,) of each image matches its boxes (N, cells); infinite: itself, none."""
+    rows, cells = np.arange(len(boxes)), np.arange(boxes.shape[1])
+    box, before = boxes[rows, own][:, None], (cells < own[:, None])[..., None]
+    # The earlier box first: `match` rounds by their order.
+    found = match(np.where(before, boxes, box), np.where(before, box, boxes))
+    pairs = there & there[rows, own][:, None] & (cells != own[:, None])
+    return np.where(pairs, found, np.inf)
 
 
 def chosen(boxes: Floats, scores: Floats) -> Floats:
