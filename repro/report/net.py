@@ -64,6 +64,11 @@ class Net:
         return replace(self, init=None) if self.init in expected else self
 
     @property
+    def classifier(self) -> "Net":
+        """The net that one with boxes starts from; of others the net itself."""
+        return self if self.boxes == NONE else replace(self, boxes=NONE, finetune="all")
+
+    @property
     def arch_title(self) -> str:
         """Its name for readers but for its S, as in `D, FC layers tuned`."""
         tuned = "FC layers tuned" if self.finetune == "fc" else ""

@@ -46,7 +46,8 @@ def _reasons(pair: Pair, comparison: Comparison, seeds: Sequence[int] | None) ->
     if seeds is not None:
         yield from _file_itself(pair, comparison)
         yield from _unequal_lengths(pair, comparison)
-        for net in dict.fromkeys(net for side in pair for net in members(side.net)):
+        nets = [net for side in pair for net in members(side.net)]
+        for net in dict.fromkeys(one for own in nets for one in (own.classifier, own)):
             yield from _still_falling(net, comparison, seeds)
         yield from _harder_to_train(pair, comparison, seeds)
 

@@ -5,7 +5,6 @@ An error in percent is `mean`, `sd`, `n` (seeds), `low`, `high` (its 95% interva
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -116,7 +115,7 @@ def _locating(comparison: Comparison) -> list[Nets]:
 
 def _top5(comparison: Comparison, nets: Nets, test: str) -> dict[str, Any]:
     """The top-5 localisation error (Table 9), by which classification, and the paper's."""
-    own = tuple(replace(net, boxes=NONE, finetune="all") for net in members(nets))
+    own = tuple(net.classifier for net in members(nets))
     classifier = own if isinstance(nets, tuple) else own[0]
     paper = numbers.error_of(test, label(nets), "top5_box_error")
     for by in BEST_FIRST:

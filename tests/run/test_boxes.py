@@ -1,5 +1,6 @@
 """A localisation run, from its classification run to the report, on a folder made on the spot."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,9 +23,11 @@ from repro.model.vgg import VGG, load_weights
 from repro.report import obstacles
 from repro.report.write import write
 from repro.run.boxes import regression
-from repro.store.runs import Run, finished
+from repro.store.expected import sha256
+from repro.store.runs import Run, as_json, digest_of, finished
 from repro.store.views import damage
 from tests.data.test_boxes import xml
+from tests.report.conftest import judged
 
 LIGHT = ["size=tiny", "recipe=smoke", "recipe.train_images=40", "recipe.batch=16", "threads=1"]
 LIGHT += ["data=imagefolder", "progress=false", "arch=A"]
@@ -145,6 +148,27 @@ def test_the_report_says_that_nothing_was_localised_or_what_was(
     results = pd.read_csv(tmp_path / "again" / "results.csv")
     fused = results[results.protocol == "fusion:box_dense"]
     assert fused.finetune.tolist() == ["per_class:all+per_class:fc"]
+
+
+@pytest.mark.parametrize("falls", [True, False])
+def test_a_claim_on_boxes_needs_classifiers_that_are_trained_out(
+    located: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, falls: bool
+) -> None:
+    monkeypatch.setattr(obstacles, "AHEAD", -101.0)
+    shutil.copytree(located / "runs", tmp_path / "runs")
+    for run in finished(tmp_path / "runs"):
+        last = 20 if falls and not run.config.locates else 30
+        epochs = [f"{n},{error},30" for n, error in enumerate((50, 40, 30, last), 1)]
+        log = "\n".join(["epoch,train_error,validation_error", *epochs]).encode()
+        (run.folder / "log.csv").write_bytes(log)
+        run.result["outcome"], run.result["digests"]["log"] = "trained", sha256(log)
+        run.result["digests"]["result"] = digest_of(run.result)
+        (run.folder / "result.json").write_bytes(as_json(run.result))
+    rows = judged(tmp_path)
+    found = (rows.verdict == "not testable here").tolist(), set(rows.reason)
+    words = "the training error of A-S256 falls by 10.0 points in its last epoch, more than 1"
+    undecided = "one seed says nothing about the configuration"
+    assert found == ([falls] * 2, {f"not trained out: {words}" if falls else undecided})
 
 
 def test_the_objective_by_hand() -> None:
