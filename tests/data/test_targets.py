@@ -62,7 +62,7 @@ def voc(root: Path, year: int = 2007, parts: tuple[str, str] = ("trainval", "tes
             lines = [f"{first + n:06d} {value:>2}\r\n" for n, value in enumerate(row.split())]
             file.write_text("".join(lines))
         for n in range(len(row.split())):
-            save(folder / "JPEGImages" / f"{first + n:06d}.jpg", 4, 4)
+            save(folder / "JPEGImages" / f"{first + n:06d}.jpg", 4, 4, seed=300 + first + n)
         first += 10
     return root
 

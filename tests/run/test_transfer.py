@@ -15,6 +15,7 @@ import repro
 from repro.config.command import command, compose
 from repro.errors import RequestError
 from repro.paper import numbers
+from repro.protocol.measures import TEST
 from repro.release.trained import finished_run
 from repro.report.transfer import Transfers, claims, judged
 from repro.report.write import write
@@ -23,6 +24,7 @@ from repro.run.resolving import resolve
 from repro.store.runs import read_run
 from tests.conftest import only, plan
 from tests.data.test_targets import voc
+from tests.protocol.test_measures import vocap
 
 KINDS = ("BACKGROUND_Google", "ant", "bee")
 WORDS = ["size=tiny", "threads=1", "progress=false", "workers=0", "data=caltech101"]
@@ -225,9 +227,15 @@ def test_voc_of_several_classes_leaves_difficult_images_out(tmp_path: Path) -> N
     root = voc(tmp_path)
     words = ["weights=random", "data=voc2007", "data.verify=false", "test=[transfer_pixels]"]
     assert asked(root, tmp_path / "runs", *words) == 0
-    found = repro.results(tmp_path / "runs")
-    assert sorted(found.metric) == ["ap11_error", "ap_area_error"]
-    assert found.value.between(0, 100).all()
+    found = repro.results(tmp_path / "runs").set_index("metric").value
+    with np.load(only(tmp_path / "runs", "A-") / "scores-transfer_pixels.npz") as file:
+        labels, scores = file["labels"][file["parts"][0] == TEST], file["scores-0"]
+    assert labels.tolist() == [[-1, 1], [1, -1], [0, -1], [-1, 1]]
+    assert len(np.unique(scores)) == scores.size, "no ties"
+    precisions = [vocap(own, truth) for own, truth in zip(scores.T, labels.T, strict=True)]
+    eleven, area = 100 - 100 * np.mean(precisions, axis=0)
+    assert abs(eleven - area) > 1, "these scores tell the two apart"
+    assert found.to_dict() == pytest.approx({"ap11_error": eleven, "ap_area_error": area}, abs=1e-3)
 
 
 def test_a_report_and_its_archive_say_the_same(tested: Path, tmp_path: Path) -> None:
