@@ -4,12 +4,15 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from repro.data.targets import target
 from repro.protocol.measures import FIT, HELD_OUT, TEST
 from tests.data.conftest import data, save
 from tests.data.test_folders import look, refused
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def caltech(root: Path, name: str = "caltech101", **counts: int) -> Path:
@@ -81,6 +84,30 @@ def test_voc_is_as_its_lists_say(tmp_path: Path, year: int, lists: tuple[str, st
     (parts,) = target(data(name, root)).parts(data(name, root), source.test)
     assert (parts == TEST).tolist() == [False] * 5 + [True] * 4
     assert sorted(parts[:5]) == [FIT] * 4 + [HELD_OUT]
+
+
+def test_vocs_own_lists_of_2007_are_read_as_published(tmp_path: Path) -> None:
+    """The 20 lists of its test, beside two made-up images that train."""
+    lists = pd.read_csv(GOLDEN / "voc2007-test.csv.xz", dtype={"id": str}, index_col="id")
+    folder = tmp_path / "VOCdevkit" / "VOC2007"
+    main = folder / "ImageSets" / "Main"
+    for place in (folder / "JPEGImages", main):
+        place.mkdir(parents=True)
+    for kind, labels in lists.items():
+        rows = [f"{name} {label:>2}\n" for name, label in labels.items()]
+        (main / f"{kind}_test.txt").write_text("".join(rows))
+        (main / f"{kind}_trainval.txt").write_text("000005  1\n000007  1\n")
+    for name in ("000005", "000007", *lists.index):
+        (folder / "JPEGImages" / f"{name}.jpg").touch()
+    wanted = data("voc2007", tmp_path)
+    every = target(wanted).read(wanted).test
+    (parts,) = target(wanted).parts(wanted, every)
+    labels = every.labels[parts == TEST]
+    assert [(labels == value).sum() for value in (1, 0, -1)] == [7_013, 619, 91_408]
+    # The images of each class in the database statistics of VOC-2007.
+    published = [204, 239, 282, 172, 212, 174, 721, 322, 417, 127]
+    published += [190, 418, 274, 222, 2007, 224, 97, 223, 259, 229]
+    assert (labels == 1).sum(axis=0).tolist() == published
 
 
 @pytest.mark.parametrize(
