@@ -63,7 +63,8 @@ def play(contest: str, name: str, own: dict[str, str], words: list[str]) -> None
     """Be a contestant: work a round whenever a line comes, and say what was done."""
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     import torch
-    from contestants import Task, Turn, contests, settings
+    from contestants import contests, settings
+    from work import Task, Turn
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -166,7 +167,8 @@ def bench(arguments: list[str]) -> int:
     if own["photos"] and not any(given.rglob("*.jp*g")):
         raise RequestError(f"photos={given} holds no JPEG files: expected a folder of photographs")
     # What is above is refused before torch is imported.
-    from contestants import FEW, Task, contests, photographs, variants, versions
+    from contestants import contests, variants, versions
+    from work import FEW, Task, photographs
 
     out, rows = Path(own["out"]), []
     where = f"{versions(Task(own, words))}, {datetime.now(UTC):%Y-%m-%d}, {own['rounds']} rounds"
