@@ -218,7 +218,7 @@ class Config:
     device: str = "auto"
     compile: str = EAGER
     workers: str = field(default="auto", metadata=WORKERS)
-    """Processes that decode image files; `auto`: one for each core, up to eight, of many files."""
+    """Processes that decode image files; `auto`: cores less one, up to 16, of many files."""
     threads: int = field(default=2, metadata=above_zero(1024))
     progress: bool = True
     checkpoint_seconds: float = field(default=60.0, metadata=above_zero(MANY))

@@ -1,5 +1,6 @@
 """The grid that opens README and report: primary claims against settings and others' nets."""
 
+import math
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -9,7 +10,7 @@ import pandas as pd
 
 from repro.paper import numbers
 from repro.report.claims import OPEN, Claim, claims
-from repro.report.intervals import ALPHA, UNDECIDED, UNTESTABLE, Interval, decide
+from repro.report.intervals import ALPHA, CONTRADICTED, UNDECIDED, UNTESTABLE, Interval, decide
 from repro.report.obstacles import UNTRAINED
 
 IMAGES = 50_000
@@ -34,10 +35,11 @@ def grid(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def _said(claim: Claim, row: dict[Hashable, Any] | None) -> str:
     if row is None:
         return OPEN
-    (low, high), verdict = claim.edges, str(row["verdict_holm"])
+    verdict = str(row["verdict_holm"])
     untrained = verdict == UNTESTABLE and str(row["reason"]).startswith(UNTRAINED)
-    outside = row["log_odds_low"] >= high or row["log_odds_high"] <= low
-    return OPPOSITE if untrained and outside else verdict
+    interval = Interval(row["log_odds_low"], row["log_odds_high"])
+    apart = decide(interval, row["log_odds"], claim.edges, lambda edge: math.nan)[0]
+    return OPPOSITE if untrained and apart == CONTRADICTED else verdict
 
 
 def verdict(claim: Claim) -> str | None:

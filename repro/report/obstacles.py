@@ -98,10 +98,9 @@ def weak_lrn(arch: Arch, net: layers.Net, input_range: float) -> Iterator[str]:
         words = f"LRN's window of {LRN_WINDOW} covers all {here} channels of {arch.name} here"
         yield f"{words}, at the paper's size {LRN_WINDOW} of {full}"
     if here is not None and input_range < GREY_LEVELS:
-        words = (
-            f"LRN's constants are those for input in 0-{GREY_LEVELS}, and that of {arch.name} is"
-        )
-        yield f"{words} in 0-{input_range:g} here: it divides by nearly the same everywhere"
+        words = f"LRN's constants are those for input in 0-{GREY_LEVELS}, and that of {arch.name}"
+        words += f" is in 0-{input_range:g} here"
+        yield f"{words}: it divides by nearly the same everywhere"
 
 
 def _file_itself(pair: Pair, comparison: Comparison) -> Iterator[str]:

@@ -56,11 +56,8 @@ class Tested:
         """Its name in claims: `D`, `D:random`, `D+E`, or `pixels` where no net is asked."""
         if TRANSFERS[self.found.protocol].kind == "pixels":
             return "pixels"
-        nets = []
-        for run in self.runs:
-            random = (known := _trained(run)) is not None and not known["run"]
-            nets.append(worded(run.config.arch.name) + ":random" * random)
-        return "+".join(nets)
+        trained = [(worded(run.config.arch.name), _trained(run)) for run in self.runs]
+        return "+".join(f"{arch}:random" if t and not t["run"] else arch for arch, t in trained)
 
     @property
     def trained_on(self) -> str:

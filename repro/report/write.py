@@ -67,14 +67,14 @@ def write(
             parts = [Part(*one, own, several) for one, own in zip(named, judged, strict=True)]
             # The setting that answers most claims comes first.
             parts.sort(key=lambda part: -len(part.claims))
-            _write_all(parts, others, transfers, (unfinished, left_out), beside, latex)
+            frames = _write_all(parts, others, transfers, (unfinished, left_out), beside, latex)
             _put(beside, out)
         except OSError as error:
             raise RunError(f"cannot write {out}: {error.strerror}") from error
     words = [f"{one.title}\n{wording.summary(one.comparison)}\n{one.answer}" for one in parts]
-    frames = {"published nets": wording.readable(tables.published(others))}
-    frames["descriptors on other data (%)"] = table11.shown(table11.table(transfers))
-    words += [f"{title}\n{one.to_string(index=False)}" for title, one in frames.items() if len(one)]
+    shown = {"published nets": wording.readable(frames["published-nets"])}
+    shown["descriptors on other data (%)"] = table11.shown(frames["table11"])
+    words += [f"{title}\n{one.to_string(index=False)}" for title, one in shown.items() if len(one)]
     return "\n\n".join([*words, str(out / "comparison.html")])
 
 
@@ -158,7 +158,8 @@ def _write_all(
     absent: tuple[Sequence[tuple[str, str]], Sequence[str]],
     folder: Path,
     latex: bool,
-) -> None:
+) -> dict[str, pd.DataFrame]:
+    """Write the files of a report; its tables by their names."""
     every: list[Comparison | Family] = [*(part.comparison for part in parts), *others]
     tidy(every, transfers).to_csv(folder / "results.csv", index=False)
     moved = transfer.judge(transfers)
@@ -184,6 +185,7 @@ def _write_all(
     page = markdown(parts, others, *absent, (frames["table11"], moved))
     (folder / "comparison.md").write_text(page, encoding="utf-8")
     (folder / "comparison.html").write_text(html(page, figures), encoding="utf-8")
+    return frames
 
 
 def tidy(

@@ -117,7 +117,10 @@ def _timed(request: Request, timed: dict[Any, Rate]) -> Rate:
 
 
 def epochs_left(request: Request) -> int:
-    """Epochs that a run has still to train: at most, where a plateau may end it sooner."""
+    """Epochs that a run has still to train: at most, where a plateau may end it sooner.
+
+    By its log: one that was killed trains again what came after its last checkpoint.
+    """
     state, log = request.state(), request.folder / LOG
     if state not in ("new", "goes on"):
         return 0

@@ -20,7 +20,7 @@ from repro.model.vgg import VGG
 from repro.protocol.protocols import transfers
 from repro.store.expected import sha256
 from repro.store.identity import PUBLISHED, base
-from repro.store.runs import WEIGHTS, read_config, read_log, read_run
+from repro.store.runs import WEIGHTS, Run, read_config, read_log, read_run
 from repro.weights.contents import CAFFE, Convention, Weights
 from repro.weights.read import file_digest, locate, read, read_any
 
@@ -100,13 +100,22 @@ def _of_folder(folder: Path, digest: str) -> dict[str, Any]:
     if run is None or digest != run.tested.weights:
         why = "it has not ended" if run is None else f"its {WEIGHTS} is not what it left there"
         raise RequestError(f"weights={folder} is no run to take a net of: {why}")
-    own, log = run.config, csv.DictReader((read_log(run) or b"").decode().splitlines())
+    own = run.config
     # By these a report says whether the net is trained out.
-    ended = {"learnt": run.learnt, "train_errors": [float(row["train_error"]) for row in log]}
+    ended = {"learnt": run.learnt, "train_errors": _train_errors(run)}
     # All that tells one net of this arch and size from another.
     words = [own.recipe.name, own.init.name, own.scale.name, *["fc"] * (own.finetune == "fc")]
     names = {"data": own.data.name, "recipe": ", ".join(words), "seed": own.seed}
     return {"run": folder.name, **names, **ended}
+
+
+def _train_errors(run: Run) -> list[float]:
+    """The training errors (%) of a run by epoch; none: its log is missing or damaged."""
+    try:
+        log = csv.DictReader((read_log(run) or b"").decode().splitlines())
+        return [float(row["train_error"]) for row in log]
+    except (KeyError, TypeError, ValueError):
+        return []
 
 
 def _random(config: Config, net: Net) -> Weights:

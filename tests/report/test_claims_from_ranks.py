@@ -106,11 +106,11 @@ def sides(claim: dict[str, Any], row: Row) -> list[list[Seeds]]:
     for pair in pairs:
         found.append([])
         for net, test in zip(pair, tests, strict=True):
+            own = runs(net, row, init)
             keys = {
                 seed: [key for key in ranks(report, run) if key.startswith(f"{test}@")]
-                for seed, run in runs(net, row, init).items()
+                for seed, run in own.items()
             }
-            own = runs(net, row, init)
             found[-1].append(
                 {s: ranks(report, own[s])[key[0]] > 0 for s, key in keys.items() if key}
             )
@@ -181,7 +181,7 @@ def test_errors(key: tuple[str, str, str]) -> None:
         np.testing.assert_allclose(points[question][1:], committed, atol=1e-4)
 
 
-def ends(net: str, row: Row, claim: dict[str, Any]) -> list[list[float]]:
+def train_errors(net: str, row: Row, claim: dict[str, Any]) -> list[list[float]]:
     """The training errors of a net's runs by epoch."""
     own = sorted(runs(net, row, start(claim)).items())[: claim["seeds"]]
     logs = [files(row["report"])[f"{run}/log.csv"].decode().splitlines() for _, run in own]
@@ -196,7 +196,7 @@ def test_the_gate(key: tuple[str, str, str]) -> None:
         for pair in pairs_of(part):
             if not all(runs(net, row, start(part)) for net in pair):
                 continue
-            logs = {n: ends(n, row, part) for n in "+".join(pair).split("+")}
+            logs = {n: train_errors(n, row, part) for n in "+".join(pair).split("+")}
             falls = [np.mean([one[-2] - one[-1] for one in own]) for own in logs.values()]
             falling |= max(falls) > 1 or min(len(one) for own in logs.values() for one in own) < 4
             falling |= harder(pair, logs)
