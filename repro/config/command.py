@@ -6,6 +6,7 @@ runs are done here or by a launcher of Hydra's; what became of them is read from
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import sys
@@ -50,7 +51,12 @@ def _command(arguments: list[str]) -> int:
         show(sweep.shown())
         return 0
     launchers.check(sweep)
-    wanted = resolved(sweep, _checked())
+    # Millions of objects and few cycles: to look for these takes a tenth of the time.
+    gc.disable()
+    try:
+        wanted = resolved(sweep, _checked())
+    finally:
+        gc.enable()
     requests = [request for request, _ in wanted]
     stores = {Path(request.config.runs) for request in requests}
     for folder in stores:

@@ -4,6 +4,7 @@ Jobs that differ in values only are copies of one composed configuration, which 
 """
 
 import argparse
+import copy
 import functools
 import itertools
 import math
@@ -68,10 +69,11 @@ class Sweep:
         if self._own is not None:
             check_folder(self._own)
             self._hydra.append(f"hydra.searchpath=[{_quoted(f'file://{self._own.absolute()}')}]")
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._bases: dict[tuple[str, ...], tuple[DictConfig, DictConfig]] = {}
+        """By choices: what Hydra composes, and that without Hydra's own part."""
         self.jobs = self._product(task)
         config = self.job(self.jobs[0]).config
-        base = next(iter(self._bases.values()))
+        base, _ = next(iter(self._bases.values()))
         if given.multirun or multirun or base.hydra.mode == RunMode.MULTIRUN:
             swept = [f"{key}={values}" for key, values in (base.hydra.sweeper.params or {}).items()]
             if any("hydra" in word.partition("=")[0] for word in swept):
@@ -105,8 +107,9 @@ class Sweep:
         values = [one for one in words if plain and one.key_or_group not in CHOICES]
         choices = tuple(str(one.input_line) for one in words if one not in values)
         if choices not in self._bases:
-            self._bases[choices] = composed([*choices, *self._hydra])
-        task = _masked(self._bases[choices], lambda key: key != "hydra")
+            base = composed([*choices, *self._hydra])
+            self._bases[choices] = base, _masked(base, lambda key: key != "hydra")
+        task = copy.deepcopy(self._bases[choices][1])
         for one in values:
             try:
                 OmegaConf.update(task, one.key_or_group, one.value(), merge=True)

@@ -171,6 +171,11 @@ def _row_mark(
             lines[kind, "interval", colour] += [(low, place), (high, place), (np.nan, np.nan)]
         if left <= mark["x"] <= right:
             lines[kind, "point", colour].append((mark["x"], place))
+            # Arrows at the edge too, where an interval goes on beyond the axis.
+            if mark["low"] < left:
+                lines[kind, "<", colour].append((left, place))
+            if mark["high"] > right:
+                lines[kind, ">", colour].append((right, place))
         elif kind != "seed":
             # An arrow at the edge, with its number, for a value outside of the axis.
             edge, words, side = (right, "{:.0f} >", "right")
@@ -186,6 +191,8 @@ def _draw(panel: Axes, lines: Joined) -> None:
         look = POINTS[kind] | {"ls": "", "zorder": 3 + (kind != "seed")}
         if part == "interval":
             look = {"ls": POINTS[kind]["ls"], "lw": 1.6}
+        elif part != "point":
+            look |= {"marker": part, "mfc": colour}
         panel.plot(*np.transpose(points), color=colour, **look)
 
 

@@ -5,7 +5,7 @@ import secrets
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
@@ -16,6 +16,7 @@ from repro.errors import RequestError, RunError, noting
 from repro.report import table11, tables, transfer, wording
 from repro.report.admitted import admitted, folder_of_runs
 from repro.report.claims import COLUMNS, judge
+from repro.report.drawing import drawing
 from repro.report.measured import Measured, listed_images, read_log, results, seconds, views_of
 from repro.report.net import members, named
 from repro.report.page import Part, html, markdown
@@ -160,32 +161,36 @@ def _write_all(
     latex: bool,
 ) -> dict[str, pd.DataFrame]:
     """Write the files of a report; its tables by their names."""
-    every: list[Comparison | Family] = [*(part.comparison for part in parts), *others]
-    tidy(every, transfers).to_csv(folder / "results.csv", index=False)
-    moved = transfer.judge(transfers)
-    judged = [one for one in (*(part.claims for part in parts), moved) if len(one)]
-    claims = pd.concat(judged) if judged else pd.DataFrame(columns=COLUMNS)
-    claims.to_csv(folder / "claims.csv", index=False)
-    frames = {f"{part.prefix}{name}": one for part in parts for name, one in part.tables.items()}
-    frames |= {"published-nets": tables.published(others)}
-    frames |= {"table11": table11.table(transfers)}
-    frames |= {"depth-gains": tables.depth_gains(), "replications": tables.replications()}
-    for name in ("tables", "figures"):
-        (folder / name).mkdir()
+    drawn = [(part.prefix, one) for part in parts for one in part.figures.values()]
+    charts = {f"{prefix}{one.name}.png": one for prefix, one in drawn}
+    with drawing(charts, folder / "figures"):
+        every: list[Comparison | Family] = [*(part.comparison for part in parts), *others]
+        tidy(every, transfers).to_csv(folder / "results.csv", index=False)
+        moved = transfer.judge(transfers)
+        judged = [one for one in (*(part.claims for part in parts), moved) if len(one)]
+        claims = pd.concat(judged) if judged else pd.DataFrame(columns=COLUMNS)
+        claims.to_csv(folder / "claims.csv", index=False)
+        own = [(part.prefix, *one) for part in parts for one in part.tables.items()]
+        frames = {f"{prefix}{name}": frame for prefix, name, frame in own}
+        frames |= {"published-nets": tables.published(others)}
+        frames |= {"table11": table11.table(transfers)}
+        frames |= {"depth-gains": tables.depth_gains(), "replications": tables.replications()}
+        _write_tables(frames, folder / "tables", latex)
+        page = markdown(parts, others, *absent, (frames["table11"], moved))
+        (folder / "comparison.md").write_text(page, encoding="utf-8")
+    pictures = {name: (folder / "figures" / name).read_bytes() for name in charts}
+    (folder / "comparison.html").write_text(html(page, pictures), encoding="utf-8")
+    return frames
+
+
+def _write_tables(frames: Mapping[str, pd.DataFrame], folder: Path, latex: bool) -> None:
+    folder.mkdir()
     for name, frame in ((name, frame) for name, frame in frames.items() if len(frame)):
-        frame.to_csv(folder / "tables" / f"{name}.csv", index=False)
+        frame.to_csv(folder / f"{name}.csv", index=False)
         if latex:
             style = wording.readable(frame).style.hide(axis="index").format(escape="latex")
             style = style.format_index(escape="latex", axis="columns")
-            style.to_latex(folder / "tables" / f"{name}.tex", hrules=True, encoding="utf-8")
-    drawn = [(part.prefix, one) for part in parts for one in part.figures.values()]
-    figures = {f"{prefix}{one.name}.png": one.png() for prefix, one in drawn}
-    for name, content in figures.items():
-        (folder / "figures" / name).write_bytes(content)
-    page = markdown(parts, others, *absent, (frames["table11"], moved))
-    (folder / "comparison.md").write_text(page, encoding="utf-8")
-    (folder / "comparison.html").write_text(html(page, figures), encoding="utf-8")
-    return frames
+            style.to_latex(folder / f"{name}.tex", hrules=True, encoding="utf-8")
 
 
 def tidy(

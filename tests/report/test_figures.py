@@ -1,5 +1,6 @@
 """What the figures show: the frames of their marks are read, and each frame is drawn."""
 
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from matplotlib.text import Text
 
 from repro.report import charts
 from repro.report.claims import COLUMNS, claims
+from repro.report.drawing import drawing
 from repro.report.experiments import experiments
 from repro.report.figure import Chart, marks
 from repro.report.settings import Comparison
@@ -95,6 +97,18 @@ def test_seeds_are_dots_and_who_did_not_learn_is_pointed_at(
     assert [text.get_text() for text in figure.findobj(Text)].count("90 >") == 3
 
 
+def test_an_interval_that_goes_on_beyond_the_axis_is_pointed_at() -> None:
+    rows: list[dict[str, Any]] = [
+        {"mark": "mean", "y": name, "x": x, "low": low, "high": high}
+        for name, x, low, high in (("a", 5, 4, 6), ("b", 6, -90, 7), ("c", 7, 6, 90))
+    ]
+    (panel,) = Chart("a", "words", marks(rows), "x").figure().axes
+    left, right = panel.get_xlim()
+    assert 0 <= left < 4 < 7 < right < 30
+    arrows = {line.get_marker(): list(line.get_xdata()) for line in panel.get_lines()}
+    assert (arrows["<"], arrows[">"]) == ([left], [right])
+
+
 @pytest.mark.parametrize("groups", [2, 12])
 @pytest.mark.parametrize("y", ["", "error (%)"])
 def test_a_figure_fits_a_page_and_no_two_entries_look_alike(groups: int, y: str) -> None:
@@ -112,3 +126,27 @@ def test_a_figure_fits_a_page_and_no_two_entries_look_alike(groups: int, y: str)
     (legend,) = figure.legends
     assert legend.get_window_extent().width <= figure.bbox.width
     assert len({str(line.get_color()) for line in legend.get_lines()[:groups]}) == groups
+
+
+@pytest.mark.parametrize("cores", [1, 2, 9])
+@pytest.mark.parametrize("fails", ["", "killed", "raises"])
+def test_all_figures_are_drawn_whatever_befalls_a_process_that_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, fails: str
+) -> None:
+    one = {"mark": "mean", "group": "a", "y": "a row", "low": 4.0, "high": 6.0}
+    drawn = {f"{n}.png": Chart("a", "words", marks([one | {"x": n}]), "x") for n in range(4)}
+    wanted = {name: chart.png() for name, chart in drawn.items()}
+    usual, here = Chart.png, os.getpid()
+
+    def png(chart: Chart) -> bytes:
+        if fails and os.getpid() != here:
+            if fails == "killed":
+                os.kill(os.getpid(), 9)
+            raise OSError(28, "No space left on device")
+        return usual(chart)
+
+    monkeypatch.setattr(Chart, "png", png)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    with drawing(drawn, tmp_path / "figures"):
+        pass
+    assert {one.name: one.read_bytes() for one in (tmp_path / "figures").iterdir()} == wanted
