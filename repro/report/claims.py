@@ -17,10 +17,9 @@ from repro.errors import RequestError
 from repro.paper import numbers
 from repro.report.findings import FINDERS, Finding, least_favourable
 from repro.report.intervals import UNDECIDED, UNTESTABLE, VERDICTS, Answer, Edges, Interval, holm
-from repro.report.net import named
+from repro.report.net import images_of, named, worded
 from repro.report.settings import Comparison
 from repro.report.sides import Contrast, Side, side_words
-from repro.store.identity import base
 
 COLUMNS = [
     *("claim", "section", "kind", "margin", "left", "right", "metric", "paper_difference"),
@@ -227,7 +226,8 @@ def table(judged: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 "claim": claim["text"] + (" (ours)" if claim.get("ours") else ""),
-                **({"data": base(row["data"])} if points else {"section": row["section"]}),
+                **({"data": images_of(row["data"])} if points else {"section": row["section"]}),
+                **({"size": worded(row["size"])} if points else {}),
                 "the paper": (" or ".join(paper) or "-")
                 + SHOWS.get(claim.get("paper_shows", ""), ""),
                 "here": change(row),

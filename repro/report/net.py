@@ -140,6 +140,11 @@ def worded(name: str) -> str:
     return ", ".join([first, *said, *([f"file fingerprint {files[1]}"] if files else [])])
 
 
+def images_of(data: str) -> str:
+    """The images that descriptors are of, as in `caltech101`, with what was changed of the data."""
+    return worded(FILES.sub("", data).replace("+transfer=true", ""))
+
+
 def s_words(scale: str) -> str:
     """S as the paper writes it, as in `S=[256; 512]`; a scale of one's own by its name."""
     first, *changes = worded(scale).split(", ")

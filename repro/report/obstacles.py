@@ -58,12 +58,15 @@ def unlocated(nets: Sequence[Nets], test: str, comparison: Comparison) -> str:
     alone = [one for net, _ in shown for one in comparison.cells(members(net)[0], CONSTANT)]
     if not shown or not alone:
         return "the best constant box was not tested beside (test=[box_constant])"
-    error, best = min((spread(cells)["mean"], label(net)) for net, cells in shown)
-    constant = spread(alone)["mean"]
-    if error <= constant - AHEAD:
+    constant = spread(alone[:1])["mean"]
+    errors = {net: spread(cells)["mean"] for net, cells in shown}
+    if min(errors.values()) <= constant - AHEAD:
         return ""
-    words = f"the best constant box has an error of {constant:.1f}% and {best} one of {error:.1f}%"
-    return f"nothing was localised: {words}, which does not beat it by {AHEAD:g} points"
+    seeds = {net: f"{len(cells)} seed{'s' if len(cells) > 1 else ''}" for net, cells in shown}
+    each = ", ".join(f"{label(net)} one of {errors[net]:.1f}% ({seeds[net]})" for net in errors)
+    images = f"on {len(alone[0].wrong):,} test images ({PROTOCOLS[test].title})"
+    said = f"{images} the best one has an error of {constant:.1f}%, {each}"
+    return f"a constant box is not beaten by {AHEAD:g} points: {said}"
 
 
 def _configs(pair: Pair, comparison: Comparison) -> list[tuple[Side, Config]]:
@@ -169,7 +172,7 @@ def untrained(net: str, errors: Sequence[Sequence[float]], failed: Sequence[int]
     else:
         fall = float(np.mean([one[-2] - one[-1] for one in errors]))
         if fall > FLAT:
-            words = f"the training error of {net} falls by {fall:.1f} points in its last epoch"
+            words = f"the training error of {net} falls by {fall:.2f} points in its last epoch"
             yield f"{UNTRAINED}: {words}, more than {FLAT:g}"
 
 

@@ -17,6 +17,7 @@ from repro.report.grid import grid
 from repro.report.intervals import VERDICTS
 from repro.report.net import worded
 from repro.report.settings import Comparison, Family, recorded
+from repro.report.transfer import Transfers
 from repro.store.identity import base
 
 SYNTAX = re.compile(r"[\\`*<|]|&(?=#?\w+;)|(?<=\])[(\[]|(?<![^\W_])_|_(?![^\W_])")
@@ -100,17 +101,20 @@ def markdown(
     families: Sequence[Family],
     unfinished: Sequence[tuple[str, str]],
     left_out: Sequence[str],
-    moved: tuple[pd.DataFrame, pd.DataFrame],
+    transfers: Sequence[Transfers],
+    descriptors: tuple[pd.DataFrame, pd.DataFrame],
 ) -> str:
-    """`comparison.md`, of settings and families, of runs that are open and what was left out, and
-    of Table 11 and the claims on it (`moved`).
+    """`comparison.md`, of settings and families, of runs that are open and what was left out.
+
+    `descriptors` are Table 11 and the judged claims on it, of `transfers`.
     """
     asked = {part.title: part.claims for part in parts if part.comparison.has_papers_nets}
     context = {"parts": parts, "families": families, "unfinished": unfinished, "asked": asked}
     judged = {name for part in parts for name in part.claims.claim}
     context |= {"judged": judged, "left_out": list(dict.fromkeys(left_out))}
     context |= {"shown": {one for part in parts for one in part.sections}}
-    context |= {"table11": table11.shown(moved[0]), "moved": moved[1]}
+    context |= {"table11": table11.shown(descriptors[0]), "on_descriptors": descriptors[1]}
+    context |= {"transferred": [run for one in transfers for run in one.runs]}
     page = _jinja().get_template("comparison.md.j2").render(context)
     return re.sub(r"\n{3,}", "\n\n", page) + "\n"
 

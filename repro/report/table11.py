@@ -12,7 +12,7 @@ from repro.report.transfer import Tested, Transfers, interval_of
 
 DATA = {
     "voc2007": "VOC-2007 (mean AP)",
-    "voc2012": "VOC-2012 (mean AP)",
+    "voc2012": "VOC-2012 (mean AP; ours of `val`)",
     "caltech101": "Caltech-101 (mean class recall)",
     "caltech256": "Caltech-256 (mean class recall)",
 }
@@ -23,14 +23,15 @@ def table(groups: Sequence[Transfers]) -> pd.DataFrame:
     """Recall and average precision (%) of every net and test, ours, then the paper's."""
     rows: list[dict[str, Any]] = []
     for group in groups:
-        cells: dict[tuple[str, ...], list[Tested]] = {}
+        cells: dict[tuple[str, ...], dict[int | None, Tested]] = {}
         for one in group.tested:
-            cells.setdefault((one.net, one.trained_on, one.found.protocol, one.q), []).append(one)
-        for (net, trained_on, test, q), found_there in sorted(cells.items()):
-            # Of each run the pixels are the same.
-            every = found_there[:1] if found_there[0].given else found_there
+            # Of each run the pixels are the same; two nets are, in either order.
+            seeds = cells.setdefault((one.net, one.trained_on, one.found.protocol, one.q), {})
+            seeds.setdefault(0 if one.given else one.seed, one)
+        for (net, trained_on, test, q), by_seed in sorted(cells.items()):
+            every = list(by_seed.values())
             which = {"net": net, "size": group.setting.size, "trained_on": trained_on}
-            which |= {"test": test, "Q": q, "data": group.data}
+            which |= {"test": test, "Q": q, "data": group.images}
             for metric in every[0].found.errors:
                 values = np.array([100 - one.found.errors[metric] for one in every])
                 found = interval_of([100 - one.drawn[metric].mean(axis=0) for one in every], values)
@@ -49,14 +50,20 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     for row in frame.to_dict("records"):
         measure = "" if pd.isna(row["measure"]) else str(row["measure"])
-        key = tuple(str(row[name]) for name in ("net", "size", "trained_on", "test"))
         words = f"{measure} " * measure.startswith("ap") + f"{row['mean']:.1f}"
         words += "" if pd.isna(row["splits_sd"]) else f" ± {row['splits_sd']:.1f}"
         words += "" if pd.isna(row["low"]) else f" [{row['low']:.1f}; {row['high']:.1f}]"
-        net, size, trained_on, test = key
-        new = {"net": net, "trained on": worded(trained_on), "test": test.replace("_", " ")}
-        new |= {"size": worded(size), "seeds": "-" if pd.isna(row["n"]) else str(int(row["n"]))}
-        new |= dict.fromkeys(DATA.values(), "-")
-        own, column = rows.setdefault(key, new), DATA[row["data"]]
-        own[column] = words if own[column] == "-" else f"{own[column]}, {words}"
+        words += "" if pd.isna(row["n"]) else f" ({int(row['n'])})"
+        data, _, changes = str(row["data"]).partition(", ")
+        key = (*(str(row[name]) for name in ("net", "size", "trained_on", "test")), changes)
+        net, size, trained_on, test, _ = key
+        test = test.replace("_", " ") + f"; {changes}" * bool(changes)
+        new = {
+            "net": net,
+            "trained on": worded(trained_on) or "-",
+            "test": test,
+            "size": worded(size),
+        }
+        own = rows.setdefault(key, new | dict.fromkeys(DATA.values(), "-"))
+        own[DATA[data]] = words if own[DATA[data]] == "-" else f"{own[DATA[data]]}, {words}"
     return pd.DataFrame(list(rows.values()))

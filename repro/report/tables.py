@@ -95,9 +95,11 @@ def localisation(number: int, comparison: Comparison) -> pd.DataFrame:
     rows = [row(comparison, *one) for one in shown]
     if number == 9:
         rows = [own | _top5(comparison, *one) for own, one in zip(rows, shown, strict=True)]
-    # No net is asked.
-    none = {"net": "best constant box", "S": "", "test": "", "Q": ""}
-    return pd.DataFrame([rows[0] | none, *rows[1:]] if rows else [])
+    if rows:
+        # One box, whatever the net and its seed.
+        none = {"net": "best constant box", "S": "", "test": "", "Q": "", "note": ""}
+        rows[0] |= none | _error(comparison.cells(*shown[0])[:1]) | {"n": None}
+    return pd.DataFrame(rows)
 
 
 def nothing_localised(number: int, comparison: Comparison) -> str:

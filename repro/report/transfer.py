@@ -4,7 +4,9 @@ A test has a value for each split. Its interval comes of draws of the images, wi
 same for every run; over nets of several seeds their spread is added, as Student's.
 """
 
+import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -23,7 +25,7 @@ from repro.report.claims import COLUMNS as CLAIM_COLUMNS
 from repro.report.claims import TRANSFER, framed, registered
 from repro.report.intervals import UNDECIDED, UNTESTABLE, Interval, decide, student
 from repro.report.measured import COLUMNS
-from repro.report.net import built, worded
+from repro.report.net import built, images_of, worded
 from repro.report.obstacles import harder_to_train, untrained, weak_lrn
 from repro.report.settings import setting
 from repro.store import scores
@@ -33,8 +35,6 @@ from repro.store.scores import Scores
 
 DRAWS = 500
 Draws = NDArray[np.float64]
-Key = tuple[str, int]
-"""What a net was trained on, and its seed."""
 
 
 @lru_cache(maxsize=4)
@@ -74,6 +74,13 @@ class Tested:
         return " + ".join(dict.fromkeys(words))
 
     @property
+    def training(self) -> str:
+        """What claims on one training have in common: `trained_on` without digests; empty: none."""
+        if self.net == "pixels" or self.net.endswith(":random"):
+            return ""
+        return re.sub(r"(a file of \w+), \w+", r"\1", self.trained_on)
+
+    @property
     def seed(self) -> int | None:
         """The seed of the net; 0 where it is not known, or no matter; None: two nets' differ."""
         known = [_trained(run) for run in self.runs if self.net != "pixels"]
@@ -106,12 +113,16 @@ def _trained(run: Run) -> dict[str, Any] | None:
     return known
 
 
+Both = tuple[Tested, Tested]
+"""The two sides of a claim, of one seed."""
+
+
 class Transfers:
     """The runs of one setting whose descriptors were tested."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs, self.setting = runs, setting(runs[0].config)
-        self.data = base(self.setting.data)
+        self.data, self.images = base(self.setting.data), images_of(self.setting.data)
         known = {run.identity: run for run in runs}
         self.tested: list[Tested] = []
         for run in runs:
@@ -127,10 +138,19 @@ class Transfers:
                     elif not found.partner:
                         self.tested.append(Tested((run,), found))
 
-    def cells(self, net: str, test: str) -> dict[Key, Tested]:
-        """One net, or two of one seed, in one test, by what it was trained on and its seed."""
-        every = (one for one in self.tested if (one.net, one.found.protocol) == (net, test))
-        return {(one.trained_on, seed): one for one in every if (seed := one.seed) is not None}
+    @property
+    def trainings(self) -> list[str]:
+        """The trainings that there are nets of."""
+        return sorted({one.training for one in self.tested} - {""})
+
+    def cells(self, net: str, test: str, training: str) -> dict[int, Tested]:
+        """One net of a training, or not trained, or two of one seed, in one test, by its seed."""
+        found: dict[int, Tested] = {}
+        for one in self.tested:
+            here = (one.net, one.found.protocol) == (net, test) and one.training in (training, "")
+            if here and one.seed is not None:
+                found.setdefault(one.seed, one)
+        return found
 
 
 def results(groups: Sequence[Transfers]) -> pd.DataFrame:
@@ -138,16 +158,16 @@ def results(groups: Sequence[Transfers]) -> pd.DataFrame:
     rows = []
     for group in groups:
         for one in group.tested:
-            configs = [run.config for run in one.runs]
-            names = [[getattr(c, key).name for c in configs] for key in ("arch", "scale", "init")]
-            (arch, scale, init), here = map("+".join, names), group.setting
-            where = [here.data, here.size, arch, scale, here.recipe, init, "all", here.precision]
+            names = [[getattr(r.config, k).name for r in one.runs] for k in ("scale", "init")]
+            (scale, init), here = map("+".join, names), group.setting
+            where = [here.data, here.size, one.net, scale, here.recipe, init, "all", here.precision]
+            seed = "" if one.seed is None else str(one.seed)
             for metric, values in one.found.errors.items():
-                paper = _paper(one, group.data, metric)
+                paper = _paper(one, group.images, metric)
                 number = [one.found.protocol, one.q, metric, f"{values.mean():.4f}"]
                 number += ["" if paper is None else f"{paper:.1f}"]
                 runs = "+".join(run.identity for run in one.runs)
-                rows.append([*where, str(one.seed), *number, runs])
+                rows.append([*where, seed, *number, runs])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -162,8 +182,13 @@ def _paper(one: Tested, data: str, metric: str) -> float | None:
     return None if value is None else 100 - value
 
 
-def interval_of(drawn: Sequence[Draws], values: NDArray[np.float64]) -> dict[str, Any]:
-    """Mean, deviations, interval of `values` (seeds, splits); `drawn`: (draws,) of each seed."""
+def interval_of(
+    drawn: Sequence[Draws], values: NDArray[np.float64], least: float = 0.0
+) -> dict[str, Any]:
+    """Mean, deviations, interval of `values` (seeds, splits), which lie from `least` to 100.
+
+    `drawn` are the means over the splits by draws of the images, (draws,), of each seed.
+    """
     seeds, mean = len(values), float(values.mean())
     half = 1.96 * float(np.mean(drawn, axis=0).std())
     deviation = float(values.mean(axis=1).std(ddof=1)) if seeds > 1 else None
@@ -171,7 +196,7 @@ def interval_of(drawn: Sequence[Draws], values: NDArray[np.float64]) -> dict[str
         half = math.hypot(half, student(deviation, seeds))
     splits = float(values.std(axis=1, ddof=1).mean()) if values.shape[1] > 1 else None
     found = {"mean": mean, "splits_sd": splits, "seeds_sd": deviation, "n": seeds}
-    found |= {"low": mean - half, "high": mean + half}
+    found |= {"low": max(least, mean - half), "high": min(100.0, mean + half)}
     return {key: value and round(value, 4) for key, value in found.items()}
 
 
@@ -181,66 +206,91 @@ def claims() -> tuple[Mapping[str, Any], ...]:
 
 
 def judge(groups: Sequence[Transfers]) -> pd.DataFrame:
-    """Rows of `claims.csv`: each claim on each setting that has both of its sides."""
-    return framed([judged(claim, group) for group in groups for claim in claims()])
+    """Rows of `claims.csv`: each claim on each setting and training that has both of its sides."""
+    every = ((group, training) for group in groups for training in group.trainings)
+    return framed([judged(claim, *one) for one in every for claim in claims()])
 
 
-def judged(claim: Mapping[str, Any], group: Transfers) -> dict[str, Any] | None:
-    """The row of one claim on one setting; None: one of its sides is not there."""
+def judged(claim: Mapping[str, Any], group: Transfers, training: str = "") -> dict[str, Any] | None:
+    """The row of one claim on nets of one training; None: what it needs is not there."""
     if group.data not in claim["data"]:
         return None
-    tests, metric = claim["tests"], claim["metric"]
+    tests = claim["tests"]
     left_test, right_test = (tests, tests) if isinstance(tests, str) else tests
-    every = set[int]()
-    used: dict[str, list[tuple[Tested, Tested]]] = {}
+    every, absent = set[int](), []
+    used: dict[str, list[Both]] = {}
     for left, right in claim["pairs"]:
-        ours, theirs = group.cells(left, left_test), group.cells(right, right_test)
-        every |= {seed for _, seed in ours}
-        pairs = [(one, other) for k, one in ours.items() if (other := _beside(theirs, k))]
-        used |= {f"{left} - {right}": pairs} if pairs else {}
+        ours = group.cells(left, left_test, training)
+        theirs = group.cells(right, right_test, training)
+        if right == "pixels":
+            # They have no seed.
+            theirs = {seed: one for seed in ours for one in theirs.values()}
+        every |= ours.keys() | theirs.keys()
+        if common := sorted(ours.keys() & theirs.keys()):
+            used[f"{left} - {right}"] = [(ours[seed], theirs[seed]) for seed in common]
+        else:
+            absent.append(f"{left} - {right}")
     # The first seeds, in which all pairs are there: else their mean would be of other nets.
     seeds = set(sorted(every)[: claim["seeds"]])
-    seeds = seeds.intersection(*({a.seed for a, _ in pairs} for pairs in used.values()))
-    both = [(a, b) for pairs in used.values() for a, b in pairs if a.seed in seeds]
-    if not both:
+    seeds = seeds.intersection(*({one.seed for one, _ in pairs} for pairs in used.values()))
+    if not used or not seeds or (absent and claim.get("complete")):
         return None
-    gaps = [(a.seed, a.found.errors[metric] - b.found.errors[metric]) for a, b in both]
-    draws = [(a.drawn[metric] - b.drawn[metric]).mean(axis=0) for a, b in both]
-    # The mean over pairs of each seed: its spread is that of the nets.
-    by_seed = [np.mean([gap for s, gap in gaps if s == seed], axis=0) for seed in sorted(seeds)]
-    found = interval_of([np.mean(draws, axis=0)] * len(by_seed), np.array(by_seed))
-    given = all(one.given and other.given for one, other in both)
+    used = {name: [both for both in pairs if both[0].seed in seeds] for name, pairs in used.items()}
+    measured = [", ".join(used), *([f"not run: {', '.join(absent)}"] if absent else [])]
+    if training:
+        measured.append(f"of {training}")
+    row = _judged(claim, list(itertools.chain(*used.values())))
+    if reason := next((why for pairs in used.values() for why in _obstacles(pairs)), ""):
+        row |= {"verdict": UNTESTABLE, "verdict_holm": UNTESTABLE, "reason": reason}
+    row["pooled"] = "; ".join([*measured, row["pooled"]])
+    row |= {"left": f"{row['left']}/{left_test}", "right": f"{row['right']}/{right_test}"}
+    return row | asdict(group.setting)
+
+
+def _judged(claim: Mapping[str, Any], pairs: Sequence[Both]) -> dict[str, Any]:
+    """The difference of both sides, the mean over the pairs of each seed, and its verdict."""
+    metric = claim["metric"]
+    gaps: dict[int | None, list[NDArray[np.float64]]] = {}
+    for left, right in pairs:
+        gap = left.found.errors[metric] - right.found.errors[metric]
+        gaps.setdefault(left.seed, []).append(gap)
+    # The spread of these is that of the nets.
+    by_seed = np.array([np.mean(own, axis=0) for own in gaps.values()])
+    drawn = [(left.drawn[metric] - right.drawn[metric]).mean(axis=0) for left, right in pairs]
+    found = interval_of([np.mean(drawn, axis=0)] * len(by_seed), by_seed, -100.0)
+    given = all(left.given and right.given for left, right in pairs)
     edge = float(claim.get("margin", 0))
     edges = (-edge, edge) if claim["kind"] == "equal_within" else (-math.inf, -edge)
     interval = Interval(found["low"], found["high"])
     verdict, _, _ = decide(interval, found["mean"], edges, lambda to: math.nan)
-    reason = next((why for o in used.values() for why in _obstacles(o, seeds)), "")
-    if reason:
-        verdict = UNTESTABLE
-    elif not given and len(by_seed) < claim["seeds"]:
+    reason = ""
+    if not given and len(by_seed) < claim["seeds"]:
         verdict, reason = UNDECIDED, f"{len(by_seed)} of {claim['seeds']} seeds"
-    each = ", ".join(f"{value:+.1f}" for value in np.mean(by_seed, axis=0))
-    row = {key: claim[key] for key in CLAIM_COLUMNS if key in claim}
-    row |= {"left": f"{'; '.join(dict.fromkeys(a.net for a, _ in both))}/{left_test}"}
-    row |= {"right": f"{'; '.join(dict.fromkeys(b.net for _, b in both))}/{right_test}"}
-    row |= {"difference": found["mean"], "ci_low": found["low"], "ci_high": found["high"]}
-    row |= {"n_images": len(both[0][0].found.ids), "n_seeds": len(by_seed), "reason": reason}
-    row |= {"verdict": verdict, "verdict_holm": verdict, "primary": False, "margin": edge}
-    row |= {"pooled": f"{', '.join(used)}; splits: {each}"}
-    return row | {"about": "nets" if given else "configuration"} | asdict(group.setting)
+    splits = ", ".join(f"{value:+.1f}" for value in by_seed.mean(axis=0))
+    return {
+        **{key: claim[key] for key in CLAIM_COLUMNS if key in claim},
+        "left": "; ".join(dict.fromkeys(left.net for left, _ in pairs)),
+        "right": "; ".join(dict.fromkeys(right.net for _, right in pairs)),
+        **{"difference": found["mean"], "ci_low": found["low"], "ci_high": found["high"]},
+        # Of one split.
+        "n_images": int((pairs[0][0].found.parts[0] == TEST).sum()),
+        **{"n_seeds": len(by_seed), "reason": reason, "verdict": verdict, "verdict_holm": verdict},
+        **{"primary": False, "margin": edge, "pooled": f"splits: {splits}"},
+        "about": "nets" if given else "configuration",
+    }
 
 
-def _obstacles(pairs: Sequence[tuple[Tested, Tested]], seeds: set[int]) -> Iterator[str]:
-    """Why two nets, of some seeds each, cannot show what the paper's do: they are not trained out.
+def _obstacles(pairs: Sequence[Both]) -> Iterator[str]:
+    """Why two nets, of several seeds each, cannot show what the paper's do: not trained out.
 
     The rules are those of errors, asked of nets that were trained here.
     """
     alone = []
-    for side in zip(*(both for both in pairs if both[0].seed in seeds), strict=True):
+    for side in zip(*pairs, strict=True):
         for runs in zip(*(one.runs for one in side if one.net != "pixels"), strict=True):
             arch, trained = runs[0].config.arch, [_trained(run) for run in runs]
             known = [one for one in trained if one and one["run"]]
-            if len(known) < len(runs):
+            if not known:
                 continue
             net, name = built(runs[0].config, runs[0].result["data"]["classes"]), worded(arch.name)
             yield from weak_lrn(arch, net, runs[0].result[PUBLISHED]["input"]["input_range"])
@@ -250,10 +300,3 @@ def _obstacles(pairs: Sequence[tuple[Tested, Tested]], seeds: set[int]) -> Itera
             alone += [(net.weight_layers, name, errors)] * (len(side[0].runs) == 1)
     if len(alone) > 1:
         yield from harder_to_train(alone)
-
-
-def _beside(theirs: Mapping[Key, Tested], key: Key) -> Tested | None:
-    """The other side of a pair: trained in the same way from the same seed, or not trained."""
-    others = [one for one in theirs.values() if one.given or one.seed == key[1]]
-    untrained = [one for one in others if one.net == "pixels" or one.net.endswith(":random")]
-    return theirs.get(key) or next(iter([*untrained, *(o for o in others if o.given)]), None)

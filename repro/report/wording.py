@@ -50,10 +50,10 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     for found in frame.to_dict("records"):
         words: dict[str, str] = {}
         for name, value in found.items():
-            if name not in ("sd", "low", "high") or "mean" not in found:
+            if name not in ("sd", "low", "high") or "sd" not in found:
                 title = TITLES.get(str(name), str(name).replace("_", " "))
                 words[title] = _number_words(value, 0 if name == "n" else 1)
-                words |= {title: _error_words(found)} if name == "mean" else {}
+                words |= {title: _error_words(found)} if name == "mean" and "sd" in found else {}
         rows.append(words)
     shown = pd.DataFrame(rows)
     # A column that says nothing of any row says nothing.

@@ -85,8 +85,8 @@ def parted(
     """The nets trained here, those that others trained, and those tested on other data."""
     given = [run for run in runs if run.published and not run.config.data.transfer]
     own = grouped([run for run in runs if run.published is None])
-    moved = grouped([run for run in runs if run.config.data.transfer])
-    return [Comparison(o, fuse) for o in own], families(given), [Transfers(o) for o in moved]
+    transfers = grouped([run for run in runs if run.config.data.transfer])
+    return [Comparison(o, fuse) for o in own], families(given), [Transfers(o) for o in transfers]
 
 
 @contextmanager
@@ -166,8 +166,8 @@ def _write_all(
     with drawing(charts, folder / "figures"):
         every: list[Comparison | Family] = [*(part.comparison for part in parts), *others]
         tidy(every, transfers).to_csv(folder / "results.csv", index=False)
-        moved = transfer.judge(transfers)
-        judged = [one for one in (*(part.claims for part in parts), moved) if len(one)]
+        on_descriptors = transfer.judge(transfers)
+        judged = [one for one in (*(part.claims for part in parts), on_descriptors) if len(one)]
         claims = pd.concat(judged) if judged else pd.DataFrame(columns=COLUMNS)
         claims.to_csv(folder / "claims.csv", index=False)
         own = [(part.prefix, *one) for part in parts for one in part.tables.items()]
@@ -176,7 +176,8 @@ def _write_all(
         frames |= {"table11": table11.table(transfers)}
         frames |= {"depth-gains": tables.depth_gains(), "replications": tables.replications()}
         _write_tables(frames, folder / "tables", latex)
-        page = markdown(parts, others, *absent, (frames["table11"], moved))
+        descriptors = frames["table11"], on_descriptors
+        page = markdown(parts, others, *absent, transfers, descriptors)
         (folder / "comparison.md").write_text(page, encoding="utf-8")
     pictures = {name: (folder / "figures" / name).read_bytes() for name in charts}
     (folder / "comparison.html").write_text(html(page, pictures), encoding="utf-8")

@@ -58,8 +58,8 @@ def test_lengths_are_those_of_the_lineage(tmp_path: Path, make_run: MakeRun) -> 
     ("errors", "reason"),
     [
         ((50.0, 40.0, 30.0, 29.1), ""),
-        ((50.0, 40.0, 30.0, 26.9), "D-S256 falls by 3.1 points in its last epoch"),
-        ((50.0, 40.0, 35.0, 30.0, 27.0, 25.9), "falls by 1.1 points"),
+        ((50.0, 40.0, 30.0, 26.9), "D-S256 falls by 3.10 points in its last epoch"),
+        ((50.0, 40.0, 35.0, 30.0, 27.0, 25.9), "falls by 1.10 points"),
         ((6.0, 6.0, 6.0), "3 epochs"),
         ((), "no log of D-S256"),
     ],

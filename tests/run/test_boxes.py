@@ -130,10 +130,10 @@ def test_the_report_says_that_nothing_was_localised_or_what_was(
     monkeypatch.setattr(obstacles, "AHEAD", 101.0)
     write([located / "runs"], tmp_path / "report")
     page = (tmp_path / "report" / "comparison.md").read_text()
-    assert page.count("No table: nothing was localised") == 2
+    assert page.count("No table: a constant box is not beaten by 101 points") == 2
     claims = pd.read_csv(tmp_path / "report" / "claims.csv")
     assert claims.verdict.tolist() == ["not testable here"] * 2
-    assert claims.reason.str.startswith("nothing was localised").all()
+    assert claims.reason.str.startswith("a constant box is not beaten").all()
     assert not list((tmp_path / "report/tables").glob("*table8*"))
     monkeypatch.setattr(obstacles, "AHEAD", -101.0)
     both = "A-S256-per_class+A-S256-per_class-fc"
@@ -144,6 +144,9 @@ def test_the_report_says_that_nothing_was_localised_or_what_was(
         assert texts[0] == texts[1], "kept ranks say the same"
     table = pd.read_csv(tmp_path / "again" / "tables" / "table8.csv")
     assert table.net[0] == "best constant box"
+    assert table.n.isna().tolist() == [True, False, False, False, False]
+    assert table.low[0] < table.high[0]
+    assert table.low[0] <= table["mean"][0] <= table.high[0]
     assert len(table) == 5
     results = pd.read_csv(tmp_path / "again" / "results.csv")
     fused = results[results.protocol == "fusion:box_dense"]
@@ -166,7 +169,7 @@ def test_a_claim_on_boxes_needs_classifiers_that_are_trained_out(
         (run.folder / "result.json").write_bytes(as_json(run.result))
     rows = judged(tmp_path)
     found = (rows.verdict == "not testable here").tolist(), set(rows.reason)
-    words = "the training error of A-S256 falls by 10.0 points in its last epoch, more than 1"
+    words = "the training error of A-S256 falls by 10.00 points in its last epoch, more than 1"
     undecided = "one seed says nothing about the configuration"
     assert found == ([falls] * 2, {f"not trained out: {words}" if falls else undecided})
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from repro.report.transfer import Transfers, claims, judged
 from repro.report.write import write
 from repro.run import transfer
 from repro.run.resolving import resolve
-from repro.store.runs import read_run
+from repro.store.runs import finished, read_run
 from tests.conftest import only, plan
 from tests.data.test_targets import voc
 from tests.protocol.test_measures import vocap
@@ -153,7 +154,7 @@ def test_a_run_brings_its_own_net(
     ).read_bytes()
     # Its claims are those of a net that is not trained out.
     group = Transfers([run for run in [read_run(whole)] if run])
-    found = judged(CLAIM | {"pairs": [["B-5x5", "B-5x5"]]}, group)
+    found = judged(CLAIM | {"pairs": [["B-5x5", "B-5x5"]]}, group, *group.trainings)
     assert found is not None
     assert found["verdict_holm"] == "not testable here"
     assert re.match("not trained out: B-5x5 (has|of seed)", found["reason"])
@@ -194,8 +195,12 @@ def test_what_descriptors_are_not_for_is_a_line(
     with pytest.raises(RequestError, match="descriptors only"):
         finished_run(only(tested, "A"))
     words = ["weights=random", "test=[transfer_stacked]", f"stack={only(tested, 'A')}"]
-    assert asked(root, tmp_path / "runs", *words, "data.enlarge=40") == 2
-    assert "by another data=" in capsys.readouterr().err
+    for word, said in (
+        ("data.enlarge=40", "by another data="),
+        ("size.width=0.25", "another size"),
+    ):
+        assert asked(root, tmp_path / "runs", *words, word) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_without_scikit_learn_the_line_says_what_to_install(
@@ -239,13 +244,15 @@ def test_voc_of_several_classes_leaves_difficult_images_out(tmp_path: Path) -> N
 
 
 def test_a_report_and_its_archive_say_the_same(tested: Path, tmp_path: Path) -> None:
-    write([tested], tmp_path / "report", archive=True)
+    write([tested], tmp_path / "report", archive=True, latex=True)
     write([tmp_path / "report"], tmp_path / "again")
     for file in ("results.csv", "claims.csv", "tables/table11.csv"):
         one, two = (tmp_path / name / file for name in ("report", "again"))
         assert one.read_bytes() == two.read_bytes()
     found = pd.read_csv(tmp_path / "report" / "results.csv", dtype=str)
-    assert sorted(found.arch) == ["A", "A", "A", "A+B", "A+C", "B", "C"]
+    nets = ["A:random"] * 2 + ["A:random+B:random", "A:random+C:random", "B:random", "C:random"]
+    assert sorted(found.arch) == [*nets, "pixels"]
+    assert found[found.arch == "A:random+C:random"].seed.isna().all(), "theirs differ"
     assert set(found.metric) == {"recall_error"}
     folder = only(tested, "A-")
     with np.load(folder / "scores-transfer_averaged.npz") as file:
@@ -289,6 +296,28 @@ def test_claims_on_descriptors_are_paired_by_seed_and_image(tested: Path) -> Non
     assert of_pixels["reason"] == "1 of 5 seeds"
     tests["pairs"] = [["B:random", "pixels"], ["C:random", "pixels"]]
     assert judged(row | tests, group) is None, "no seed of both pairs"
+
+
+def test_each_training_has_claims_of_its_own_and_what_was_not_run_is_named(tested: Path) -> None:
+    """The nets of a store at random, as if A and B had been trained in one way, C in another."""
+    recipes = {"A": "cifar, he, S256", "B": "cifar, he, S256", "C": "photos, he, S256"}
+    runs = []
+    for run in finished(tested):
+        known = {"run": "x", "data": "cifar10", "recipe": recipes[run.config.arch.name], "seed": 0}
+        known |= {"learnt": True, "train_errors": [50.0, 40.0, 30.0, 30.0]}
+        published = {**(run.published or {}), "trained": known}
+        runs.append(replace(run, result={**run.result, "published": published}))
+    group = Transfers(runs)
+    assert group.trainings[0] == "cifar10, cifar, he, S256"
+    claim = CLAIM | {"pairs": [["B", "A"], ["C", "A"]]}
+    rows = [judged(claim, group, training) for training in group.trainings]
+    assert rows[1:] == [None] * len(rows[1:]), "C has no A to stand beside"
+    found = rows[0]
+    assert found is not None
+    words = "B - A; not run: C - A; of cifar10, cifar, he, S256; splits: "
+    assert found["pooled"].startswith(words)
+    assert (found["n_seeds"], found["n_images"]) == (1, 12)
+    assert judged(claim | {"complete": True}, group, group.trainings[0]) is None
 
 
 def test_the_papers_differences_are_those_of_table_11() -> None:
