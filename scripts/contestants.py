@@ -24,7 +24,7 @@ from repro.config.schema import EAGER, Config
 from repro.errors import RunError
 from repro.model.cost import training_flops
 from repro.protocol.protocols import View
-from repro.run import timing
+from repro.run import checkpoint, timing
 from repro.run.device import computing_in, cpu, device_name, memory_format, torch_settings
 from repro.run.interruption import Stop
 from repro.run.loop import Training
@@ -45,6 +45,8 @@ STEPS = 32
 def suite(task: Task, turn: Turn, mode: str = EAGER, save_each: float = 1e9) -> None:
     """Train by `repro.run.loop`, as a run does; an epoch is a round."""
     config = replace(task.config, compile=mode, checkpoint_seconds=save_each)
+    # Each is followed by the next, so that a round has several.
+    checkpoint.SHARE = 0
     side = task.side(256)
     split = task.files("photos", again=True) if task.in_files else task.noise()
 
@@ -82,6 +84,9 @@ def bare(task: Task, turn: Turn, mode: str = EAGER) -> None:
     step = timing.training_step(task.net(), config, task.device, batch)
     steps = min(task.images // batch, STEPS)
     while True:
+        # As the others, whose first batches are not counted.
+        step()
+        turn.begin(task.device)
         for _ in range(steps):
             step()
         timing.wait(task.device)
@@ -96,6 +101,8 @@ def peak(task: Task, turn: Turn) -> None:
     images = 2 * side**3 / training_flops(task.net().spec)
     times = max(1, round(min(task.images, STEPS * task.config.recipe.batch) / images))
     while True:
+        one @ one
+        turn.begin(task.device)
         for _ in range(times):
             one @ one
         timing.wait(task.device)
@@ -103,14 +110,18 @@ def peak(task: Task, turn: Turn) -> None:
 
 
 def references(task: Task, turn: Turn, mode: str = EAGER, timms: str = "") -> None:
-    """Train by a loop as in torchvision's references, channels last; the suite's net or timm's."""
-    config, device, last, side = task.config, task.device, torch.channels_last, task.side(256)
+    """Train by a loop as in torchvision's references; the suite's net or timm's.
+
+    Its maps lie as they are fastest: channels last, but in full precision on a GPU.
+    """
+    config, device, side = task.config, task.device, task.side(256)
+    layout = memory_format(config, device)
     split = task.files("photos", again=True) if task.in_files else task.noise()
     batches = task.loader(split, side, side, config.size.crop, config.recipe.batch, pin=True)
     net: nn.Module = (
         import_module("timm").create_model(timms, num_classes=10) if timms else task.net()
     )
-    net = net.to(device, memory_format=last).train()
+    net = net.to(device, memory_format=layout).train()
     # With sizes that may change the last, smaller batch would slow down all others.
     forward = net if mode == EAGER else torch.compile(net, mode=mode, dynamic=False)
     optimiser = OPTIMISERS[config.recipe.optimiser](net.parameters(), config.recipe)
@@ -118,7 +129,7 @@ def references(task: Task, turn: Turn, mode: str = EAGER, timms: str = "") -> No
     while True:
         total = torch.zeros((), device=device)
         for images, labels in turn.counted(batches, task.ahead(split), device):
-            images = images.to(device, non_blocking=True, memory_format=last)
+            images = images.to(device, non_blocking=True, memory_format=layout)
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 scores = forward(images)
                 # Else the processor would wait here for all that the device has to do.

@@ -65,6 +65,11 @@ class Turn:
         self.report(units - self.ready, seconds)
         self.ready, self.began = 0, time.perf_counter()
 
+    def begin(self, device: torch.device) -> None:
+        """Start the clock of a round anew, when the device has done what it has."""
+        timing.wait(device)
+        self.began = time.perf_counter()
+
     def counted(
         self, batches: Iterable[Any], ahead: int, device: torch.device, held: int = 0
     ) -> Iterator[Any]:
@@ -73,8 +78,7 @@ class Turn:
         """
         for number, batch in enumerate(batches):
             if number == ahead:
-                timing.wait(device)
-                self.began = time.perf_counter()
+                self.begin(device)
             self.ready += len(batch[0]) * (number < ahead - held)
             yield batch
 
@@ -90,7 +94,7 @@ class Task:
             workers = MOST if self.config.workers == "auto" else int(self.config.workers)
             enough = (1 + COUNTED) * 2 * workers * self.config.recipe.batch
             self.images = int(own["images"] or max(FEW, enough))
-            torch.cuda.set_device(self.device)
+            torch.cuda.set_device(self.device.index or 0)
         self.photos, self.in_files = Path(own["photos"]), self.config.size.name == "paper"
         self.shapes = f"shapes-{self.side(512)}"
         said = any(word.startswith("compile=") for word in words)

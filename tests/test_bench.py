@@ -1,10 +1,13 @@
 """Each contest of scripts/bench.py, held once on very little work."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import bench
 import pandas as pd
 import pytest
+import torch
+import work
 
 from repro.errors import RequestError, RunError
 
@@ -32,6 +35,18 @@ def test_contestants_do_the_work_and_are_compared(
     with pytest.raises(RunError, match="training"):
         bench.bench([*words, f"out={tmp_path / 'diverged'}"])
     assert not (tmp_path / "diverged" / "rates.csv").exists()
+
+
+def test_a_gpu_is_taken_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[object] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    large = SimpleNamespace(total_memory=80e9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: large)
+    for word in ("device=cuda", "device=auto", "device=cuda:1"):
+        assert work.Task(bench.OWN, [word]).device.type == "cuda"
+    assert taken == [0, 0, 1], "torch refuses a device without one"
 
 
 def test_refused_before_anything_is_measured(tmp_path: Path) -> None:

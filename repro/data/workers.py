@@ -70,6 +70,8 @@ def loaded(
             if not workers or not (killed or lost):
                 raise
             said = f"a loader worker was killed (out of memory?); take workers={workers // 2}"
+            if "Bus error" in str(error):
+                said = "/dev/shm has too little room for batches: give it more (docker --shm-size)"
             raise RunError(f"{said}; the same command goes on") from error
         if isinstance(item, RunError):
             # Else they live on in this frame, as long as the error does that holds it.

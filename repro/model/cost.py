@@ -158,6 +158,9 @@ def _kept(net: Net, number: int, finetune: str) -> int:
             case Conv():
                 # The output, rectified in place; with batch normalisation also what went into that.
                 total += number * channels * after**2 * (1 + layer.batch_norm)
+            case LRN() if number == 2:
+                # The output, and in full precision a power and what it is of.
+                total += (number + 2 * 4) * channels * after**2
             case LRN():
                 # The squares are padded by two channels on either side before they are summed.
                 total += number * (4 * channels + 4) * after**2

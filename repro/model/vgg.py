@@ -153,10 +153,11 @@ class LocalResponseNorm(nn.LocalResponseNorm):
         """The same by sums of neighbouring channels, whose gradients have one order."""
         before, channels = self.size // 2, input.shape[1]
         after = (self.size - 1) // 2
-        squares = functional.pad(input.square(), (0, 0, 0, 0, before, after))
+        # By a product: autocast computes powers in full precision, and all that follows.
+        squares = functional.pad(input * input, (0, 0, 0, 0, before, after))
         windows = [squares.narrow(1, first, channels) for first in range(self.size)]
         mean = sum(windows[1:], windows[0]) / self.size
-        return input / (mean * self.alpha + self.k).pow(self.beta)
+        return (input / (mean * self.alpha + self.k).pow(self.beta)).to(input.dtype)
 
 
 def weights(net: VGG) -> bytes:

@@ -247,7 +247,13 @@ def caught_up(device: torch.device) -> Callable[[], None]:
     # It sleeps: a waiting thread would take a core from those that decode.
     done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
     done.record(torch.cuda.current_stream(device))
-    return done.synchronize
+
+    def wait() -> None:
+        # A new thread would take the first device, and memory there.
+        with torch.cuda.device(device):
+            done.synchronize()
+
+    return wait
 
 
 def describe(config: Config, used: torch.device, world: World = ALONE) -> dict[str, Any]:

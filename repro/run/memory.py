@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from repro.config.schema import Config
+from repro.config.schema import EAGER, Config
 from repro.errors import RunError, one_line
 from repro.model.cost import largest_map
 from repro.model.vgg import VGG
@@ -51,7 +51,8 @@ def memory_error_in_a_line(config: Config, processes: int) -> Iterator[None]:
         at_once = min(own, config.micro_batch or own)
         way_out = "take a smaller size, or a device with more memory"
         if at_once > 1 and not config.arch.batch_norm:
-            way_out = f"micro_batch={(at_once + 1) // 2} takes fewer of the batch at once"
+            compiled = "" if config.compile == EAGER else " compile=none"
+            way_out = f"micro_batch={(at_once + 1) // 2}{compiled} takes fewer of the batch at once"
         said = f"out of memory with {at_once} training images of {crop}x{crop} pixels at once"
         said += f" (recipe.batch={config.recipe.batch}): {way_out}"
         raise RunError(f"{said} ({one_line(error)[:LONGEST]})") from None

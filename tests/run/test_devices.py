@@ -5,6 +5,7 @@ have such tests too: `python -m pytest -m gpu` runs all of them.
 """
 
 import gc
+import itertools
 import json
 import signal
 from collections.abc import Iterator
@@ -43,23 +44,27 @@ def stopping(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "precision"),
+    ("device", "precision", "arch"),
     [
-        ("cpu", "bf16"),
-        *(pytest.param("cuda", one, marks=pytest.mark.gpu) for one in ("float32", "tf32", "bf16")),
+        ("cpu", "bf16", "A-LRN"),
+        *(
+            pytest.param("cuda", *how, marks=pytest.mark.gpu)
+            for how in itertools.product(("float32", "tf32", "bf16"), ("A-LRN", "A-BN"))
+        ),
     ],
 )
 def test_a_run_repeats_bit_for_bit_though_it_was_interrupted(
-    device: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    device: str, precision: str, arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["arch=A-LRN", f"device={device}", f"precision={precision}", "test=[centre]"]
+    words = [f"arch={arch}", f"device={device}", f"precision={precision}", "test=[centre]"]
+    words.append("recipe.dropout=0.5")
     assert run(tmp_path / "whole", *words) == 0
     with monkeypatch.context() as patch:
         stopping(patch)
         assert run(tmp_path / "cut", *words) == 75
     assert list((tmp_path / "cut").glob("*/checkpoint-*"))
     assert run(tmp_path / "cut", *words) == 0
-    assert same(*(folders(tmp_path / name)["A-LRN-S256"] for name in ("whole", "cut")))
+    assert same(*(folders(tmp_path / name)[f"{arch}-S256"] for name in ("whole", "cut")))
 
 
 @pytest.mark.gpu
@@ -207,9 +212,11 @@ def test_workers_load_images_that_are_forked_after_cuda_began(tmp_path: Path) ->
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_a_plan_tells_the_memory_of_training(precision: str) -> None:
-    words = ["arch=D", "size=paper", "data=imagenet", "recipe=paper", "recipe.batch=32"]
+@pytest.mark.parametrize(
+    ("arch", "precision"), [("D", "float32"), ("D", "bf16"), ("A-LRN", "bf16")]
+)
+def test_a_plan_tells_the_memory_of_training(arch: str, precision: str) -> None:
+    words = [f"arch={arch}", "size=paper", "data=imagenet", "recipe=paper", "recipe.batch=32"]
     config, device = composed(*words, f"precision={precision}"), torch.device("cuda")
     net = reading.at_size(config.arch, config.size, channels=3, classes=1000)
     gc.collect()
