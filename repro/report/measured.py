@@ -76,7 +76,7 @@ class Measured:
         k = TOP.get(metric, 1)
         return 100 * float(self.ranks.wrong(k).mean()) if k < self.ranks.classes else None
 
-    def published(self, metric: str) -> float | None:
+    def paper(self, metric: str) -> float | None:
         """The paper's value of this cell; top-5 only where there are as many classes."""
         comparable = metric != "top5_error" or self.ranks.classes == numbers.CLASSES
         if comparable and all(numbers.is_table1(run.config.arch) for run in self.runs):
@@ -228,7 +228,7 @@ def results(measured: Sequence[Measured]) -> pd.DataFrame:
         row += [tuned, config.precision, str(config.seed)]
         for metric in ("box_error",) if one.protocol in BOXES else TOP:
             if (value := one.error(metric)) is not None:
-                paper = one.published(metric)
+                paper = one.paper(metric)
                 number = [fused + one.protocol, one.q, metric, f"{value:.4f}"]
                 number += ["" if paper is None else f"{paper:.1f}"]
                 rows.append([*row, *number, one.joined(lambda r: r.identity)])

@@ -89,7 +89,7 @@ def paper_rows(number: int, comparison: Comparison) -> pd.DataFrame:
 
 def localisation(number: int, comparison: Comparison) -> pd.DataFrame:
     """Table 8 (centre crop) or 9 (dense boxes, merged): the best constant box, then every net."""
-    every = [(net, test) for net in _locating(comparison) for test in LOCALISING[str(number)]]
+    every = [(net, test) for net in _locating(comparison) for test in LOCALISING[number]]
     shown: list[tuple[Nets, str]] = [one for one in every if comparison.cells(*one)]
     shown = [(net, CONSTANT) for net in members(shown[0][0])[:1]] + shown if shown else []
     rows = [row(comparison, *one) for one in shown]
@@ -104,7 +104,7 @@ def localisation(number: int, comparison: Comparison) -> pd.DataFrame:
 
 def nothing_localised(number: int, comparison: Comparison) -> str:
     """The sentence that stands for Table 8 or 9 where no net beats the best constant box."""
-    nets, tests = _locating(comparison), LOCALISING[str(number)]
+    nets, tests = _locating(comparison), LOCALISING[number]
     tested = [test for test in tests if any(comparison.cells(net, test) for net in nets)]
     said = [unlocated(nets, test, comparison) for test in tested]
     return said[0] if said and all(said) else ""
@@ -245,6 +245,6 @@ def published(families: Sequence[Family]) -> pd.DataFrame:
         row |= {"net": " + ".join(net.arch_title for net in nets), "weights": weights}
         row |= {"S": " + ".join(dict.fromkeys(net.scale_title for net in nets))}
         row |= {"test": PROTOCOLS[one.protocol].title, "Q": one.q, **_error([one])}
-        row |= {"paper": one.published("top1_error"), "top5": top5 and round(top5, 4)}
-        rows.append(row | {"top5_paper": one.published("top5_error")})
+        row |= {"paper": one.paper("top1_error"), "top5": top5 and round(top5, 4)}
+        rows.append(row | {"top5_paper": one.paper("top5_error")})
     return pd.DataFrame(rows)

@@ -275,5 +275,6 @@ def _keep_ranks(found: Sequence[Measured], folder: Path) -> None:
     measured = {f"{one.protocol}@{one.q}": one.ranks for one in found}
     took = {view.name: seconds(runs[0], view) for view in views_of(runs[0]) if len(runs) == 1}
     known = {name: value for name, value in took.items() if value is not None}
-    kept = Kept(found[0].ranks.classes, images.short, measured, known)
-    ranks.write(folder, [run.identity for run in runs], kept, images)
+    names = "+".join(run.identity for run in runs)
+    kept = Kept(found[0].ranks.classes, images.short, names, measured, known)
+    ranks.write(folder, kept, images)

@@ -110,7 +110,7 @@ class Job:
             self._view(missing, tested)
         if self.world.is_first:
             score(request, tested, self.source.test, self.folder, self.stop.check)
-            curves.follow(test_errors(request))
+            curves.follow(test_errors(request, tested))
             show(summary(request), goes_on=True)
         # The others wait until all is written.
         self.world.decided_by_first(lambda: None)

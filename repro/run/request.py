@@ -155,30 +155,31 @@ def summary(request: Request) -> str:
     line, error = f"{request.name}: {result['outcome']}", result["validation_error"]
     line += "" if result["outcome"] == "trained" else f" ({result['reason']})"
     line += "" if error is None else f", validation error {error:.1f}%"
-    for protocol, found in _tested(request):
+    tested = Expected.of(result)
+    for protocol, found in _tested(request, tested):
         low, error, high = views.interval(found)
         line += f"; {protocol} test error {error:.1f}% [{low:.1f}; {high:.1f}]"
     for test in request.scored:
-        if (tested := scores.read(request.folder, test, Expected.of(result))) is not None:
-            for metric, values in tested.errors.items():
+        if (scored := scores.read(request.folder, test, tested)) is not None:
+            for metric, values in scored.errors.items():
                 each = ", ".join(f"{value:.1f}" for value in values)
                 line += f"; {test} {metric} {values.mean():.1f}% (splits: {each})"
     return line
 
 
-def test_errors(request: Request) -> dict[str, float]:
+def test_errors(request: Request, tested: Expected) -> dict[str, float]:
     """The errors (%) on the test images, by protocol, as far as tested."""
-    return {name: float(100 * found.mean()) for name, found in _tested(request)}
+    return {name: float(100 * found.mean()) for name, found in _tested(request, tested)}
 
 
-def _tested(request: Request) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def _tested(request: Request, tested: Expected) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """The errors (images,) of each protocol that gives one number, as far as it is tested."""
     folder = request.folder
     for protocol in protocols.of(request.config.boxes):
         wanted = protocols.views(protocol, request.config)
         if protocol in protocols.BOXES:
             with suppress(views.Absent):
-                union = boxes.union([views.located(folder, view) for view in wanted])
+                union = boxes.union([views.located(folder, view, tested) for view in wanted])
                 yield protocol, union.wrong(protocol == protocols.CONSTANT)
-        elif protocol in protocols.ONE_NUMBER and (found := views.mean_of(folder, wanted)):
+        elif protocol in protocols.ONE_NUMBER and (found := views.mean_of(folder, wanted, tested)):
             yield protocol, views.wrong(found, 1)

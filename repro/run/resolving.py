@@ -132,7 +132,7 @@ def _partner(config: Config, here: Description) -> runs.Run | None:
         raise RequestError(f"stack={config.stack} saw them by another data= or recipe.resize=")
     if found.config.size != config.size:
         raise RequestError(f"stack={config.stack} is a net of another size")
-    if absent := views.missing(found.folder, list(_views(config))):
+    if absent := views.missing(found.folder, list(_views(config)), found.tested):
         raise RequestError(f"stack={config.stack} lacks {absent[0].name}: give it the same test=")
     return found
 

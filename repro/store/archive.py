@@ -9,16 +9,11 @@ import io
 import json
 import os
 import re
-import shutil
-import time
 import zipfile
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 from typing import Any
-
-from filelock import BaseFileLock, FileLock, Timeout
 
 from repro.errors import RequestError, leave_out, one_line
 from repro.store import ranks
@@ -28,9 +23,6 @@ from repro.store.files import read_whole, state_of, write_whole
 ARCHIVE = "runs.zip"
 MANIFEST = "MANIFEST.json"
 MEMBER = re.compile(r"(?:[^\W_][\w.+=,@\[\]-]*/)?[^\W_][\w.+=,@\[\]-]*")
-PREFIX, LOCK, NEW = "vgg-repro-runs-", ".lock", 10.0
-"""Of the temporary folders of unpacked archives; seconds for which one may have no lock."""
-_held: list[BaseFileLock] = []
 MOST, LARGEST = 20_000, 2**30
 """Members, and bytes of all of them unpacked."""
 
@@ -85,7 +77,8 @@ def _opened(file: Path, state: tuple[int, int]) -> TemporaryDirectory[str]:
         leave_out(f"{file}: {name}: {why}")
     if wrong:
         raise RequestError(f"{file} is not whole, and a part may say otherwise: fetch it again")
-    place = _temporary()
+    # A killed process leaves it to the system.
+    place = TemporaryDirectory(prefix="vgg-repro-runs-", ignore_cleanup_errors=True)
     for name, content in members.items():
         path = Path(place.name, "runs", name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,20 +90,6 @@ def _opened(file: Path, state: tuple[int, int]) -> TemporaryDirectory[str]:
         raise RequestError(f"{file}: {str(error).replace(f'{runs}{os.sep}', '')}") from None
     if not same:
         raise RequestError(f"{file} is damaged: its ranks are of other runs than {MANIFEST} says")
-    return place
-
-
-def _temporary() -> TemporaryDirectory[str]:
-    """A new folder, which this process holds; those of processes that were killed are removed."""
-    for left in Path(gettempdir()).glob(f"{PREFIX}*"):
-        with suppress(OSError, Timeout):
-            # The system gives the lock back when its holder dies. A new folder has none yet.
-            if time.time() - left.stat().st_mtime > NEW:
-                with FileLock(left / LOCK, timeout=0):
-                    shutil.rmtree(left)
-    place = TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
-    _held.append(FileLock(Path(place.name, LOCK)))
-    _held[-1].acquire()
     return place
 
 

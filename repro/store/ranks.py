@@ -9,7 +9,7 @@ follow from ranks. A folder of runs may hold, beside the runs,
 
 A `.npz` holds the ranks (N,) of each number, `PROTOCOL@Q` as in `multi_scale@224,256,288`; further
 `classes`, `images` (the digest of the list), `runs` (as in the file's name), `digest` and
-`seconds:VIEW`. Older files lack `runs` and `digest`.
+`seconds:VIEW`.
 """
 
 import math
@@ -32,8 +32,8 @@ from repro.store.views import Posteriors
 FOLDER = "ranks"
 SECONDS = "seconds:"
 RUNS = "runs"
-OWN = ("classes", "images", RUNS, DIGEST, "permuted")
-"""Arrays that are no ranks; older files may hold the last one."""
+OWN = ("classes", "images", RUNS, DIGEST)
+"""Arrays that are no ranks."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class Kept:
     classes: int
     images: str
     """The digest of the list of test images, its first ten digits."""
+    runs: str
+    """The identities of the runs, joined by `+`."""
     ranks: Mapping[str, Ranks] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
-    runs: str | None = None
-    """The identities of the runs that the file says it is of; None: it does not say."""
 
 
 def file_of(store: Path, identities: Sequence[str]) -> Path:
@@ -86,14 +86,14 @@ def images(store: Path, digest: str) -> ListedImages | None:
     return ListedImages(np.array([row[0] for row in rows]), np.array([int(row[2]) for row in rows]))
 
 
-def write(store: Path, identities: Sequence[str], kept: Kept, images: ListedImages) -> None:
+def write(store: Path, kept: Kept, images: ListedImages) -> None:
     """Put what is kept of a run or an ensemble, and the list of images, into a folder of runs."""
     if not (listed := store / FOLDER / f"images-{kept.images}.csv").is_file():
         write_whole(listed, images.content)
     arrays: dict[str, Any] = {key: ranks.values for key, ranks in kept.ranks.items()}
     arrays |= {SECONDS + view: took for view, took in kept.seconds.items()}
-    arrays |= {"classes": kept.classes, "images": kept.images, RUNS: "+".join(identities)}
-    write_whole(file_of(store, identities), expected.encode(arrays))
+    arrays |= {"classes": kept.classes, "images": kept.images, RUNS: kept.runs}
+    write_whole(file_of(store, kept.runs.split("+")), expected.encode(arrays))
 
 
 def read(store: Path, identities: Sequence[str], tested: Expected) -> Kept | None:
@@ -102,7 +102,7 @@ def read(store: Path, identities: Sequence[str], tested: Expected) -> Kept | Non
     if (kept := decoded(file)) is None:
         return None
     counts = {len(one.values) for one in kept.ranks.values()} | {tested.images}
-    of_run = kept.runs == "+".join(identities) or (kept.runs is None and not tested.bound)
+    of_run = kept.runs == "+".join(identities)
     listed = tested.listed is None or kept.images == tested.listed[:SHORT]
     if not (of_run and listed and kept.classes == tested.classes and len(counts) == 1):
         raise RequestError(f"{file} is damaged: of another run, or not of {tested}; remove it")
@@ -120,7 +120,7 @@ def _decoded(file: Path, state: tuple[int, int]) -> Kept:
     try:
         found = expected.decode(file)
         classes, images = int(found["classes"]), str(found["images"])
-        runs = str(found[RUNS]) if RUNS in found else None
+        runs = str(found[RUNS])
         if not re.fullmatch(f"[0-9a-f]{{{SHORT}}}", images):
             raise ValueError("images is not the digest of a list")
         ranks, seconds = {}, {}
@@ -136,4 +136,4 @@ def _decoded(file: Path, state: tuple[int, int]) -> Kept:
     except Exception as error:
         # As with views, there are many ways to be damaged.
         raise RequestError(f"{file} is damaged: {one_line(error)}; remove it") from None
-    return Kept(classes, images, ranks, seconds, runs)
+    return Kept(classes, images, runs, ranks, seconds)

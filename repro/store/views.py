@@ -94,7 +94,7 @@ def _decoded(stored: Mapping[str, NDArray[Any]]) -> Posteriors:
     return Posteriors(values, stored["labels"].astype(np.int64), stored["ids"], took, precision)
 
 
-def read(folder: Path, view: View, tested: Expected | None = None) -> Posteriors:
+def read(folder: Path, view: View, tested: Expected) -> Posteriors:
     """A stored view of a run, of what was `tested`; raises Absent where there is none such."""
     return _decoded(_stored(folder, view, tested))
 
@@ -105,12 +105,12 @@ def read_descriptors(folder: Path, view: View, tested: Expected) -> Descriptors:
     return Descriptors(stored["descriptors"], stored["labels"], stored["ids"])
 
 
-def located(folder: Path, view: View, tested: Expected | None = None) -> boxes.Located:
+def located(folder: Path, view: View, tested: Expected) -> boxes.Located:
     """As `read`, of boxes."""
     return boxes.decoded(_stored(folder, view, tested))
 
 
-def _stored(folder: Path, view: View, tested: Expected | None) -> dict[str, NDArray[Any]]:
+def _stored(folder: Path, view: View, tested: Expected) -> dict[str, NDArray[Any]]:
     file = path(folder, view)
     if line := damage(file, tested):
         raise Absent(line)
@@ -141,7 +141,7 @@ def seconds(folder: Path, view: View) -> float | None:
     return None
 
 
-def damage(file: Path, tested: Expected | None = None) -> str | None:
+def damage(file: Path, tested: Expected) -> str | None:
     """Why a view's file cannot be used, in a line; None where it can, or where there is none."""
     if file.is_dir():
         return f"{file} is a folder where a file belongs: move it away"
@@ -150,7 +150,7 @@ def damage(file: Path, tested: Expected | None = None) -> str | None:
 
 
 @cache
-def _damage(file: Path, tested: Expected | None, state: tuple[int, int]) -> str | None:
+def _damage(file: Path, tested: Expected, state: tuple[int, int]) -> str | None:
     # Asked again and again of one file, which takes a second where there are many images.
     try:
         stored = _arrays(file, state)
@@ -158,11 +158,10 @@ def _damage(file: Path, tested: Expected | None, state: tuple[int, int]) -> str 
         if kind is not None and kind.descriptors:
             _check_descriptors(stored)
         elif kind is not None and kind.boxes:
-            boxes.decoded(stored, None if tested is None else tested.boxes)
+            boxes.decoded(stored, tested.boxes)
         else:
             classes = _check(stored, _decoded(stored).posteriors)
-        if tested is not None:
-            _check_bound(stored, classes or tested.classes, tested)
+        _check_bound(stored, classes or tested.classes, tested)
         if str(stored.get(NAME, file.stem)) != file.stem:
             raise ValueError("it is another view under this one's name")
     except Exception as error:
@@ -211,7 +210,7 @@ def damaged(folder: Path, tested: Expected) -> list[str]:
     return [line for file in files if (line := damage(file, tested))]
 
 
-def missing(folder: Path, wanted: Sequence[View], tested: Expected | None = None) -> list[View]:
+def missing(folder: Path, wanted: Sequence[View], tested: Expected) -> list[View]:
     """The views, of those that are wanted of a run, that are not stored or cannot be used."""
     files = [(view, path(folder, view)) for view in wanted]
     return [view for view, file in files if not file.is_file() or damage(file, tested)]
@@ -239,9 +238,7 @@ def mean(views: Iterable[Posteriors]) -> Posteriors:
     return Posteriors((total / count).astype(np.float32), first.labels, first.ids)
 
 
-def mean_of(
-    folder: Path, wanted: Sequence[View], tested: Expected | None = None
-) -> Posteriors | None:
+def mean_of(folder: Path, wanted: Sequence[View], tested: Expected) -> Posteriors | None:
     """The mean of the wanted views of a run; None where one of them is not stored.
 
     A RequestError says that the stored views cannot be read, or show other images than each other.

@@ -3,8 +3,6 @@
 import io
 import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -107,29 +105,3 @@ def test_ranks_of_another_run_or_a_link_are_not_packed(runs: Path, tmp_path: Pat
     with pytest.raises(RequestError, match="cannot be packed"):
         pack(runs, tmp_path / "x.zip")
     assert not (tmp_path / "x.zip").exists()
-
-
-def test_what_a_killed_process_unpacked_is_removed_and_what_another_holds_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    archive = tmp_path / ARCHIVE
-    archive.write_bytes(WIDER.read_bytes())
-    code = "import os; from pathlib import Path; from repro.store.archive import opened\n"
-    code += f"print(opened(Path({str(archive)!r})), flush=True); input(); os._exit(1)"
-    other = subprocess.Popen(
-        [sys.executable, "-c", code],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert other.stdout is not None
-    folder = Path(other.stdout.readline().strip())
-    os.utime(folder.parent, (0, 0))
-    for alive in (True, False):
-        if not alive:
-            other.communicate("\n")
-        os.utime(archive, (0, alive))
-        assert opened(archive).is_dir()
-        assert folder.is_dir() == alive

@@ -87,7 +87,8 @@ def test_weights_with_a_flipped_bit_are_neither_tested_nor_started_from(
 def test_a_view_of_other_images_is_left_out_and_computed_again(
     older: bool, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file, good = views.path(run, CENTRE), views.read(run, CENTRE)
+    (whole,) = finished(run.parent)
+    file, good = views.path(run, CENTRE), views.read(run, CENTRE, whole.tested)
     weights = result_of(run)["digests"]["weights"]
     if older:
         without_digests(run)
@@ -95,12 +96,13 @@ def test_a_view_of_other_images_is_left_out_and_computed_again(
     file.write_bytes(views.encode(wrong, weights, CENTRE.name))
     capsys.readouterr()
     write([run.parent], run.parents[1] / "report")
-    assert capsys.readouterr().err.startswith("" if older else f"left out: {file} is damaged: ")
+    assert (f"left out: {file} is damaged: " in capsys.readouterr().err) != older
     numbers = (run.parents[1] / "report" / "results.csv").read_text().splitlines()
     assert (len(numbers) > 1) == older, "where the data is not at hand"
     assert command([*WORDS, *BOTH, f"runs={run.parent}"]) == 0
     assert f"{file} is damaged: " in capsys.readouterr().err
-    again = views.read(run, CENTRE)
+    (whole,) = finished(run.parent)
+    again = views.read(run, CENTRE, whole.tested)
     assert np.array_equal(again.posteriors, good.posteriors)
     assert np.array_equal(again.labels, good.labels)
 
@@ -125,7 +127,7 @@ def test_what_binds_a_view_to_its_run_is_asked_for(run: Path) -> None:
     (found,), dense = finished(run.parent), View("dense", 256, mirrored=False)
     (run / "log.csv").write_bytes(read_log(found).replace(b"0.", b"1."))
     assert read_log(found) is None
-    good = views.read(run, CENTRE)
+    good = views.read(run, CENTRE, found.tested)
     weights = result_of(run)["digests"]["weights"]
     shutil.copy(views.path(run, CENTRE), views.path(run, dense))
     with pytest.raises(views.Absent, match="another view"):

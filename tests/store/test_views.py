@@ -33,7 +33,7 @@ def some(count: int = 6, classes: int = 4, seed: int = 0) -> Posteriors:
 def test_what_is_stored_is_read(file: Path, tmp_path: Path, classes: int, tolerance: float) -> None:
     stored = some(classes=classes)
     file.write_bytes(views.encode(stored))
-    read = views.read(tmp_path, VIEW)
+    read = views.read(tmp_path, VIEW, Expected(6, classes))
     np.testing.assert_allclose(read.posteriors, stored.posteriors, rtol=tolerance)
     assert (read.labels.tolist(), read.ids.tolist()) == (
         stored.labels.tolist(),
@@ -59,7 +59,7 @@ def test_what_is_not_of_the_images_that_were_tested_is_damaged(
     file: Path, tmp_path: Path, change: dict[str, np.ndarray], says: str
 ) -> None:
     with pytest.raises(views.Absent, match="is gone"):
-        views.read(tmp_path, VIEW)
+        views.read(tmp_path, VIEW, Expected(6, 4))
     parts = GOOD | change
     view = Posteriors(parts["values"], parts["labels"], parts["ids"])
     file.write_bytes(views.encode(view))
@@ -72,19 +72,20 @@ def test_what_is_not_of_the_images_that_were_tested_is_damaged(
 def test_no_bit_can_flip_unnoticed(file: Path, tmp_path: Path, classes: int) -> None:
     whole = views.encode(some(2, classes))
     file.write_bytes(whole)
-    good, noticed = views.read(tmp_path, VIEW), 0
+    tested = Expected(2, classes)
+    good, noticed = views.read(tmp_path, VIEW, tested), 0
     for place in range(len(whole)):
         flipped = bytearray(whole)
         flipped[place] ^= 1 << place % 8
         file.write_bytes(flipped)
         # As files that are changed within a tick of the clock never are.
         os.utime(file, ns=(place, place))
-        if line := views.damage(file):
+        if line := views.damage(file, tested):
             noticed += 1
             assert len(line.splitlines()) == 1
             continue
         # A date, say.
-        found = views.read(tmp_path, VIEW)
+        found = views.read(tmp_path, VIEW, tested)
         for part in ("posteriors", "labels", "ids"):
             assert np.array_equal(getattr(found, part), getattr(good, part))
     assert noticed > len(whole) / 2
