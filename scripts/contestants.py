@@ -146,13 +146,15 @@ def references(task: Task, turn: Turn, mode: str = EAGER, timms: str = "") -> No
 
 def suite_crops(task: Task, turn: Turn, smin: int, smax: int, where: str = "files") -> None:
     """Make crops by `repro.data.loader`, of 224 pixels from JPEG files, or of images in memory."""
-    split, epoch = task.files("photos", again=True), 0
-    crops = task.crops(split, smin, smax, CROP, BATCH)
-    if where != "files":
-        size, split = (task.config.size.crop, task.config.recipe.batch), task.noise()
+    if where == "files":
+        split, to = task.files("photos", again=True), torch.device("cpu")
+        crops = task.crops(split, smin, smax, CROP, BATCH)
+    else:
+        split, to = task.noise(), task.device
+        size = task.config.size.crop, task.config.recipe.batch
         crops = task.crops(split, task.side(smin), task.side(smax), *size)
         crops = replace(crops, device=task.device if where == "device" else None)
-    to = torch.device("cpu") if where == "files" else task.device
+    epoch = 0
     while True:
         batches = turn.counted(crops.epoch(epoch), task.ahead(split), task.device)
         count = sum(len(images.to(to).float()) for images, *_ in batches)

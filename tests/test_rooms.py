@@ -4,6 +4,8 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,37 @@ FILES = {
     for room in WITHOUT_TORCH
     for file in sorted((PACKAGE / room).rglob("*.py"))
 }
+
+
+GROUND = re.compile(r"repro\.(errors|config\.(schema|values|choices|way_in)|__version__)\b")
+BELOW = {
+    **{"protocol": set(), "paper": set(), "store": {"protocol"}},
+    **{room: {"protocol", "store"} for room in ("data", "model", "track")},
+    "weights": {"data", "model", "store"},
+    "run": {"data", "model", "paper", "protocol", "store", "track", "weights"},
+    "report": {"model", "paper", "protocol", "store"},
+    "release": {"data", "model", "protocol", "report", "run", "store", "weights"},
+}
+"""By room: those that it may import, beside the ground that all stand on."""
+
+
+def imports(file: Path) -> Iterator[str]:
+    """The modules that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (one.name for one in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{one.name}" for one in node.names)
+
+
+@pytest.mark.parametrize("room", BELOW)
+def test_arrows_point_one_way(room: str) -> None:
+    for file in (PACKAGE / room).rglob("*.py"):
+        found = {name for name in imports(file) if name.startswith("repro.")}
+        above = {name for name in found if not GROUND.match(name)}
+        rooms = {name.split(".")[1] for name in above} - {room}
+        assert file.stem == "__main__" or rooms <= BELOW[room], file
+        assert not {name for name in imports(file) if re.match("hydra|omegaconf", name)}, file
 
 
 def test_no_torch_is_imported() -> None:

@@ -29,7 +29,8 @@ class DataSet:
 
     `read` reads images of `channels` into memory, or lists files. `classes` and `images` are as
     published; None: the folder decides. `bring` fetches `folder` into a place; None: it is the
-    user's, and part of what a run is. `elsewhere`: it lies there in another way.
+    user's, and part of what a run is. `elsewhere`: whether it lies in
+    `data.root` already, in another layout.
     """
 
     read: Callable[[Data], Source]

@@ -17,7 +17,7 @@ def keep(path: Path, fact: Any) -> None:
 
 
 def recall(path: Path) -> Any:
-    """The content that `keep` kept; None: none. A damaged file is none, and a line says so."""
+    """The fact kept at `path`; None: none is kept, or the file is damaged, and a line says so."""
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
         if tree["sha256"] == _digest(tree["found"]):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from repro.data.rescale import OURS, rescale
+from repro.data.rescale import ISOTROPIC, rescale
 from repro.errors import RunError
 
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
@@ -93,7 +93,7 @@ class FileImages:
         """(N, 2): height and width, upright, from the files' headers, which are read once."""
         if self._sizes is None:
             found = [upright_size(self.path(index)) for index in range(len(self))]
-            found = [OURS.shape(*size, max(self.smallest, min(size))) for size in found]
+            found = [ISOTROPIC.shape(*size, max(self.smallest, min(size))) for size in found]
             self._sizes = np.array(found, dtype=np.int64).reshape(-1, 2)
         return self._sizes
 

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from repro.data.images import ArrayImages, Images
 from repro.data.on_device import CutOnDevice, held
-from repro.data.rescale import OURS, Rescaling, rescale, rescaled_crop
+from repro.data.rescale import ISOTROPIC, Rescaling, rescale, rescaled_crop
 from repro.data.split import Split
 from repro.data.statistics import Statistics, shifts
 from repro.data.workers import loaded, processes
@@ -66,7 +66,7 @@ class TrainingCrops:
     seed: int
     workers: str | int
     colour: tuple[Statistics, float] | None
-    rescaling: Rescaling = OURS
+    rescaling: Rescaling = ISOTROPIC
     own: Callable[[int], slice] = slice
     series: int = 0
     device: torch.device | None = None
@@ -257,7 +257,7 @@ def evaluation_batches(
     room: int,
     *,
     mirror: bool = False,
-    rescaling: Rescaling = OURS,
+    rescaling: Rescaling = ISOTROPIC,
     workers: str | int = 0,
     part: slice = slice(None),
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -279,7 +279,7 @@ def evaluation_batches(
 
 
 def crops_picture(
-    split: Split, scales: Sequence[tuple[int, int]], crop: int, rescaling: Rescaling = OURS
+    split: Split, scales: Sequence[tuple[int, int]], crop: int, rescaling: Rescaling = ISOTROPIC
 ) -> bytes:
     """A PNG of crops of the same ten images, a row for each (smallest, largest) S in pixels."""
     random, few = np.random.default_rng(0), split.spread(10).images

@@ -22,10 +22,10 @@ class Rescaling:
         return (side, other) if height <= width else (other, side)
 
 
-OURS = Rescaling()
+ISOTROPIC = Rescaling()
 
 
-def rescale(images: Tensor, side: int, rescaling: Rescaling = OURS) -> Tensor:
+def rescale(images: Tensor, side: int, rescaling: Rescaling = ISOTROPIC) -> Tensor:
     """Grey levels (..., C, H, W), uint8, with the smallest side `side` pixels, uint8."""
     height, width = rescaling.shape(images.shape[-2], images.shape[-1], side)
     if (height, width) == tuple(images.shape[-2:]):

@@ -150,7 +150,8 @@ def _kept(net: Net, number: int, finetune: str) -> int:
     channels, total = net.channels, 0
     first = net.layers[0] if finetune == "all" else net.linears[0]
     for layer, before, after in sides(net.layers, net.crop):
-        total += number * channels * before**2 * (layer is first)
+        if layer is first:
+            total += number * channels * before**2
         channels = layer.out_channels if isinstance(layer, Conv) else channels
         if finetune != "all" and not isinstance(layer, Linear):
             continue

@@ -1,4 +1,4 @@
-"""The figures of a setting and of its experiments, as frames of marks for `repro.report.figure`."""
+"""The figures of a setting and of its experiments, as frames of marks."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from repro.protocol.boxes import NONE
 from repro.protocol.protocols import PROTOCOLS
 from repro.report.claims import claims, primary
 from repro.report.experiments import Experiment, compared_nets
-from repro.report.figure import Chart, Rows, chart
+from repro.report.marks import Chart, Rows, chart
 from repro.report.measured import Measured, read_log, spread
 from repro.report.net import FILES, Nets, label, s_words, title, worded
 from repro.report.settings import Comparison
@@ -103,7 +103,9 @@ def curves(experiment: Experiment, comparison: Comparison) -> Chart | None:
         where = {"facet": facet, "group": f"trained at {s_words(net.scale)}"}
         line, before = 0, 0
         for q in sorted(at) if seeds else ():
-            line, before = line + (q - before > NEIGHBOURS), q
+            if q - before > NEIGHBOURS:
+                line += 1
+            before = q
             point = _points([one for one in at[q] if one.seed in seeds], "y", where)[-1]
             point |= {"x": q, "line": str(line)}
             rows += [point | {"mark": "line"}, point]

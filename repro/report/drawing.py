@@ -3,57 +3,94 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
+from types import TracebackType
 
-from repro.report.figure import Chart
+from repro.report.marks import Chart
 
 MOST = 4
 """Processes that draw: with more, the slowest figure would still be awaited."""
+Charts = Mapping[str, Chart]
+"""By the names of their files."""
 
 
-@contextmanager
-def drawing(charts: Mapping[str, Chart], folder: Path) -> Iterator[None]:
-    """Write the figures of `charts`, by file name, into a new folder: at the end all are there.
+class Drawers:
+    """Processes that draw figures into a folder; they load Matplotlib while runs are read.
 
-    The share of a process that failed is drawn here, so that what is wrong is raised.
+    Used as a context, at whose end they are gone.
     """
-    folder.mkdir()
-    # Elsewhere processes cannot be forked safely, or each would load all libraries anew.
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-    if (count := min(cores, MOST)) == 1:
-        _draw(charts, folder)
-        yield
-        return
-    names = list(charts)
-    shares = [{name: charts[name] for name in names[n::count]} for n in range(count)]
-    processes = [get_context("fork").Process(target=_help, args=(own, folder)) for own in shares]
-    try:
-        for process in processes:
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.shares = folder, list[Charts]()
+        # Elsewhere processes cannot be forked safely, or each would load all libraries anew.
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+        count, fork = min(cores, MOST) if cores > 1 else 0, get_context("fork")
+        pipes = [fork.Pipe(duplex=False) for _ in range(count)]
+        self.senders = [sender for _, sender in pipes]
+        self.processes = [
+            fork.Process(target=_help, args=(receiver, self.senders, folder))
+            for receiver, _ in pipes
+        ]
+        for process, (receiver, _) in zip(self.processes, pipes, strict=True):
             process.start()
-        yield
-        for process, own in zip(processes, shares, strict=True):
+            receiver.close()
+
+    def __enter__(self) -> "Drawers":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process, sender in zip(self.processes, self.senders, strict=True):
+            sender.close()
+            process.kill()
+
+    def draw(self, charts: Charts) -> None:
+        """Begin to draw."""
+        self.folder.mkdir()
+        names, count = list(charts), len(self.processes) or 1
+        self.shares = [{name: charts[name] for name in names[n::count]} for n in range(count)]
+        for sender, own in zip(self.senders, self.shares, strict=False):
+            # Where its reader is no more, `wait` draws.
+            with suppress(BrokenPipeError):
+                sender.send(own)
+
+    def wait(self) -> None:
+        """Return when all figures are there. The share of a process that failed is drawn here, so
+        that what is wrong is raised.
+        """
+        for process in self.processes:
             process.join()
-            if process.exitcode:
-                _draw(own, folder)
-    finally:
-        for process in processes:
-            if process.pid:
-                process.kill()
+        codes = [process.exitcode for process in self.processes] or [1]
+        for code, own in zip(codes, self.shares, strict=True):
+            if code:
+                _draw(own, self.folder)
 
 
-def _help(charts: Mapping[str, Chart], folder: Path) -> None:
+def _help(receiver: Connection, senders: Sequence[Connection], folder: Path) -> None:
     # The process that writes the report heeds them, and ends this one.
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)
+    for sender in senders:
+        # Else the pipe would not end with the process that writes the report.
+        sender.close()
     with suppress(Exception):
-        _draw(charts, folder)
+        import repro.report.figure  # noqa: F401
+
+        _draw(receiver.recv(), folder)
         return
     os._exit(1)
 
 
-def _draw(charts: Mapping[str, Chart], folder: Path) -> None:
+def _draw(charts: Charts, folder: Path) -> None:
+    from repro.report.figure import png
+
     for name, chart in charts.items():
-        (folder / name).write_bytes(chart.png())
+        (folder / name).write_bytes(png(chart))

@@ -1,15 +1,12 @@
-"""The one way in which every figure is drawn: a tidy frame of marks becomes panels of a PNG."""
+"""The one way in which every figure is drawn: the marks of a chart become panels of a PNG."""
 
 import io
 from collections import defaultdict
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import yaml
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -19,15 +16,8 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from PIL import Image
 
 from repro.report.intervals import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTABLE
+from repro.report.marks import TEMPLATES, Chart
 
-MARKS = ["facet", "group", "mark", "line", "x", "y", "low", "high", "words"]
-"""The columns of a chart's frame, a row for each mark.
-
-`facet` names the panel, `group` the entry of the legend and so the colour; points of one `line`
-are joined; `low` and `high` are an interval along the axis of values; `words` stand where they are
-drawn. In a chart of rows `y` is the name of the row and `x` the value, else both are numbers.
-"""
-Rows = list[dict[str, Any]]
 Joined = defaultdict[tuple[str, str, str], list[tuple[float, float]]]
 """Points of the marks of a panel that look alike, by kind, part and colour: one line draws them."""
 # Okabe and Ito's colours and some of Paul Tol's, told apart by colour-blind readers too.
@@ -44,9 +34,7 @@ GREY, SHADE, HOLDS = "#6b747c", "#f1f3f5", "#cfe8df"
 WIDTH, DPI = 8.0, 160
 LANE, LINE, GAP = 0.17, 0.15, 0.12
 """Inches between two groups of a row, between two lines of its name, and between two rows."""
-TEMPLATES = Path(__file__).with_name("templates")
 STYLE = TEMPLATES / "figure.mplstyle"
-CAPTIONS: dict[str, str] = yaml.safe_load((TEMPLATES / "captions.yaml").read_text("utf-8"))
 POINTS: dict[str, dict[str, Any]] = {
     "mean": {"marker": "o", "ms": 5, "ls": "-"},
     "one seed": {"marker": "o", "ms": 5, "mfc": "white", "ls": "--"},
@@ -66,52 +54,27 @@ LEGEND = {
 }
 
 
-@dataclass(frozen=True)
-class Chart:
-    """A figure before it is drawn: its marks, and the words around them."""
-
-    name: str
-    caption: str
-    marks: pd.DataFrame
-    x: str
-    y: str = ""
-    """The title of the upright axis; empty: a chart of rows."""
-
-    @property
-    def signed(self) -> bool:
-        """Values lie on both sides of zero, where a line is drawn."""
-        return "beside" in set(self.marks.mark)
-
-    def png(self) -> bytes:
-        """The figure as a file; the same frame gives the same bytes."""
-        with mpl.rc_context(fname=STYLE):
-            # Drawn once: `savefig` draws once more, to lay it out.
-            canvas: Any = FigureCanvasAgg(self.figure())
-            canvas.draw()
-        file = io.BytesIO()
-        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-        picture.save(file, "PNG", dpi=(DPI, DPI), compress_level=3)
-        return file.getvalue()
-
-    def figure(self) -> Figure:
-        """The figure as Matplotlib has it."""
-        groups = [group for group in dict.fromkeys(self.marks.group) if group]
-        left = iter([one for one in COLOURS if not {one} & {NAMED.get(own) for own in groups}])
-        colours = {one: NAMED.get(one) or next(left, GREY) for one in groups}
-        figure = (_lines if self.y else _rows)(self, list(dict.fromkeys(self.marks.facet)), colours)
-        _legend(figure, self.marks, colours)
-        return figure
+def png(chart: Chart) -> bytes:
+    """A chart as a file; the same frame gives the same bytes."""
+    with mpl.rc_context(fname=STYLE):
+        # Drawn once: `savefig` draws once more, to lay it out.
+        canvas: Any = FigureCanvasAgg(figure(chart))
+        canvas.draw()
+    file = io.BytesIO()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    picture.save(file, "PNG", dpi=(DPI, DPI), compress_level=3)
+    return file.getvalue()
 
 
-def chart(name: str, words: str, rows: Rows, x: str, y: str = "", **gaps: Any) -> Chart | None:
-    """A chart of marks, if there are any, with a caption of `templates/captions.yaml`."""
-    return Chart(name, CAPTIONS[words].format(**gaps), marks(rows), x, y) if rows else None
-
-
-def marks(rows: Rows) -> pd.DataFrame:
-    """The frame of a chart from its marks; what one does not say is empty."""
-    empty = {"facet": "", "group": "", "line": "", "words": ""}
-    return pd.DataFrame([empty | row for row in rows], columns=MARKS)
+def figure(chart: Chart) -> Figure:
+    """A chart as Matplotlib has it."""
+    groups = [group for group in dict.fromkeys(chart.marks.group) if group]
+    taken = {NAMED.get(group) for group in groups}
+    left = iter([colour for colour in COLOURS if colour not in taken])
+    colours = {one: NAMED.get(one) or next(left, GREY) for one in groups}
+    drawn = (_lines if chart.y else _rows)(chart, list(dict.fromkeys(chart.marks.facet)), colours)
+    _legend(drawn, chart.marks, colours)
+    return drawn
 
 
 def _rows(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:

@@ -61,7 +61,7 @@ def of_errors(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
     odds = effect(terms, odds=True, classes=setting.test_classes)
     answers = {}
     # One seed says nothing about the configuration.
-    for configuration in (False, True)[: points.seeds]:
+    for configuration in (False, True) if points.seeds > 1 else (False,):
         own, classes = odds.interval(configuration=configuration), None
         if not math.isnan(odds.over_classes):
             classes = odds.interval(configuration=configuration, by_class=True)
@@ -70,8 +70,12 @@ def of_errors(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
         answer = Answer(points.interval(configuration=configuration), *verdict, own, classes)
         answers["configuration" if configuration else "nets"] = answer
     return Finding(
-        *(contrast, pairs, PROTOCOLS[pairs[0][0].test].metric + "_rise" * rise),
-        *(points.middle, points.seeds, words),
+        contrast,
+        pairs,
+        metric=PROTOCOLS[pairs[0][0].test].metric + ("_rise" if rise else ""),
+        difference=points.middle,
+        seeds=points.seeds,
+        words=words,
         answers=answers,
         value=None if rise else right,
         images=points.images,
@@ -128,7 +132,7 @@ def of_counts(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
 
 
 def _of_shares(left: tuple[int, int], right: tuple[int, int]) -> Answer:
-    """Fisher's exact test of so many (which learn, of all) for fewer left; Newcombe's interval."""
+    """Each side is (runs that learn, runs): Fisher's exact test, with Newcombe's interval."""
     from scipy.special import bdtrc
 
     p = _fisher(left, right)

@@ -85,7 +85,9 @@ class Measured:
 
 
 def usual_init(runs: Sequence[Run]) -> Init:
-    """The initialisation of most nets that neither diverged nor give layers; else the recipe's."""
+    """The commonest initialisation; diverged nets and nets that only give layers do not count. Of
+    equals it is the recipe's.
+    """
     parents = {run.config.init.copy_from for run in runs}
     counted = [run for run in runs if base(run.config.arch.name) not in parents]
     counted = [run for run in counted or runs if run.result["outcome"] != "diverged"] or list(runs)

@@ -58,7 +58,7 @@ class Net:
         return cls(arch, scale, finetune, None if init == OWN else init, boxes)
 
     def plain(self, usual: Init, own: str) -> "Net":
-        """The net without its initialisation where that is the setting's (`own`: the recipe's)."""
+        """Without `init` where it is the usual one; of what gives layers, where it is `own`."""
         # The net that the others start from has no other way to start itself.
         expected = {usual.name} | ({own} if usual.copy_from == base(self.arch) else set())
         return replace(self, init=None) if self.init in expected else self

@@ -92,11 +92,13 @@ class Comparison:
         self.fused = [one for key in dict.fromkeys(wanted) for one in self.cells(*key)]
 
     def plain(self, net: Net) -> Net:
-        """A net without the initialisation where the setting has no other for it."""
+        """The net, its `init` left out where it is the setting's usual one."""
         return net.plain(self.usual, self.config.recipe.init)
 
     def alike(self, nets: tuple[Net, ...]) -> tuple[Net, ...]:
-        """Nets that are compared, as they start here: where one cannot, all as the recipe says."""
+        """If the setting's nets start from A and one of these cannot, all of these as the recipe
+        starts nets; else unchanged.
+        """
         giver, own = self.usual.copy_from, self.config.recipe.init
         if giver is None or all(base(net.arch) in (giver, *TAKE_LAYERS) for net in nets):
             return nets

@@ -114,9 +114,11 @@ def pool(contrast: Contrast, comparison: Comparison, most: int) -> Pooled | None
     ]
     rights = [-weight * table.mean() for terms in tables for weight, table in terms if weight < 0]
     words = contrast.words(found)
-    words += [f"the first {most} of {len(shared)} seeds"] * (len(shared) > most)
+    if len(shared) > most:
+        words.append(f"the first {most} of {len(shared)} seeds")
     lost = [str(seed) for seed in first if seed < used[-1] and seed not in used]
-    words += [f"without seed{'s'[: len(lost) > 1]} {', '.join(lost)}"] * bool(lost)
+    if lost:
+        words.append(f"without seed{'s' if len(lost) > 1 else ''} {', '.join(lost)}")
     pairs = [pair for pair, _, _ in found.values()]
     return pairs, tables, 100 * float(np.sum(rights)) / len(pairs), first, words
 
@@ -140,7 +142,7 @@ def seeds_of(pairs: Iterable[Pair], comparison: Comparison) -> list[int]:
 
 
 def _alike(pair: Pair, comparison: Comparison) -> Pair:
-    """A pair as a setting's nets start; where one of them cannot, as the recipe says."""
+    """The pair with `Comparison.alike` applied to both sides."""
     left, right = pair
     if left.net == right.net:
         return pair

@@ -67,7 +67,8 @@ def paper_rows(number: int, comparison: Comparison) -> pd.DataFrame:
     """Table 3, 4, 5 or 6: the paper's rows that were run, in its order, then asked ensembles."""
     asked = {(named(cell["label"]), cell["protocol"]): cell for cell in numbers.cells(number)}
     if number == 6:
-        asked |= {k: asked.get(k, {}) for one in comparison.fused if (k := (one.net, one.protocol))}
+        for one in comparison.fused:
+            asked.setdefault((one.net, one.protocol), {})
     rows: list[dict[str, Any]] = []
     for (nets, test), theirs in asked.items():
         found, cells = row(comparison, nets, test), comparison.cells(nets, test)

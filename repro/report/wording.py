@@ -34,8 +34,8 @@ def what_ran(comparison: Comparison) -> str:
     if len(seeds) > 2 and seeds[-1] - seeds[0] + 1 == len(seeds):
         every = f"{seeds[0]} to {seeds[-1]}"
     return (
-        f"{len(runs)} run{'s'[: len(runs) > 1]} of {nets} net{'s'[: nets > 1]}, "
-        f"seed{'s'[: len(seeds) > 1]} {every}, on "
+        f"{len(runs)} run{'s' if len(runs) > 1 else ''} of {nets} net{'s' if nets > 1 else ''}, "
+        f"seed{'s' if len(seeds) > 1 else ''} {every}, on "
         f"{worded(config.data.name)}: {counts['train']:,} training, {counts['validation']:,} "
         f"validation and {counts['test']:,} test images of {counts['classes']} classes.{lost} "
         f"Size {worded(size.name)} (crop {size.crop} pixels, {size.poolings} of 5 poolings, width "

@@ -16,7 +16,7 @@ from repro.errors import RequestError, RunError, noting
 from repro.report import table11, tables, transfer, wording
 from repro.report.admitted import admitted, folder_of_runs
 from repro.report.claims import COLUMNS, judge
-from repro.report.drawing import drawing
+from repro.report.drawing import Drawers
 from repro.report.measured import Measured, listed_images, read_log, results, seconds, views_of
 from repro.report.net import members, named
 from repro.report.page import Part, html, markdown
@@ -52,7 +52,7 @@ def write(
     stores = [folder_of_runs(folder) for folder in stores]
     out = Path(os.path.realpath(out))
     _check_out(out, archive, stores)
-    with _beside(out) as beside, noting() as left_out:
+    with _beside(out) as beside, noting() as left_out, Drawers(beside / "figures") as drawers:
         comparisons, others, transfers = parted(admitted(stores), fuse)
         _check_fuse(fuse, comparisons)
         done = set[str]().union(*map(store.names, stores))
@@ -68,7 +68,11 @@ def write(
             parts = [Part(*one, own, several) for one, own in zip(named, judged, strict=True)]
             # The setting that answers most claims comes first.
             parts.sort(key=lambda part: -len(part.claims))
+            drawn = [(part.prefix, one) for part in parts for one in part.figures.values()]
+            drawers.draw({f"{prefix}{one.name}.png": one for prefix, one in drawn})
             frames = _write_all(parts, others, transfers, (unfinished, left_out), beside, latex)
+            drawers.wait()
+            _write_page(beside)
             _put(beside, out)
         except OSError as error:
             raise RunError(f"cannot write {out}: {error.strerror}") from error
@@ -160,28 +164,29 @@ def _write_all(
     folder: Path,
     latex: bool,
 ) -> dict[str, pd.DataFrame]:
-    """Write the files of a report; its tables by their names."""
-    drawn = [(part.prefix, one) for part in parts for one in part.figures.values()]
-    charts = {f"{prefix}{one.name}.png": one for prefix, one in drawn}
-    with drawing(charts, folder / "figures"):
-        every: list[Comparison | Family] = [*(part.comparison for part in parts), *others]
-        tidy(every, transfers).to_csv(folder / "results.csv", index=False)
-        on_descriptors = transfer.judge(transfers)
-        judged = [one for one in (*(part.claims for part in parts), on_descriptors) if len(one)]
-        claims = pd.concat(judged) if judged else pd.DataFrame(columns=COLUMNS)
-        claims.to_csv(folder / "claims.csv", index=False)
-        own = [(part.prefix, *one) for part in parts for one in part.tables.items()]
-        frames = {f"{prefix}{name}": frame for prefix, name, frame in own}
-        frames |= {"published-nets": tables.published(others)}
-        frames |= {"table11": table11.table(transfers)}
-        frames |= {"depth-gains": tables.depth_gains(), "replications": tables.replications()}
-        _write_tables(frames, folder / "tables", latex)
-        descriptors = frames["table11"], on_descriptors
-        page = markdown(parts, others, *absent, transfers, descriptors)
-        (folder / "comparison.md").write_text(page, encoding="utf-8")
-    pictures = {name: (folder / "figures" / name).read_bytes() for name in charts}
-    (folder / "comparison.html").write_text(html(page, pictures), encoding="utf-8")
+    """Write the numbers and the text of a report; its tables by their names."""
+    every: list[Comparison | Family] = [*(part.comparison for part in parts), *others]
+    tidy(every, transfers).to_csv(folder / "results.csv", index=False)
+    on_descriptors = transfer.judge(transfers)
+    judged = [one for one in (*(part.claims for part in parts), on_descriptors) if len(one)]
+    claims = pd.concat(judged) if judged else pd.DataFrame(columns=COLUMNS)
+    claims.to_csv(folder / "claims.csv", index=False)
+    own = [(part.prefix, *one) for part in parts for one in part.tables.items()]
+    frames = {f"{prefix}{name}": frame for prefix, name, frame in own}
+    frames |= {"published-nets": tables.published(others)}
+    frames |= {"table11": table11.table(transfers)}
+    frames |= {"depth-gains": tables.depth_gains(), "replications": tables.replications()}
+    _write_tables(frames, folder / "tables", latex)
+    page = markdown(parts, others, *absent, transfers, (frames["table11"], on_descriptors))
+    (folder / "comparison.md").write_text(page, encoding="utf-8")
     return frames
+
+
+def _write_page(folder: Path) -> None:
+    """Write the page in one file, from its text and its figures."""
+    page = (folder / "comparison.md").read_text(encoding="utf-8")
+    pictures = {one.name: one.read_bytes() for one in (folder / "figures").iterdir()}
+    (folder / "comparison.html").write_text(html(page, pictures), encoding="utf-8")
 
 
 def _write_tables(frames: Mapping[str, pd.DataFrame], folder: Path, latex: bool) -> None:

@@ -23,8 +23,8 @@ from repro.store.folder import Folder
 from repro.store.runs import CHECKPOINTS
 
 SHARE = 20
-"""A checkpoint is followed by work of so many times its own duration: a slow disk has little of a
-run's time, however often a checkpoint is asked for."""
+"""After a checkpoint so many times the seconds that writing it took pass before the next, at least:
+a slow disk has little of a run's time."""
 
 
 class Checkpoints:

@@ -182,7 +182,7 @@ def _table(rows: pd.DataFrame) -> str:
 def _totals(todo: pd.DataFrame, finished: int) -> list[str]:
     if todo.empty:
         return [f"nothing is to be done: {finished} finished"]
-    runs = f"{len(todo)} run{'s'[: len(todo) > 1]} to be done"
+    runs = f"{len(todo)} run{'s' if len(todo) > 1 else ''} to be done"
     runs += f", {finished} finished" if finished else ""
     testing = todo.testing_hours.sum()
     total = todo.training_hours.sum() + testing

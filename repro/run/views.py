@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from repro.data.loader import evaluation_batches
-from repro.data.rescale import OURS, Rescaling
+from repro.data.rescale import ISOTROPIC, Rescaling
 from repro.data.split import Split
 from repro.errors import RunError
 from repro.model.cost import receptive_field, score_map_side
@@ -40,7 +40,7 @@ class EvaluationOptions:
     precision: str = "float32"
     """The precision of products, where a view has none of its own."""
     workers: str | int = 0
-    rescaling: Rescaling = OURS
+    rescaling: Rescaling = ISOTROPIC
     world: World = ALONE
     say: Callable[[str], None] = print
     check: Callable[[], None] = lambda: None

@@ -125,13 +125,14 @@ def identity(
 def name(config: Config, identity: str) -> str:
     """The run's folder: what a reader wants to know first, then the identity."""
     net, data = config.arch.name, (config.scale.name, config.size.name, config.data.name)
-    recipe, precision = config.recipe, config.precision.replace("float32", "")
+    recipe = config.recipe
+    precision = "" if config.precision == "float32" else config.precision
     if config.weights is not None:
-        resize = recipe.resize.replace("isotropic", "")
+        resize = "" if recipe.resize == "isotropic" else recipe.resize
         words = [net, PUBLISHED, *data, resize, precision]
     else:
-        finetune = config.finetune.replace("all", "")
-        boxes = config.boxes.replace("none", "")
+        finetune = "" if config.finetune == "all" else config.finetune
+        boxes = "" if config.boxes == "none" else config.boxes
         words = [net, *data, recipe.name, config.init.name, finetune, boxes, precision]
         words.append(f"s{config.seed}")
     return "-".join(word for word in (*words, identity) if word)

@@ -74,9 +74,14 @@ def file_name(test: str) -> str:
 def encode(found: Scores, weights: str) -> bytes:
     """The content of a file of scores, bound to the digest of the run's weights."""
     stored: dict[str, Any] = {
-        **{"qs": np.array(found.qs), "ids": found.ids, "labels": found.labels},
-        **{"parts": found.parts, "chosen": found.chosen, WEIGHTS: weights, NAME: found.name},
-        **{"partner_weights": found.partner_weights},
+        "qs": np.array(found.qs),
+        "ids": found.ids,
+        "labels": found.labels,
+        "parts": found.parts,
+        "chosen": found.chosen,
+        WEIGHTS: weights,
+        NAME: found.name,
+        "partner_weights": found.partner_weights,
         **{f"scores-{split}": scores for split, scores in enumerate(found.scores)},
     }
     return expected.encode(stored)
@@ -98,10 +103,16 @@ def _read(file: Path, test: str, tested: Expected, state: tuple[int, int]) -> Sc
         count = len(stored["parts"])
         scores = tuple(stored[f"scores-{split}"].astype(np.float32) for split in range(count))
         protocol, _, partner = test.partition("+")
-        qs = tuple(map(int, stored["qs"]))
         found = Scores(
-            *(protocol, qs, stored["ids"], stored["labels"], stored["parts"], stored["chosen"]),
-            *(scores, partner, str(stored["partner_weights"])),
+            protocol=protocol,
+            qs=tuple(map(int, stored["qs"])),
+            ids=stored["ids"],
+            labels=stored["labels"],
+            parts=stored["parts"],
+            chosen=stored["chosen"],
+            scores=scores,
+            partner=partner,
+            partner_weights=str(stored["partner_weights"]),
         )
         _check(found, str(stored[WEIGHTS]), tested)
     except Exception as error:
@@ -122,7 +133,9 @@ def _check(found: Scores, weights: str, tested: Expected) -> None:
         raise ValueError("its parts are not those of its images")
     for parts, scores in found.splits:
         count = int((parts == TEST).sum())
-        if scores.shape not in ((count, classes), (count,)[: found.labels.ndim == 1]):
+        # An archive keeps of images of one class the best alone.
+        shapes = [(count, classes), (count,)] if found.labels.ndim == 1 else [(count, classes)]
+        if scores.shape not in shapes:
             raise ValueError("its scores are not those of its test images")
         if not np.isfinite(scores).all() or not count:
             raise ValueError("its scores are not finite, or of no image")

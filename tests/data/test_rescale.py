@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 from torchvision.transforms.v2 import Resize
 
-from repro.data.rescale import OURS, Rescaling, rescale, rescaled_crop
+from repro.data.rescale import ISOTROPIC, Rescaling, rescale, rescaled_crop
 
 SIDE = st.integers(1, 3000)
 
@@ -20,13 +20,13 @@ SIDE = st.integers(1, 3000)
 @example(9, 2, 1)
 @example(2, 9, 1)
 def test_the_smallest_side_is_exact_and_the_other_rounded_half_up(h: int, w: int, s: int) -> None:
-    height, width = OURS.shape(h, w, s)
+    height, width = ISOTROPIC.shape(h, w, s)
     assert min(height, width) == s
     exact = Fraction(max(h, w) * s, min(h, w))
     assert max(height, width) == floor(exact + Fraction(1, 2))
     assert (height <= width) == (h <= w) or height == width
-    assert OURS.shape(w, h, s) == (width, height)
-    assert OURS.shape(height, width, s) == (height, width)
+    assert ISOTROPIC.shape(w, h, s) == (width, height)
+    assert ISOTROPIC.shape(height, width, s) == (height, width)
 
 
 @pytest.mark.parametrize(("h", "w", "side"), [(20, 30, 10), (30, 20, 34), (64, 64, 32)])

@@ -11,8 +11,8 @@ import pytest
 
 from repro.config.schema import Config
 from repro.protocol.protocols import views as views_of
+from repro.report import figure
 from repro.report.claims import claims, judge
-from repro.report.figure import Chart
 from repro.report.settings import Comparison
 from repro.run.progress import Progress
 from repro.run.resolving import resolve
@@ -83,7 +83,7 @@ def judged(tmp_path: Path, seeds: int = 1, partly: bool = False) -> pd.DataFrame
 def plain_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take most of a report's time; few tests look at them."""
     if "figures" not in request.module.__name__ and "golden" not in request.node.name:
-        monkeypatch.setattr(Chart, "png", lambda chart: b"PNG")
+        monkeypatch.setattr(figure, "png", lambda chart: b"PNG")
 
 
 @pytest.fixture

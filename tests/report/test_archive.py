@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from repro.errors import RequestError
-from repro.report.figure import Chart
+from repro.report import figure
 from repro.report.write import write
 from repro.store import runs as store
 from repro.store.archive import ARCHIVE, opened
@@ -27,7 +27,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the golden store, with what it is made from."""
     out = tmp_path_factory.mktemp("archive") / "report"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Chart, "png", lambda chart: b"PNG")
+        patch.setattr(figure, "png", lambda chart: b"PNG")
         write([golden_runs()], out, [FUSED], archive=True)
     return out
 

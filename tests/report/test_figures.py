@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from repro.report import charts
+from repro.report import charts, figure
 from repro.report.claims import COLUMNS, claims
-from repro.report.drawing import drawing
+from repro.report.drawing import Drawers
 from repro.report.experiments import experiments
-from repro.report.figure import Chart, marks
+from repro.report.marks import Chart, marks
 from repro.report.settings import Comparison
 from repro.store.runs import finished
 from tests.report.conftest import MakeRun
@@ -77,7 +77,7 @@ def test_a_curve_is_of_the_seeds_that_have_every_scale(tmp_path: Path, make_run:
     lines = [list(part.x) for _, part in found.groupby("line")]
     assert lines == [[224], [288], [352, 384, 416, 448, 480, 512]], "open where it was not tested"
     assert set(found.y) == {10.0}
-    assert chart.figure().axes[0].get_xticks().tolist() == sorted(found.x)
+    assert figure.figure(chart).axes[0].get_xticks().tolist() == sorted(found.x)
 
 
 def test_seeds_are_dots_and_who_did_not_learn_is_pointed_at(
@@ -92,9 +92,9 @@ def test_seeds_are_dots_and_who_did_not_learn_is_pointed_at(
     assert sorted(set(shown(chart, "seed").x)) == pytest.approx([5.0, 7.0, 9.0])
     assert set(shown(chart, "one seed").x) == {4.0, 90.0}
     assert "Seeds of a net: 1 to 3." in chart.caption
-    figure = chart.figure()
-    assert figure.axes[0].get_xlim()[1] < 20, "it does not squeeze the others"
-    assert [text.get_text() for text in figure.findobj(Text)].count("90 >") == 3
+    drawn = figure.figure(chart)
+    assert drawn.axes[0].get_xlim()[1] < 20, "it does not squeeze the others"
+    assert [text.get_text() for text in drawn.findobj(Text)].count("90 >") == 3
 
 
 def test_an_interval_that_goes_on_beyond_the_axis_is_pointed_at() -> None:
@@ -102,7 +102,7 @@ def test_an_interval_that_goes_on_beyond_the_axis_is_pointed_at() -> None:
         {"mark": "mean", "y": name, "x": x, "low": low, "high": high}
         for name, x, low, high in (("a", 5, 4, 6), ("b", 6, -90, 7), ("c", 7, 6, 90))
     ]
-    (panel,) = Chart("a", "words", marks(rows), "x").figure().axes
+    (panel,) = figure.figure(Chart("a", "words", marks(rows), "x")).axes
     left, right = panel.get_xlim()
     assert 0 <= left < 4 < 7 < right < 30
     arrows = {line.get_marker(): list(line.get_xdata()) for line in panel.get_lines()}
@@ -118,13 +118,13 @@ def test_a_figure_fits_a_page_and_no_two_entries_look_alike(groups: int, y: str)
     ]
     rows = [one | ({"x": 1, "y": 5} if y else {"x": 5, "y": "a row"}) for one in where]
     chart = Chart("a", "words", marks(rows), "x", y)
-    content = chart.png()
-    assert content == chart.png()
+    content = figure.png(chart)
+    assert content == figure.png(chart)
     assert struct.unpack(">I", content[16:20])[0] == 1280
-    figure = chart.figure()
-    figure.draw_without_rendering()
-    (legend,) = figure.legends
-    assert legend.get_window_extent().width <= figure.bbox.width
+    drawn = figure.figure(chart)
+    drawn.draw_without_rendering()
+    (legend,) = drawn.legends
+    assert legend.get_window_extent().width <= drawn.bbox.width
     assert len({str(line.get_color()) for line in legend.get_lines()[:groups]}) == groups
 
 
@@ -135,8 +135,8 @@ def test_all_figures_are_drawn_whatever_befalls_a_process_that_draws(
 ) -> None:
     one = {"mark": "mean", "group": "a", "y": "a row", "low": 4.0, "high": 6.0}
     drawn = {f"{n}.png": Chart("a", "words", marks([one | {"x": n}]), "x") for n in range(4)}
-    wanted = {name: chart.png() for name, chart in drawn.items()}
-    usual, here = Chart.png, os.getpid()
+    wanted = {name: figure.png(chart) for name, chart in drawn.items()}
+    usual, here = figure.png, os.getpid()
 
     def png(chart: Chart) -> bytes:
         if fails and os.getpid() != here:
@@ -145,8 +145,9 @@ def test_all_figures_are_drawn_whatever_befalls_a_process_that_draws(
             raise OSError(28, "No space left on device")
         return usual(chart)
 
-    monkeypatch.setattr(Chart, "png", png)
+    monkeypatch.setattr(figure, "png", png)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
-    with drawing(drawn, tmp_path / "figures"):
-        pass
+    with Drawers(tmp_path / "figures") as drawers:
+        drawers.draw(drawn)
+        drawers.wait()
     assert {one.name: one.read_bytes() for one in (tmp_path / "figures").iterdir()} == wanted

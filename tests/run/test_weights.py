@@ -19,7 +19,7 @@ import repro.verify
 from repro.config.command import command
 from repro.data.images import decode
 from repro.data.rescale import rescale
-from repro.report.figure import Chart
+from repro.report import figure
 from repro.report.write import write
 from repro.run import performing
 from repro.run.interruption import Stop
@@ -203,7 +203,7 @@ def test_a_file_that_changes_in_between_is_not_taken(
 def test_the_report_has_a_section_of_its_own(
     tested: Path, photos: Path, tmp_path: Path, theirs: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Chart, "png", lambda chart: b"PNG")
+    monkeypatch.setattr(figure, "png", lambda chart: b"PNG")
     caffe = tmp_path / "d.caffemodel"
     files.write_caffe(theirs, caffe)
     store = tmp_path / "runs"
