@@ -25,7 +25,7 @@ from repro.data.on_device import CutOnDevice, held
 from repro.data.rescale import ISOTROPIC, Rescaling, rescale, rescaled_crop
 from repro.data.split import Split
 from repro.data.statistics import Statistics, shifts
-from repro.data.workers import loaded, processes
+from repro.data.workers import Loaded, loaded, processes
 from repro.protocol.boxes import to_window
 
 NOTHING: tuple[tuple[int, int], Iterator[Tensor]] = ((-1, -1), iter(()))
@@ -260,11 +260,13 @@ def evaluation_batches(
     rescaling: Rescaling = ISOTROPIC,
     workers: str | int = 0,
     part: slice = slice(None),
-) -> Iterator[tuple[Tensor, Tensor]]:
+    again: bool = False,
+) -> "EvaluationBatches":
     """Images rescaled to `side`, each once: indices, int64 (B,), and uint8 (B, C, H, W).
 
     They are crops at the centre, or for dense evaluation (Section 3.2) whole, those of equal shapes
-    together. A batch has at most `room` pixels; `part` says which of the batches are made.
+    together. A batch has at most `room` pixels; `part` says which of the batches are made; `again`
+    keeps the workers for the next time.
     """
     if crop is None:
         shapes = [rescaling.shape(high, wide, side) for high, wide in split.images.sizes().tolist()]
@@ -273,9 +275,20 @@ def evaluation_batches(
     cut = Cut(split.images, side, side, crop, mirror, rescaling)
     batches = shared(shapes, room)[part]
     wanted = [(np.array(indices), None) for indices in batches]
-    made = loaded(cut, processes(split.images, workers), wanted, len(wanted))
-    for indices, batch in zip(batches, made, strict=True):
-        yield torch.tensor(indices), batch
+    made = Loaded(cut, processes(split.images, workers), wanted, len(wanted), again)
+    return EvaluationBatches(batches, made)
+
+
+@dataclass(frozen=True)
+class EvaluationBatches:
+    """The batches of `evaluation_batches`, each time that it is gone through."""
+
+    indices: Sequence[Sequence[int]]
+    made: Loaded
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for indices, batch in zip(self.indices, self.made, strict=True):
+            yield torch.tensor(indices), batch
 
 
 def crops_picture(

@@ -48,15 +48,38 @@ class _Made(Dataset[Any]):
             return error
 
 
+class Loaded:
+    """Each of `batches` as `make` makes it, in order, by up to `most` processes that work ahead.
+
+    With 0 workers this one makes all. RunErrors are raised where their batch is awaited. What is
+    gone through `again` keeps its processes, which wait in between and hold nothing made.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Any], Any],
+        workers: int,
+        batches: Iterable[Any],
+        most: int,
+        again: bool = False,
+    ) -> None:
+        self.workers, count = workers, min(workers, most)
+        how: dict[str, Any] = {"num_workers": count, "persistent_workers": again and count > 0}
+        how |= {"batch_size": None, "collate_fn": _same}
+        self.loader: DataLoader[Any] = DataLoader(_Made(make), sampler=batches, **how)
+
+    def __iter__(self) -> Iterator[Any]:
+        return _awaited(self.loader, self.workers)
+
+
 def loaded(
     make: Callable[[Any], Any], workers: int, batches: Iterable[Any], most: int
 ) -> Iterator[Any]:
-    """Each of `batches` as `make` makes it, in order, by up to `most` processes that work ahead.
+    """What `Loaded` makes, gone through once."""
+    return iter(Loaded(make, workers, batches, most))
 
-    With 0 workers this one makes all. RunErrors are raised where their batch is awaited.
-    """
-    how: dict[str, Any] = {"num_workers": min(workers, most), "collate_fn": _same}
-    loader: DataLoader[Any] = DataLoader(_Made(make), batch_size=None, sampler=batches, **how)
+
+def _awaited(loader: DataLoader[Any], workers: int) -> Iterator[Any]:
     with _undisturbed():
         items = iter(loader)
     while True:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from repro.config.way_in import show
 from repro.data import sources
 from repro.data.inputs import Inputs
-from repro.data.loader import TrainingCrops, crops_picture
+from repro.data.loader import EvaluationBatches, TrainingCrops, crops_picture
 from repro.data.rescale import Rescaling
 from repro.data.split import Counts, Split
 from repro.data.statistics import sampled, statistics
@@ -143,17 +144,23 @@ class Job:
         if config.locates:
             chance = Chance.at(boxes.constant_error(source.train), images)
         own = net, batches, config, self.folder, self.stop
+        # Each epoch validates on the same batches.
+        kept: dict[Any, EvaluationBatches] = {}
+        each = replace(self.evaluation, kept=kept)
+        test = partial(self._error, net, source.test, each)
         outcome = Training(
             *own,
             prepare=self.prepare,
-            validate=lambda: self._error(net, source.validation),
-            test=(lambda: self._error(net, source.test)) if config.recipe.test_each_epoch else None,
+            validate=partial(self._error, net, source.validation, each),
+            test=test if config.recipe.test_each_epoch else None,
             chance=chance,
             objective=boxes.regression if config.locates else classification,
             say=say,
             note=curves.follow,
             world=self.world,
         ).run()
+        # Their workers end.
+        kept.clear()
         content = None if outcome.outcome == "diverged" else weights(net)
         return self._ended(content, outcome.record | {"chance_error": chance.error})
 
@@ -203,12 +210,12 @@ class Job:
             device=self.device if config.data.on_device else None,
         )
 
-    def _error(self, net: VGG, split: Split) -> float:
+    def _error(self, net: VGG, split: Split, options: EvaluationOptions) -> float:
         """Error (%) on centre crops at the one test scale."""
         side = pixels(single_q(self.config.scale), self.config.size.crop)
         if self.config.locates:
-            return boxes.centre_error(net, split, side, self.evaluation)
-        return centre_error(net, split, side, self.evaluation)
+            return boxes.centre_error(net, split, side, options)
+        return centre_error(net, split, side, options)
 
     def _take(self) -> dict[str, Any]:
         """Take a net that others trained for one that has ended its training here."""

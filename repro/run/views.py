@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from repro.data.loader import evaluation_batches
+from repro.data.loader import EvaluationBatches, evaluation_batches
 from repro.data.rescale import ISOTROPIC, Rescaling
 from repro.data.split import Split
 from repro.errors import RunError
@@ -42,6 +42,8 @@ class EvaluationOptions:
     workers: str | int = 0
     rescaling: Rescaling = ISOTROPIC
     world: World = ALONE
+    kept: dict[Any, EvaluationBatches] | None = None
+    """Batches that come again, whose workers wait for the next time; None: each comes once."""
     say: Callable[[str], None] = print
     check: Callable[[], None] = lambda: None
     """Called before each batch. What it raises in one process is raised in all."""
@@ -197,7 +199,10 @@ def judged(
     `sides` are those of the rescaled image and of its centre crop; None: the judge sees all of it.
     """
     room = at_once(net, options.batch) * net.spec.crop**2
-    batches = evaluation_batches(split, *sides, room, mirror=mirror, **options.loading)
+    key, kept = (id(split), *sides, mirror), {} if options.kept is None else options.kept
+    if (batches := kept.get(key)) is None:
+        how = options.loading | {"mirror": mirror, "again": options.kept is not None}
+        batches = kept[key] = evaluation_batches(split, *sides, room, **how)
     fitting = FitToMemory(lambda images: judge(options.prepare(images)), options.say)
 
     def own() -> list[T]:

@@ -1,6 +1,7 @@
 """Loading processes: they outlive a signal to all, and their end loses nothing."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from repro.data.images import ArrayImages, FileImages
-from repro.data.workers import loaded, processes
+from repro.data.workers import Loaded, loaded, processes
 from tests.conftest import LIGHT, folders, run, same, started
 from tests.data.conftest import fill
 
@@ -123,3 +124,17 @@ def test_a_worker_that_is_killed_fails_its_run_in_a_line_and_the_same_command_go
     assert run(tmp_path, *WORDS, f"data.root={images}") == 0
     assert "goes on at epoch" in capsys.readouterr().err
     assert same(folder, undisturbed)
+
+
+def test_batches_that_come_again_are_made_by_the_same_workers_which_then_end() -> None:
+    loaded = Loaded(pid_and, 2, range(6), 6, again=True)
+    first, second = list(loaded), list(loaded)
+    assert [number for number, _ in first] == [number for number, _ in second] == [*range(6)]
+    assert {process for _, process in first} == {process for _, process in second}
+    assert len({process for _, process in first} - {os.getpid()}) == 2
+    del loaded
+    assert not [one for one in multiprocessing.active_children() if one.is_alive()]
+
+
+def pid_and(number: int) -> tuple[int, int]:
+    return number, os.getpid()
