@@ -80,10 +80,12 @@ def loaded(
 
 
 def _awaited(loader: DataLoader[Any], workers: int) -> Iterator[Any]:
-    with _undisturbed():
-        items = iter(loader)
+    items: Iterator[Any] | None = None
     while True:
         try:
+            if items is None:
+                with _undisturbed():
+                    items = iter(loader)
             item = next(items)
         except StopIteration:
             return
@@ -95,10 +97,11 @@ def _awaited(loader: DataLoader[Any], workers: int) -> Iterator[Any]:
             said = f"a loader worker was killed (out of memory?); take workers={workers // 2}"
             if "Bus error" in str(error):
                 said = "/dev/shm has too little room for batches: give it more (docker --shm-size)"
+            loader._iterator = None
             raise RunError(f"{said}; the same command goes on") from error
         if isinstance(item, RunError):
-            # Else they live on in this frame, as long as the error does that holds it.
-            del items
+            # Else workers live on in this frame, as long as the error does that holds it.
+            items = loader._iterator = None
             raise item
         yield item
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 
@@ -26,18 +27,28 @@ class Drawers:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.shares = folder, list[Charts]()
+        self.senders: list[Connection] = []
+        self.processes: list[BaseProcess] = []
         # Elsewhere processes cannot be forked safely, or each would load all libraries anew.
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-        count, fork = min(cores, MOST) if cores > 1 else 0, get_context("fork")
-        pipes = [fork.Pipe(duplex=False) for _ in range(count)]
-        self.senders = [sender for _, sender in pipes]
-        self.processes = [
-            fork.Process(target=_help, args=(receiver, self.senders, folder))
-            for receiver, _ in pipes
-        ]
-        for process, (receiver, _) in zip(self.processes, pipes, strict=True):
+        # Where the system has room for no more, fewer draw.
+        with suppress(OSError):
+            for _ in range(min(cores, MOST) if cores > 1 else 0):
+                self._start()
+
+    def _start(self) -> None:
+        fork = get_context("fork")
+        receiver, sender = fork.Pipe(duplex=False)
+        process = fork.Process(target=_help, args=(receiver, [*self.senders, sender], self.folder))
+        try:
             process.start()
+        except OSError:
+            sender.close()
+            raise
+        finally:
             receiver.close()
+        self.senders.append(sender)
+        self.processes.append(process)
 
     def __enter__(self) -> "Drawers":
         return self
@@ -51,6 +62,8 @@ class Drawers:
         for process, sender in zip(self.processes, self.senders, strict=True):
             sender.close()
             process.kill()
+        for process in self.processes:
+            process.join()
 
     def draw(self, charts: Charts) -> None:
         """Begin to draw."""

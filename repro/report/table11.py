@@ -23,11 +23,11 @@ def table(groups: Sequence[Transfers]) -> pd.DataFrame:
     """Recall and average precision (%) of every net and test, ours, then the paper's."""
     rows: list[dict[str, Any]] = []
     for group in groups:
-        cells: dict[tuple[str, ...], dict[int | None, Tested]] = {}
+        cells: dict[tuple[str, ...], dict[tuple[int, ...], Tested]] = {}
         for one in group.tested:
             # Of each run the pixels are the same; two nets are, in either order.
             seeds = cells.setdefault((one.net, one.trained_on, one.found.protocol, one.q), {})
-            seeds.setdefault(0 if one.given else one.seed, one)
+            seeds.setdefault(() if one.given else one.seeds, one)
         for (net, trained_on, test, q), by_seed in sorted(cells.items()):
             every = list(by_seed.values())
             which = {"net": net, "size": group.setting.size, "trained_on": trained_on}

@@ -78,14 +78,20 @@ class Tested:
         """What claims on one training have in common: `trained_on` without digests; empty: none."""
         if self.net == "pixels" or self.net.endswith(":random"):
             return ""
-        return re.sub(r"(a file of \w+), \w+", r"\1", self.trained_on)
+        each = re.sub(r"(a file of \w+), \w+", r"\1", self.trained_on).split(" + ")
+        return " + ".join(dict.fromkeys(each))
 
     @property
     def seed(self) -> int | None:
         """The seed of the net; 0 where it is not known, or no matter; None: two nets' differ."""
-        known = [_trained(run) for run in self.runs if self.net != "pixels"]
-        seeds = {int(one["seed"]) for one in known if one is not None} or {0}
+        seeds = set(self.seeds) or {0}
         return seeds.pop() if len(seeds) == 1 else None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of its nets, as far as they are known."""
+        known = [_trained(run) for run in self.runs if self.net != "pixels"]
+        return tuple(int(one["seed"]) for one in known if one is not None)
 
     @property
     def given(self) -> bool:
@@ -144,13 +150,17 @@ class Transfers:
         return sorted({one.training for one in self.tested} - {""})
 
     def cells(self, net: str, test: str, training: str) -> dict[int, Tested]:
-        """One net of a training, or not trained, or two of one seed, in one test, by its seed."""
-        found: dict[int, Tested] = {}
+        """One net of a training, or not trained, or two of one seed, in one test, by its seed.
+
+        Of nets that are not trained those of one initialisation: of which there are most.
+        """
+        found: dict[str, dict[int, Tested]] = {}
         for one in self.tested:
             here = (one.net, one.found.protocol) == (net, test) and one.training in (training, "")
             if here and one.seed is not None:
-                found.setdefault(one.seed, one)
-        return found
+                kind = one.training or one.trained_on
+                found.setdefault(kind, {}).setdefault(one.seed, one)
+        return max(found.values(), key=len, default={})
 
 
 def results(groups: Sequence[Transfers]) -> pd.DataFrame:

@@ -23,8 +23,8 @@ from repro.store.folder import Folder
 from repro.store.runs import CHECKPOINTS
 
 SHARE = 20
-"""After a checkpoint so many times the seconds that writing it took pass before the next, at least:
-a slow disk has little of a run's time."""
+"""The next checkpoint comes no sooner than after this many times the seconds that writing the last
+one took: a slow disk has little of a run's time."""
 
 
 class Checkpoints:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 
 from repro.data.images import ArrayImages, FileImages
 from repro.data.workers import Loaded, loaded, processes
+from repro.errors import RunError
 from tests.conftest import LIGHT, folders, run, same, started
 from tests.data.conftest import fill
 
@@ -126,15 +128,38 @@ def test_a_worker_that_is_killed_fails_its_run_in_a_line_and_the_same_command_go
     assert same(folder, undisturbed)
 
 
+def alive() -> list[BaseProcess]:
+    return [one for one in multiprocessing.active_children() if one.is_alive()]
+
+
 def test_batches_that_come_again_are_made_by_the_same_workers_which_then_end() -> None:
-    loaded = Loaded(pid_and, 2, range(6), 6, again=True)
-    first, second = list(loaded), list(loaded)
+    kept = Loaded(pid_and, 2, range(6), 6, again=True)
+    first, second = list(kept), list(kept)
     assert [number for number, _ in first] == [number for number, _ in second] == [*range(6)]
     assert {process for _, process in first} == {process for _, process in second}
     assert len({process for _, process in first} - {os.getpid()}) == 2
-    del loaded
-    assert not [one for one in multiprocessing.active_children() if one.is_alive()]
+    del kept
+    assert not alive()
+
+
+def test_what_ends_loading_that_would_come_again_is_a_line_and_leaves_no_worker() -> None:
+    kept = Loaded(pid_and, 2, range(6), 6, again=True)
+    list(kept)
+    os.kill(alive()[0].pid or 0, signal.SIGKILL)
+    with pytest.raises(RunError, match="a loader worker was killed"):
+        list(kept)
+    assert not alive()
+    kept = Loaded(refused, 2, range(6), 6, again=True)
+    with pytest.raises(RunError, match="3 is not whole"):
+        list(kept)
+    assert not alive()
 
 
 def pid_and(number: int) -> tuple[int, int]:
     return number, os.getpid()
+
+
+def refused(number: int) -> int:
+    if number == 3:
+        raise RunError("3 is not whole")
+    return number

@@ -318,6 +318,15 @@ def test_each_training_has_claims_of_its_own_and_what_was_not_run_is_named(teste
     assert found["pooled"].startswith(words)
     assert (found["n_seeds"], found["n_images"]) == (1, 12)
     assert judged(claim | {"complete": True}, group, group.trainings[0]) is None
+    files = []
+    for run in runs:
+        theirs = {**(run.published or {}), "trained": None, "format": "torchvision"}
+        theirs["sha256"] = run.identity * 8
+        files.append(replace(run, result={**run.result, "published": theirs}))
+    group = Transfers(files)
+    assert group.trainings == ["a file of torchvision"], "of two nets together too"
+    both = CLAIM | {"pairs": [["A+B", "A"], ["A+B", "B"]], "complete": True}
+    assert judged(both, group, *group.trainings) is not None
 
 
 def test_the_papers_differences_are_those_of_table_11() -> None:
