@@ -25,7 +25,8 @@ from repro.errors import RunError
 from repro.model.cost import training_flops
 from repro.protocol.protocols import View
 from repro.run import checkpoint, timing
-from repro.run.device import computing_in, cpu, device_name, memory_format, torch_settings
+from repro.run.device import computing_in, memory_format, torch_settings
+from repro.run.environment import cpu, device_name
 from repro.run.interruption import Stop
 from repro.run.loop import Training
 from repro.run.progress import Chance

@@ -85,7 +85,7 @@ def registered() -> tuple[dict[str, Any], ...]:
 
 @lru_cache
 def claims() -> tuple[Claim, ...]:
-    """The claims on errors and costs, the primary ones first (others: `repro.report.transfer`)."""
+    """The claims on errors and costs, the primary ones first (others: `transfer_claims`)."""
     return tuple(read_claim(row) for row in registered() if row["family"] != TRANSFER)
 
 

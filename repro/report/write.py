@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from repro.errors import RequestError, RunError, noting
-from repro.report import table11, tables, transfer, wording
+from repro.report import table11, tables, transfer, transfer_claims, wording
 from repro.report.admitted import admitted, folder_of_runs
 from repro.report.claims import COLUMNS, judge
 from repro.report.drawing import Drawers
@@ -167,7 +167,7 @@ def _write_all(
     """Write the numbers and the text of a report; its tables by their names."""
     every: list[Comparison | Family] = [*(part.comparison for part in parts), *others]
     tidy(every, transfers).to_csv(folder / "results.csv", index=False)
-    on_descriptors = transfer.judge(transfers)
+    on_descriptors = transfer_claims.judge(transfers)
     judged = [one for one in (*(part.claims for part in parts), on_descriptors) if len(one)]
     claims = pd.concat(judged) if judged else pd.DataFrame(columns=COLUMNS)
     claims.to_csv(folder / "claims.csv", index=False)

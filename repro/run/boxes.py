@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repro.data.loader import window
+from repro.data.cut import window
 from repro.data.split import Split
 from repro.model.cost import receptive_field
 from repro.model.dense import Dense

@@ -27,8 +27,9 @@ from repro.model.vgg import VGG, load_weights, weights
 from repro.protocol.protocols import KINDS, View
 from repro.protocol.scales import PICTURED, pixels, single_q
 from repro.run import boxes
-from repro.run.device import describe, memory_format
+from repro.run.device import memory_format
 from repro.run.distributed import process_group
+from repro.run.environment import describe
 from repro.run.interruption import Stop
 from repro.run.loop import Training, classification
 from repro.run.progress import Chance

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from repro.data import loader
+from repro.data.cut import Cut
 from repro.data.images import ArrayImages, FileImages
 from repro.data.loader import TrainingCrops, draws, evaluation_batches
 from repro.data.rescale import ISOTROPIC, rescale
@@ -121,7 +121,7 @@ def test_every_place_is_drawn_as_often() -> None:
     # A ramp along the longer side: a crop's corner tells where it was cut.
     ramp = torch.arange(14, dtype=torch.uint8).repeat(10, 1)[None]
     for image in (ramp, ramp.mT):
-        cut = loader.Cut(ArrayImages(image[None]), 10, 10, 10, False, ISOTROPIC)
+        cut = Cut(ArrayImages(image[None]), 10, 10, 10, False, ISOTROPIC)
         places = np.bincount(cut((np.zeros(4000, dtype=np.int64), random.uniform))[:, 0, 0, 0])
         assert len(places) == 5
         assert np.abs(places - 800).max() < 4 * 800**0.5

@@ -18,7 +18,8 @@ from repro.errors import RequestError
 from repro.paper import numbers
 from repro.protocol.measures import TEST
 from repro.release.trained import finished_run
-from repro.report.transfer import Transfers, claims, judged
+from repro.report.transfer import Transfers
+from repro.report.transfer_claims import claims, judged
 from repro.report.write import write
 from repro.run import transfer
 from repro.run.resolving import resolve
