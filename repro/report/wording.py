@@ -33,6 +33,8 @@ def what_ran(comparison: Comparison) -> str:
         lost = f" {left_out} image files could not be decoded and were left out."
     if len(seeds) > 2 and seeds[-1] - seeds[0] + 1 == len(seeds):
         every = f"{seeds[0]} to {seeds[-1]}"
+    minutes = sum(run.result["seconds"] or 0 for run in runs) / 60
+    took = f"{minutes / 60:.1f} hours" if minutes >= 60 else f"{minutes:.1f} minutes"
     return (
         f"{len(runs)} run{'s' if len(runs) > 1 else ''} of {nets} net{'s' if nets > 1 else ''}, "
         f"seed{'s' if len(seeds) > 1 else ''} {every}, on "
@@ -41,6 +43,7 @@ def what_ran(comparison: Comparison) -> str:
         f"Size {worded(size.name)} (crop {size.crop} pixels, {size.poolings} of 5 poolings, width "
         f"{size.width:g}), recipe {worded(config.recipe.name)}, initialisation "
         f"{worded(comparison.usual.name)} where a net's name does not say otherwise."
+        f"{f' Training took {took} in all.' if minutes else ''}"
     )
 
 
