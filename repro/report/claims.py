@@ -231,7 +231,7 @@ def table(judged: pd.DataFrame) -> pd.DataFrame:
                 "the paper": (" or ".join(paper) or "-")
                 + SHOWS.get(claim.get("paper_shows", ""), ""),
                 "here": change(row),
-                "holds it": _holds_the_papers(row),
+                "paper's effect inside": _holds_the_papers(row),
                 "seeds": str(row["n_seeds"]),
                 "images": "-" if row["n_images"] is None else f"{row['n_images']:,}",
                 "verdict": row["verdict_holm"],

@@ -101,9 +101,9 @@ def weak_lrn(arch: Arch, net: layers.Net, input_range: float) -> Iterator[str]:
         words = f"LRN's window of {LRN_WINDOW} covers all {here} channels of {arch.name} here"
         yield f"{words}, at the paper's size {LRN_WINDOW} of {full}"
     if here is not None and input_range < GREY_LEVELS:
-        words = f"LRN's constants are those for input in 0-{GREY_LEVELS}, and that of {arch.name}"
+        words = f"LRN's constants are for input in 0-{GREY_LEVELS}, and the input of {arch.name}"
         words += f" is in 0-{input_range:g} here"
-        yield f"{words}: it divides by nearly the same everywhere"
+        yield f"{words}: LRN divides by nearly the same everywhere"
 
 
 def _file_itself(pair: Pair, comparison: Comparison) -> Iterator[str]:
@@ -197,5 +197,5 @@ def harder_to_train(nets: Sequence[tuple[int, str, Sequence[Sequence[float]]]]) 
     error = math.sqrt(sum(np.var(one, ddof=1) / len(one) for one in ends))
     if deep - shallow > NOISE * error:
         names = [f"{net} ({count} layers)" for count, net, _ in by_depth]
-        words = f"the training error of {names[0]} ends at {deep:.1f}%, that of {names[1]}"
-        yield f"{UNTRAINED}: {words} at {shallow:.1f}%"
+        words = f"the training error of {names[0]} ends at {deep:.1f}%, above the {shallow:.1f}% of"
+        yield f"{UNTRAINED}: {words} {names[1]}: the deeper net is harder to train"

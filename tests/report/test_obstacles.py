@@ -105,7 +105,7 @@ def test_a_deeper_net_must_not_be_harder_to_train(
     ("words", "reason"),
     [
         (("size.width=0.0625",), "covers all 4 channels of A-LRN"),
-        (("size.width=0.125", "recipe.input_range=8"), "that of A-LRN is in 0-8 here"),
+        (("size.width=0.125", "recipe.input_range=8"), "the input of A-LRN is in 0-8 here"),
         (("size.width=0.125", "recipe.input_range=255"), ""),
     ],
 )
