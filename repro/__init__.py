@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from repro.config.schema import Config
-    from repro.model.layers import Net
+    from repro.model.layers import Spec
     from repro.model.vgg import VGG
     from repro.store.runs import Run
     from repro.store.views import Posteriors
@@ -117,11 +117,11 @@ def results(*stores: str | Path) -> pd.DataFrame:
     return frame
 
 
-def layers(arch: str, size: str = "paper", channels: int = 3, classes: int = 1000) -> Net:
+def layers(arch: str, size: str = "paper", channels: int = 3, classes: int = 1000) -> Spec:
     """The layers of a configuration of `conf/arch/` at a size of `conf/size/`, without torch."""
     from repro.config.choices import choice
     from repro.config.schema import Arch, Size
     from repro.model import reading
 
     shape = Size(**choice("size", size))
-    return reading.at_size(Arch(**choice("arch", arch)), shape, channels=channels, classes=classes)
+    return reading.spec_of(Arch(**choice("arch", arch)), shape, channels=channels, classes=classes)

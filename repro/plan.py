@@ -62,7 +62,7 @@ def plan(arguments: list[str]) -> int:
         if reason:
             raise RequestError(f"out={out[:200]} cannot be written, as out=plan.csv can: {reason}")
         check_outside(Path(out))
-    from repro.config.command import compose
+    from repro.config.command import requests_of
     from repro.data.assumed import Assumed
     from repro.data.split import Counts
     from repro.run.forecast import Rate, forecast, page
@@ -79,7 +79,7 @@ def plan(arguments: list[str]) -> int:
         return stores[config.runs]
 
     words = [word for word in arguments if word.partition("=")[0] not in own]
-    requests = members(compose(words, _check(known, len(flops))))
+    requests = members(requests_of(words, _check(known, len(flops))))
     rate = Rate(flops[0], flops[-1], "as tflops= says") if flops else None
     rows = forecast(requests, lambda one: known(one).images(base_data(one.data)), rate)
     show(page(rows))

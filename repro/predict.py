@@ -97,7 +97,7 @@ def _run(options: dict[str, str], paths: list[Path], device: torch.device) -> As
 
 def _file(options: dict[str, str], paths: list[Path], device: torch.device) -> Asked:
     """A net of a file, in the configuration that `repro.run` would test it by."""
-    from repro.config.composing import one, text
+    from repro.config.composing import config_of, quoted_word
     from repro.config.values import check_values
     from repro.protocol import protocols
     from repro.release import answers
@@ -105,10 +105,12 @@ def _file(options: dict[str, str], paths: list[Path], device: torch.device) -> A
     from repro.run.weights import fix, read_alone
 
     given = {key: value for key, value in options.items() if value}
-    texts = [text(key, given.pop(key)) for key in ("weights", "weights_input") if key in given]
+    texts = [
+        quoted_word(key, given.pop(key)) for key in ("weights", "weights_input") if key in given
+    ]
     words = [f"{key}={value}" for key, value in given.items() if key.partition(".")[0] in OF_FILE]
     # Photographs, as the nets of most such files are made for.
-    config = one(["data=imagenet", *words, *texts])
+    config = config_of(["data=imagenet", *words, *texts])
     check_values(config)
     fix(config)
     answers.check(config, paths, options["test"])

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.io import ImageReadMode, decode_image, read_file
 from torchvision.transforms import v2
 
-from repro.config.composing import one
+from repro.config.composing import config_of
 from repro.config.schema import EAGER, Config
 from repro.data.images import ArrayImages, FileImages
 from repro.data.inputs import Inputs
@@ -88,7 +88,7 @@ class Task:
 
     def __init__(self, own: dict[str, str], words: list[str]) -> None:
         """Read a command's own words and those of a run; the later of two words wins."""
-        self.config: Config = one([*ON_CPU, *_on_gpu(words), *words, *LONG])
+        self.config: Config = config_of([*ON_CPU, *_on_gpu(words), *words, *LONG])
         self.device, self.images = pick(self.config.device), int(own["images"] or FEW)
         if self.device.type == "cuda":
             workers = MOST if self.config.workers == "auto" else int(self.config.workers)
@@ -127,9 +127,9 @@ class Task:
     def net(self) -> VGG:
         """The net with its first weights."""
         config = self.config
-        spec = reading.at_size(config.arch, config.size, channels=3, classes=10)
+        spec = reading.spec_of(config.arch, config.size, channels=3, classes=10)
         net = VGG(spec, config.recipe.dropout)
-        full = reading.read(config.arch, channels=3, classes=10)
+        full = reading.spec_of(config.arch, channels=3, classes=10)
         initialise(net, config.init.between, full, config.seed)
         return net.to(self.device).to(memory_format=memory_format(config, self.device))
 

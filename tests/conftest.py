@@ -22,7 +22,7 @@ from repro import plan as planning
 from repro.config import composing
 from repro.config.choices import CONF
 from repro.config.command import command
-from repro.config.composing import one
+from repro.config.composing import config_of
 from repro.config.schema import Config
 from repro.config.way_in import status_of
 from repro.run.device import torch_settings
@@ -50,7 +50,7 @@ def kept(words: Sequence[str]) -> DictConfig:
 
 composes, ours = composing.composed, cache(composing.composed)
 composing.composed = kept
-_composed = cache(one)
+_composed = cache(config_of)
 
 
 def composed(*words: str) -> Config:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.config import launchers
-from repro.config.composing import Job, Sweep
+from repro.config.composing import Composed, Sweep
 from repro.config.schema import Config
 from repro.config.values import typed
 from repro.config.way_in import show, status_of
@@ -29,7 +29,7 @@ from repro.store.runs import check_outside
 if TYPE_CHECKING:
     from repro.run.request import Request
 
-Wanted = list[tuple["Request", Job]]
+Wanted = list[tuple["Request", Composed]]
 Check = Callable[[Config, tuple[str, ...]], "Request"]
 """Takes a configuration and the words that it was composed of."""
 
@@ -54,7 +54,7 @@ def _command(arguments: list[str]) -> int:
     # Millions of objects and few cycles: to look for these takes a tenth of the time.
     gc.disable()
     try:
-        wanted = resolved(sweep, _checked())
+        wanted = requests_by_job(sweep, _checked())
     finally:
         gc.enable()
     requests = [request for request, _ in wanted]
@@ -62,7 +62,7 @@ def _command(arguments: list[str]) -> int:
     for folder in stores:
         check_outside(folder, "runs")
     if requests[0].config.dry_run:
-        show(_plan(requests))
+        show(_dry_run(requests))
         return 0
     finished = [request for request in requests if request.finished()]
     if len(finished) < len(requests) or "LOCAL_RANK" in os.environ:
@@ -73,15 +73,15 @@ def _command(arguments: list[str]) -> int:
     return _outcome(requests, finished, sweep)
 
 
-def compose(arguments: Sequence[str], check: Callable[[Config], Request]) -> list[Request]:
+def requests_of(arguments: Sequence[str], check: Callable[[Config], Request]) -> list[Request]:
     """The runs that a command line asks for as a sweep, each composed and checked once."""
-    found = resolved(Sweep(arguments, multirun=True), lambda config, _: check(config))
+    found = requests_by_job(Sweep(arguments, multirun=True), lambda config, _: check(config))
     return [request for request, _ in found]
 
 
-def resolved(sweep: Sweep, check: Check) -> Wanted:
+def requests_by_job(sweep: Sweep, check: Check) -> Wanted:
     """The runs of a sweep, each once, and the job that makes it; or a line for each wrong one."""
-    found: dict[object, tuple[Request, Job]] = {}
+    found: dict[object, tuple[Request, Composed]] = {}
     errors: dict[str, None] = {}
     for words in sweep.jobs:
         try:
@@ -185,7 +185,7 @@ def _stores(requests: list[Request]) -> str:
     return ",".join(dict.fromkeys(request.config.runs for request in requests))
 
 
-def _plan(requests: list[Request]) -> str:
+def _dry_run(requests: list[Request]) -> str:
     from repro.model.cost import cost
     from repro.run.request import members
 

@@ -49,7 +49,7 @@ OF_BOXES = (("test=[box,box_dense]", "test"),)
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
 
 
-class Job(NamedTuple):
+class Composed(NamedTuple):
     """One run: its words, each with one value, and what they compose, without Hydra's own part."""
 
     words: tuple[str, ...]
@@ -100,7 +100,7 @@ class Sweep:
             config = _masked(config, lambda key: (key == "hydra") == (self.cfg == "hydra"))
         return OmegaConf.to_yaml(config).rstrip()
 
-    def job(self, words: Sequence[Override]) -> Job:
+    def job(self, words: Sequence[Override]) -> Composed:
         """One run, composed now; or a RequestError says what is wrong with it."""
         # With a + the order of words counts: such a job is Hydra's alone.
         plain = not any(one.is_add() or one.is_force_add() for one in words)
@@ -115,7 +115,7 @@ class Sweep:
                 OmegaConf.update(task, one.key_or_group, one.value(), merge=True)
             except OmegaConfBaseException as error:
                 raise RequestError(f"{one.input_line}: {_first_line(error)}") from None
-        return Job(tuple(str(one.input_line) for one in words), task)
+        return Composed(tuple(str(one.input_line) for one in words), task)
 
     def _product(self, words: Iterable[Override]) -> list[tuple[Override, ...]]:
         """Each value of each word with each of the others', as Hydra's own sweeper has them."""
@@ -182,7 +182,7 @@ def _parsed(word: str) -> Override:
             advice = f"plain text is quoted twice, as in \"{key}='...'\""
             raise RequestError(f"{word[:99]} cannot be read; {advice}") from None
         # Of letters that the grammar does not know, as in a path.
-        one = parser.parse_override(text(key, value))
+        one = parser.parse_override(quoted_word(key, value))
     swept = one.is_sweep_override()
     if "hydra" in key and (swept or not key.startswith(SETTABLE)):
         said = f"of Hydra's own settings {', '.join(SETTABLE)} are set, for the whole command"
@@ -207,7 +207,7 @@ def _meant(words: Sequence[Override], key: str, others: Iterable[Sequence[str]])
     return [_parsed(w) for w, *keys in others if not named.keys() & {*keys, "experiments"}]
 
 
-def text(key: str, value: str) -> str:
+def quoted_word(key: str, value: str) -> str:
     """The word KEY=VALUE whose value is taken as it is, whatever characters it has."""
     return f"{key}={_quoted(value)}"
 
@@ -257,7 +257,7 @@ def composed(words: Sequence[str]) -> DictConfig:
         raise RequestError(_said(error)) from error
 
 
-def one(words: Sequence[str]) -> Config:
+def config_of(words: Sequence[str]) -> Config:
     """The configuration of one run, as `repro.run` takes the same words."""
     sweep = Sweep(words)
     return typed(sweep.job(sweep.jobs[0]).config)

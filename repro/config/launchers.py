@@ -22,7 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 
-from repro.config.composing import Job, Sweep, hydra
+from repro.config.composing import Composed, Sweep, hydra
 from repro.config.values import typed
 from repro.errors import RequestError
 from repro.run.interruption import AHEAD, STATUS, URGENT, Interrupted, Stop, handling
@@ -66,7 +66,7 @@ def out_of_sight(launcher: str) -> bool:
     return launcher.startswith("submitit")
 
 
-def launch(sweep: Sweep, jobs: Sequence[Job]) -> None:
+def launch(sweep: Sweep, jobs: Sequence[Composed]) -> None:
     """Have the sweep's launcher do its jobs, each of which a process of it composes once more."""
     settings = sweep.config.hydra
     asked = any("hydra.launcher.gpus_per_node=" in word for word in settings.overrides.hydra)

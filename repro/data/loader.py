@@ -24,7 +24,7 @@ from repro.data.on_device import CutOnDevice, held
 from repro.data.rescale import ISOTROPIC, Rescaling
 from repro.data.split import Split
 from repro.data.statistics import Statistics, shifts
-from repro.data.workers import Loaded, loaded, processes
+from repro.data.workers import Loaded, processes
 from repro.protocol.boxes import to_window
 
 NOTHING: tuple[tuple[int, int], Iterator[Tensor]] = ((-1, -1), iter(()))
@@ -137,7 +137,8 @@ class TrainingCrops:
                 every = own._rows(later, start if later == epoch else 0)
                 yield from ((rows, uniform[rows]) for rows in every if len(rows))
 
-        return loaded(self.cut, processes(self.split.images, self.workers), wanted(), len(self))
+        workers = processes(self.split.images, self.workers)
+        return iter(Loaded(self.cut, workers, wanted(), len(self)))
 
 
 def shared(shapes: Sequence[tuple[int, int]], room: int) -> list[list[int]]:

@@ -23,7 +23,7 @@ from repro.data.folders import looked_at, shown
 from repro.data.images import FileImages, Undecodable, decode
 from repro.data.split import Counts, Description, Source, Split
 from repro.data.targets import TARGETS, target
-from repro.data.workers import loaded, processes
+from repro.data.workers import Loaded, processes
 from repro.errors import RequestError
 from repro.store.files import check_writable, unwritable
 
@@ -127,7 +127,7 @@ def _bad(path: Path, parts: Sequence[Split], skip: bool, progress: bool) -> dict
         # What is validated and tested on stands there twice.
         for images in {id(part): _files(part) for part in parts}.values():
             make, count = partial(_reason, images), len(images)
-            found = loaded(make, processes(images, "auto"), range(count), count)
+            found = Loaded(make, processes(images, "auto"), range(count), count)
             words, hidden = "decoding every image once", not progress or None
             for name, reason in tqdm(found, words, count, unit="img", disable=hidden):
                 bad |= {name: reason} if reason else {}

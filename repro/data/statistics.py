@@ -14,7 +14,7 @@ from repro.config.schema import STATISTICS_IMAGES
 from repro.data.facts import keep, recall
 from repro.data.images import ArrayImages, Images
 from repro.data.split import Split
-from repro.data.workers import loaded, processes
+from repro.data.workers import Loaded, processes
 
 
 class Statistics(NamedTuple):
@@ -64,7 +64,7 @@ def compute(
 ) -> Statistics:
     """Mean and principal components of all images of a set; see `statistics`."""
     images, count = split.images, len(split.images)
-    found = loaded(partial(_moments, images), processes(images, workers), range(count), count)
+    found = Loaded(partial(_moments, images), processes(images, workers), range(count), count)
     channels = images[0].shape[0]
     first, second = np.zeros(channels), np.zeros((channels, channels))
     hidden = not progress or None

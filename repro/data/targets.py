@@ -49,32 +49,25 @@ def _held(parts: Parts, trained: list[int]) -> None:
     parts[trained[:count]], parts[trained[count:]] = HELD_OUT, FIT
 
 
-def _caltech(folder: str, train: int) -> Callable[[Data], Source]:
-    def read(data: Data) -> Source:
-        root, left_out = Path(data.root) / folder, () if data.background else BACKGROUND
-        classes, every = listed_without(left_out, root, data.channels)
-        for name, count in zip(classes, np.bincount(every.labels), strict=True):
-            if count <= train:
-                raise RequestError(f"{shown(root / name)}: {count} images, {train} of them train")
-        return _of(classes, every)
-
-    return read
+def _caltech(folder: str, train: int, data: Data) -> Source:
+    root, left_out = Path(data.root) / folder, () if data.background else BACKGROUND
+    classes, every = listed_without(left_out, root, data.channels)
+    for name, count in zip(classes, np.bincount(every.labels), strict=True):
+        if count <= train:
+            raise RequestError(f"{shown(root / name)}: {count} images, {train} of them train")
+    return _of(classes, every)
 
 
-def _caltech_parts(train: int, most: int | None) -> Callable[[Data, Split], Parts]:
+def _caltech_parts(train: int, most: int | None, data: Data, every: Split) -> Parts:
     """Of each class `train` images at random, and of the others up to `most` to test."""
-
-    def parts(data: Data, every: Split) -> Parts:
-        found, ids = np.full((SPLITS, len(every.ids)), UNUSED, dtype=np.int8), list(every.ids)
-        for split, row in enumerate(found):
-            for label in np.unique(every.labels):
-                members = np.flatnonzero(every.labels == label)
-                drawn = _order(members, ids, f"{data.split} {split}")
-                _held(row, drawn[:train])
-                row[drawn[train:][:most]] = TEST
-        return found
-
-    return parts
+    found, ids = np.full((SPLITS, len(every.ids)), UNUSED, dtype=np.int8), list(every.ids)
+    for split, row in enumerate(found):
+        for label in np.unique(every.labels):
+            members = np.flatnonzero(every.labels == label)
+            drawn = _order(members, ids, f"{data.split} {split}")
+            _held(row, drawn[:train])
+            row[drawn[train:][:most]] = TEST
+    return found
 
 
 def _of(classes: tuple[str, ...], every: Split) -> Source:
@@ -109,28 +102,24 @@ def _voc_lists(data: Data, year: int, part: str) -> Iterator[tuple[str, dict[str
         yield file.name.removesuffix(f"_{part}.txt"), found
 
 
-def _voc(year: int, train: str, test: str) -> Callable[[Data], Source]:
+def _voc(year: int, train: str, test: str, data: Data) -> Source:
     """The images of two lists, which VOC gives for each class."""
-
-    def read(data: Data) -> Source:
-        if data.first_classes is not None:
-            raise RequestError("data.first_classes: an image of VOC has several classes, take all")
-        lists = [dict(_voc_lists(data, year, part)) for part in (train, test)]
-        classes = tuple(lists[0])
-        if odd := lists[0].keys() ^ lists[1].keys():
-            raise RequestError(f"{VOC}{year}: class {min(odd)} has no list of {train} or of {test}")
-        names: dict[str, None] = {}
-        for one in lists:
-            first = one[classes[0]]
-            if both := names.keys() & first.keys():
-                raise RequestError(f"{VOC}{year}: {min(both)} is in {train} and in {test}")
-            names |= dict.fromkeys(sorted(first))
-        labels = [[(lists[0][c] | lists[1][c])[name] for c in classes] for name in names]
-        files = [f"JPEGImages/{name}.jpg" for name in names]
-        every = named(Path(data.root) / f"{VOC}{year}", files, [0] * len(files), data.channels)
-        return _of(classes, Split(every.images, np.array(labels), every.ids, every.status))
-
-    return read
+    if data.first_classes is not None:
+        raise RequestError("data.first_classes: an image of VOC has several classes, take all")
+    lists = [dict(_voc_lists(data, year, part)) for part in (train, test)]
+    classes = tuple(lists[0])
+    if odd := lists[0].keys() ^ lists[1].keys():
+        raise RequestError(f"{VOC}{year}: class {min(odd)} has no list of {train} or of {test}")
+    names: dict[str, None] = {}
+    for one in lists:
+        first = one[classes[0]]
+        if both := names.keys() & first.keys():
+            raise RequestError(f"{VOC}{year}: {min(both)} is in {train} and in {test}")
+        names |= dict.fromkeys(sorted(first))
+    labels = [[(lists[0][c] | lists[1][c])[name] for c in classes] for name in names]
+    files = [f"JPEGImages/{name}.jpg" for name in names]
+    every = named(Path(data.root) / f"{VOC}{year}", files, [0] * len(files), data.channels)
+    return _of(classes, Split(every.images, np.array(labels), every.ids, every.status))
 
 
 def _voc_parts(year: int, train: str, data: Data, every: Split) -> Parts:
@@ -143,13 +132,18 @@ def _voc_parts(year: int, train: str, data: Data, every: Split) -> Parts:
 
 
 def _of_voc(year: int, train: str, test: str, images: int) -> Target:
-    parts = partial(_voc_parts, year, train)
-    return Target(_voc(year, train, test), parts, images, 20, FIVE)
+    read, parts = partial(_voc, year, train, test), partial(_voc_parts, year, train)
+    return Target(read, parts, images, 20, FIVE)
+
+
+def _of_caltech(folder: str, train: int, most: int | None, images: int, classes: int) -> Target:
+    read, parts = partial(_caltech, folder, train), partial(_caltech_parts, train, most)
+    return Target(read, parts, images, classes, THREE)
 
 
 TARGETS = {
-    "caltech101": Target(_caltech(CALTECH, 30), _caltech_parts(30, 50), 9_144, 102, THREE),
-    "caltech256": Target(_caltech(CALTECH256, 60), _caltech_parts(60, None), 30_607, 257, THREE),
+    "caltech101": _of_caltech(CALTECH, 30, 50, 9_144, 102),
+    "caltech256": _of_caltech(CALTECH256, 60, None, 30_607, 257),
     "voc2007": _of_voc(2007, "trainval", "test", 9_963),
     # The labels of its test images are its server's.
     "voc2012": _of_voc(2012, "train", "val", 11_540),

@@ -72,13 +72,6 @@ class Loaded:
         return _awaited(self.loader, self.workers)
 
 
-def loaded(
-    make: Callable[[Any], Any], workers: int, batches: Iterable[Any], most: int
-) -> Iterator[Any]:
-    """What `Loaded` makes, gone through once."""
-    return iter(Loaded(make, workers, batches, most))
-
-
 def _awaited(loader: DataLoader[Any], workers: int) -> Iterator[Any]:
     items: Iterator[Any] | None = None
     while True:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from repro.config.schema import Recipe
-from repro.model.layers import LRN, Conv, Layer, Linear, Net, Pool, fan_in, output_side, sides
+from repro.model.layers import LRN, Conv, Layer, Linear, Pool, Spec, fan_in, output_side, sides
 from repro.protocol.protocols import GRID, View
 from repro.protocol.scales import pixels
 
@@ -45,14 +45,14 @@ class Cost(NamedTuple):
         return 2 * self.multiply_adds
 
 
-def cost(net: Net, side: int | None = None) -> Cost:
+def cost(net: Spec, side: int | None = None) -> Cost:
     """Parameters and multiply-adds of a net on a square image of `side`; None: of its crop."""
     every = sides(net.layers, side or net.crop)
     work = sum(multiply_adds(layer, before) for layer, before, _ in every)
     return Cost(sum(map(parameters, net.layers)), work)
 
 
-def training_flops(net: Net, finetune: str = "all") -> int:
+def training_flops(net: Spec, finetune: str = "all") -> int:
     """Operations of a training step, for one image; `fc`: the convolutions only pass forward."""
     trained = Conv | Linear if finetune == "all" else Linear
     every = sides(net.layers, net.crop)
@@ -60,12 +60,12 @@ def training_flops(net: Net, finetune: str = "all") -> int:
     return cost(net).flops + (PASSES - 1) * 2 * gradients
 
 
-def view_flops(net: Net, view: View) -> int:
+def view_flops(net: Spec, view: View) -> int:
     """Operations of one view of one test image (Section 3.2), taken for a square of side Q."""
     return OF_KIND[view.kind](net, pixels(view.q, net.crop))
 
 
-OF_KIND: dict[str, Callable[[Net, int], int]] = {
+OF_KIND: dict[str, Callable[[Spec, int], int]] = {
     "dense": lambda net, side: cost(net, side).flops,
     "grid": lambda net, side: GRID**2 * cost(net).flops,
     "centre": lambda net, side: cost(net).flops,
@@ -90,29 +90,29 @@ def receptive_field(layers: Iterable[Layer]) -> tuple[int, int]:
     return field, step
 
 
-def map_side(net: Net, side: int) -> int:
+def map_side(net: Spec, side: int) -> int:
     """Side of the last feature map, in cells, for an image side in pixels."""
     *_, (_, _, last) = sides(net.features, side)
     return last
 
 
-def score_map_side(net: Net, side: int) -> int:
+def score_map_side(net: Spec, side: int) -> int:
     """Side of the class score map of dense evaluation, in cells (Section 3.2)."""
     return map_side(net, side) - map_side(net, net.crop) + 1
 
 
-def block_sides(net: Net) -> dict[int, int]:
+def block_sides(net: Spec) -> dict[int, int]:
     """Side of the maps that each block works on, in cells: of what its last convolution gives."""
     every = sides(net.features, net.crop)
     return {layer.block: side for layer, _, side in every if isinstance(layer, Conv)}
 
 
-def lrn_channels(net: Net) -> int | None:
+def lrn_channels(net: Spec) -> int | None:
     """Fewest channels that a local response normalisation works on; None: the net has none."""
     return min((layer.channels for layer in net.layers if isinstance(layer, LRN)), default=None)
 
 
-def overhang(net: Net, side: int) -> int:
+def overhang(net: Spec, side: int) -> int:
     """Pixels by which the last window of the score map hangs over an image of `side`."""
     _, step = receptive_field(net.layers)
     return max(0, (score_map_side(net, side) - 1) * step + net.crop - side)
@@ -131,7 +131,7 @@ class Memory(NamedTuple):
 
 
 def training_memory(
-    net: Net, recipe: Recipe, precision: str, finetune: str = "all", micro_batch: int | None = None
+    net: Spec, recipe: Recipe, precision: str, finetune: str = "all", micro_batch: int | None = None
 ) -> Memory:
     """The memory of training a net by a recipe, with `micro_batch` images at once."""
     number = 8 if precision == "float64" else 4
@@ -145,7 +145,7 @@ def training_memory(
     return Memory(every * (number + copies), gradients, gradients * moments, activations)
 
 
-def _kept(net: Net, number: int, finetune: str) -> int:
+def _kept(net: Spec, number: int, finetune: str) -> int:
     """Bytes kept for the backward pass of one image, `number` bytes to an activation."""
     channels, total = net.channels, 0
     first = net.layers[0] if finetune == "all" else net.linears[0]
@@ -173,7 +173,7 @@ def _kept(net: Net, number: int, finetune: str) -> int:
     return total
 
 
-def largest_map(net: Net) -> int:
+def largest_map(net: Spec) -> int:
     """How many numbers the largest map of one image of the crop's size has."""
     channels, largest = net.channels, net.channels * net.crop**2
     for layer, _, side in sides(net.features, net.crop):

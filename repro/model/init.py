@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from repro.errors import RequestError
-from repro.model import layers as spec
+from repro.model import layers
 from repro.model.vgg import VGG
 
 FILLS: dict[str, Callable[[Tensor, float, Generator], object]] = {
@@ -25,25 +25,25 @@ FILLS: dict[str, Callable[[Tensor, float, Generator], object]] = {
 """Each fills a weight; the second argument is the root of full fan-in over its own."""
 
 
-def initialise(net: VGG, between: str, full: spec.Net, seed: int) -> None:
+def initialise(net: VGG, between: str, full: layers.Spec, seed: int) -> None:
     """Fill `net` in place by the distribution `between`; `full`: the net at the paper's size."""
     generator = torch.Generator().manual_seed(seed)
-    layers: list[nn.Conv2d | nn.Linear] = [*net.convs, *net.linears]
-    for layer, here, there in zip(layers, net.spec.weighted, full.weighted, strict=True):
-        gain = (spec.fan_in(there) / spec.fan_in(here)) ** 0.5
+    own: list[nn.Conv2d | nn.Linear] = [*net.convs, *net.linears]
+    for layer, here, there in zip(own, net.spec.weighted, full.weighted, strict=True):
+        gain = (layers.fan_in(there) / layers.fan_in(here)) ** 0.5
         FILLS[between](layer.weight, gain, generator)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
 
 
-def copied(net: spec.Net, parent: spec.Net) -> list[tuple[str, int, int]]:
+def copied(net: layers.Spec, parent: layers.Spec) -> list[tuple[str, int, int]]:
     """The layers that `net` takes from `parent`, as (kind, own index, parent's index).
 
     They are the first four convolutions, as far as `net` has one of the same shape at that place,
     and all FC layers; a RequestError: these have other shapes.
     """
 
-    def shape(conv: spec.Conv) -> spec.Conv:
+    def shape(conv: layers.Conv) -> layers.Conv:
         return replace(conv, stride=1, padding=0, bias=True, batch_norm=False)
 
     places = {shape(conv): index for index, conv in enumerate(net.convs)}

@@ -53,7 +53,7 @@ Layer = Conv | LRN | Pool | Linear
 
 
 @dataclass(frozen=True)
-class Net:
+class Spec:
     """A configuration at one size: layers in order, and what goes in."""
 
     name: str

@@ -20,10 +20,11 @@ from dataclasses import replace
 
 from repro.config.schema import HALVINGS, Arch, Size
 from repro.errors import RequestError
-from repro.model.layers import LRN, Conv, Layer, Linear, Net, Pool, sides
+from repro.model.layers import LRN, Conv, Layer, Linear, Pool, Spec, sides
 from repro.protocol.boxes import NONE, PER_CLASS
 from repro.protocol.scales import PAPER_CROP
 
+PAPER = Size("paper", PAPER_CROP, HALVINGS, 1.0)
 CELLS, CHANNELS = r"([1-9]\d{0,2})", r"([1-9]\d{0,6})"
 CONV = re.compile(rf"conv{CELLS}-{CHANNELS}(?:/{CELLS})?(?:p(\d{{1,3}}))?(?:g{CHANNELS})?")
 POOL = re.compile(f"maxpool{CELLS}/{CELLS}")
@@ -105,43 +106,27 @@ def _classifier(
         channels, side = outputs, 1
 
 
-def read(
-    arch: Arch,
-    *,
-    channels: int,
-    classes: int,
-    width: float = 1,
-    crop: int = PAPER_CROP,
-    poolings: int = HALVINGS,
-) -> Net:
-    """The layers of a configuration, at the paper's size or another; a RequestError says why none.
-
-    `width`, `crop` and `poolings` are those of `repro.config.schema.Size`.
-    """
+def spec_of(arch: Arch, size: Size = PAPER, *, channels: int, classes: int) -> Spec:
+    """The layers of a configuration at a size of `conf/size/`; a RequestError says why none."""
     if classes < 2:
         raise RequestError(f"data.classes={classes}: a classifier needs at least two classes")
-    features = list(_halved_less(_features(arch, width, channels), HALVINGS - poolings, arch.name))
+    full = _features(arch, size.width, channels)
+    features = list(_halved_less(full, HALVINGS - size.poolings, arch.name))
     convs = [layer for layer in features if isinstance(layer, Conv)]
     if not convs or not arch.fc:
         raise RequestError(f"arch {arch.name} needs at least one convolution and FC-classes")
-    side = crop
-    for _, _, side in sides(features, crop):
+    side = size.crop
+    for _, _, side in sides(features, size.crop):
         if side < 1:
-            said = f"arch={arch.name} has no map left before its FC layers at size.crop={crop}"
-            raise RequestError(f"{said}, size.poolings={poolings}: take a larger crop")
-    linears = _classifier(arch, width, convs[-1].out_channels, side, classes)
-    return Net(arch.name, (*features, *linears), crop, channels, classes)
+            said = f"arch={arch.name} has no map left before its FC layers at size.crop={size.crop}"
+            raise RequestError(f"{said}, size.poolings={size.poolings}: take a larger crop")
+    linears = _classifier(arch, size.width, convs[-1].out_channels, side, classes)
+    return Spec(arch.name, (*features, *linears), size.crop, channels, classes)
 
 
-def locating(net: Net, boxes: str) -> Net:
+def locating(net: Spec, boxes: str) -> Spec:
     """The net with a last layer that gives boxes, as `boxes` says (Appendix A)."""
     if boxes == NONE:
         return net
     last = replace(net.linears[-1], out_features=4 * (net.classes if boxes == PER_CLASS else 1))
     return replace(net, layers=(*net.layers[:-1], last))
-
-
-def at_size(arch: Arch, size: Size, *, channels: int, classes: int) -> Net:
-    """The layers of a configuration at a size of `conf/size/`; see `read`."""
-    width, crop, poolings = size.width, size.crop, size.poolings
-    return read(arch, width=width, crop=crop, poolings=poolings, channels=channels, classes=classes)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from repro.errors import RunError
-from repro.model import layers as spec
+from repro.model import layers
 from repro.model.cost import LRN_WINDOW
 from repro.store.runs import WEIGHTS, read_weights
 
@@ -21,7 +21,7 @@ from repro.store.runs import WEIGHTS, read_weights
 class VGG(nn.Module):
     """Maps images (N, channels, crop, crop) to scores (N, classes), before the soft-max."""
 
-    def __init__(self, net: spec.Net, dropout: float) -> None:
+    def __init__(self, net: layers.Spec, dropout: float) -> None:
         super().__init__()
         self.spec = net
         features = (part for layer in net.features for part in build(layer, dropout))
@@ -44,22 +44,22 @@ class VGG(nn.Module):
         return [part for part in self.classifier if isinstance(part, nn.Linear)]
 
 
-def build(layer: spec.Layer, dropout: float) -> Iterator[nn.Module]:
+def build(layer: layers.Layer, dropout: float) -> Iterator[nn.Module]:
     """The modules of one layer: those that are rectified or dropped from bring what does so."""
     match layer:
-        case spec.Conv():
+        case layers.Conv():
             shape = layer.in_channels, layer.out_channels, layer.kernel
             stride, padding = layer.stride, layer.padding
             yield nn.Conv2d(*shape, stride, padding, groups=layer.groups, bias=layer.bias)
             if layer.batch_norm:
                 yield BatchNorm(layer.out_channels)
             yield nn.ReLU(inplace=True)
-        case spec.LRN():
+        case layers.LRN():
             # torch divides alpha by n, AlexNet's formula does not: 5e-4 here is its 1e-4.
             yield LocalResponseNorm(LRN_WINDOW, alpha=5e-4, beta=0.75, k=2.0)
-        case spec.Pool():
+        case layers.Pool():
             yield nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=True)
-        case spec.Linear():
+        case layers.Linear():
             yield nn.Linear(layer.in_channels * layer.side**2, layer.out_features)
             if layer.hidden:
                 yield nn.ReLU(inplace=True)

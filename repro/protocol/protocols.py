@@ -255,9 +255,8 @@ def check(scale: Scale, protocols: list[str], crop: int, boxes: str = NONE) -> N
         raise RequestError(f"test={wrong[0]} with boxes={boxes}: take of {', '.join(of(boxes))}")
     if scale.smin > scale.smax:
         raise RequestError(f"scale.smin={scale.smin} is above scale.smax={scale.smax}")
-    smallest = {"S": (scale.smin, "scale.smin")}
-    for name in protocols:
-        smallest |= {"Q": (min(min(qs) for qs in readings(name, scale)), f"test={name}")}
-        for letter, (value, key) in smallest.items():
-            if pixels(value, crop) < crop:
-                raise RequestError(f"{letter}={value} ({key}) is below the crop, {PAPER_CROP}")
+    smallest = [("S", scale.smin, "scale.smin")]
+    smallest += [("Q", min(map(min, readings(name, scale))), f"test={name}") for name in protocols]
+    for letter, value, key in smallest:
+        if pixels(value, crop) < crop:
+            raise RequestError(f"{letter}={value} ({key}) is below the crop, {PAPER_CROP}")

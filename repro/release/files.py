@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from torch import nn
 from repro.config.choices import choice
 from repro.config.schema import Arch, Config
 from repro.errors import RequestError, flat
+from repro.model.reading import PAPER
 from repro.model.vgg import VGG, Dropout
 from repro.protocol.protocols import ONE_NUMBER, PROTOCOLS, readings, views
-from repro.protocol.scales import PAPER_CROP, pixels, single_q
+from repro.protocol.scales import pixels, single_q
 from repro.release import graph
 from repro.release.answers import class_names
 from repro.release.trained import finished_run, opened
@@ -95,10 +97,10 @@ def _says(run: Run, classes: Sequence[str]) -> dict[str, str]:
 
 def torchvision_name(config: Config) -> str | None:
     """Which of torchvision's nets takes the weights of a run; None: none does."""
-    name, size = config.arch.name, config.size
+    name = config.arch.name
     if name not in TORCHVISIONS or config.arch != Arch(**choice("arch", name)):
         return None
-    paper = (size.crop, size.poolings, size.width) == (PAPER_CROP, 5, 1)
+    paper = replace(config.size, name=PAPER.name) == PAPER
     return TORCHVISIONS[name] if paper and config.data.channels == 3 else None
 
 

@@ -11,8 +11,8 @@ import torch
 from repro.config.schema import Config, Data
 from repro.data.inputs import Inputs
 from repro.errors import RequestError, flat
-from repro.model.layers import Net
-from repro.model.reading import at_size
+from repro.model.layers import Spec
+from repro.model.reading import spec_of
 from repro.model.vgg import VGG, load_weights
 from repro.run.device import memory_format, torch_settings
 from repro.store import identity
@@ -62,7 +62,7 @@ def opened(run: Run, device: torch.device) -> Iterator[Trained]:
     channels, recipe = config.data.channels, config.recipe
     dtype = torch.float64 if config.precision == "float64" else torch.float32
     with torch_settings(config):
-        spec = at_size(config.arch, config.size, channels=channels, classes=data["classes"])
+        spec = spec_of(config.arch, config.size, channels=channels, classes=data["classes"])
         net = VGG(spec, recipe.dropout).to(dtype)
         load_weights(net, run.folder)
         layout = memory_format(config, device)
@@ -77,7 +77,7 @@ def opened(run: Run, device: torch.device) -> Iterator[Trained]:
 
 @contextmanager
 def opened_file(
-    config: Config, spec: Net, weights: Weights, device: torch.device
+    config: Config, spec: Spec, weights: Weights, device: torch.device
 ) -> Iterator[Trained]:
     """A net of a file of weights, without a run, for as long as torch is set up for it."""
     with torch_settings(config):

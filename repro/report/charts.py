@@ -14,7 +14,7 @@ from repro.report.claims import claims, primary
 from repro.report.experiments import Experiment, compared_nets
 from repro.report.marks import Chart, Rows, chart
 from repro.report.measured import Measured, read_log, spread
-from repro.report.net import FILES, Nets, label, s_words, title, worded
+from repro.report.net import FILES, NetOrEnsemble, label, s_words, title, worded
 from repro.report.settings import Comparison
 
 NEIGHBOURS = 32
@@ -47,7 +47,11 @@ def primary_claims(judged: pd.DataFrame) -> Chart | None:
 
 
 def compared(
-    name: str, question: str, comparison: Comparison, nets: Sequence[Nets], tests: Sequence[str]
+    name: str,
+    question: str,
+    comparison: Comparison,
+    nets: Sequence[NetOrEnsemble],
+    tests: Sequence[str],
 ) -> Chart | None:
     """A row for each net, its protocols below each other, beside the paper's errors."""
     rows: Rows = []

@@ -156,15 +156,27 @@ def _judge(claim: Claim, comparison: Comparison) -> dict[str, Any] | None:
     else:
         said, p, reason = answer.verdict, answer.p, ""
     left, right = (side_words(pair[n] for pair in finding.pairs) for n in (0, 1))
-    row = {key: getattr(claim, key) for key in COLUMNS if hasattr(claim, key)}
-    row |= {"verdict_nets": "", "verdict_configuration": ""}
+    verdicts = {"verdict_nets": "", "verdict_configuration": ""}
     for about, to in finding.answers.items():
-        row[f"verdict_{about}"] = UNTESTABLE if finding.obstacle else to.verdict
-    row |= {"left": left, "right": right, "metric": finding.metric, "p": p, "reason": reason}
-    row |= {"n_images": finding.images, "n_seeds": finding.seeds, "one_seed": finding.seeds == 1}
-    row |= {"verdict": said, "verdict_holm": said, "pooled": "; ".join(finding.words)}
-    row |= _numbers(finding, answer or finding.answers.get("nets"))
-    return row | {"init": comparison.usual.name, **dataclasses.asdict(comparison.setting)}
+        verdicts[f"verdict_{about}"] = UNTESTABLE if finding.obstacle else to.verdict
+    return {
+        **{key: getattr(claim, key) for key in COLUMNS if hasattr(claim, key)},
+        **verdicts,
+        "left": left,
+        "right": right,
+        "metric": finding.metric,
+        "p": p,
+        "reason": reason,
+        "n_images": finding.images,
+        "n_seeds": finding.seeds,
+        "one_seed": finding.seeds == 1,
+        "verdict": said,
+        "verdict_holm": said,
+        "pooled": "; ".join(finding.words),
+        **_numbers(finding, answer or finding.answers.get("nets")),
+        "init": comparison.usual.name,
+        **dataclasses.asdict(comparison.setting),
+    }
 
 
 def _numbers(finding: Finding, shown: Answer | None) -> dict[str, float | None]:

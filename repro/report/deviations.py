@@ -25,7 +25,6 @@ EXAMPLE = "D"
 """The net by which maps and windows are shown: the columns of Table 1 share them."""
 SHAPE_Q = (224, 256, 288, 384, 512)
 """Test scales at which the geometry of a size is shown, in paper pixels."""
-IN_MEMORY = ("mnist5k", "mnist", "fashion_mnist", "cifar10", "cifar100")
 SHARES = {"S256": 1.0, "S384": 0.1}
 """The share of the learning rate at which the paper trains at a scale."""
 
@@ -68,9 +67,8 @@ def _net_and_data(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
     qs = [q for test in config.test for found in readings(test, config.scale) for q in found]
     native = counts.get("smallest_side")
     largest = pixels(max([config.scale.smax, *qs]), size.crop)
-    # Runs of before it was noted took the mean of all images in memory, or of so many files.
-    usual = counts["train"] if kind in IN_MEMORY else STATISTICS_IMAGES
-    mean_of = counts.get("mean_of") or usual
+    # Runs of before it was noted.
+    mean_of = counts.get("mean_of") or STATISTICS_IMAGES
     colours = recipe.subtract_mean or (recipe.colour_shift > 0 and data.channels > 1)
     holds = {
         "arch": not numbers.is_papers(arch),
@@ -138,7 +136,7 @@ def shapes(config: Config, classes: int, arch: Arch) -> tuple[dict[str, str], di
     """The geometry of a configuration that a size may change, in words: here, and at full size."""
     own = built(config, classes, arch)
     here = _shape(own)
-    full = _shape(reading.read(arch, channels=own.channels, classes=classes))
+    full = _shape(reading.spec_of(arch, channels=own.channels, classes=classes))
     if arch.name in TABLE1 and arch.name != EXAMPLE:
         shared = shapes(config, classes, Arch(**choice("arch", EXAMPLE)))
         here, full = here | shared[0], full | shared[1]
@@ -146,7 +144,7 @@ def shapes(config: Config, classes: int, arch: Arch) -> tuple[dict[str, str], di
 
 
 @cache
-def _shape(net: layers.Net) -> dict[str, str]:
+def _shape(net: layers.Spec) -> dict[str, str]:
     words = {f"map of block {n}": f"{side}x{side}" for n, side in cost.block_sides(net).items()}
     last = cost.map_side(net, net.crop)
     words["map that FC6 sees"] = f"{last}x{last}"

@@ -12,7 +12,7 @@ from repro.config import choices
 from repro.errors import RequestError, one_line
 from repro.protocol.protocols import PROTOCOLS, TABLE3
 from repro.report import tables
-from repro.report.net import OWN, Net, Nets
+from repro.report.net import OWN, Net, NetOrEnsemble
 from repro.report.settings import Comparison
 
 
@@ -70,7 +70,7 @@ def _nets(file: choices.Choice) -> list[Net]:
     ]
 
 
-def compared_nets(experiment: Experiment, comparison: Comparison) -> list[Nets]:
+def compared_nets(experiment: Experiment, comparison: Comparison) -> list[NetOrEnsemble]:
     """The nets of an experiment and, where it is about ensembles, those of its setting."""
     fused = comparison.fused if experiment.ensembles else []
     return [*comparison.alike(experiment.nets), *dict.fromkeys(one.net for one in fused)]

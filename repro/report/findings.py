@@ -1,4 +1,4 @@
-"""The evidence of a setting's runs about a claim: an effect, the answers to both questions."""
+"""The evidence of a comparison's runs about a claim: an effect, the answers to both questions."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ from repro.report.intervals import (
     student,
 )
 from repro.report.measured import seconds
-from repro.report.net import Nets
+from repro.report.net import NetOrEnsemble
 from repro.report.obstacles import obstacle
 from repro.report.settings import Comparison
 from repro.report.sides import Contrast, Pair, pool, seeds_of
@@ -31,7 +31,7 @@ from repro.store.views import wilson
 
 @dataclass(frozen=True)
 class Finding:
-    """One comparison as measured; differences in points, or in percent where `metric` says so.
+    """A contrast as measured; differences in points, or in percent where `metric` says so.
 
     `pairs` were measured, `words` say which pairs and seeds stand behind it; `answers` are to the
     questions `nets` and `configuration`; a relative difference is a share of `value`.
@@ -50,15 +50,17 @@ class Finding:
     log_odds: float | None = None
 
 
-def of_errors(contrast: Contrast, edges: Edges, setting: Comparison, most: int) -> Finding | None:
+def of_errors(
+    contrast: Contrast, edges: Edges, comparison: Comparison, most: int
+) -> Finding | None:
     """The finding of a claim about errors: left minus right, or the same of two rises."""
-    pooled = pool(contrast, setting, most)
+    pooled = pool(contrast, comparison, most)
     if pooled is None:
         return None
     pairs, terms, right, first, words = pooled
     rise = bool(contrast.pairs[0][0].above)
     points = effect(terms, odds=False)
-    odds = effect(terms, odds=True, classes=setting.test_classes)
+    odds = effect(terms, odds=True, classes=comparison.test_classes)
     answers = {}
     # One seed says nothing about the configuration.
     for configuration in (False, True) if points.seeds > 1 else (False,):
@@ -79,13 +81,13 @@ def of_errors(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
         answers=answers,
         value=None if rise else right,
         images=points.images,
-        obstacle=obstacle(pairs, setting, first),
+        obstacle=obstacle(pairs, comparison, first),
         log_odds=odds.centre,
     )
 
 
 def least_favourable(found: Sequence[Finding], about: str) -> Finding:
-    """The comparison that speaks most against a claim: an intersection-union test a question."""
+    """The contrast that speaks most against a claim: an intersection-union test a question."""
     if len(found) == 1:
         return found[0]
     worst: dict[str, Finding] = {}
@@ -103,16 +105,18 @@ def least_favourable(found: Sequence[Finding], about: str) -> Finding:
     )
 
 
-def of_counts(contrast: Contrast, edges: Edges, setting: Comparison, most: int) -> Finding | None:
+def of_counts(
+    contrast: Contrast, edges: Edges, comparison: Comparison, most: int
+) -> Finding | None:
     """The finding of a claim about the configuration: the difference of two shares that learn."""
-    there = [pair for pair in contrast.pairs if all(setting.runs_of(side.net) for side in pair)]
+    there = [pair for pair in contrast.pairs if all(comparison.runs_of(side.net) for side in pair)]
     if not there:
         return None
 
-    first = seeds_of(there, setting)[:most]
+    first = seeds_of(there, comparison)[:most]
 
-    def learnt(nets: Nets) -> list[bool]:
-        runs = [run for run in setting.runs_of(nets) if run.config.seed in first]
+    def learnt(net: NetOrEnsemble) -> list[bool]:
+        runs = [run for run in comparison.runs_of(net) if run.config.seed in first]
         return [run.learnt for run in runs]
 
     nets = (dict.fromkeys(pair[place].net for pair in there) for place in (0, 1))
@@ -123,7 +127,9 @@ def of_counts(contrast: Contrast, edges: Edges, setting: Comparison, most: int) 
     answer = _of_shares(left, right)
     words = f"{left[0]} of {left[1]} against {right[0]} of {right[1]} runs learn, p={answer.p:.3g}"
     return Finding(
-        *(contrast, there, "share_learning"),
+        contrast=contrast,
+        pairs=there,
+        metric="share_learning",
         difference=100 * (left[0] / left[1] - right[0] / right[1]),
         seeds=min(len(runs) for side in sides for runs in side),
         words=[*contrast.words(there), words],
@@ -164,12 +170,14 @@ def _fisher(left: tuple[int, int], right: tuple[int, int]) -> float:
     return sum(one for one in ways if one <= here) / sum(ways)
 
 
-def of_seconds(contrast: Contrast, edges: Edges, setting: Comparison, most: int) -> Finding | None:
+def of_seconds(
+    contrast: Contrast, edges: Edges, comparison: Comparison, most: int
+) -> Finding | None:
     """The time of a test image on the left, in percent of that on the right, less 100.
 
     Views of one run and Q are compared; the interval is Student's over runs, or a run's views.
     """
-    every = [(pair, run) for pair in contrast.pairs for run in setting.runs_of(pair[0].net)]
+    every = [(pair, run) for pair in contrast.pairs for run in comparison.runs_of(pair[0].net)]
     known = [(pair, run, found) for pair, run in every if (found := _log_ratios(run, pair))]
     units = [float(np.mean(found)) for _, _, found in known]
     units = known[0][2] if len(known) == 1 else units
@@ -178,13 +186,15 @@ def of_seconds(contrast: Contrast, edges: Edges, setting: Comparison, most: int)
     pairs = list(dict.fromkeys(pair for pair, _, _ in known))
     counted = f"{len(known)} runs" if len(known) > 1 else f"{len(units)} views of one run"
     return Finding(
-        *(contrast, pairs, "seconds_per_image"),
+        contrast=contrast,
+        pairs=pairs,
+        metric="seconds_per_image",
         difference=100 * math.expm1(float(np.mean(units))),
         seeds=len({run.config.seed for _, run, _ in known}),
         words=[*contrast.words(pairs), counted],
         answers={"nets": _of_ratios(units, edges)},
         value=100.0,
-        obstacle=obstacle(pairs, setting),
+        obstacle=obstacle(pairs, comparison),
     )
 
 

@@ -113,10 +113,18 @@ def effect(
     over_classes, count = math.nan, 0
     if classes is not None:
         over_classes, count = _over_classes(gaps.mean(axis=0), classes)
-    errors = (math.sqrt(variance), math.sqrt(alone), over_classes, over_seeds)
-    middle = centre if odds else float(np.mean(middles))
-    largest = math.inf if odds else 100 * sum(weight for weight, _ in pairs[0] if weight > 0)
-    return Effect(middle, centre, *errors, images, count, seeds, largest)
+    return Effect(
+        middle=centre if odds else float(np.mean(middles)),
+        centre=centre,
+        over_images=math.sqrt(variance),
+        images_alone=math.sqrt(alone),
+        over_classes=over_classes,
+        over_seeds=over_seeds,
+        images=images,
+        classes=count,
+        seeds=seeds,
+        largest=math.inf if odds else 100 * sum(weight for weight, _ in pairs[0] if weight > 0),
+    )
 
 
 def _gaps(terms: Sequence[Term], odds: bool) -> tuple[Floats, float, float, Floats]:

@@ -18,7 +18,7 @@ from repro.errors import RequestError, leave_out, one_line
 from repro.paper import numbers
 from repro.protocol.protocols import BOXES, CONSTANT, View, of, readings, views, views_at
 from repro.report.intervals import student
-from repro.report.net import Net, Nets, label
+from repro.report.net import Net, NetOrEnsemble, label
 from repro.store import boxes
 from repro.store import runs as store
 from repro.store import views as stored
@@ -41,7 +41,7 @@ class Measured:
     """One net, or several whose posteriors are averaged, tested by one protocol."""
 
     runs: tuple[Run, ...]
-    net: Nets
+    net: NetOrEnsemble
     protocol: str
     qs: tuple[tuple[int, ...], ...]
     """The test scales of each run, in paper pixels."""
@@ -118,7 +118,7 @@ def measure(runs: Sequence[Run], usual: Init) -> list[Measured]:
 def fuse(measured: Sequence[Measured], nets: tuple[Net, ...], protocol: str) -> list[Measured]:
     """The mean posteriors of several nets of one setting, for every seed that all of them have."""
     fusions = []
-    by_seed: dict[int, dict[Nets, Measured]] = {}
+    by_seed: dict[int, dict[NetOrEnsemble, Measured]] = {}
     for one in measured:
         if one.protocol == protocol:
             by_seed.setdefault(one.seed, {})[one.net] = one

@@ -93,18 +93,18 @@ class Net:
         return (places[0], self.arch, str(self)) < (places[1], other.arch, str(other))
 
 
-Nets = Net | tuple[Net, ...]
+NetOrEnsemble = Net | tuple[Net, ...]
 """A net, or the members of an ensemble."""
 
 
-def members(nets: Nets) -> tuple[Net, ...]:
+def members(net: NetOrEnsemble) -> tuple[Net, ...]:
     """The members of an ensemble; of a net, itself."""
-    return nets if isinstance(nets, tuple) else (nets,)
+    return net if isinstance(net, tuple) else (net,)
 
 
-def label(nets: Nets) -> str:
+def label(net: NetOrEnsemble) -> str:
     """The name of a net or an ensemble in text, as in `D-jitter+E-jitter`."""
-    return "+".join(map(str, members(nets)))
+    return "+".join(map(str, members(net)))
 
 
 @lru_cache
@@ -113,7 +113,7 @@ def known() -> Mapping[str, Net]:
     return {name: Net.named(name) for name in choices.names("net")}
 
 
-def named(words: str, others: Iterable[Net] = ()) -> Nets:
+def named(words: str, others: Iterable[Net] = ()) -> NetOrEnsemble:
     """The net or ensemble that words name, as in `D-jitter+E-jitter`, else a RequestError."""
     nets = {**known(), **{str(net): net for net in others}}
     if words in nets:
@@ -124,10 +124,10 @@ def named(words: str, others: Iterable[Net] = ()) -> Nets:
     return tuple(nets[part] for part in parts)
 
 
-def built(config: Config, classes: int, arch: Arch | None = None) -> layers.Net:
+def built(config: Config, classes: int, arch: Arch | None = None) -> layers.Spec:
     """The layers of a run's net, or of another configuration at that run's size."""
     images = {"channels": config.data.channels, "classes": classes}
-    return reading.at_size(arch or config.arch, config.size, **images)
+    return reading.spec_of(arch or config.arch, config.size, **images)
 
 
 def worded(name: str) -> str:
@@ -164,8 +164,8 @@ def _scales() -> dict[str, str]:
     return found
 
 
-def title(nets: Nets) -> str:
+def title(net: NetOrEnsemble) -> str:
     """A net as in `D, S=[256; 512]`, or the members of an ensemble."""
-    if isinstance(nets, Net):
-        return f"{nets.arch_title}, {s_words(nets.scale)}"
-    return " + ".join(map(str, nets))
+    if isinstance(net, Net):
+        return f"{net.arch_title}, {s_words(net.scale)}"
+    return " + ".join(map(str, net))

@@ -8,11 +8,11 @@ import numpy as np
 from repro.config.schema import Arch, Config
 from repro.model import layers
 from repro.model.cost import LRN_WINDOW, lrn_channels, overhang
-from repro.model.reading import read
+from repro.model.reading import spec_of
 from repro.protocol.protocols import CONSTANT, KINDS, PROTOCOLS, readings
 from repro.protocol.scales import pixels
 from repro.report.measured import read_log, spread
-from repro.report.net import Net, Nets, built, label, members
+from repro.report.net import Net, NetOrEnsemble, built, label, members
 from repro.report.settings import Comparison
 from repro.report.sides import Pair, Side
 from repro.store.runs import Run
@@ -52,7 +52,7 @@ def _reasons(pair: Pair, comparison: Comparison, seeds: Sequence[int] | None) ->
         yield from _harder_to_train(pair, comparison, seeds)
 
 
-def unlocated(nets: Sequence[Nets], test: str, comparison: Comparison) -> str:
+def unlocated(nets: Sequence[NetOrEnsemble], test: str, comparison: Comparison) -> str:
     """Why a test of localisation shows nothing; empty: a net beats the best constant box."""
     shown = [(net, cells) for net in nets if (cells := comparison.cells(net, test))]
     alone = [one for net, _ in shown for one in comparison.cells(members(net)[0], CONSTANT)]
@@ -84,7 +84,7 @@ def _scales(side: Side, config: Config) -> list[int]:
 def _overhang(side: Side, config: Config, comparison: Comparison) -> Iterator[str]:
     """The last window hangs over the image by a larger share than the paper's."""
     here, name = built(config, comparison.classes), config.arch.name
-    there = read(config.arch, channels=here.channels, classes=here.classes)
+    there = spec_of(config.arch, channels=here.channels, classes=here.classes)
     on_map = any(KINDS[kind].on_score_map for kind in PROTOCOLS[side.test].kinds)
     for q in _scales(side, config) if on_map else ():
         ours, theirs = overhang(here, pixels(q, here.crop)), overhang(there, q)
@@ -93,11 +93,11 @@ def _overhang(side: Side, config: Config, comparison: Comparison) -> Iterator[st
             yield f"{words} {here.crop} pixels, at the paper's size by {theirs} of {there.crop}"
 
 
-def weak_lrn(arch: Arch, net: layers.Net, input_range: float) -> Iterator[str]:
+def weak_lrn(arch: Arch, net: layers.Spec, input_range: float) -> Iterator[str]:
     """LRN sees all channels of a net, or divides by a constant, for its alpha is for 0-255."""
     here = lrn_channels(net)
     if here is not None and here <= LRN_WINDOW:
-        full = lrn_channels(read(arch, channels=3, classes=2))
+        full = lrn_channels(spec_of(arch, channels=3, classes=2))
         words = f"LRN's window of {LRN_WINDOW} covers all {here} channels of {arch.name} here"
         yield f"{words}, at the paper's size {LRN_WINDOW} of {full}"
     if here is not None and input_range < GREY_LEVELS:

@@ -43,8 +43,8 @@ class Part:
         self.answer = claims.answer(self.claims, comparison)
         drawn = [charts.primary_claims(self.claims), charts.learning_curves(comparison)]
         nets = sorted(n for n in comparison.nets if not n.init)
-        words = "errors", "Top-1 errors of the nets"
-        drawn.append(charts.compared(*words, comparison, nets, SUMMARISED))
+        question = "Top-1 errors of the nets"
+        drawn.append(charts.compared("errors", question, comparison, nets, SUMMARISED))
         self.sections = {}
         for one in experiments.experiments():
             if experiments.is_shown(one, comparison, self.claims):
@@ -108,14 +108,22 @@ def markdown(
 
     `descriptors` are Table 11 and the judged claims on it, of `transfers`.
     """
-    asked = {part.title: part.claims for part in parts if part.comparison.has_papers_nets}
-    context = {"parts": parts, "families": families, "unfinished": unfinished, "asked": asked}
-    judged = {name for part in parts for name in part.claims.claim}
-    context |= {"judged": judged, "left_out": list(dict.fromkeys(left_out))}
-    context |= {"shown": {one for part in parts for one in part.sections}}
-    context |= {"table11": table11.shown(descriptors[0]), "on_descriptors": descriptors[1]}
-    context |= {"transferred": [run for one in transfers for run in one.runs]}
-    page = _jinja().get_template("comparison.md.j2").render(context)
+    page = (
+        _jinja()
+        .get_template("comparison.md.j2")
+        .render(
+            parts=parts,
+            families=families,
+            unfinished=unfinished,
+            asked={part.title: part.claims for part in parts if part.comparison.has_papers_nets},
+            judged={name for part in parts for name in part.claims.claim},
+            left_out=list(dict.fromkeys(left_out)),
+            shown={one for part in parts for one in part.sections},
+            table11=table11.shown(descriptors[0]),
+            on_descriptors=descriptors[1],
+            transferred=[run for one in transfers for run in one.runs],
+        )
+    )
     return re.sub(r"\n{3,}", "\n\n", page) + "\n"
 
 

@@ -17,7 +17,7 @@ from repro.errors import RequestError
 from repro.paper import numbers
 from repro.protocol.protocols import CONSTANT, PROTOCOLS, of
 from repro.report.measured import Measured, fuse, listed_images, measure, usual_init
-from repro.report.net import Net, Nets, known, members, named, worded
+from repro.report.net import Net, NetOrEnsemble, known, members, named, worded
 from repro.store.identity import base, changes
 from repro.store.ranks import FOLDER as RANKS
 from repro.store.runs import Run
@@ -86,7 +86,7 @@ class Comparison:
                 tests = [test for test in of(nets[0].boxes) if PROTOCOLS[test].one_number]
                 nets = next(same, nets)
                 wanted += [(nets, protocol) for protocol in tests if protocol != CONSTANT]
-        self._by_test: dict[tuple[Nets, str], list[Measured]] = {}
+        self._by_test: dict[tuple[NetOrEnsemble, str], list[Measured]] = {}
         for one in self.measured:
             self._by_test.setdefault((one.net, one.protocol), []).append(one)
         self.fused = [one for key in dict.fromkeys(wanted) for one in self.cells(*key)]
@@ -104,9 +104,9 @@ class Comparison:
             return nets
         return tuple(replace(net, init=net.init or own) for net in nets)
 
-    def runs_of(self, nets: Nets) -> list[Run]:
+    def runs_of(self, net: NetOrEnsemble) -> list[Run]:
         """The runs of a net, or of an ensemble's members."""
-        return [run for net in members(nets) for run in self.nets.get(self.plain(net), [])]
+        return [run for one in members(net) for run in self.nets.get(self.plain(one), [])]
 
     @cached_property
     def test_classes(self) -> NDArray[np.int64] | None:
@@ -114,11 +114,11 @@ class Comparison:
         found = map(listed_images, self.runs)
         return next((images.labels for images in found if images is not None), None)
 
-    def cells(self, nets: Nets, protocol: str, q: str | None = None) -> list[Measured]:
+    def cells(self, net: NetOrEnsemble, protocol: str, q: str | None = None) -> list[Measured]:
         """The measurements of a net or ensemble by a protocol, by seed; with `q` at that alone."""
-        plain = tuple(map(self.plain, members(nets)))
-        key = (plain if isinstance(nets, tuple) else plain[0], protocol)
-        if isinstance(nets, tuple) and key not in self._by_test:
+        plain = tuple(map(self.plain, members(net)))
+        key = (plain if isinstance(net, tuple) else plain[0], protocol)
+        if isinstance(net, tuple) and key not in self._by_test:
             self._by_test[key] = fuse(self.measured, plain, protocol)
         return [one for one in self._by_test.get(key, ()) if q in (None, one.q)]
 
@@ -134,27 +134,31 @@ class Comparison:
             groups.setdefault(net.arch != self.usual.copy_from, []).append(files[net])
         words = {apart: f"net={','.join(of)}" for apart, of in sorted(groups.items())}
         return [
-            self._command(word, *[f"init={usual}"] * apart, tests=tests)
+            self._command(word, *([f"init={usual}"] if apart else []), tests=tests)
             for apart, word in words.items()
         ]
 
     def _command(self, *wanted: str, tests: Sequence[str] = ()) -> str:
         """The command line that runs something in the setting and the store of these runs."""
         defaults, config, store = choices.config(), self.config, self.runs[0].folder.parent
-        words = ["python", "-m", "repro.run", *["-m"] * ("," in wanted[0]), *wanted]
+        words = ["python", "-m", "repro.run", *(["-m"] if "," in wanted[0] else []), *wanted]
         for group in ("size", "data", "recipe"):
             name = base(getattr(config, group).name)
-            words += [f"{group}={name}"] * (name != defaults.chosen[group])
+            if name != defaults.chosen[group]:
+                words.append(f"{group}={name}")
             words += [_word(f"{group}.{key}", v) for key, v in changes(config, group).items()]
         kind = base(config.data.name)
         usual = choices.choice("data", kind) if kind in choices.names("data") else {}
-        root = config.data.root
-        words += [_word("data.root", root)] * (root != usual.get("root", Data.root))
-        words += [f"precision={config.precision}"] * (config.precision != "float32")
-        words += [f"test=[{','.join(tests)}]"] * bool(set(tests) - set(defaults.values["test"]))
+        if config.data.root != usual.get("root", Data.root):
+            words.append(_word("data.root", config.data.root))
+        if config.precision != "float32":
+            words.append(f"precision={config.precision}")
+        if set(tests) - set(defaults.values["test"]):
+            words.append(f"test=[{','.join(tests)}]")
         # What a report keeps of runs is no store to train in.
-        kept = str(store) == "runs" or (store / RANKS).is_dir()
-        return shlex.join([*words, *([] if kept else [_word("runs", str(store))])])
+        if str(store) != "runs" and not (store / RANKS).is_dir():
+            words.append(_word("runs", str(store)))
+        return shlex.join(words)
 
 
 def _word(key: str, value: object) -> str:

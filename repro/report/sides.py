@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from repro.paper import numbers
 from repro.protocol.protocols import PROTOCOLS
 from repro.report.intervals import Term
-from repro.report.net import Nets, label, members
+from repro.report.net import NetOrEnsemble, label, members
 from repro.report.settings import Comparison
 
 
@@ -21,7 +21,7 @@ class Side:
     Its error is the mean over `q` (empty: the protocol's own Q), less that over `above`, if any.
     """
 
-    net: Nets
+    net: NetOrEnsemble
     test: str
     q: tuple[int, ...] = ()
     above: tuple[int, ...] = ()
@@ -149,7 +149,7 @@ def _alike(pair: Pair, comparison: Comparison) -> Pair:
     nets = (*members(left.net), *members(right.net))
     started = dict(zip(nets, comparison.alike(nets), strict=True))
 
-    def own(net: Nets) -> Nets:
+    def own(net: NetOrEnsemble) -> NetOrEnsemble:
         return tuple(started[one] for one in net) if isinstance(net, tuple) else started[net]
 
     return replace(left, net=own(left.net)), replace(right, net=own(right.net))

@@ -30,8 +30,14 @@ def table(groups: Sequence[Transfers]) -> pd.DataFrame:
             seeds.setdefault(() if one.given else one.seeds, one)
         for (net, trained_on, test, q), by_seed in sorted(cells.items()):
             every = list(by_seed.values())
-            which = {"net": net, "size": group.setting.size, "trained_on": trained_on}
-            which |= {"test": test, "Q": q, "data": group.images}
+            which = {
+                "net": net,
+                "size": group.setting.size,
+                "trained_on": trained_on,
+                "test": test,
+                "Q": q,
+                "data": group.images,
+            }
             for metric in every[0].found.errors:
                 values = np.array([100 - one.found.errors[metric] for one in every])
                 found = interval_of([100 - one.drawn[metric].mean(axis=0) for one in every], values)
@@ -39,9 +45,17 @@ def table(groups: Sequence[Transfers]) -> pd.DataFrame:
     for theirs in numbers.rows(11):
         for data in DATA:
             if theirs[data] is not None:
-                said = {"net": theirs["system"], "size": "paper", "trained_on": "ImageNet"}
-                said |= {"test": "published", "data": data, "mean": theirs[data]}
-                rows.append(said | {"splits_sd": theirs.get(f"{data}_spread")})
+                rows.append(
+                    {
+                        "net": theirs["system"],
+                        "size": "paper",
+                        "trained_on": "ImageNet",
+                        "test": "published",
+                        "data": data,
+                        "mean": theirs[data],
+                        "splits_sd": theirs.get(f"{data}_spread"),
+                    }
+                )
     return pd.DataFrame(rows) if groups else pd.DataFrame()
 
 

@@ -17,7 +17,7 @@ from repro.paper import numbers
 from repro.protocol.boxes import NONE
 from repro.protocol.protocols import BEST_FIRST, BOXES, CONSTANT, LOCALISING, ONE_NUMBER, PROTOCOLS
 from repro.report.measured import Measured, spread
-from repro.report.net import TABLE1, Nets, built, label, members, named, s_words
+from repro.report.net import TABLE1, NetOrEnsemble, built, label, members, named, s_words
 from repro.report.obstacles import unlocated
 from repro.report.settings import Comparison, Family
 from repro.store.runs import Run
@@ -46,20 +46,22 @@ def _error(cells: Sequence[Measured]) -> dict[str, Any]:
     return {key: value and round(value, 4) for key, value in found.items()}
 
 
-def row(comparison: Comparison, nets: Nets, test: str, q: str | None = None) -> dict[str, Any]:
+def row(
+    comparison: Comparison, net: NetOrEnsemble, test: str, q: str | None = None
+) -> dict[str, Any]:
     """One net by one protocol: which, its error, the paper's, and what became of its runs."""
-    cells = comparison.cells(nets, test, q)
-    ended = Counter(str(run.result["outcome"]) for run in comparison.runs_of(nets))
+    cells = comparison.cells(net, test, q)
+    ended = Counter(str(run.result["outcome"]) for run in comparison.runs_of(net))
     del ended["trained"]
-    if isinstance(nets, tuple):
-        which = {"net": " + ".join(map(str, nets)), "S": ""}
+    if isinstance(net, tuple):
+        which = {"net": " + ".join(map(str, net)), "S": ""}
         note = "a member diverged" if ended["diverged"] else ""
     else:
-        which = {"net": nets.arch_title, "S": nets.scale_title}
+        which = {"net": net.arch_title, "S": net.scale_title}
         note = ", ".join(f"{count} {word}" for word, count in ended.items())
     scales = cells[0].q.replace("+", " + ") if cells else q or ""
     which |= {"test": PROTOCOLS[test].title, "Q": scales}
-    paper = numbers.error_of(test, label(nets), PROTOCOLS[test].metric)
+    paper = numbers.error_of(test, label(net), PROTOCOLS[test].metric)
     return {**which, **_error(cells), "paper": paper, "note": note}
 
 
@@ -70,9 +72,9 @@ def paper_rows(number: int, comparison: Comparison) -> pd.DataFrame:
         for one in comparison.fused:
             asked.setdefault((one.net, one.protocol), {})
     rows: list[dict[str, Any]] = []
-    for (nets, test), theirs in asked.items():
-        found, cells = row(comparison, nets, test), comparison.cells(nets, test)
-        ends = [{run.result["outcome"] for run in comparison.runs_of(one)} for one in members(nets)]
+    for (net, test), theirs in asked.items():
+        found, cells = row(comparison, net, test), comparison.cells(net, test)
+        ends = [{run.result["outcome"] for run in comparison.runs_of(one)} for one in members(net)]
         if not cells and {"diverged"} not in ends:
             continue
         found["Q"] = theirs.get("Q") or found["Q"]
@@ -91,7 +93,7 @@ def paper_rows(number: int, comparison: Comparison) -> pd.DataFrame:
 def localisation(number: int, comparison: Comparison) -> pd.DataFrame:
     """Table 8 (centre crop) or 9 (dense boxes, merged): the best constant box, then every net."""
     every = [(net, test) for net in _locating(comparison) for test in LOCALISING[number]]
-    shown: list[tuple[Nets, str]] = [one for one in every if comparison.cells(*one)]
+    shown: list[tuple[NetOrEnsemble, str]] = [one for one in every if comparison.cells(*one)]
     shown = [(net, CONSTANT) for net in members(shown[0][0])[:1]] + shown if shown else []
     rows = [row(comparison, *one) for one in shown]
     if number == 9:
@@ -111,19 +113,19 @@ def nothing_localised(number: int, comparison: Comparison) -> str:
     return said[0] if said and all(said) else ""
 
 
-def _locating(comparison: Comparison) -> list[Nets]:
+def _locating(comparison: Comparison) -> list[NetOrEnsemble]:
     fused = dict.fromkeys(one.net for one in comparison.fused if one.protocol in BOXES)
     return [*sorted(net for net in comparison.nets if net.boxes != NONE), *fused]
 
 
-def _top5(comparison: Comparison, nets: Nets, test: str) -> dict[str, Any]:
+def _top5(comparison: Comparison, net: NetOrEnsemble, test: str) -> dict[str, Any]:
     """The top-5 localisation error (Table 9), by which classification, and the paper's."""
-    own = tuple(net.classifier for net in members(nets))
-    classifier = own if isinstance(nets, tuple) else own[0]
-    paper = numbers.error_of(test, label(nets), "top5_box_error")
+    own = tuple(one.classifier for one in members(net))
+    classifier = own if isinstance(net, tuple) else own[0]
+    paper = numbers.error_of(test, label(net), "top5_box_error")
     for by in BEST_FIRST:
         ranks = {one.seed: one.ranks for one in comparison.cells(classifier, by)}
-        both = [(one, ranks[one.seed]) for one in comparison.cells(nets, test) if one.seed in ranks]
+        both = [(one, ranks[one.seed]) for one in comparison.cells(net, test) if one.seed in ranks]
         if both and both[0][1].classes > TOP5:
             errors = [100 * float((one.wrong | known.wrong(TOP5)).mean()) for one, known in both]
             found = {"top5": round(sum(errors) / len(errors), 4), "classes_by": PROTOCOLS[by].title}
@@ -152,8 +154,8 @@ def configurations() -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _full(arch: str) -> layers.Net:
-    return reading.read(Arch(**choice("arch", arch)), channels=3, classes=numbers.CLASSES)
+def _full(arch: str) -> layers.Spec:
+    return reading.spec_of(Arch(**choice("arch", arch)), channels=3, classes=numbers.CLASSES)
 
 
 def counted(comparison: Comparison) -> pd.DataFrame:
@@ -163,11 +165,16 @@ def counted(comparison: Comparison) -> pd.DataFrame:
         full = cost(_full(paper["net"]))
         arch = Arch(**choice("arch", paper["net"]))
         here = cost(built(config, comparison.classes, arch))
-        row = {"net": paper["net"], "parameters at full size": full.parameters}
-        row |= {"paper (millions)": paper["millions"]}
-        row |= {"GFLOPs an image at full size": round(full.flops / 1e9, 1)}
-        row |= {f"parameters at size {config.size.name}": here.parameters}
-        rows.append(row | {"MFLOPs an image": round(here.flops / 1e6, 1)})
+        rows.append(
+            {
+                "net": paper["net"],
+                "parameters at full size": full.parameters,
+                "paper (millions)": paper["millions"],
+                "GFLOPs an image at full size": round(full.flops / 1e9, 1),
+                f"parameters at size {config.size.name}": here.parameters,
+                "MFLOPs an image": round(here.flops / 1e6, 1),
+            }
+        )
     return pd.DataFrame(rows)
 
 

@@ -14,10 +14,10 @@ from repro.paper.numbers import TRAINING_WEEKS
 from repro.run.device import pick
 from repro.run.request import Request
 from repro.run.timing import LONG, measure
+from repro.store.identity import GROUPS
 from repro.store.runs import LOG
 
 HOUR, WEEK = 3600, 7 * 24
-NAMED = ("arch", "scale", "size", "data", "recipe", "init")
 COUNTED = """\
 Operations: two a multiply-add; a training step is three forward passes (its own, the gradients of
 the activations and of the weights); each epoch ends with the centre crops of the validation
@@ -69,13 +69,14 @@ def _row(
     training = epochs * (train * training_flops(net, config.finetune))
     testing = epochs * seen * one.flops
     tested = images.test * sum(view_flops(net, view) for view in views)
-    how = (config.recipe, config.precision, config.finetune, config.micro_batch)
-    held = training_memory(net, *how)
+    held = training_memory(
+        net, config.recipe, config.precision, config.finetune, config.micro_batch
+    )
     return {
         "run": names[request.name],
         "starts_from": ", ".join(names[parent.name] for parent in request.parents.values()),
         "state": request.state(),
-        **{group: getattr(config, group).name for group in NAMED},
+        **{group: getattr(config, group).name for group in GROUPS},
         **{key: getattr(config, key) for key in ("finetune", "precision", "seed")},
         "train_images": images.train,
         "validation_images": images.validation,
@@ -133,7 +134,7 @@ def labels(requests: Sequence[Request]) -> dict[str, str]:
     """By the name of each run, the words that tell it from the others, as in `D-S256`."""
     words = pd.DataFrame(
         {
-            **{key: [getattr(r.config, key).name for r in requests] for key in NAMED},
+            **{key: [getattr(r.config, key).name for r in requests] for key in GROUPS},
             "fc": ["fc" if r.config.finetune == "fc" else "" for r in requests],
             "precision": [r.config.precision for r in requests],
             "seed": [f"s{r.config.seed}" for r in requests],

@@ -22,7 +22,7 @@ from repro.data.statistics import sampled, statistics
 from repro.errors import RunError
 from repro.model.cost import cost
 from repro.model.init import copy_all_but_last, copy_layers, initialise
-from repro.model.reading import read
+from repro.model.reading import spec_of
 from repro.model.vgg import VGG, load_weights, weights
 from repro.protocol.protocols import KINDS, View
 from repro.protocol.scales import PICTURED, pixels, single_q
@@ -169,7 +169,7 @@ class Job:
         """The net as training begins: by its seed and from the runs that it starts from."""
         config, spec = self.config, self.request.net
         net = VGG(spec, config.recipe.dropout)
-        full = read(config.arch, channels=spec.channels, classes=spec.classes)
+        full = spec_of(config.arch, channels=spec.channels, classes=spec.classes)
         initialise(net, config.init.between, full, config.seed)
         net.to(self.dtype)
         # Other processes are given the first one's weights as training starts.

@@ -27,7 +27,7 @@ class Request:
     """One run that is wanted, and the views of it."""
 
     config: Config
-    net: layers.Net
+    net: layers.Spec
     description: Description
     parents: "dict[str, Request]"
     """The runs that this one starts from: `scale`, `init` or `boxes`."""

@@ -69,7 +69,7 @@ def _resolved(
     description = _described(config, describe, decode and config.weights is None)
     _check_enough(config, description)
     images = {"channels": config.data.channels, "classes": description.classes}
-    net = reading.locating(reading.at_size(config.arch, config.size, **images), config.boxes)
+    net = reading.locating(reading.spec_of(config.arch, config.size, **images), config.boxes)
     if config.weights is not None:
         net, published = inspect(config, net, description.names)
         partner = _partner(config, description)
@@ -88,8 +88,7 @@ def _resolved(
         None if published is None else published.record,
     )
     looks = tuple(dict.fromkeys(_views(config)))
-    said = (published, command, partner)
-    request = Request(config, net, description, parents, own, looks, *said)
+    request = Request(config, net, description, parents, own, looks, published, command, partner)
     _check_storable(request)
     return request
 

@@ -10,7 +10,7 @@ from torch import nn
 from repro.config.schema import EAGER, Config
 from repro.errors import RunError
 from repro.model.cost import cost, training_flops
-from repro.model.layers import Linear, Net
+from repro.model.layers import Linear, Spec
 from repro.model.vgg import VGG
 from repro.run.device import compiled, computing_in, memory_format, torch_settings
 from repro.run.memory import is_out_of_memory
@@ -24,7 +24,7 @@ LARGE = 50_000_000
 few images their weights would cost more than at the run's batch."""
 
 
-def measure(net: Net, config: Config, device: torch.device) -> tuple[float, float]:
+def measure(net: Spec, config: Config, device: torch.device) -> tuple[float, float]:
     """Operations a second of training and of testing; a RunError: memory is too small."""
     if cost(net).parameters > LARGE:
         first = net.linears[0]

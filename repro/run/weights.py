@@ -13,9 +13,8 @@ from safetensors.torch import save
 from repro.config.schema import EAGER, Config, Init, Recipe
 from repro.errors import RequestError, RunError
 from repro.model.init import initialise
-from repro.model.layers import Net
-from repro.model.reading import at_size
-from repro.model.reading import read as read_net
+from repro.model.layers import Spec
+from repro.model.reading import spec_of
 from repro.model.vgg import VGG
 from repro.protocol.protocols import transfers
 from repro.store.expected import sha256
@@ -118,15 +117,15 @@ def _train_errors(run: Run) -> list[float]:
         return []
 
 
-def _random(config: Config, net: Net) -> Weights:
+def _random(config: Config, net: Spec) -> Weights:
     """The weights of a net as its initialisation and seed have it, not trained."""
     made = VGG(net, 0.0)
-    full = read_net(config.arch, channels=net.channels, classes=net.classes)
+    full = spec_of(config.arch, channels=net.channels, classes=net.classes)
     initialise(made, config.init.between, full, config.seed)
     return Weights(made.state_dict(), CAFFE, "random weights")
 
 
-def _random_file(config: Config, net: Net) -> WeightFile:
+def _random_file(config: Config, net: Spec) -> WeightFile:
     if net.channels != len(CAFFE.mean):
         raise RequestError(f"weights={RANDOM} takes RGB images: data.channels=3")
     found, made = _random(config, net), {"run": "", "data": "", "recipe": config.init.between}
@@ -135,7 +134,7 @@ def _random_file(config: Config, net: Net) -> WeightFile:
     return WeightFile(Path(RANDOM), digest, found.format, found.convention, trained)
 
 
-def inspect(config: Config, net: Net, names: Sequence[str]) -> tuple[Net, WeightFile]:
+def inspect(config: Config, net: Spec, names: Sequence[str]) -> tuple[Spec, WeightFile]:
     """The net of a configuration's file of weights, and the file's record; it is not held.
 
     The net is `net`, of classes of these `names`, or, for descriptors, with the file's classes. The
@@ -158,10 +157,10 @@ def inspect(config: Config, net: Net, names: Sequence[str]) -> tuple[Net, Weight
         path = locate(where, config.progress, fetch=not config.dry_run)
         digest = file_digest(path)
 
-        def of_classes(classes: int) -> Net:
+        def of_classes(classes: int) -> Spec:
             if not config.data.transfer:
                 return net
-            return at_size(config.arch, config.size, channels=net.channels, classes=classes)
+            return spec_of(config.arch, config.size, channels=net.channels, classes=classes)
 
         own = () if config.data.transfer else names
         net, found = read_any(path, of_classes, config.weights_input, own)
@@ -172,19 +171,19 @@ def inspect(config: Config, net: Net, names: Sequence[str]) -> tuple[Net, Weight
     return net, file
 
 
-def read_alone(config: Config) -> tuple[Net, WeightFile, Weights]:
+def read_alone(config: Config) -> tuple[Spec, WeightFile, Weights]:
     """A net with no data set beside it: it has as many classes as its file says."""
     assert config.weights is not None
     path = locate(config.weights, config.progress)
 
-    def of_classes(classes: int) -> Net:
-        return at_size(config.arch, config.size, channels=config.data.channels, classes=classes)
+    def of_classes(classes: int) -> Spec:
+        return spec_of(config.arch, config.size, channels=config.data.channels, classes=classes)
 
     net, found = read_any(path, of_classes, config.weights_input)
     return net, WeightFile(path, file_digest(path), found.format, found.convention), found
 
 
-def read_again(file: WeightFile, config: Config, net: Net, names: Sequence[str]) -> Weights:
+def read_again(file: WeightFile, config: Config, net: Spec, names: Sequence[str]) -> Weights:
     """The weights of a file that was inspected; a RunError says that it is another one by now."""
     if config.weights == RANDOM:
         return _random(config, net)

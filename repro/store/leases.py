@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import SoftFileLease, Timeout
 
@@ -59,9 +58,15 @@ def first_free(
     thread when the lease is taken away.
     """
     locks = store / LOCKS
-    how: dict[str, Any] = {"lease_duration": LEASE_SECONDS, "is_singleton": False}
-    how["on_compromise"] = lambda _: lost()
-    leases = [SoftFileLease(locks / f"{name}.lock", **how) for name in names]
+    leases = [
+        SoftFileLease(
+            locks / f"{name}.lock",
+            lease_duration=LEASE_SECONDS,
+            is_singleton=False,
+            on_compromise=lambda _: lost(),
+        )
+        for name in names
+    ]
     try:
         locks.mkdir(parents=True, exist_ok=True)
         if (index := _free(leases)) is None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from repro.errors import RequestError, flat, one_line
-from repro.model.layers import Net
+from repro.model.layers import Spec
 from repro.model.vgg import VGG
 from repro.store.checks import ORDERS
 from repro.weights import caffe, keras, state_dicts
@@ -77,7 +77,7 @@ def file_digest(path: Path) -> str:
         raise RequestError(flat(f"weights={path} cannot be read: {reason}")) from None
 
 
-def read(path: Path, net: Net, wants: str | None = None, names: Sequence[str] = ()) -> Weights:
+def read(path: Path, net: Spec, wants: str | None = None, names: Sequence[str] = ()) -> Weights:
     """The weights of a file, as those of `net` at its size and with its classes.
 
     `wants` is the input as `weights_input` says it. `names` are those of the net's classes: of a
@@ -88,8 +88,8 @@ def read(path: Path, net: Net, wants: str | None = None, names: Sequence[str] = 
 
 
 def read_any(
-    path: Path, net_of: Callable[[int], Net], wants: str | None = None, names: Sequence[str] = ()
-) -> tuple[Net, Weights]:
+    path: Path, net_of: Callable[[int], Spec], wants: str | None = None, names: Sequence[str] = ()
+) -> tuple[Spec, Weights]:
     """As `read`, with as many classes as the file has: `net_of` makes the net with these."""
     said = None if wants is None else parse(wants)
     try:
@@ -138,20 +138,23 @@ def _contents(path: Path) -> Weights:
         raise RequestError(f"it is damaged, or no file of its format: {one_line(error)}") from None
 
 
-def _check(found: Weights, layers: int, classes: int, net: Net) -> None:
+def _check(found: Weights, layers: int, classes: int, net: Spec) -> None:
     order, names = found.convention.order, len(found.classes or range(classes))
     if found.doubt:
         raise RequestError(f"{found.doubt}: say it, as in weights_input=torchvision or RGB:0..1")
     if ORDERS[order] != net.channels:
         way = "data.channels=1" if order == "grey" else "data=imagenet data.root=FOLDER"
         raise RequestError(f"it wants {order} images, as in {way}")
-    here = f"{layers} weight layers", f"{classes} classes", f"{names} names of classes"
-    for said, expected in zip(here, (net.weight_layers, net.classes, net.classes), strict=True):
-        if not said.startswith(f"{expected} "):
-            raise RequestError(f"it has {said}: expected {expected}, as in arch={net.name}")
+    for count, expected, what in (
+        (layers, net.weight_layers, "weight layers"),
+        (classes, net.classes, "classes"),
+        (names, net.classes, "names of classes"),
+    ):
+        if count != expected:
+            raise RequestError(f"it has {count} {what}: expected {expected}, as in arch={net.name}")
 
 
-def _state_dict(found: Weights, net: Net) -> dict[str, Tensor]:
+def _state_dict(found: Weights, net: Spec) -> dict[str, Tensor]:
     """The state dict of `VGG` for a net, float32; what does not fit by its shape is refused."""
     with torch.device("meta"):
         ours = VGG(net, 0).state_dict()

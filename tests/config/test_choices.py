@@ -9,7 +9,7 @@ import pytest
 
 from repro.config import choices
 from repro.config.choices import CONF
-from repro.config.composing import Sweep, one
+from repro.config.composing import Sweep, config_of
 from repro.config.values import typed
 from repro.errors import RequestError
 from repro.store.identity import GROUPS
@@ -46,7 +46,7 @@ def test_a_list_of_defaults_means_what_it_means_to_hydra(
         (folder / "mine.yaml").write_text(
             f"defaults: {defaults}\nname: mine\nlearning_rate: 1e-3\nepochs: 99\n"
         )
-    hydras = asdict(one(["recipe=mine", "--config-dir", str(own.parent)]).recipe)
+    hydras = asdict(config_of(["recipe=mine", "--config-dir", str(own.parent)]).recipe)
     assert choices.choice("recipe", "mine").items() <= hydras.items()
     assert hydras["epochs"] == (99 if defaults == "[quick]" else 6)
 
@@ -64,7 +64,7 @@ def test_a_file_that_settings_are_not_like_is_refused_in_a_line(tmp_path: Path) 
 
 
 def test_types_are_those_of_the_schema() -> None:
-    tree = asdict(one(["size.width=1", "seed=00", "recipe.batch=32"]))
+    tree = asdict(config_of(["size.width=1", "seed=00", "recipe.batch=32"]))
     config = typed(tree)
     assert repr(config.size.width) == "1.0"
     assert (config.seed, config.recipe.batch) == (0, 32)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from repro.config.choices import CONF
 from repro.config.command import command, compose
-from repro.config.composing import Job, Sweep, one, text
+from repro.config.composing import Composed, Sweep, config_of, quoted_word
 from repro.config.values import typed
 from repro.run.resolving import resolve
 
@@ -40,7 +40,7 @@ def test_the_jobs_are_those_of_hydras_sweeper(pairs: list[tuple[str, str]]) -> N
     assert [[override.input_line for override in job] for job in ours] == theirs
 
 
-def composed(*arguments: str) -> list[Job]:
+def composed(*arguments: str) -> list[Composed]:
     sweep = Sweep(arguments)
     return [sweep.job(words) for words in sweep.jobs]
 
@@ -58,9 +58,9 @@ def test_a_path_is_taken_as_it_is_written() -> None:
     for word, value in {
         "runs=/d/ключ & é": "/d/ключ & é",
         "runs='/d/a (1), b'": "/d/a (1), b",
-        text("runs", "/d/it's, (b) \\"): "/d/it's, (b) \\",
+        quoted_word("runs", "/d/it's, (b) \\"): "/d/it's, (b) \\",
     }.items():
-        assert one([word]).runs == value
+        assert config_of([word]).runs == value
 
 
 def test_words_are_meant_by_each_job_of_a_sweep(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_run_keeps_the_words_that_make_it_and_its_parents() -> None:
     for job in composed("-m", *words):
         request = resolve(typed(job.config), command=job.words)
         assert request.record["command"] == list(job.words)
-        again = resolve(one(job.words)).lineage()
+        again = resolve(config_of(job.words)).lineage()
         assert [member.name for member in again] == [member.name for member in request.lineage()]
 
 

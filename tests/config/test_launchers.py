@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from repro.config import launchers
 from repro.config.choices import CONF
-from repro.config.composing import Job, Sweep
+from repro.config.composing import Composed, Sweep
 from repro.errors import RequestError
 from repro.run.device import reserved
 from repro.run.interruption import Interrupted
@@ -195,7 +195,7 @@ def test_on_a_cluster_no_job_waits_for_a_run_that_another_makes(
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     asked: list[set[str]] = []
 
-    def launch(sweep: Sweep, jobs: Sequence[Job]) -> None:
+    def launch(sweep: Sweep, jobs: Sequence[Composed]) -> None:
         asked.append({word for job in jobs for word in job.words if word.startswith("arch=")})
 
     monkeypatch.setattr(launchers, "launch", launch)

@@ -70,7 +70,7 @@ def test_operations_of_d_are_those_counted_by_hand(q: int, cells: int) -> None:
 
 
 def kept(
-    of: layers.Net, batch: int, *, device: str = "meta", half: bool = False, fc: bool = False
+    of: layers.Spec, batch: int, *, device: str = "meta", half: bool = False, fc: bool = False
 ) -> int:
     """Bytes that torch keeps between forward and backward pass, weights aside."""
     with torch.device(device):

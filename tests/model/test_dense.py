@@ -1,5 +1,7 @@
 """Dense evaluation against an explicit sliding window (Section 3.2)."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from tests.model.test_vgg import spec
 
 
 def build(arch: Arch, crop: int) -> VGG:
-    size = reading.read(arch, width=1, crop=crop, channels=2, classes=5)
+    size = reading.spec_of(arch, replace(reading.PAPER, crop=crop), channels=2, classes=5)
     net = VGG(size, 0.5)
     initialise(net, "he", net.spec, seed=3)
     for layer in net.linears:

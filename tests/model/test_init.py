@@ -29,7 +29,7 @@ def test_a_narrow_net_multiplies_activations_as_the_wide_one(name: str, width: f
     initialise(net, name, wide, seed=0)
     expected = gains(net, images)
 
-    def mean(full: layers.Net) -> torch.Tensor:
+    def mean(full: layers.Spec) -> torch.Tensor:
         found = []
         for seed in range(12):
             initialise(narrow, name, full, seed=seed)
@@ -45,8 +45,8 @@ def test_a_narrow_net_multiplies_activations_as_the_wide_one(name: str, width: f
 @pytest.mark.parametrize("size", ["quarter", "eighth", "tiny"])
 def test_the_first_layer_starts_as_in_the_paper(size: str) -> None:
     arch, chosen = Arch(**choice("arch", "D")), Size(**choice("size", size))
-    net = VGG(reading.at_size(arch, chosen, channels=3, classes=10), 0.5)
-    full = reading.read(arch, channels=3, classes=10)
+    net = VGG(reading.spec_of(arch, chosen, channels=3, classes=10), 0.5)
+    full = reading.spec_of(arch, channels=3, classes=10)
     stds = []
     for seed in range(20):
         initialise(net, "normal", full, seed=seed)

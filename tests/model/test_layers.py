@@ -1,5 +1,7 @@
 """Reading Table 1: depths and parameters of the paper, and what a size leaves out."""
 
+from dataclasses import replace
+
 import pytest
 
 from repro.config.choices import choice
@@ -30,17 +32,18 @@ KEPT = {
 }
 
 
-def net(name: str, **changes: object) -> layers.Net:
-    size = {"width": 1.0, "crop": 224, "channels": 3, "classes": 1000} | changes
-    return reading.read(Arch(**choice("arch", name)), **size)  # type: ignore[arg-type]
+def net(name: str, **changes: object) -> layers.Spec:
+    arch, images = Arch(**choice("arch", name)), {"channels": 3, "classes": 1000}
+    images |= {key: changes.pop(key) for key in images.keys() & changes.keys()}
+    return reading.spec_of(arch, replace(reading.PAPER, **changes), **images)
 
 
-def at(name: str, size: str, **changes: object) -> layers.Net:
+def at(name: str, size: str, **changes: object) -> layers.Spec:
     chosen = Size(**(choice("size", size) | changes))
-    return reading.at_size(Arch(**choice("arch", name)), chosen, channels=3, classes=10)
+    return reading.spec_of(Arch(**choice("arch", name)), chosen, channels=3, classes=10)
 
 
-def pooled(of: layers.Net) -> dict[int, int]:
+def pooled(of: layers.Spec) -> dict[int, int]:
     """Side of the map after the pooling of each block that has one."""
     every = layers.sides(of.layers, of.crop)
     return {layer.block: side for layer, _, side in every if isinstance(layer, layers.Pool)}
@@ -73,9 +76,10 @@ def test_depth_and_parameters_are_the_papers(name: str) -> None:
     ],
 )
 def test_what_is_no_net_is_refused(arch: Arch, changes: dict[str, int], message: str) -> None:
-    size = {"width": 1.0, "crop": 32, "channels": 3, "classes": 10, "poolings": 5} | changes
+    classes = changes.pop("classes", 10)
+    size = replace(reading.PAPER, **{"crop": 32, **changes})
     with pytest.raises(RequestError, match=message):
-        reading.read(arch, **size)  # type: ignore[arg-type]
+        reading.spec_of(arch, size, channels=3, classes=classes)
 
 
 @pytest.mark.parametrize("name", ["A", "A-LRN", "B", "C", "D", "E", "B-5x5"])

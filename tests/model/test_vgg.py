@@ -1,5 +1,6 @@
 """The net and its layers against torchvision, torch and formulas written out."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -17,9 +18,10 @@ from tests.model.activations import rms
 THEIRS = {"B": "vgg13", "D": "vgg16", "E": "vgg19", "A-BN": "vgg11_bn"}
 
 
-def spec(name: str, width: float, crop: int, channels: int = 3, classes: int = 10) -> layers.Net:
+def spec(name: str, width: float, crop: int, channels: int = 3, classes: int = 10) -> layers.Spec:
     arch = Arch(**choice("arch", name))
-    return reading.read(arch, width=width, crop=crop, channels=channels, classes=classes)
+    size = replace(reading.PAPER, crop=crop, width=width)
+    return reading.spec_of(arch, size, channels=channels, classes=classes)
 
 
 @pytest.mark.parametrize("name", THEIRS)

@@ -84,7 +84,7 @@ def test_the_full_size_is_torchvisions_own(arch: str) -> None:
     if name is not None:
         with torch.device("meta"):
             theirs = getattr(models, name)(init_weights=False).state_dict()
-            net = reading.at_size(config.arch, config.size, channels=3, classes=1000)
+            net = reading.spec_of(config.arch, config.size, channels=3, classes=1000)
             ours = VGG(net, 0.5).state_dict()
         assert [(key, t.shape) for key, t in ours.items()] == [
             (k, t.shape) for k, t in theirs.items()

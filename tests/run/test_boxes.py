@@ -18,7 +18,7 @@ from repro.data.images import decode
 from repro.data.inputs import Inputs
 from repro.data.rescale import rescale
 from repro.errors import RequestError
-from repro.model.reading import at_size, locating
+from repro.model.reading import locating, spec_of
 from repro.model.vgg import VGG, load_weights
 from repro.report import obstacles
 from repro.report.write import write
@@ -80,7 +80,7 @@ def test_it_starts_from_its_classification_run(located: Path) -> None:
 def test_stored_boxes_are_the_nets_and_the_truth_that_of_the_pixels(located: Path) -> None:
     run = run_of(located, "per_class")
     size, mean = run.config.size, tuple(run.result["data"]["mean"])
-    spec = at_size(run.config.arch, size, channels=3, classes=2)
+    spec = spec_of(run.config.arch, size, channels=3, classes=2)
     net = VGG(locating(spec, "per_class"), 0.0).eval()
     load_weights(net, run.folder)
     ways = (torch.device("cpu"), torch.float32, torch.contiguous_format)

@@ -74,7 +74,7 @@ def test_full_size_d_repeats_bit_for_bit(precision: str) -> None:
         composed("arch=D", "size=paper", f"precision={precision}"),
         torch.device("cuda"),
     )
-    net = reading.at_size(config.arch, config.size, channels=3, classes=1000)
+    net = reading.spec_of(config.arch, config.size, channels=3, classes=1000)
 
     def trained() -> dict[str, Tensor]:
         torch.manual_seed(0)
@@ -218,7 +218,7 @@ def test_workers_load_images_that_are_forked_after_cuda_began(tmp_path: Path) ->
 def test_a_plan_tells_the_memory_of_training(arch: str, precision: str) -> None:
     words = [f"arch={arch}", "size=paper", "data=imagenet", "recipe=paper", "recipe.batch=32"]
     config, device = composed(*words, f"precision={precision}"), torch.device("cuda")
-    net = reading.at_size(config.arch, config.size, channels=3, classes=1000)
+    net = reading.spec_of(config.arch, config.size, channels=3, classes=1000)
     gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()

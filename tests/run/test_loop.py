@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from repro.config.schema import EAGER, Arch, Config
+from repro.config.schema import EAGER, Arch, Config, Size
 from repro.data.images import ArrayImages
 from repro.data.inputs import normalise
 from repro.data.loader import TrainingCrops
@@ -50,7 +50,8 @@ class Trial:
         self.config: Config = composed(*base, "precision=float64", *words)
         self.config.arch = Arch("small", [["conv3-64"]], "maxpool2/2", ["FC-64", "FC-classes"])
         self.config.arch.batch_norm = batch_norm
-        spec = reading.read(self.config.arch, width=0.125, crop=8, channels=1, classes=3)
+        size = Size("small", crop=8, poolings=5, width=0.125)
+        spec = reading.spec_of(self.config.arch, size, channels=1, classes=3)
         self.net = VGG(spec, dropout=0.5).double()
         initialise(self.net, "glorot", spec, seed=0)
         self.net.to(device)

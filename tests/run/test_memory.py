@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from repro.config.choices import choice
-from repro.config.schema import Arch
+from repro.config.schema import Arch, Size
 from repro.errors import RunError
 from repro.model import reading
 from repro.model.vgg import VGG
@@ -54,9 +54,9 @@ def test_what_is_out_of_memory() -> None:
 def test_a_cpu_judges_few_images_of_a_large_net_at_once(
     crop: int, poolings: int, device: str, most: int, expected: int
 ) -> None:
-    size = {"width": 1, "crop": crop, "poolings": poolings, "channels": 3, "classes": 2}
+    arch, size = Arch(**choice("arch", "D")), Size("size", crop, poolings, 1)
     with torch.device("meta"):
-        net = VGG(reading.read(Arch(**choice("arch", "D")), **size), 0.5)  # type: ignore[arg-type]
+        net = VGG(reading.spec_of(arch, size, channels=3, classes=2), 0.5)
     # Its other weights are not needed.
     net.features, net.classifier = net.features[:1].to_empty(device=device), net.classifier[:0]
     assert at_once(net, most) == expected

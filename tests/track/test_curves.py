@@ -9,7 +9,7 @@ import pytest
 
 from repro.config.choices import CONF
 from repro.config.command import command
-from repro.config.composing import one
+from repro.config.composing import config_of
 from repro.run.interruption import Interrupted
 from repro.store.folder import Folder
 from repro.track.curves import CHOICES, Curves, TensorBoard, tag
@@ -96,7 +96,7 @@ def test_a_run_that_was_killed_has_each_epoch_once(
 
 def test_a_curve_has_no_gap_where_the_run_stood_still(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("epoch,train_loss,seconds\n1,2.5,0.5\n2,1.25,0.5\n")
-    Curves("tensorboard", Folder(tmp_path, lambda: None), one(LIGHT), print).follow()
+    Curves("tensorboard", Folder(tmp_path, lambda: None), config_of(LIGHT), print).follow()
     first, second = curves(tmp_path)["train/loss"]
     assert second.wall_time - first.wall_time == pytest.approx(0.5, abs=1e-3)
 

@@ -1,5 +1,6 @@
 """A narrow VGG of torchvision's own code, and files that hold it, written from public layouts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,9 +21,10 @@ CROP, WIDTH, CLASSES = 64, 1 / 16, 7
 
 def spec(
     name: str = "D", crop: int = CROP, classes: int = CLASSES, width: float = WIDTH
-) -> layers.Net:
+) -> layers.Spec:
     arch = Arch(**choice("arch", name))
-    return reading.read(arch, width=width, crop=crop, channels=3, classes=classes)
+    size = replace(reading.PAPER, crop=crop, width=width)
+    return reading.spec_of(arch, size, channels=3, classes=classes)
 
 
 def torchvisions(letter: str = "D", norm: bool = False, crop: int = CROP) -> nn.Module:
@@ -57,7 +59,7 @@ def photographs(crop: int = CROP) -> Tensor:
     return (torch.rand(2, 3, crop, crop, generator=made) * levels).to(torch.uint8)
 
 
-def scores(weights: Weights, net: layers.Net, images: Tensor) -> Tensor:
+def scores(weights: Weights, net: layers.Spec, images: Tensor) -> Tensor:
     """What our net says of grey levels, with a file's weights and the input that it wants."""
     ours = VGG(net, 0.5).eval()
     ours.load_state_dict(dict(weights.tensors))

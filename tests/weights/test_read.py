@@ -20,8 +20,8 @@ from torch import nn
 from torchvision.models import VGG16_Weights
 
 from repro.errors import RequestError
-from repro.model.layers import Net
-from repro.model.reading import at_size
+from repro.model.layers import Spec
+from repro.model.reading import spec_of
 from repro.model.vgg import VGG, weights
 from repro.store.runs import read_config, read_result
 from repro.weights.contents import METADATA, Convention, parse
@@ -131,7 +131,7 @@ def test_weights_in_a_runs_folder_want_that_runs_input(tmp_path: Path) -> None:
     config, result = read_config(here)[0], read_result(here)
     assert result is not None
     classes = result["data"]["classes"]
-    net = at_size(config.arch, config.size, channels=config.data.channels, classes=classes)
+    net = spec_of(config.arch, config.size, channels=config.data.channels, classes=classes)
     (here / "weights.safetensors").write_bytes(weights(VGG(net, 0)))
     wanted, scale = read(here / "weights.safetensors", net).convention, config.recipe.input_range
     assert wanted.input_range == scale
@@ -188,7 +188,7 @@ def test_torchvisions_file_is_fetched_once_by_its_address_and_hash(
 # --- what is refused -----------------------------------------------------------------------------
 
 
-def refused(path: Path, net: Net | None = None) -> str:
+def refused(path: Path, net: Spec | None = None) -> str:
     with pytest.raises(RequestError) as caught:
         read(path, net or files.spec(), "caffe")
     line = str(caught.value)
