@@ -336,7 +336,7 @@ def test_a_signal_before_any_run_or_between_two_is_status_75(
         patch.setattr(Request, "finished", lambda request: len(jobs) == 1)
         assert run(trained, *TWO) == 75
     assert len(jobs) == 2
-    resolved = "repro.config.command.resolved"
+    resolved = "repro.config.command.requests_by_job"
     monkeypatch.setattr(resolved, lambda *_: os.kill(os.getpid(), number))
     assert command([]) == 75
     assert signal.getsignal(number) == before

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from repro.data.images import ArrayImages, FileImages
-from repro.data.workers import Loaded, loaded, processes
+from repro.data.workers import Loaded, processes
 from repro.errors import RunError
 from tests.conftest import LIGHT, folders, run, same, started
 from tests.data.conftest import fill
@@ -78,16 +78,14 @@ def test_auto_leaves_a_core_to_the_process_that_trains_where_there_are_many_file
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_worker_loads_on_where_a_run_is_asked_to_stop(name: str) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    made = loaded(partial(signalled, signal.Signals[name]), 2, range(6), 6)
+    made = iter(Loaded(partial(signalled, signal.Signals[name]), 2, range(6), 6))
     assert list(made) == list(range(6))
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
 
 @pytest.mark.slow
 def test_a_program_that_ends_amid_loading_ends_its_workers() -> None:
-    script = (
-        "from repro.data.workers import loaded; made = loaded(abs, 2, range(99), 99); next(made)"
-    )
+    script = "from repro.data.workers import Loaded; made = iter(Loaded(abs, 2, range(99), 99)); next(made)"
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 0
 
 

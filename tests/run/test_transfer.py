@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.svm import LinearSVC
 
 import repro
-from repro.config.command import command, compose
+from repro.config.command import command, requests_of
 from repro.errors import RequestError
 from repro.paper import numbers
 from repro.protocol.measures import TEST
@@ -187,7 +187,7 @@ def test_what_is_wrong_is_a_line_before_any_work(
 def test_tests_of_one_descriptor_are_all_wanted(root: Path, tmp_path: Path) -> None:
     tests = "test=[transfer_stacked],[transfer_averaged]"
     words = [*WORDS, f"data.root={root}", f"runs={tmp_path}", "weights=random", tests]
-    assert len(compose(words, resolve)) == 2
+    assert len(requests_of(words, resolve)) == 2
 
 
 def test_what_descriptors_are_not_for_is_a_line(
