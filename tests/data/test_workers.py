@@ -85,7 +85,8 @@ def test_a_worker_loads_on_where_a_run_is_asked_to_stop(name: str) -> None:
 
 @pytest.mark.slow
 def test_a_program_that_ends_amid_loading_ends_its_workers() -> None:
-    script = "from repro.data.workers import Loaded; next(iter(Loaded(abs, 2, range(99), 99)))"
+    load = "made = iter(workers.Loaded(abs, 2, range(99), 99)); next(made)"
+    script = f"from repro.data import workers; {load}"
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 0
 
 
