@@ -95,10 +95,11 @@ def load(folder: str | Path, device: str = "cpu") -> LoadedRun:
     from repro.release.trained import finished_run, opened
     from repro.report.measured import read_log
     from repro.run.device import pick
+    from repro.store.views import files
 
     run = finished_run(Path(folder))
     log = pd.DataFrame() if (found := read_log(run)) is None else found
-    views = sorted(file.stem for file in (run.folder / "views").glob("*.npz"))
+    views = sorted(file.stem for file in files(run.folder))
     with opened(run, pick(device)) as trained:
         return LoadedRun(run, trained.net, trained.prepare, run.config, run.result, log, views)
 

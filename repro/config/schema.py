@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-EAGER, AUTO = "none", "auto"
-"""The value of `compile` that compiles nothing, and that of `test_precision` as in training."""
+EAGER = "none"
+"""The value of `compile` that compiles nothing."""
+AUTO = "auto"
+"""The value of `test_precision` that takes the precision of training."""
 STATISTICS_IMAGES = 10_000
 """The most image files that the mean and the principal colours are taken from."""
 
@@ -21,7 +23,7 @@ def _bound(holds: Callable[[Any], object], words: str) -> dict[str, Any]:
 
 
 def above_zero(most: float) -> dict[str, Any]:
-    """Bounds a key's number: above zero and not absurd."""
+    """The metadata of a key whose number is above zero, up to `most`."""
     return _bound(lambda value: 0 < value <= most, f"a number above zero, up to {most}")
 
 

@@ -126,8 +126,9 @@ class Description:
     train: int | None = field(default=None, compare=False)
     """The most images that there are to train on; None: not known."""
     boxes: str = field(default="", compare=False)
-    """The digest of all boxes, where they were asked for, and how many were odd, by kind."""
+    """The digest of all boxes, where they were asked for."""
     odd_boxes: dict[str, int] = field(default_factory=dict, compare=False)
+    """How many of the boxes were odd, by kind."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ class Target:
     """A data set on which descriptors are tested; `images` and `classes` are as published.
 
     `read` lists all its images, as the test set of a Source, and refuses what cannot be split.
-    `parts` gives each image's in each split, (splits, N); `qs` are Q in paper pixels.
+    `parts` gives for each split the part of each image (`repro.protocol.measures.FIT` and so on),
+    (splits, N); `qs` are Q in paper pixels.
     """
 
     read: Callable[[Data], Source]

@@ -85,14 +85,14 @@ class Dropout(nn.Dropout):
         return input * functional.dropout(ones, self.p)[self.rows]
 
 
-def share(net: nn.Module, rows: slice, total: int) -> None:
+def set_dropout_rows(net: nn.Module, rows: slice, total: int) -> None:
     """Tell every dropout of `net` that `rows` of a batch of `total` images come in next."""
     for part in net.modules():
         if isinstance(part, Dropout):
             part.rows, part.total = rows, total
 
 
-def seed(device: torch.device, value: int) -> None:
+def seed_masks(device: torch.device, value: int) -> None:
     """Seed what masks are drawn from: of torch's generators the CPU's and the device's."""
     # torch.manual_seed looks for every device there may be, which takes a share of a small step.
     torch.default_generator.manual_seed(value)
@@ -160,7 +160,7 @@ class LocalResponseNorm(nn.LocalResponseNorm):
         return (input / (mean * self.alpha + self.k).pow(self.beta)).to(input.dtype)
 
 
-def weights(net: VGG) -> bytes:
+def encoded(net: VGG) -> bytes:
     """The content of a run's file of weights."""
     return save({name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()})
 

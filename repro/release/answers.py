@@ -17,7 +17,7 @@ from repro.errors import RequestError, RunError, flat
 from repro.protocol.protocols import ONE_NUMBER, views
 from repro.release.trained import Trained, data_of
 from repro.run.views import EvaluationOptions, compute
-from repro.store.runs import Run
+from repro.store.runs import CACHE, Run
 from repro.store.views import Posteriors, mean
 from repro.weights.contents import synsets
 
@@ -75,7 +75,7 @@ def class_names(run: Run, root: str | None = None) -> tuple[str, ...]:
     found: Any = run.result["data"].get("class_names")
     if found is None:
         with contextlib.suppress(RequestError, RunError):
-            found = sources.classes_there(data, run.folder.parent / ".cache")
+            found = sources.classes_there(data, run.folder.parent / CACHE)
     known = isinstance(found, list | tuple) and len(found) == count
     names = [flat(str(name)) for name in (found if known else range(count))]
     # What WordNet's numbers mean.

@@ -15,7 +15,7 @@ from repro.release.answers import options, say_aside
 from repro.release.trained import Trained, data_of, finished_run, opened
 from repro.run.views import compute
 from repro.store import views as stored
-from repro.store.runs import Run
+from repro.store.runs import CACHE, Run
 
 TF32, FLOAT32 = 1e-2, 1e-4
 """How far apart posteriors may be that two machines compute, by the view's precision."""
@@ -49,11 +49,11 @@ def verify(
     RequestError: no such run, no views, or other data. RunError: damaged weights or images.
     """
     run = finished_run(folder)
-    files = sorted((run.folder / "views").glob("*.npz"))
+    files = stored.files(run.folder)
     views = [view for file in files if (view := View.named(file.stem))]
     if not views:
         raise RequestError(f"run={run.folder} has no stored views: there is nothing to compare")
-    data, cache, tested = data_of(run, root), run.folder.parent / ".cache", run.tested
+    data, cache, tested = data_of(run, root), run.folder.parent / CACHE, run.tested
     classes = sources.check(data, cache).classes
     test = sources.load(data, cache, say_aside).test if classes == tested.classes else None
     if test is None or len(test.ids) != tested.images:

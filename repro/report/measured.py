@@ -191,7 +191,7 @@ def listed_images(run: Run) -> ListedImages | None:
 
 def read_log(run: Run) -> pd.DataFrame | None:
     """A run's log, a row an epoch, or None where no epoch was finished or it is damaged."""
-    content = store.read_log(run)
+    content = store.log_content(run)
     return None if content is None else _log(content)
 
 

@@ -30,10 +30,10 @@ def claims() -> tuple[Mapping[str, Any], ...]:
 def judge(groups: Sequence[Transfers]) -> pd.DataFrame:
     """Rows of `claims.csv`: each claim on each setting and training that has both of its sides."""
     every = ((group, one) for group in groups for one in group.trainings)
-    return framed([judged(claim, *one) for one in every for claim in claims()])
+    return framed([row_of(claim, *one) for one in every for claim in claims()])
 
 
-def judged(claim: Mapping[str, Any], group: Transfers, training: str = "") -> dict[str, Any] | None:
+def row_of(claim: Mapping[str, Any], group: Transfers, training: str = "") -> dict[str, Any] | None:
     """The row of one claim on nets of one training; None: what it needs is not there."""
     if group.data not in claim["data"]:
         return None
@@ -61,7 +61,7 @@ def judged(claim: Mapping[str, Any], group: Transfers, training: str = "") -> di
     measured = [", ".join(used), *([f"not run: {', '.join(absent)}"] if absent else [])]
     if training:
         measured.append(f"of {training}")
-    row = _judged(claim, list(itertools.chain(*used.values())))
+    row = _difference(claim, list(itertools.chain(*used.values())))
     if reason := next((why for pairs in used.values() for why in _obstacles(pairs)), ""):
         row |= {"verdict": UNTESTABLE, "verdict_holm": UNTESTABLE, "reason": reason}
     row["pooled"] = "; ".join([*measured, row["pooled"]])
@@ -69,7 +69,7 @@ def judged(claim: Mapping[str, Any], group: Transfers, training: str = "") -> di
     return row | asdict(group.setting)
 
 
-def _judged(claim: Mapping[str, Any], pairs: Sequence[Both]) -> dict[str, Any]:
+def _difference(claim: Mapping[str, Any], pairs: Sequence[Both]) -> dict[str, Any]:
     """The difference of both sides, the mean over the pairs of each seed, and its verdict."""
     metric = claim["metric"]
     gaps: dict[int | None, list[NDArray[np.float64]]] = {}

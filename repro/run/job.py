@@ -23,7 +23,7 @@ from repro.errors import RunError
 from repro.model.cost import cost
 from repro.model.init import copy_all_but_last, copy_layers, initialise
 from repro.model.reading import spec_of
-from repro.model.vgg import VGG, load_weights, weights
+from repro.model.vgg import VGG, encoded, load_weights
 from repro.protocol.protocols import KINDS, View
 from repro.protocol.scales import PICTURED, pixels, single_q
 from repro.run import boxes
@@ -44,7 +44,7 @@ from repro.store.expected import Expected, ListedImages, sha256
 from repro.store.files import DAY, remove_leftovers
 from repro.store.folder import Folder
 from repro.store.identity import PUBLISHED
-from repro.store.runs import CHECKPOINTS, CROPS, RESULT, WEIGHTS, read_result
+from repro.store.runs import CACHE, CHECKPOINTS, CROPS, RESULT, WEIGHTS, read_result
 from repro.track.curves import NONE, Curves
 
 
@@ -63,7 +63,7 @@ class Job:
         """A RunError says that the data cannot be read, or are not those of the request."""
         self.request, self.folder, self.stop, self.device = request, folder, stop, device
         self.config, self.world = request.config, process_group()
-        config, world, self.cache = self.config, self.world, Path(self.config.runs) / ".cache"
+        config, world, self.cache = self.config, self.world, Path(self.config.runs) / CACHE
         data = base_data(config.data)
         # What one process of a host downloads, the others find.
         self.source = world.host_first(lambda: sources.load(data, self.cache, say, stop.check))
@@ -162,7 +162,7 @@ class Job:
         ).run()
         # Their workers end.
         kept.clear()
-        content = None if outcome.outcome == "diverged" else weights(net)
+        content = None if outcome.outcome == "diverged" else encoded(net)
         return self._ended(content, outcome.record | {"chance_error": chance.error})
 
     def _first_weights(self) -> VGG:
@@ -232,7 +232,7 @@ class Job:
             net.load_state_dict(dict(found.tensors), assign=True)
         ended = {"outcome": PUBLISHED, "reason": published.words, "epochs": 0, "iterations": 0}
         ended |= {"validation_error": None, "seconds": 0, "images_per_second": None}
-        return self._ended(weights(net) if self.world.is_first else None, ended)
+        return self._ended(encoded(net) if self.world.is_first else None, ended)
 
     def _ended(self, content: bytes | None, ended: Mapping[str, Any]) -> dict[str, Any]:
         """Write the weights, if there are any, and last how they came to be."""
@@ -293,7 +293,7 @@ class Job:
                 say(damage)
             self.world.check_stop(self.stop)
             content = self._content(net, view, tested.weights)
-            self.folder.write(f"views/{view.name}.npz", content)
+            self.folder.write(str(stored.path(Path(), view)), content)
 
     def _content(self, net: VGG, view: View, weights: str | None) -> bytes:
         """A view, computed, as its file has it."""

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from repro.config.schema import EAGER, Config
 from repro.data.loader import TrainingCrops
-from repro.model.vgg import VGG, seed, share, share_batch_norm
+from repro.model.vgg import VGG, seed_masks, set_dropout_rows, share_batch_norm
 from repro.run.checkpoint import Checkpoints
 from repro.run.device import compiled, sent_back, uploaded
 from repro.run.distributed import ALONE, AllReduce, SummedGradients, World
@@ -179,9 +179,9 @@ class Training:
         self.summed.begin(len(parts))
         for part in parts:
             # Dropout draws the whole batch's mask each time, and uses these rows of it.
-            share(self.net, slice(own.start + part.start, own.start + part.stop), total)
+            set_dropout_rows(self.net, slice(own.start + part.start, own.start + part.stop), total)
             masks = self.config.seed * 1_000_003 + self.progress.iteration
-            seed(self.device, masks + (self.batches.series << 53))
+            seed_masks(self.device, masks + (self.batches.series << 53))
             with torch.autocast(self.device.type, torch.bfloat16, self.config.precision == "bf16"):
                 scores = self.forward(self.prepare(images[part], shift[part]))
                 loss, wrong = self.objective(scores, labels[part])

@@ -12,7 +12,7 @@ from repro.model.cost import largest_map
 from repro.model.vgg import VGG
 
 LONGEST = 120
-"""Letters that are shown of such an error."""
+"""Letters that are shown of an error about memory."""
 LARGEST_MAP = 2**28
 """Bytes, at most, of a batch's largest map on a CPU, which is as fast with few images at once."""
 OUT_OF_MEMORY = (

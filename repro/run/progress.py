@@ -19,9 +19,11 @@ class Progress:
     """Batches of this epoch that are done."""
     iteration: int = 0
     loss_sum: float = 0.0
+    """The sum of the losses of this epoch's images."""
     wrong: int = 0
+    """How many of them were wrong."""
     seen: int = 0
-    """Images of this epoch, and the sums of their losses and errors above."""
+    """How many there were."""
     seconds: float = 0.0
     """Spent in training and validation so far, over all interruptions."""
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -72,8 +74,8 @@ class Chance:
     error: float
     """In percent."""
     threshold: float
-    """Three standard deviations of the validation error below it: an error under it is no luck; nor
-    is an error of none, where few images leave no room below."""
+    """Three standard deviations of the validation error below it, but at least half an image, so
+    that an error of zero always counts as learnt."""
 
     @classmethod
     def of(cls, labels: NDArray[np.int64], validation_images: int) -> "Chance":

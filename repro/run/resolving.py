@@ -145,7 +145,7 @@ def _seen(config: Config) -> Data:
 
 def _described(config: Config, describe: Describe, decode: bool) -> Description:
     data = dataclasses.replace(base_data(config.data), verify=decode)
-    return describe(data, Path(config.runs) / ".cache", config.progress)
+    return describe(data, Path(config.runs) / runs.CACHE, config.progress)
 
 
 def _label(config: Config, fingerprint: str) -> None:

@@ -194,7 +194,7 @@ def judged(
     options: EvaluationOptions,
     mirror: bool = False,
 ) -> Iterator[T]:
-    """The notes that `note` makes of each batch's indices and scores, of all processes.
+    """Runs `judge` over a test set; yields `note(indices, scores)` of each batch, of all processes.
 
     `sides` are those of the rescaled image and of its centre crop; None: the judge sees all of it.
     """

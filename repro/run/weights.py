@@ -19,7 +19,7 @@ from repro.model.vgg import VGG
 from repro.protocol.protocols import transfers
 from repro.store.expected import sha256
 from repro.store.identity import PUBLISHED, base
-from repro.store.runs import WEIGHTS, Run, read_config, read_log, read_run
+from repro.store.runs import WEIGHTS, Run, log_content, read_config, read_run
 from repro.weights.contents import CAFFE, Convention, Weights
 from repro.weights.read import file_digest, locate, read, read_any
 
@@ -111,7 +111,7 @@ def _of_folder(folder: Path, digest: str) -> dict[str, Any]:
 def _train_errors(run: Run) -> list[float]:
     """The training errors (%) of a run by epoch; none: its log is missing or damaged."""
     try:
-        log = csv.DictReader((read_log(run) or b"").decode().splitlines())
+        log = csv.DictReader((log_content(run) or b"").decode().splitlines())
         return [float(row["train_error"]) for row in log]
     except (KeyError, TypeError, ValueError):
         return []

@@ -65,9 +65,10 @@ class Expected:
 
     images: int
     classes: int
-    # The digests of the list of test images and of the weights; None: not known, of older runs.
     listed: str | None = None
+    """The digest of the list of test images; None: not known, of an older run."""
     weights: str | None = None
+    """The digest of the weights; None: not known, of an older run."""
     boxes: str | None = None
     """The digest of the boxes of all test images; None: it locates nothing."""
     bound: bool = False

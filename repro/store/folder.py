@@ -25,6 +25,7 @@ from repro.store.runs import (
     as_yaml,
     digest_of,
 )
+from repro.store.scores import BEGIN
 
 
 class Folder:
@@ -72,7 +73,7 @@ class Folder:
 
     def forget(self) -> None:
         """Remove what belongs to a net that is trained anew, so that no two are ever mixed."""
-        found = [*self.path.glob("views/*.npz"), *self.path.glob("scores-*.npz")]
+        found = [*self.path.glob("views/*.npz"), *self.path.glob(f"{BEGIN}*.npz")]
         found += self.path.glob(EVENTS)
         for name in (WEIGHTS, LOG, *(str(path.relative_to(self.path)) for path in found)):
             self.remove(name)

@@ -29,6 +29,8 @@ from repro.store.files import read_whole
 from repro.store.identity import PUBLISHED
 from repro.store.leases import holder
 
+CACHE = ".cache"
+"""The folder of a store for what was found out of data, to be found again."""
 CONFIG = "config.yaml"
 RECORD = "record"
 """The key of that file that holds the run's identity, its parents and its data's fingerprint, and
@@ -156,7 +158,7 @@ def digest_of(result: dict[str, Any]) -> str:
     return sha256(json.dumps(result | {"digests": digests}, sort_keys=True).encode())
 
 
-def read_log(run: Run) -> bytes | None:
+def log_content(run: Run) -> bytes | None:
     """The content of a run's log; None where it has none, or where it is not the one it wrote."""
     try:
         content = read_whole(run.folder / LOG, LARGEST_LOG)

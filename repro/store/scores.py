@@ -82,7 +82,7 @@ def encode(found: Scores, weights: str) -> bytes:
         WEIGHTS: weights,
         NAME: found.name,
         "partner_weights": found.partner_weights,
-        **{f"scores-{split}": scores for split, scores in enumerate(found.scores)},
+        **{f"{BEGIN}{split}": scores for split, scores in enumerate(found.scores)},
     }
     return expected.encode(stored)
 
@@ -101,7 +101,7 @@ def _read(file: Path, test: str, tested: Expected, state: tuple[int, int]) -> Sc
         if DIGEST not in stored or str(stored[NAME]) != test:
             raise ValueError("it is of another test, or has no digest")
         count = len(stored["parts"])
-        scores = tuple(stored[f"scores-{split}"].astype(np.float32) for split in range(count))
+        scores = tuple(stored[f"{BEGIN}{split}"].astype(np.float32) for split in range(count))
         protocol, _, partner = test.partition("+")
         found = Scores(
             protocol=protocol,

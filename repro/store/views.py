@@ -205,16 +205,20 @@ def _check_bound(stored: Mapping[str, NDArray[Any]], classes: int, tested: Expec
         raise ValueError("it does not say which view it is, or not that this run's weights made it")
 
 
+def files(folder: Path) -> list[Path]:
+    """The files of all views of a run."""
+    return sorted((folder / "views").glob("*.npz"))
+
+
 def damaged(folder: Path, tested: Expected) -> list[str]:
     """A line for each stored view of a run that cannot be read, or is not of what was tested."""
-    files = sorted((folder / "views").glob("*.npz"))
-    return [line for file in files if (line := damage(file, tested))]
+    return [line for file in files(folder) if (line := damage(file, tested))]
 
 
 def missing(folder: Path, wanted: Sequence[View], tested: Expected) -> list[View]:
     """The views, of those that are wanted of a run, that are not stored or cannot be used."""
-    files = [(view, path(folder, view)) for view in wanted]
-    return [view for view, file in files if not file.is_file() or damage(file, tested)]
+    each = [(view, path(folder, view)) for view in wanted]
+    return [view for view, file in each if not file.is_file() or damage(file, tested)]
 
 
 def mean(views: Iterable[Posteriors]) -> Posteriors:

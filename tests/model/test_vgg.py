@@ -12,7 +12,14 @@ from repro.config.choices import choice
 from repro.config.schema import Arch
 from repro.model import layers, reading
 from repro.model.init import initialise
-from repro.model.vgg import VGG, BatchNorm, Dropout, LocalResponseNorm, share, share_batch_norm
+from repro.model.vgg import (
+    VGG,
+    BatchNorm,
+    Dropout,
+    LocalResponseNorm,
+    set_dropout_rows,
+    share_batch_norm,
+)
 from tests.model.activations import rms
 
 THEIRS = {"B": "vgg13", "D": "vgg16", "E": "vgg19", "A-BN": "vgg11_bn"}
@@ -61,7 +68,7 @@ def test_parts_of_a_batch_are_dropped_as_the_whole(cuts: tuple[int, ...], device
         torch.manual_seed(5)
         whole, parts = plain(values), []
         for first, end in pairwise(cuts):
-            share(own, slice(first, end), 7)
+            set_dropout_rows(own, slice(first, end), 7)
             torch.manual_seed(5)
             parts.append(own(values[first:end]))
         assert torch.equal(torch.cat(parts), whole)

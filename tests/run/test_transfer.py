@@ -19,7 +19,7 @@ from repro.paper import numbers
 from repro.protocol.measures import TEST
 from repro.release.trained import finished_run
 from repro.report.transfer import Transfers
-from repro.report.transfer_claims import claims, judged
+from repro.report.transfer_claims import claims, row_of
 from repro.report.write import write
 from repro.run import transfer
 from repro.run.resolving import resolve
@@ -155,7 +155,7 @@ def test_a_run_brings_its_own_net(
     ).read_bytes()
     # Its claims are those of a net that is not trained out.
     group = Transfers([run for run in [read_run(whole)] if run])
-    found = judged(CLAIM | {"pairs": [["B-5x5", "B-5x5"]]}, group, *group.trainings)
+    found = row_of(CLAIM | {"pairs": [["B-5x5", "B-5x5"]]}, group, *group.trainings)
     assert found is not None
     assert found["verdict_holm"] == "not testable here"
     assert re.match("not trained out: B-5x5 (has|of seed)", found["reason"])
@@ -278,10 +278,10 @@ def test_claims_on_descriptors_are_paired_by_seed_and_image(tested: Path) -> Non
     runs = [run for run in map(read_run, sorted(tested.glob("[ABC]-*"))) if run]
     group = Transfers(runs)
     row = CLAIM | {"pairs": [["C:random", "B:random"]]}
-    assert judged(row, group) is None, "seeds 3 and 0"
-    assert judged(row | {"pairs": [["A:random+C:random", "A:random"]]}, group) is None
+    assert row_of(row, group) is None, "seeds 3 and 0"
+    assert row_of(row | {"pairs": [["A:random+C:random", "A:random"]]}, group) is None
     both = "A:random+B:random"
-    found = judged(row | {"pairs": [["A+B", "B:random"], [both, "B:random"]]}, group)
+    found = row_of(row | {"pairs": [["A+B", "B:random"], [both, "B:random"]]}, group)
     errors = {one.net: one.found.errors["recall_error"] for one in group.tested if "B" in one.net}
     gap = (errors[both] - errors["B:random"]).mean()
     assert found is not None
@@ -292,11 +292,11 @@ def test_claims_on_descriptors_are_paired_by_seed_and_image(tested: Path) -> Non
         below, "not decided"
     )
     tests = {"tests": ["transfer_stacked", "transfer_pixels"], "pairs": [["B:random", "pixels"]]}
-    of_pixels = judged(row | tests | {"seeds": 5}, group)
+    of_pixels = row_of(row | tests | {"seeds": 5}, group)
     assert of_pixels is not None
     assert of_pixels["reason"] == "1 of 5 seeds"
     tests["pairs"] = [["B:random", "pixels"], ["C:random", "pixels"]]
-    assert judged(row | tests, group) is None, "no seed of both pairs"
+    assert row_of(row | tests, group) is None, "no seed of both pairs"
 
 
 def test_each_training_has_claims_of_its_own_and_what_was_not_run_is_named(tested: Path) -> None:
@@ -311,14 +311,14 @@ def test_each_training_has_claims_of_its_own_and_what_was_not_run_is_named(teste
     group = Transfers(runs)
     assert group.trainings[0] == "cifar10, cifar, he, S256"
     claim = CLAIM | {"pairs": [["B", "A"], ["C", "A"]]}
-    rows = [judged(claim, group, training) for training in group.trainings]
+    rows = [row_of(claim, group, training) for training in group.trainings]
     assert rows[1:] == [None] * len(rows[1:]), "C has no A to stand beside"
     found = rows[0]
     assert found is not None
     words = "B - A; not run: C - A; of cifar10, cifar, he, S256; splits: "
     assert found["pooled"].startswith(words)
     assert (found["n_seeds"], found["n_images"]) == (1, 12)
-    assert judged(claim | {"complete": True}, group, group.trainings[0]) is None
+    assert row_of(claim | {"complete": True}, group, group.trainings[0]) is None
     files = []
     for run in runs:
         theirs = {**(run.published or {}), "trained": None, "format": "torchvision"}
@@ -327,7 +327,7 @@ def test_each_training_has_claims_of_its_own_and_what_was_not_run_is_named(teste
     group = Transfers(files)
     assert group.trainings == ["a file of torchvision"], "of two nets together too"
     both = CLAIM | {"pairs": [["A+B", "A"], ["A+B", "B"]], "complete": True}
-    assert judged(both, group, *group.trainings) is not None
+    assert row_of(both, group, *group.trainings) is not None
 
 
 def test_the_papers_differences_are_those_of_table_11() -> None:

@@ -18,7 +18,7 @@ from repro.report.write import write
 from repro.store import views
 from repro.store.archive import ARCHIVE, opened
 from repro.store.checks import check_config
-from repro.store.runs import check_folder, digest_of, finished, read_log, read_result
+from repro.store.runs import check_folder, digest_of, finished, log_content, read_result
 from repro.store.views import Posteriors
 from tests.conftest import composed, only, without_digests
 
@@ -125,8 +125,8 @@ def test_a_run_from_before_there_were_digests_is_tested_further_and_one_of_other
 
 def test_what_binds_a_view_to_its_run_is_asked_for(run: Path) -> None:
     (found,), dense = finished(run.parent), View("dense", 256, mirrored=False)
-    (run / "log.csv").write_bytes(read_log(found).replace(b"0.", b"1."))
-    assert read_log(found) is None
+    (run / "log.csv").write_bytes(log_content(found).replace(b"0.", b"1."))
+    assert log_content(found) is None
     good = views.read(run, CENTRE, found.tested)
     weights = result_of(run)["digests"]["weights"]
     shutil.copy(views.path(run, CENTRE), views.path(run, dense))

@@ -22,7 +22,7 @@ from torchvision.models import VGG16_Weights
 from repro.errors import RequestError
 from repro.model.layers import Spec
 from repro.model.reading import spec_of
-from repro.model.vgg import VGG, weights
+from repro.model.vgg import VGG, encoded
 from repro.store.runs import read_config, read_result
 from repro.weights.contents import METADATA, Convention, parse
 from repro.weights.read import locate, read
@@ -132,7 +132,7 @@ def test_weights_in_a_runs_folder_want_that_runs_input(tmp_path: Path) -> None:
     assert result is not None
     classes = result["data"]["classes"]
     net = spec_of(config.arch, config.size, channels=config.data.channels, classes=classes)
-    (here / "weights.safetensors").write_bytes(weights(VGG(net, 0)))
+    (here / "weights.safetensors").write_bytes(encoded(VGG(net, 0)))
     wanted, scale = read(here / "weights.safetensors", net).convention, config.recipe.input_range
     assert wanted.input_range == scale
     assert wanted.mean == pytest.approx([value * scale / 255 for value in result["data"]["mean"]])
