@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import yaml
 
 from repro.errors import RequestError, one_line
+from repro.store.files import read_whole
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # The wheel carries conf/ inside the package; a checkout has it at its root.
@@ -38,10 +39,7 @@ Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+012345678
 def read_file(path: Path, kind: Any = Loader) -> tuple[str, dict[str, Any]]:
     """The text of a file of settings, and its keys and values as plain data, read by `kind`."""
     try:
-        # A pipe would be waited for.
-        if not path.is_file() or path.stat().st_size > LARGEST:
-            raise ValueError(f"it is no file of at most {LARGEST:,} bytes")
-        text = path.read_bytes().decode()
+        text = read_whole(path, LARGEST).decode()
         # With a few of them a small file becomes an endless tree.
         if "*" in text and any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text, kind)):
             raise ValueError("it has an alias (*NAME): write its value out")

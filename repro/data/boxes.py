@@ -19,6 +19,7 @@ from repro.config.schema import Data
 from repro.data.images import FileImages, upright_size
 from repro.data.split import Source, Split
 from repro.errors import RequestError, one_line
+from repro.store.files import read_whole
 
 WHOLE = re.compile(r"[+-]?\d{1,6}")
 EDGES = ("xmin", "ymin", "xmax", "ymax")
@@ -143,11 +144,7 @@ def parsed(file: Path) -> Element:
     parser.CharacterDataHandler = builder.data
     parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
     try:
-        with file.open("rb") as stream:
-            content = stream.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise ValueError(f"it has more than {LARGEST} bytes")
-        parser.Parse(content, True)
+        parser.Parse(read_whole(file, LARGEST), True)
         return builder.close()
     except (OSError, ValueError, expat.ExpatError) as error:
         raise RequestError(f"{file} cannot be read: {one_line(error)}") from None

@@ -144,13 +144,16 @@ class Job:
         chance = Chance.of(batches.split.labels, images)
         if config.locates:
             chance = Chance.at(boxes.constant_error(source.train), images)
-        own = net, batches, config, self.folder, self.stop
         # Each epoch validates on the same batches.
         kept: dict[Any, EvaluationBatches] = {}
         each = replace(self.evaluation, kept=kept)
         test = partial(self._error, net, source.test, each)
         outcome = Training(
-            *own,
+            net,
+            batches,
+            config,
+            self.folder,
+            self.stop,
             prepare=self.prepare,
             validate=partial(self._error, net, source.validation, each),
             test=test if config.recipe.test_each_epoch else None,
