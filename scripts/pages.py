@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from repro.report.claims import change
-from repro.report.claims import claims as registered
+from repro.report.claims import change, registered
+from repro.report.claims import claims as on_errors
 from repro.report.grid import grid
 from repro.report.page import markdown_table
 
 REPORTS = Path(__file__).parents[1] / "reports"
-STARTS = [one.claim for one in registered() if one.family == "init" and one.primary]
+STARTS = [one.claim for one in on_errors() if one.family == "init" and one.primary]
 
 
 def verdicts(**reports: str) -> None:
@@ -21,8 +21,11 @@ def verdicts(**reports: str) -> None:
 
 
 def claims(report: str, *names: str) -> None:
-    """Claims in one report: the effect in percent of the right side's error, n, the verdict."""
-    texts = {one.claim: one.text for one in registered()}
+    """Claims in one report: the effect in percent of the right side's error, n, the verdict.
+
+    Of descriptors the effect is in points.
+    """
+    texts = {one["claim"]: one["text"] for one in registered()}
     judged, rows = _judged(report), []
     for name in names:
         for row in judged[judged.claim == name].to_dict("records"):

@@ -177,7 +177,9 @@ def _limits(chart: Chart, facets: list[str]) -> list[tuple[float, float]]:
         return [(low - 0.06 * (high - low), high + 0.06 * (high - low)) for low, high in ends]
     share = 1.08 * max(0.02, *((high - low) / (low + high) for low, high in ends))
     middles = [(low + high) / 2 for low, high in ends]
-    return [(max(0.0, middle * (1 - share)), middle * (1 + share)) for middle in middles]
+    return [
+        (max(0.0, middle * (1 - share)), min(100.0, middle * (1 + share))) for middle in middles
+    ]
 
 
 def _lines(chart: Chart, facets: list[str], colours: dict[str, str]) -> Figure:

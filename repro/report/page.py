@@ -51,6 +51,7 @@ class Part:
                 self.sections[one] = experiments.table(one, comparison)
                 drawn.append(charts.of_experiment(one, comparison))
         found = {n: tables.localisation(n, comparison) for n in (8, 9)}
+        self.answer = tables.localised(found[8]) + self.answer
         self.unlocated = {
             n: tables.nothing_localised(n, comparison) for n in found if len(found[n])
         }
@@ -116,10 +117,12 @@ def markdown(
             families=families,
             unfinished=unfinished,
             asked={part.title: part.claims for part in parts if part.comparison.has_papers_nets},
+            answered=any(len(claims.primary(part.claims)) for part in parts),
             judged={name for part in parts for name in part.claims.claim},
             left_out=list(dict.fromkeys(left_out)),
             shown={one for part in parts for one in part.sections},
             table11=table11.shown(descriptors[0]),
+            descriptors=table11.charts(transfers),
             on_descriptors=descriptors[1],
             transferred=[run for one in transfers for run in one.runs],
         )

@@ -1,14 +1,18 @@
 """Table 11 of the paper with our rows: what descriptors on other data scored."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from markdown.extensions.toc import slugify
 
 from repro.paper import numbers
+from repro.protocol.protocols import TRANSFERS
+from repro.report.marks import Chart, Rows, chart
 from repro.report.net import worded
-from repro.report.transfer import Tested, Transfers, interval_of
+from repro.report.transfer import Tested, Transfers, interval_of, usual_metric
 
 DATA = {
     "voc2007": "VOC-2007 (mean AP)",
@@ -23,13 +27,7 @@ def table(groups: Sequence[Transfers]) -> pd.DataFrame:
     """Recall and average precision (%) of every net and test, ours, then the paper's."""
     rows: list[dict[str, Any]] = []
     for group in groups:
-        cells: dict[tuple[str, ...], dict[tuple[int, ...], Tested]] = {}
-        for one in group.tested:
-            # Of each run the pixels are the same; two nets are, in either order.
-            seeds = cells.setdefault((one.net, one.trained_on, one.found.protocol, one.q), {})
-            seeds.setdefault(() if one.given else one.seeds, one)
-        for (net, trained_on, test, q), by_seed in sorted(cells.items()):
-            every = list(by_seed.values())
+        for (net, trained_on, test, q), every in _cells(group):
             which = {
                 "net": net,
                 "size": group.setting.size,
@@ -39,8 +37,7 @@ def table(groups: Sequence[Transfers]) -> pd.DataFrame:
                 "data": group.images,
             }
             for metric in every[0].found.errors:
-                values = np.array([100 - one.found.errors[metric] for one in every])
-                found = interval_of([100 - one.drawn[metric].mean(axis=0) for one in every], values)
+                found = _interval(every, metric)
                 rows.append(which | {"measure": metric.removesuffix("_error")} | found)
     for theirs in numbers.rows(11):
         for data in DATA:
@@ -57,6 +54,51 @@ def table(groups: Sequence[Transfers]) -> pd.DataFrame:
                     }
                 )
     return pd.DataFrame(rows) if groups else pd.DataFrame()
+
+
+def _cells(group: Transfers) -> Iterator[tuple[tuple[str, str, str, str], list[Tested]]]:
+    """The net, its training, the test and the Q of each row, and what was tested, by seed."""
+    cells: dict[tuple[str, str, str, str], dict[tuple[int, ...], Tested]] = {}
+    for one in group.tested:
+        # Of each run the pixels are the same; two nets are, in either order.
+        seeds = cells.setdefault((one.net, one.trained_on, one.found.protocol, one.q), {})
+        seeds.setdefault(() if one.given else one.seeds, one)
+    yield from ((key, list(by_seed.values())) for key, by_seed in sorted(cells.items()))
+
+
+def _interval(every: Sequence[Tested], metric: str) -> dict[str, Any]:
+    values = np.array([100 - one.found.errors[metric] for one in every])
+    return interval_of([100 - one.drawn[metric].mean(axis=0) for one in every], values)
+
+
+def charts(groups: Sequence[Transfers]) -> list[Chart]:
+    """A chart for each data set and size: our rows of Table 11 beside the paper's of the net."""
+    found = (_chart(group) for group in groups)
+    return [one for one in found if one is not None]
+
+
+def _chart(group: Transfers) -> Chart | None:
+    rows: Rows = []
+    theirs: Rows = []
+    metric = usual_metric(group.data)
+    for (net, trained_on, test, _), every in _cells(group):
+        words = net.replace(":random", ", not trained")
+        words += f", {trained_on}" if len(group.trainings) > 1 else ""
+        here = {"y": fill(words, 34), "group": TRANSFERS[test].words}
+        own = here | {"facet": f"here: {worded(group.images)}"}
+        interval = _interval(every, metric)
+        point = own | {"x": interval["mean"], "low": interval["low"], "high": interval["high"]}
+        if len(every) > 1:
+            values = [float(100 - one.found.errors[metric].mean()) for one in every]
+            rows += [own | {"mark": "seed", "x": value} for value in values]
+        rows.append(point | {"mark": "mean" if len(every) > 1 else "one seed"})
+        if (paper := every[0].paper(group.images, metric)) is not None:
+            facet = "the paper: ImageNet, full size"
+            theirs.append(here | {"facet": facet, "mark": "paper", "x": 100 - paper})
+    measure = metric.removesuffix("_error")
+    name = slugify(f"descriptors {worded(group.images)} {worded(group.setting.size)}", "-")
+    x = {"recall": "mean class recall (%)"}.get(measure, f"mean average precision, {measure} (%)")
+    return chart(name, "descriptors", [*rows, *theirs], x, data=worded(group.images))
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:

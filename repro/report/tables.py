@@ -105,6 +105,18 @@ def localisation(number: int, comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def localised(table8: pd.DataFrame) -> str:
+    """A sentence on Table 8: the lowest box error beside that of the best constant box."""
+    tested = table8[1:].dropna(subset="mean")
+    if tested.empty:
+        return ""
+    best, constant = tested.loc[tested["mean"].idxmin()], table8["mean"].iloc[0]
+    return (
+        f"Localisation, the class given: the lowest box error of {len(tested)} nets is "
+        f"{best['mean']:.1f}% ({best['net']}), that of the best constant box {constant:.1f}%. "
+    )
+
+
 def nothing_localised(number: int, comparison: Comparison) -> str:
     """The sentence that stands for Table 8 or 9 where no net beats the best constant box."""
     nets, tests = _locating(comparison), LOCALISING[number]

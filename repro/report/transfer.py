@@ -99,6 +99,15 @@ class Tested:
         """The test scales in paper pixels."""
         return ",".join(map(str, self.found.qs))
 
+    def paper(self, data: str, metric: str) -> float | None:
+        """The paper's error (%) of the same cell: by the data's own test and measure."""
+        look = TRANSFERS[self.found.protocol]
+        # The labels of VOC-2012's test images are its server's.
+        if look.stacked != data.startswith("caltech") or look.qs or data == "voc2012":
+            return None
+        value = numbers.transferred(self.net, data) if metric == usual_metric(data) else None
+        return None if value is None else 100 - value
+
     @cached_property
     def drawn(self) -> dict[str, Draws]:
         """Each measure in percent by draws of the images, (splits, draws)."""
@@ -108,6 +117,11 @@ class Tested:
             for part, values in self.found.splits
         ]
         return {name: np.stack([one[name] for one in each]) for name in each[0]}
+
+
+def usual_metric(data: str) -> str:
+    """The measure that the paper gives of a data set; of VOC the one of those years."""
+    return "ap11_error" if data.startswith("voc") else "recall_error"
 
 
 def training(run: Run) -> dict[str, Any] | None:
@@ -166,23 +180,12 @@ def results(groups: Sequence[Transfers]) -> pd.DataFrame:
             where = [here.data, here.size, one.net, scale, here.recipe, init, "all", here.precision]
             seed = "" if one.seed is None else str(one.seed)
             for metric, values in one.found.errors.items():
-                paper = _paper(one, group.images, metric)
+                paper = one.paper(group.images, metric)
                 number = [one.found.protocol, one.q, metric, f"{values.mean():.4f}"]
                 number += ["" if paper is None else f"{paper:.1f}"]
                 runs = "+".join(run.identity for run in one.runs)
                 rows.append([*where, seed, *number, runs])
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _paper(one: Tested, data: str, metric: str) -> float | None:
-    """The paper's error (%) of the same cell: by the data's own test, and VOC's measure then."""
-    look = TRANSFERS[one.found.protocol]
-    usual = {"voc2007": "ap11_error"}.get(data, "recall_error")
-    # VOC-2012's is of other images; it has no such measure.
-    if look.stacked != data.startswith("caltech") or look.qs or metric != usual:
-        return None
-    value = numbers.transferred(one.net, data)
-    return None if value is None else 100 - value
 
 
 def interval_of(

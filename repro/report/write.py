@@ -69,6 +69,7 @@ def write(
             # The setting that answers most claims comes first.
             parts.sort(key=lambda part: -len(part.claims))
             drawn = [(part.prefix, one) for part in parts for one in part.figures.values()]
+            drawn += [("", one) for one in table11.charts(transfers)]
             drawers.draw({f"{prefix}{one.name}.png": one for prefix, one in drawn})
             frames = _write_all(parts, others, transfers, (unfinished, left_out), beside, latex)
             drawers.wait()

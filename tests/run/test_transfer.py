@@ -18,6 +18,7 @@ from repro.errors import RequestError
 from repro.paper import numbers
 from repro.protocol.measures import TEST
 from repro.release.trained import finished_run
+from repro.report.table11 import charts
 from repro.report.transfer import Transfers
 from repro.report.transfer_claims import claims, row_of
 from repro.report.write import write
@@ -271,6 +272,10 @@ def test_a_report_and_its_archive_say_the_same(tested: Path, tmp_path: Path) -> 
         *("A:random", "B:random", "C:random"),
         *("A:random+B:random", "A:random+C:random", "pixels"),
     }
+    (picture,) = (tmp_path / "report" / "figures").iterdir()
+    assert f"figures/{picture.name}" in page
+    (drawn,) = charts([Transfers([run for run in map(read_run, tested.glob("*-*")) if run])])
+    assert sorted(drawn.marks.x) == pytest.approx(sorted(table[table.n.notna()]["mean"]), abs=1e-3)
 
 
 def test_claims_on_descriptors_are_paired_by_seed_and_image(tested: Path) -> None:
