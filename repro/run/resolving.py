@@ -129,7 +129,8 @@ def _partner(config: Config, here: Description) -> runs.Run | None:
         raise RequestError(f"stack={config.stack}: expected a run of descriptors of these images")
     if (_seen(found.config), found.config.recipe.resize) != (_seen(config), config.recipe.resize):
         raise RequestError(f"stack={config.stack} saw them by another data= or recipe.resize=")
-    if found.config.size != config.size:
+    # Stored names say what was changed.
+    if dataclasses.replace(found.config.size, name=config.size.name) != config.size:
         raise RequestError(f"stack={config.stack} is a net of another size")
     if absent := views.missing(found.folder, list(_views(config)), found.tested):
         raise RequestError(f"stack={config.stack} lacks {absent[0].name}: give it the same test=")

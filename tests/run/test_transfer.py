@@ -66,10 +66,13 @@ def asked(root: Path, runs: Path, *words: str) -> int:
 
 @pytest.fixture(scope="module")
 def tested(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
-    """A store with A, B and C (of seed 3) at random, the others' descriptors with A's too."""
-    runs = tmp_path_factory.mktemp("transfer") / "runs"
-    assert asked(root, runs, "arch=A", "weights=random", BOTH) == 0
-    for words in (["arch=B"], ["arch=C", "seed=3"]):
+    """A store with A, B and C (of seed 3) at random, the others' descriptors with A's too.
+
+    Their size has a name of its own, as one that was changed has.
+    """
+    runs, width = tmp_path_factory.mktemp("transfer") / "runs", "size.width=0.05"
+    assert asked(root, runs, width, "arch=A", "weights=random", BOTH) == 0
+    for words in ([width, "arch=B"], [width, "arch=C", "seed=3"]):
         words += ["weights=random", "test=[transfer_stacked]"]
         assert asked(root, runs, *words) == 0
         assert asked(root, runs, *words, f"stack={only(runs, 'A')}") == 0
