@@ -31,6 +31,8 @@ from tests.protocol.test_measures import vocap
 
 KINDS = ("BACKGROUND_Google", "ant", "bee")
 WORDS = ["size=tiny", "threads=1", "progress=false", "workers=0", "data=caltech101"]
+WIDTH = "size.width=0.05"
+"""A changed size has a name of its own."""
 CLAIM = {
     **{"claim": "x", "kind": "better", "seeds": 1, "tests": "transfer_stacked", "section": "B"},
     **{"data": ["caltech101"], "metric": "recall_error"},
@@ -66,13 +68,10 @@ def asked(root: Path, runs: Path, *words: str) -> int:
 
 @pytest.fixture(scope="module")
 def tested(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
-    """A store with A, B and C (of seed 3) at random, the others' descriptors with A's too.
-
-    Their size has a name of its own, as one that was changed has.
-    """
-    runs, width = tmp_path_factory.mktemp("transfer") / "runs", "size.width=0.05"
-    assert asked(root, runs, width, "arch=A", "weights=random", BOTH) == 0
-    for words in ([width, "arch=B"], [width, "arch=C", "seed=3"]):
+    """A store with A, B and C (of seed 3) at random, the others' descriptors with A's too."""
+    runs = tmp_path_factory.mktemp("transfer") / "runs"
+    assert asked(root, runs, WIDTH, "arch=A", "weights=random", BOTH) == 0
+    for words in ([WIDTH, "arch=B"], [WIDTH, "arch=C", "seed=3"]):
         words += ["weights=random", "test=[transfer_stacked]"]
         assert asked(root, runs, *words) == 0
         assert asked(root, runs, *words, f"stack={only(runs, 'A')}") == 0
@@ -100,7 +99,7 @@ def test_scores_follow_from_the_stored_descriptors(tested: Path, arch: str, test
     each = [np.array(rows_of(net, *NAMES)) for net in nets]
     nets_own = [unit(np.mean(v, axis=0) if "averaged" in test else np.hstack(v)) for v in each]
     rows, (file,) = unit(np.hstack(nets_own)), nets[0].glob(f"scores-{test.replace('+', '+*')}.npz")
-    assert rows.shape == (102, 256 * (1 if "averaged" in test else 3) * len(nets))
+    assert rows.shape == (102, 205 * (1 if "averaged" in test else 3) * len(nets))
     found = np.load(file)
     for split, part in enumerate(found["parts"]):
         train, out = (part == 1) | (part == 2), part == 3
@@ -114,7 +113,7 @@ def test_only_what_is_missing_or_damaged_is_computed(
     tested: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = shutil.copytree(tested, tmp_path / "runs")
-    words = [root, runs, "arch=A", "weights=random", BOTH]
+    words = [root, runs, WIDTH, "arch=A", "weights=random", BOTH]
     before = {file: file.read_bytes() for file in runs.rglob("*.npz")}
     folder = only(runs, "A-")
     (folder / "views" / f"{NAMES[1]}.npz").unlink()
