@@ -124,8 +124,9 @@ def chosen(boxes: Floats, scores: Floats) -> Floats:
 def constant(truth: Floats, owners: NDArray[np.int64]) -> Floats:
     """The one box (4,) that is right for most images, from candidates and from those near the best.
 
-    Candidates: the mean box, all with corners at eighths of the sides; near: a corner's coordinate
-    moved by a 16th, then a 32nd, a 64th. Of many boxes it looks at 20,000, evenly spread.
+    Candidates: the mean box, all with corners at eighths of the sides; near: each of the four
+    coordinates moved by a 16th or not, then by a 32nd, a 64th. Of many boxes it looks at 20,000,
+    evenly spread.
     """
     images = np.unique(owners)
     some = images[np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).astype(int)]
