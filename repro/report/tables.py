@@ -107,9 +107,9 @@ def localisation(number: int, comparison: Comparison) -> pd.DataFrame:
 
 def localised(table8: pd.DataFrame) -> str:
     """A sentence on Table 8: the lowest box error beside that of the best constant box."""
-    tested = table8[1:].dropna(subset="mean")
-    if tested.empty:
+    if table8.empty:
         return ""
+    tested = table8[1:]
     best, constant = tested.loc[tested["mean"].idxmin()], table8["mean"].iloc[0]
     return (
         f"Localisation, the class given: the lowest box error of {len(tested)} nets is "
