@@ -117,7 +117,10 @@ def markdown(
             families=families,
             unfinished=unfinished,
             asked={part.title: part.claims for part in parts if part.comparison.has_papers_nets},
-            answered=any(len(claims.primary(part.claims)) for part in parts),
+            # A page on localisation need not list what was not run of other sections.
+            only_boxes=not any(
+                len(claims.primary(one.claims)) or not one.unlocated for one in parts
+            ),
             judged={name for part in parts for name in part.claims.claim},
             left_out=list(dict.fromkeys(left_out)),
             shown={one for part in parts for one in part.sections},

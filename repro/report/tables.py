@@ -110,7 +110,7 @@ def localised(table8: pd.DataFrame) -> str:
     if table8.empty:
         return ""
     tested = table8[1:]
-    best, constant = tested.loc[tested["mean"].idxmin()], table8["mean"].iloc[0]
+    best, constant = tested.sort_values("mean").iloc[0], table8["mean"].iloc[0]
     return (
         f"Localisation, the class given: the lowest box error of {len(tested)} nets is "
         f"{best['mean']:.1f}% ({best['net']}), that of the best constant box {constant:.1f}%. "
