@@ -157,7 +157,7 @@ def html(page: str, pictures: Mapping[str, bytes]) -> str:
 
 def _framed(table: re.Match[str]) -> str:
     """A table that scrolls where it is too wide; numbers with their intervals stay on one line."""
-    cells = re.sub(r"<td([^>]*)>(.{1,28})</td>", r'<td\1 class="short">\2</td>', table[0])
+    cells = re.sub(r"<td([^>]*)>((?:(?!, ).){1,28})</td>", r'<td\1 class="short">\2</td>', table[0])
     # A verdict is told by its colour too.
     for word in (*VERDICTS, claims.OPEN):
         slug = word.replace(" ", "-")
