@@ -15,6 +15,7 @@ from repro.protocol.protocols import SUMMARISED
 from repro.report import charts, claims, deviations, experiments, table11, tables, wording
 from repro.report.grid import grid
 from repro.report.intervals import VERDICTS
+from repro.report.marks import Chart
 from repro.report.net import worded
 from repro.report.settings import Comparison, Family, recorded
 from repro.report.transfer import Transfers
@@ -103,32 +104,27 @@ def markdown(
     unfinished: Sequence[tuple[str, str]],
     left_out: Sequence[str],
     transfers: Sequence[Transfers],
-    descriptors: tuple[pd.DataFrame, pd.DataFrame],
+    descriptors: tuple[pd.DataFrame, pd.DataFrame, Sequence[Chart]],
 ) -> str:
     """`comparison.md`, of settings and families, of runs that are open and what was left out.
 
-    `descriptors` are Table 11 and the judged claims on it, of `transfers`.
+    `descriptors` are Table 11, the judged claims on it and its figures, of `transfers`.
     """
-    page = (
-        _jinja()
-        .get_template("comparison.md.j2")
-        .render(
-            parts=parts,
-            families=families,
-            unfinished=unfinished,
-            asked={part.title: part.claims for part in parts if part.comparison.has_papers_nets},
-            # A page on localisation need not list what was not run of other sections.
-            only_boxes=not any(
-                len(claims.primary(one.claims)) or not one.unlocated for one in parts
-            ),
-            judged={name for part in parts for name in part.claims.claim},
-            left_out=list(dict.fromkeys(left_out)),
-            shown={one for part in parts for one in part.sections},
-            table11=table11.shown(descriptors[0]),
-            descriptors=table11.charts(transfers),
-            on_descriptors=descriptors[1],
-            transferred=[run for one in transfers for run in one.runs],
-        )
+    template = _jinja().get_template("comparison.md.j2")
+    page = template.render(
+        parts=parts,
+        families=families,
+        unfinished=unfinished,
+        asked={part.title: part.claims for part in parts if part.comparison.has_papers_nets},
+        # A page on localisation need not list what was not run of other sections.
+        only_boxes=not any(len(claims.primary(one.claims)) or not one.unlocated for one in parts),
+        judged={name for part in parts for name in part.claims.claim},
+        left_out=list(dict.fromkeys(left_out)),
+        shown={one for part in parts for one in part.sections},
+        table11=table11.shown(descriptors[0]),
+        descriptors=descriptors[2],
+        on_descriptors=descriptors[1],
+        transferred=[run for one in transfers for run in one.runs],
     )
     return re.sub(r"\n{3,}", "\n\n", page) + "\n"
 

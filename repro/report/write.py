@@ -17,6 +17,7 @@ from repro.report import table11, tables, transfer, transfer_claims, wording
 from repro.report.admitted import admitted, folder_of_runs
 from repro.report.claims import COLUMNS, judge
 from repro.report.drawing import Drawers
+from repro.report.marks import Chart
 from repro.report.measured import Measured, listed_images, read_log, results, seconds, views_of
 from repro.report.net import members, named
 from repro.report.page import Part, html, markdown
@@ -69,9 +70,11 @@ def write(
             # The setting that answers most claims comes first.
             parts.sort(key=lambda part: -len(part.claims))
             drawn = [(part.prefix, one) for part in parts for one in part.figures.values()]
-            drawn += [("", one) for one in table11.charts(transfers)]
+            pictures = table11.charts(transfers)
+            drawn += [("", one) for one in pictures]
             drawers.draw({f"{prefix}{one.name}.png": one for prefix, one in drawn})
-            frames = _write_all(parts, others, transfers, (unfinished, left_out), beside, latex)
+            absent = unfinished, left_out
+            frames = _write_all(parts, others, transfers, pictures, absent, beside, latex)
             drawers.wait()
             _write_page(beside)
             _put(beside, out)
@@ -161,6 +164,7 @@ def _write_all(
     parts: Sequence[Part],
     others: Sequence[Family],
     transfers: Sequence[Transfers],
+    pictures: Sequence[Chart],
     absent: tuple[Sequence[tuple[str, str]], Sequence[str]],
     folder: Path,
     latex: bool,
@@ -178,7 +182,8 @@ def _write_all(
     frames |= {"table11": table11.table(transfers)}
     frames |= {"depth-gains": tables.depth_gains(), "replications": tables.replications()}
     _write_tables(frames, folder / "tables", latex)
-    page = markdown(parts, others, *absent, transfers, (frames["table11"], on_descriptors))
+    descriptors = frames["table11"], on_descriptors, pictures
+    page = markdown(parts, others, *absent, transfers, descriptors)
     (folder / "comparison.md").write_text(page, encoding="utf-8")
     return frames
 
