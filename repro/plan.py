@@ -7,7 +7,8 @@
 
 It takes the words of `python -m repro.run`, always as a sweep, and prints for each run, parents
 first, its parameters, its floating point operations, the memory that training holds and the hours
-that training and testing take. No data folder is looked at, and none needs to be there.
+that training and testing take. No data folder is looked at, and none needs to be there; a file of
+weights is read where it is there, and not fetched.
 
     tflops=N      floating point operations a second to reckon with, in 10^12, all devices together;
                   without it this machine's, timed now
@@ -36,6 +37,7 @@ from repro.store.files import unwritable, write_whole
 from repro.store.runs import check_outside
 
 if TYPE_CHECKING:
+    from repro.config.command import Check
     from repro.config.schema import Config
     from repro.data.assumed import Assumed
     from repro.run.request import Request
@@ -67,7 +69,7 @@ def plan(arguments: list[str]) -> int:
     from repro.data.split import Counts
     from repro.run.forecast import Rate, forecast, page
     from repro.run.request import members
-    from repro.run.resolving import base_data
+    from repro.store.identity import unlabelled
     from repro.store.runs import started
 
     stores: dict[str, Assumed] = {}
@@ -81,7 +83,7 @@ def plan(arguments: list[str]) -> int:
     words = [word for word in arguments if word.partition("=")[0] not in own]
     requests = members(requests_of(words, _check(known, len(flops))))
     rate = Rate(flops[0], flops[-1], "as tflops= says") if flops else None
-    rows = forecast(requests, lambda one: known(one).images(base_data(one.data)), rate)
+    rows = forecast(requests, lambda one: known(one).images(unlabelled(one.data)), rate)
     show(page(rows))
     if out is not None:
         try:
@@ -92,7 +94,7 @@ def plan(arguments: list[str]) -> int:
     return 0
 
 
-def _check(known: Callable[[Config], Assumed], rates: int) -> Callable[[Config], Request]:
+def _check(known: Callable[[Config], Assumed], rates: int) -> Check:
     """A check that a configuration can be done as written, and here if it is timed."""
     from repro.protocol.protocols import transfers
     from repro.run.device import pick
@@ -100,10 +102,12 @@ def _check(known: Callable[[Config], Assumed], rates: int) -> Callable[[Config],
 
     resolved: dict[str, Request] = {}
 
-    def check(config: Config) -> Request:
+    def check(config: Config, words: tuple[str, ...]) -> Request:
+        # Nothing is fetched.
+        config.dry_run = True
         if config.weights is not None and not transfers(config.test):
             raise RequestError(f"weights={config.weights}: such a net is not trained: leave it out")
-        request = resolve(config, known(config).describe, resolved)
+        request = resolve(config, known(config).describe, resolved, command=words)
         for member in request.lineage():
             member.check_folder()
         if rates == 0:

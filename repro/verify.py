@@ -8,8 +8,8 @@
     data.root=F   the folder that holds the run's data on this machine
     device=D      auto, cpu, cuda
 
-The run may come from another machine. Rounding is 1e-4 of a posterior at most (1e-2 where the run
-had precision=tf32; 1e-4 more above 100 classes, whose views are kept in 16 bits). What changes no
+The run may come from another machine. Rounding is 1e-4 of a posterior at most (1e-2 where the view
+is in tf32; 1e-4 more above 100 classes, whose views are kept in 16 bits). What changes no
 posterior of the sample by more than that is not noticed.
 Exit status: 0 as stored; 1 not, or the weights or an image are damaged; 2 the request was wrong;
 75 interrupted.

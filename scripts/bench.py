@@ -51,7 +51,6 @@ from repro.errors import RequestError, RunError
 from repro.store.files import unwritable
 from repro.store.runs import check_outside
 
-ROOT = Path(__file__).resolve().parents[1]
 CONTESTS = ("training", "memory", "jpeg", "dense", "startup")
 OWN = {"only": ",".join(CONTESTS), "rounds": "3", "images": "", "photos": ""}
 OWN["out"] = "reports/bench-latest"

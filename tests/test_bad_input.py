@@ -75,6 +75,8 @@ def refusal(capsys: pytest.CaptureFixture[str], runs: Path, *words: str) -> str:
         *(("data.first_classes=11", "first_classes=11"), ("data.holdout=nan", "holdout=nan")),
         *(("recipe.train_images=1", "train_images=1"), ("data.channels=2", "data.channels=2")),
         *(("arch.fc=[FC-0,FC-classes]", "FC-0"), ("arch.blocks=[[conv3-x]]", "conv3-x")),
+        *(("recipe.init=${nothing}", "recipe.init="), ("recipe.clip=" + "1" * 400, "recipe.clip")),
+        (f"weights={'x' * 300} data=cifar10", "shorter name"),
         ("recipe.train_images=4001", "train_images=4001: there are 4000"),
         ("data=cifar10 data.root=runs recipe.train_images=45001", "there are 45000"),
         *(("net=D-S384 arch=A", "net="), ("experiments=fusion arch=A", "net=")),
@@ -144,6 +146,17 @@ def test_a_folder_of_ones_own_files_and_a_sweeps_settings_are_taken(
     given = [*LIGHT, "--config-dir", str(own), f"runs={tmp_path}", "dry_run=true"]
     assert command([*given, *words.split()]) == 0
     assert "mine-S256-tiny" in capsys.readouterr().out
+
+
+def test_a_file_of_ones_own_takes_no_others_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("recipe/quick.yaml", "mine.yaml"):
+        file = tmp_path / name.replace("/", "-") / name
+        file.parent.mkdir(parents=True)
+        file.write_text("epochs: 20\n")
+        given = ["--config-dir", str(tmp_path / name.replace("/", "-"))]
+        assert name in refusal(capsys, tmp_path / "runs", *given)
 
 
 # --- folders -------------------------------------------------------------------------------------

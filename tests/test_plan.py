@@ -8,7 +8,10 @@ import torch
 
 import repro.plan
 from repro.config.command import command
-from tests.conftest import LIGHT, plan
+from repro.model import reading
+from repro.model.vgg import VGG
+from repro.run import timing
+from tests.conftest import LIGHT, composed, plan
 from tests.data.conftest import fill
 
 PAPER = ["size=paper", "data=imagenet", "data.root=/nowhere", "recipe=paper", "tflops=6"]
@@ -52,6 +55,14 @@ def test_a_rate_is_compiled_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch, "compile", compiles)
     planned(tmp_path, *LIGHT, "compile=max-autotune", "test=[centre]")
     assert modes == ["max-autotune"]
+
+
+def test_a_net_that_locates_is_timed() -> None:
+    config = composed(*LIGHT)
+    spec = reading.spec_of(config.arch, config.size, channels=1, classes=10)
+    net = VGG(reading.locating(spec, "shared"), 0.0)
+    # More images than outputs.
+    timing.training_step(net, config, torch.device("cpu"), 16)()
 
 
 def test_parents_come_first_and_once(tmp_path: Path) -> None:

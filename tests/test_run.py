@@ -102,8 +102,14 @@ def test_another_runs_statistics_are_not_taken_for_enlarged_images(tmp_path: Pat
     assert same(both, alone)
 
 
-def test_a_diverged_net_is_a_result_and_the_sweep_goes_on(tmp_path: Path) -> None:
-    assert run(tmp_path, "-m", "recipe.learning_rate=1e30,0.01", "test=[centre]") == 0
+def test_a_diverged_net_is_a_result_and_the_sweep_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["-m", "recipe.learning_rate=1e30,0.01", "test=[centre]"]
+    assert run(tmp_path, *words) == 0
+    capsys.readouterr()
+    assert run(tmp_path, *words, "dry_run=true") == 0
+    assert capsys.readouterr().out.count("views to compute: none") == 2
     outcomes = [result(path.parent)["outcome"] for path in tmp_path.glob("*/result.json")]
     assert (len(outcomes), outcomes.count("diverged")) == (2, 1)
 

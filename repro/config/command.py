@@ -73,10 +73,9 @@ def _command(arguments: list[str]) -> int:
     return _outcome(requests, finished, sweep)
 
 
-def requests_of(arguments: Sequence[str], check: Callable[[Config], Request]) -> list[Request]:
+def requests_of(arguments: Sequence[str], check: Check) -> list[Request]:
     """The runs that a command line asks for as a sweep, each composed and checked once."""
-    found = requests_by_job(Sweep(arguments, multirun=True), lambda config, _: check(config))
-    return [request for request, _ in found]
+    return [request for request, _ in requests_by_job(Sweep(arguments, multirun=True), check)]
 
 
 def requests_by_job(sweep: Sweep, check: Check) -> Wanted:
@@ -191,7 +190,8 @@ def _dry_run(requests: list[Request]) -> str:
 
     lines = []
     for member in members(requests):
-        views = ", ".join(view.name for view in member.missing_views()) or "none"
+        missing = [] if member.finished() else member.missing_views()
+        views = ", ".join(view.name for view in missing) or "none"
         trained = "not trained" if member.published else f"{member.config.epochs} epochs"
         does = f"{cost(member.net).parameters:,} parameters, {trained}; views to compute: {views}"
         if member.scored and not member.finished():

@@ -113,7 +113,7 @@ class Sweep:
         for one in values:
             try:
                 OmegaConf.update(task, one.key_or_group, one.value(), merge=True)
-            except OmegaConfBaseException as error:
+            except (OmegaConfBaseException, OverflowError) as error:
                 raise RequestError(f"{one.input_line}: {_first_line(error)}") from None
         return Composed(tuple(str(one.input_line) for one in words), task)
 
@@ -174,6 +174,8 @@ def _parsed(word: str) -> Override:
     if not WORD.match(word) or value.startswith("~"):
         said = f"{word[:99]}: expected KEY=VALUE, as in arch=D or recipe.clip=null (none)"
         raise RequestError(f'{said}; a ~ after = is no home: runs="$HOME"/runs')
+    if "${" in value:
+        raise RequestError(f"{word[:99]}: expected plain text, without ${{")
     parser = OverridesParser.create()
     try:
         one = parser.parse_override(word)
@@ -225,6 +227,10 @@ def check_folder(folder: Path) -> None:
         if place.is_dir() and place.name[0] != "." and place.name not in groups():
             raise RequestError(f"{place}: expected folders {', '.join(groups())} in --config-dir")
     for path in sorted(folder.rglob("*.yaml")):
+        if path.parent == folder:
+            raise RequestError(f"{path}: expected in the folder of a group, as in recipe/")
+        if path.stem in names(path.parent.name):
+            raise RequestError(f"{path}: the suite has a file of this name, give yours another")
         content, tree = read_file(path)
         hydra = tree.get("hydra", {})
         sweeper = hydra.get("sweeper", {"params": {}}) if isinstance(hydra, dict) else None

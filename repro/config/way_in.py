@@ -1,5 +1,6 @@
 """What the ways in share, without Hydra: help, words KEY=VALUE, a status for whatever happens."""
 
+import errno
 import os
 import sys
 import traceback
@@ -9,6 +10,13 @@ from contextlib import suppress
 from repro.config.schema import MANY
 from repro.errors import RequestError, RunError, flat
 from repro.run.interruption import STATUS, Interrupted, interruptible
+
+ALLOW = "let this user read and write there"
+UNUSABLE: dict[int | None, str] = {
+    **{errno.EACCES: ALLOW, errno.EPERM: ALLOW},
+    errno.ENAMETOOLONG: "expected a shorter name",
+}
+"""Errors of a place that was named, with what would be right."""
 
 
 def way_in(
@@ -42,12 +50,14 @@ def status_of(work: Callable[[], int], interrupted: str) -> int:
     try:
         with interruptible():
             return work()
-    except (RequestError, RunError, PermissionError) as error:
+    except (RequestError, RunError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in UNUSABLE:
+            raise
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             traceback.print_exc()
         said = str(error)
-        if isinstance(error, PermissionError):
-            said = f"{error.filename}: {error.strerror}; let this user read and write there"
+        if isinstance(error, OSError):
+            said = f"{str(error.filename)[:300]}: {error.strerror}; {UNUSABLE[error.errno]}"
         print(*map(flat, said.splitlines()), sep="\n", file=sys.stderr)
         return 2
     except (Interrupted, KeyboardInterrupt):

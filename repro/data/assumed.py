@@ -69,7 +69,7 @@ class Assumed:
         """Earlier runs on the same data, whatever a label adds and however it was checked."""
 
         def plain(data: Data) -> Data:
-            return dataclasses.replace(data, name=identity.base(data.name), verify=False)
+            return dataclasses.replace(identity.unlabelled(data), verify=False)
 
         return [run for run in self.earlier if plain(run.config.data) == plain(data)]
 

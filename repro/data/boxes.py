@@ -44,11 +44,10 @@ def with_boxes(source: Source, reader: Reader) -> Source:
     for part in (train, validation, test):
         for id, boxes in zip(part.ids, part.boxes or (), strict=True):
             total.update(f"{id}\n".encode() + boxes.tobytes())
-    counts = dict(sorted(odd.items()))
-    known = replace(source.description, boxes=total.hexdigest(), odd_boxes=counts)
+    known = replace(source.description, odd_boxes=dict(sorted(odd.items())))
     if known.fingerprint:
         # It begins as that of the images, by which the report knows the data.
-        known = replace(known, fingerprint=known.fingerprint + known.boxes)
+        known = replace(known, fingerprint=known.fingerprint + total.hexdigest())
     return replace(source, train=train, validation=validation, test=test, description=known)
 
 

@@ -53,9 +53,10 @@ class DataSet:
         """Fetch what is not there, whole or not at all; `check` is called while another does."""
         if self.bring is None or self.is_there(data):
             return
-        root, name = Path(data.root), data.name
+        # Two names may be of one folder.
+        root, name = Path(data.root), self.folder.replace("/", "-")
         where, beside = root / self.folder, root / f".fetching-{name}"
-        waits = partial(say, f"another process fetches {name}; waiting")
+        waits = partial(say, f"another process fetches {data.name}; waiting")
         try:
             with first_free(root, [name], waits=waits, check=check):
                 if where.is_dir():
@@ -70,7 +71,7 @@ class DataSet:
                 finally:
                     shutil.rmtree(beside, ignore_errors=True)
         except Exception as error:
-            said = f"data={name} is not in {where.resolve()} and could not be downloaded"
+            said = f"data={data.name} is not in {where.resolve()} and could not be downloaded"
             advice = "put it there as torchvision does, or say data.root="
             raise RunError(f"{said}: {one_line(error)}; {advice}") from error
 

@@ -113,6 +113,8 @@ def _split(root: Path, rows: Sequence[Row], labels: Sequence[int], channels: int
         except UnicodeEncodeError:
             # It cannot stand in what is stored.
             raise RequestError(f"{shown(root / name)} has a name that is not UTF-8") from None
+        if "\n" in name:
+            raise RequestError(f"{shown(root)}: the name {name!a} has several lines")
     status = np.array([row[1:] for row in rows], dtype=np.int64).reshape(-1, 2)
     images = FileImages(names, channels, f"{root}{os.sep}")
     return Split(images, np.array(labels, dtype=np.int64), tuple(names), status)

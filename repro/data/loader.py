@@ -1,7 +1,7 @@
 """Batches: random crops of images rescaled to S (Section 3.1), whole images and centre crops (3.2).
 
-A training crop is drawn from the seed, the epoch, the image and how many images there are alone: it
-is the same in any process, with any number of workers, and after an interruption.
+A training crop is drawn from the seed, the series, the epoch, the image and how many images there
+are alone: it is the same in any process, with any number of workers, and after an interruption.
 """
 
 import copy

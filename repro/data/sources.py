@@ -49,10 +49,12 @@ def _checked(fields: tuple[Any, ...], cache: Path, progress: bool) -> Descriptio
             f"data={data.name} cannot be fetched into data.root={shown(data.root)}: {reason}"
         )
     if kind.classes is not None and (kind.channels is not None or not there):
-        description, labels = Description(kind.classes), None
+        description, found = Description(kind.classes), None
     else:
         found = _look(data, kind, cache, progress)
-        description, labels = found.description, found.train.labels
+        description = found.description
+        if data.first_classes is not None:
+            found = found.of_classes(classes_of(data, description.classes))
         for name, part in zip(("training", "validation", "test"), found.parts, strict=True):
             if not len(part.ids) and (name == "test" or not data.test_only):
                 raise RequestError(
@@ -65,7 +67,7 @@ def _checked(fields: tuple[Any, ...], cache: Path, progress: bool) -> Descriptio
     if classes < 2:
         raise RequestError(f"{shown(data.root)} has one class: a classifier needs at least two")
     taken = classes_of(data, classes)
-    train = most_training_images(data, kind) if labels is None else int((labels < taken).sum())
+    train = most_training_images(data, kind) if found is None else len(found.train.ids)
     names = description.names[:taken]
     return dataclasses.replace(description, classes=taken, names=names, train=train)
 

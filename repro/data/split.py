@@ -125,8 +125,6 @@ class Description:
     """The classes' names, where folders have them."""
     train: int | None = field(default=None, compare=False)
     """The most images that there are to train on; None: not known."""
-    boxes: str = field(default="", compare=False)
-    """The digest of all boxes, where they were asked for."""
     odd_boxes: dict[str, int] = field(default_factory=dict, compare=False)
     """How many of the boxes were odd, by kind."""
 

@@ -86,4 +86,4 @@ def error_of(protocol: str, net: str, metric: str) -> float | None:
 def transferred(net: str, data: str) -> float | None:
     """The paper's measure (%) of `D`, `E` or `D+E` on data of `conf/data/` (Table 11), or None."""
     found = (row.get(data) for row in rows(11) if row["net"] == net)
-    return next((float(value) for value in found if value is not None), None)
+    return next((float(value) for value in found if isinstance(value, int | float)), None)

@@ -1,6 +1,7 @@
 """The measures of Appendix B: mean class recall, VOC's two average precisions, as errors."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ UNUSED, FIT, HELD_OUT, TEST = range(4)
 """The part that an image has in a split: on the held-out training images C is chosen."""
 Labels = NDArray[np.int64]
 """The class of each image (N,); or (N, classes): 1 shown, 0 difficult, -1 not shown."""
+Weights = NDArray[np.integer[Any]]
+"""How often a draw has each image, (draws, N); where there are none: one draw, each once."""
 
 
 def predicted(scores: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -21,28 +24,29 @@ def predicted(scores: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def recall_error(
-    labels: Labels, found: NDArray[np.int64], weights: NDArray[np.int64] | None = None
+    labels: Labels, found: NDArray[np.int64], weights: Weights | None = None
 ) -> NDArray[np.float64]:
     """100 minus the mean class recall (%), (draws,), of labels and predictions (N,).
 
-    `weights`, (draws, N): how often a draw has each image; None: one draw, each once. A class that
-    a draw does not have is left out of it.
+    A class that a draw does not have is left out of it.
     """
     weights = np.ones((1, len(labels)), dtype=np.int64) if weights is None else weights
-    of_class = np.eye(int(labels.max()) + 1)[labels]
-    counts = weights @ of_class
-    hits = (weights * (found == labels)) @ of_class
+    order = np.argsort(labels, kind="stable")
+    first = np.unique(labels[order], return_index=True)[1]
+    weights, right = weights[:, order], (found == labels)[order]
+    each = weights, weights * right
+    counts, hits = (np.add.reduceat(one, first, axis=1, dtype=np.int64) for one in each)
     shares = np.divide(hits, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
     return np.asarray(100 - 100 * np.nanmean(shares, axis=1))
 
 
 def average_precision(
-    scores: NDArray[np.float32], labels: Labels, weights: NDArray[np.int64] | None = None
+    scores: NDArray[np.float32], labels: Labels, weights: Weights | None = None
 ) -> NDArray[np.float64]:
     """VOC's average precision of a class at 11 recalls and as an area, (draws, 2) (VOCap.m).
 
     `scores` and `labels` are (N,): images with label 0 count neither way, those of one score are
-    found together; `weights`: see `recall_error`. Not a number where no image shows the class.
+    found together. Not a number where no image shows the class.
     """
     weights = np.ones((1, len(labels)), dtype=np.int64) if weights is None else weights
     order = np.argsort(-scores, kind="stable")
@@ -62,7 +66,7 @@ def average_precision(
 
 
 def errors(
-    labels: Labels, scores: NDArray[np.float32], weights: NDArray[np.int64] | None = None
+    labels: Labels, scores: NDArray[np.float32], weights: Weights | None = None
 ) -> Mapping[str, NDArray[np.float64]]:
     """Every measure of the scores of test images, (draws,) by its name, in percent.
 

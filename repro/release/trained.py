@@ -14,7 +14,7 @@ from repro.errors import RequestError, flat
 from repro.model.layers import Spec
 from repro.model.reading import spec_of
 from repro.model.vgg import VGG, load_weights
-from repro.run.device import memory_format, torch_settings
+from repro.run.device import dtype_of, memory_format, torch_settings
 from repro.store import identity
 from repro.store.runs import WEIGHTS, Run, read_run
 from repro.weights.contents import Weights, of_run
@@ -49,10 +49,9 @@ def finished_run(folder: Path) -> Run:
 
 def data_of(run: Run, root: str | None) -> Data:
     """The data set of a run as its file names it; `root` says where it lies on this machine."""
-    data = run.config.data
+    data = identity.unlabelled(run.config.data)
     # Each file that is looked at is decoded anyway.
-    root = data.root if root is None else root
-    return replace(data, name=identity.base(data.name), root=root, verify=False)
+    return replace(data, root=data.root if root is None else root, verify=False)
 
 
 @contextmanager
@@ -60,7 +59,7 @@ def opened(run: Run, device: torch.device) -> Iterator[Trained]:
     """A run with its net, while torch is set up as the run had it; RunError: damaged weights."""
     config, data = run.config, run.result["data"]
     channels, recipe = config.data.channels, config.recipe
-    dtype = torch.float64 if config.precision == "float64" else torch.float32
+    dtype = dtype_of(config)
     with torch_settings(config):
         spec = spec_of(config.arch, config.size, channels=channels, classes=data["classes"])
         net = VGG(spec, recipe.dropout).to(dtype)

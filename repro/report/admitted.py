@@ -41,7 +41,7 @@ def admitted(stores: Sequence[Path]) -> list[Run]:
         if not (found := store.finished(folder)):
             raise RequestError(f"runs={folder} holds no finished run: {ADVICE}")
         runs = {run.name: run for run in found} | runs
-    identity.tell_apart([run.config for run in runs.values()])
+    identity.tell_apart([(run.config, run.fingerprint) for run in runs.values()])
     whole = [run for _, run in sorted(runs.items()) if _describable(run)]
     there = []
     for runs_of in grouped(whole):

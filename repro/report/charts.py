@@ -78,7 +78,7 @@ def compared(
     gaps |= {"seeds": " to ".join(map(str, sorted({min(seeds), max(seeds)})))}
     absent = [words for words, one in left.items() if one]
     gaps["absent"] = f" Not run: {'; '.join(absent)}." if absent else ""
-    images = max(len(one.wrong) for one in (*comparison.measured, *comparison.fused))
+    images = comparison.runs[0].tested.images
     return chart(name, "compared", rows, "top-1 error (%)", images=images, **gaps)
 
 

@@ -230,4 +230,4 @@ FINDERS: dict[str, Callable[[Contrast, Edges, Comparison, int], Finding | None]]
     **dict.fromkeys(("better", "no_improvement", "equal_within"), of_errors),
     **{"counts": of_counts, "cheaper": of_seconds},
 }
-"""By the kind of claim. Each takes so many seeds at most, the first ones."""
+"""By the kind of claim. Each takes so many seeds at most, the first ones; of seconds all count."""

@@ -36,10 +36,11 @@ def _said(claim: Claim, row: dict[Hashable, Any] | None) -> str:
     if row is None:
         return OPEN
     verdict = str(row["verdict_holm"])
-    untrained = verdict == UNTESTABLE and str(row["reason"]).startswith(UNTRAINED)
+    if verdict != UNTESTABLE or not str(row["reason"]).startswith(UNTRAINED):
+        return verdict
     interval = Interval(row["log_odds_low"], row["log_odds_high"])
     apart = decide(interval, row["log_odds"], claim.edges, lambda edge: math.nan)[0]
-    return OPPOSITE if untrained and apart == CONTRADICTED else verdict
+    return OPPOSITE if apart == CONTRADICTED else verdict
 
 
 def verdict(claim: Claim) -> str | None:

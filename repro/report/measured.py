@@ -209,7 +209,7 @@ def _log(content: bytes) -> pd.DataFrame | None:
 
 def seconds(run: Run, view: View) -> float | None:
     """Seconds that computing a view of all test images took; None where not known."""
-    found = stored.seconds(run.folder, view)
+    found = stored.seconds(run.folder, view, run.tested)
     if found is None and (ranks := kept([run], run.folder.parent)) is not None:
         return ranks.seconds.get(view.name)
     return found

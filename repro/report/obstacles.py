@@ -135,7 +135,7 @@ def _lineage_epochs(run: Run, comparison: Comparison, below: tuple[str, ...] = (
     # A stored run may say that it comes before itself.
     if run.identity in below:
         return math.inf
-    parents = map(comparison.by_identity.get, run.result.get("parents", {}).values())
+    parents = map(comparison.by_identity.get, run.parents)
     own = (*below, run.identity)
     before = [_lineage_epochs(one, comparison, own) if one else math.inf for one in parents]
     return run.config.epochs + max(before, default=0)

@@ -8,7 +8,6 @@ from functools import lru_cache
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown import Markdown
-from markdown.extensions.toc import slugify
 
 from repro.paper.numbers import CLASSES
 from repro.protocol.protocols import SUMMARISED
@@ -32,9 +31,9 @@ class Part:
     """All that the report says about one setting, beside `several` others or alone."""
 
     def __init__(
-        self, comparison: Comparison, title: str, judged: pd.DataFrame, several: bool
+        self, comparison: Comparison, title: str, judged: pd.DataFrame, anchor: str, several: bool
     ) -> None:
-        self.comparison, self.title, self.anchor = comparison, title, slugify(title, "-")
+        self.comparison, self.title, self.anchor = comparison, title, anchor
         self.saw = worded(comparison.setting.data)
         self.prefix = f"{self.anchor}-" if several else ""
         """It begins the names of the files of a setting."""

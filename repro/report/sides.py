@@ -115,7 +115,7 @@ def pool(contrast: Contrast, comparison: Comparison, most: int) -> Pooled | None
     rights = [-weight * table.mean() for terms in tables for weight, table in terms if weight < 0]
     words = contrast.words(found)
     if len(shared) > most:
-        words.append(f"the first {most} of {len(shared)} seeds")
+        words.append(f"the first {len(used)} of {len(shared)} seeds")
     lost = [str(seed) for seed in first if seed < used[-1] and seed not in used]
     if lost:
         words.append(f"without seed{'s' if len(lost) > 1 else ''} {', '.join(lost)}")

@@ -12,7 +12,7 @@ from repro.paper import numbers
 from repro.protocol.protocols import TRANSFERS
 from repro.report.marks import Chart, Rows, chart
 from repro.report.net import worded
-from repro.report.transfer import Tested, Transfers, interval_of, usual_metric
+from repro.report.transfer import Tested, Transfers, interval_of
 
 DATA = {
     "voc2007": "VOC-2007 (mean AP)",
@@ -53,14 +53,14 @@ def table(groups: Sequence[Transfers]) -> pd.DataFrame:
                         "splits_sd": theirs.get(f"{data}_spread"),
                     }
                 )
-    return pd.DataFrame(rows) if groups else pd.DataFrame()
+    return pd.DataFrame(rows if any(group.tested for group in groups) else [])
 
 
 def _cells(group: Transfers) -> Iterator[tuple[tuple[str, str, str, str], list[Tested]]]:
     """The net, its training, the test and the Q of each row, and what was tested, by seed."""
     cells: dict[tuple[str, str, str, str], dict[tuple[int, ...], Tested]] = {}
     for one in group.tested:
-        # Of each run the pixels are the same; two nets are, in either order.
+        # Of each run the pixels are the same.
         seeds = cells.setdefault((one.net, one.trained_on, one.found.protocol, one.q), {})
         seeds.setdefault(() if one.given else one.seeds, one)
     yield from ((key, list(by_seed.values())) for key, by_seed in sorted(cells.items()))
@@ -80,7 +80,7 @@ def charts(groups: Sequence[Transfers]) -> list[Chart]:
 def _chart(group: Transfers) -> Chart | None:
     rows: Rows = []
     theirs: Rows = []
-    metric = usual_metric(group.data)
+    metric = group.metric
     for (net, trained_on, test, _), every in _cells(group):
         words = net.replace(":random", ", not trained")
         words += f", {trained_on}" if len(group.trainings) > 1 else ""
@@ -121,5 +121,7 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
             "size": worded(size),
         }
         own = rows.setdefault(key, new | dict.fromkeys(DATA.values(), "-"))
-        own[DATA[data]] = words if own[DATA[data]] == "-" else f"{own[DATA[data]]}, {words}"
-    return pd.DataFrame(list(rows.values()))
+        # Data of one's own have no row of the paper's.
+        head = DATA.get(data, data)
+        own[head] = words if own.get(head, "-") == "-" else f"{own[head]}, {words}"
+    return pd.DataFrame(list(rows.values())).fillna("-")

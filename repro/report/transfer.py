@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from repro.errors import RequestError
+from repro.errors import RequestError, leave_out
 from repro.paper import numbers
 from repro.protocol.measures import TEST, errors
 from repro.protocol.protocols import TRANSFERS
@@ -34,10 +34,10 @@ Draws = NDArray[np.float64]
 
 
 @lru_cache(maxsize=4)
-def _draws(images: int) -> NDArray[np.int64]:
-    """How often each draw has each image, (draws, images)."""
+def _draws(images: int) -> NDArray[np.int16]:
+    """How often each draw has each image, (draws, images); in few bytes, for there are many."""
     random = np.random.default_rng(0)
-    return random.multinomial(images, np.full(images, 1 / images), size=DRAWS)
+    return random.multinomial(images, np.full(images, 1 / images), size=DRAWS).astype(np.int16)
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ class Tested:
     @cached_property
     def drawn(self) -> dict[str, Draws]:
         """Each measure in percent by draws of the images, (splits, draws)."""
-        weights = _draws(len(self.found.ids))[:, self.found.ids.argsort().argsort()]
+        draws, place = _draws(len(self.found.ids)), self.found.ids.argsort().argsort()
         each = [
-            errors(self.found.labels[part == TEST], values, weights[:, part == TEST])
+            errors(self.found.labels[part == TEST], values, draws.take(place[part == TEST], axis=1))
             for part, values in self.found.splits
         ]
         return {name: np.stack([one[name] for one in each]) for name in each[0]}
@@ -136,20 +136,30 @@ class Transfers:
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs, self.setting = runs, setting(runs[0].config)
         self.data, self.images = base(self.setting.data), images_of(self.setting.data)
+        self.metric = usual_metric(runs[0].config.data.source or self.data)
         known = {run.identity: run for run in runs}
         self.tested: list[Tested] = []
+        seen: set[tuple[str, frozenset[str]]] = set()
         for run in runs:
             for test in scores.stored(run.folder):
                 # Of a damaged file it was said when the runs were admitted.
                 with suppress(RequestError):
                     if (found := scores.read(run.folder, test, run.tested)) is None:
                         continue
+                    key = found.protocol, frozenset({run.identity, found.partner})
+                    # Two nets are the same in either order.
+                    if key in seen:
+                        continue
+                    seen.add(key)
                     other = known.get(found.partner)
                     if other and other.tested.weights == found.partner_weights:
                         both = sorted((run, other), key=lambda one: one.config.arch.name)
                         self.tested.append(Tested(tuple(both), found))
                     elif not found.partner:
                         self.tested.append(Tested((run,), found))
+                    else:
+                        why = "its partner is not among the runs of this setting, or another now"
+                        leave_out(f"{run.folder / scores.file_name(test)}: {why}")
 
     @property
     def trainings(self) -> list[str]:

@@ -11,6 +11,7 @@ from glob import escape
 from pathlib import Path
 
 import pandas as pd
+from markdown.extensions.toc import slugify, unique
 
 from repro.errors import RequestError, RunError, noting
 from repro.report import table11, tables, transfer, transfer_claims, wording
@@ -25,7 +26,7 @@ from repro.report.settings import Comparison, Family, families, grouped, recorde
 from repro.report.transfer import Transfers
 from repro.store import ranks, scores
 from repro.store import runs as store
-from repro.store.archive import ARCHIVE, opened, pack
+from repro.store.archive import ARCHIVE, contents, opened, pack
 from repro.store.files import DAY, read_whole, write_whole
 from repro.store.identity import tell_apart
 from repro.store.ranks import Kept
@@ -52,7 +53,7 @@ def write(
     """
     stores = [folder_of_runs(folder) for folder in stores]
     out = Path(os.path.realpath(out))
-    _check_out(out, archive, stores)
+    _check_out(out, archive)
     with _beside(out) as beside, noting() as left_out, Drawers(beside / "figures") as drawers:
         comparisons, others, transfers = parted(admitted(stores), fuse)
         _check_fuse(fuse, comparisons)
@@ -61,14 +62,15 @@ def write(
         unfinished = sorted((name, why) for name, why in dict(rows).items() if name not in done)
         try:
             if archive:
-                runs = _packed([*comparisons, *others], transfers, beside)
+                runs = _packed([*comparisons, *others], transfers, beside, out)
                 comparisons, others, transfers = parted(runs, fuse)
-            named = zip(comparisons, titles([one.setting for one in comparisons]), strict=True)
-            judged = judge(comparisons)
-            several = len(comparisons) > 1
-            parts = [Part(*one, own, several) for one, own in zip(named, judged, strict=True)]
+            named = titles([one.setting for one in comparisons])
+            settings = list(zip(comparisons, named, judge(comparisons), strict=True))
             # The setting that answers most claims comes first.
-            parts.sort(key=lambda part: -len(part.claims))
+            settings.sort(key=lambda one: -len(one[2]))
+            taken, several = set[str](), len(settings) > 1
+            anchors = [unique(slugify(title, "-"), taken) for _, title, _ in settings]
+            parts = [Part(*one, at, several) for one, at in zip(settings, anchors, strict=True)]
             drawn = [(part.prefix, one) for part in parts for one in part.figures.values()]
             pictures = table11.charts(transfers)
             drawn += [("", one) for one in pictures]
@@ -125,8 +127,8 @@ def _unusable(out: Path, why: str) -> RequestError:
     return RequestError(f"out={out!s:.300} {why}; name another folder")
 
 
-def _check_out(out: Path, archive: bool, stores: Sequence[Path]) -> None:
-    """Refuse a place that is no folder, holds what no report writes, or runs that would be lost."""
+def _check_out(out: Path, archive: bool) -> None:
+    """Refuse a place that is no folder, holds what no report writes, or an archive to be lost."""
     store.check_outside(out)
     try:
         held = {path.name for path in out.iterdir()} if out.exists() else set()
@@ -135,11 +137,8 @@ def _check_out(out: Path, archive: bool, stores: Sequence[Path]) -> None:
     foreign = held - CONTENT - {ARCHIVE} or (held if "comparison.md" not in held else None)
     if foreign:
         raise _unusable(out, f"holds {min(foreign)}, which is not a report's")
-    kept = set[str]().union(*map(store.names, stores)) if archive else set()
-    lost = store.names(folder_of_runs(out)) - kept if ARCHIVE in held else set()
-    if lost:
-        why = f"keeps {min(lost)}, which would be lost: archive=true keeps what runs= names"
-        raise _unusable(out, f"{why}, so add {out} to it")
+    if ARCHIVE in held and not archive:
+        raise _unusable(out, f"keeps {ARCHIVE}, which would be lost: give archive=true")
 
 
 def _check_fuse(fuse: Sequence[str], comparisons: Sequence[Comparison]) -> None:
@@ -234,16 +233,27 @@ def _put(beside: Path, out: Path) -> None:
 
 
 def _packed(
-    comparisons: Sequence[Comparison | Family], transfers: Sequence[Transfers], beside: Path
+    comparisons: Sequence[Comparison | Family],
+    transfers: Sequence[Transfers],
+    beside: Path,
+    out: Path,
 ) -> list[Run]:
-    """Put the archive into a report; its runs, as others will read them."""
+    """Put the archive into a report; its runs, as others will read them.
+
+    A RequestError says what the report whose place it takes keeps, and this one would not.
+    """
     kept = beside / "runs"
     _archive(comparisons, transfers, kept)
     pack(kept, beside / ARCHIVE)
     shutil.rmtree(kept)
+    new = opened(beside / ARCHIVE)
+    lost = contents(opened(out / ARCHIVE)) - contents(new) if (out / ARCHIVE).is_file() else set()
+    if lost:
+        why = f"keeps {min(lost)}, which would be lost: let runs= begin with {out}, add its fuse="
+        raise _unusable(out, why)
     # They were admitted by their views; what was just written needs no second look.
-    runs = store.finished(opened(beside / ARCHIVE))
-    tell_apart([run.config for run in runs])
+    runs = store.finished(new)
+    tell_apart([(run.config, run.fingerprint) for run in runs])
     return runs
 
 
@@ -253,9 +263,9 @@ def _archive(
     """Write what a report follows from into a folder of runs: settings, logs and ranks."""
     runs = [run for one in (*comparisons, *transfers) for run in one.runs]
     files = dict.fromkeys(run.folder.parent / COMMANDS for run in runs)
-    earlier = [read_whole(one).decode() for one in files if one.is_file() and not one.is_symlink()]
-    own = [shlex.join(shared_words(shlex.split(line))) for line in recorded(runs)]
-    lines = dict.fromkeys([*"".join(earlier).splitlines(), *own])
+    there = (one for one in files if one.is_file() and not one.is_symlink())
+    earlier = "\n".join(read_whole(one).decode(errors="replace") for one in there).split("\n")
+    lines = dict.fromkeys(filter(None, map(_shared_line, [*earlier, *recorded(runs)])))
     write_whole(folder / COMMANDS, "".join(f"{line}\n" for line in lines).encode())
     for run in runs:
         names = [CONFIG, RESULT, *[LOG] * (read_log(run) is not None)]
@@ -276,6 +286,13 @@ def _archive(
             by_runs.setdefault(tuple(run.identity for run in one.runs), []).append(one)
     for found in by_runs.values():
         _keep_ranks(found, folder)
+
+
+def _shared_line(command: str) -> str:
+    """A command line without the folders that it names; empty where it is none."""
+    with suppress(ValueError):
+        return shlex.join(shared_words(shlex.split(command)))
+    return ""
 
 
 def _keep_ranks(found: Sequence[Measured], folder: Path) -> None:

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn, optim
 
+from repro.errors import RunError
 from repro.run.device import caught_up
 from repro.store.folder import Folder
 from repro.store.runs import CHECKPOINTS
@@ -30,9 +32,9 @@ one took: a slow disk has little of a run's time."""
 class Checkpoints:
     """The checkpoints of one training; each is written while training goes on."""
 
-    def __init__(self, folder: Folder, seconds: float) -> None:
+    def __init__(self, folder: Folder, seconds: float, say: Callable[[str], None]) -> None:
         """`seconds`: from one checkpoint's end to the next one's beginning, at least."""
-        self.folder, self.seconds = folder, seconds
+        self.folder, self.seconds, self.say = folder, seconds, say
         self.count, self.next = 0, time.monotonic() + seconds
         self.written: Future[None] | None = None
 
@@ -43,17 +45,24 @@ class Checkpoints:
 
     def save(self, net: nn.Module, optimiser: optim.Optimizer, progress: dict[str, Any]) -> None:
         """Copy what the next checkpoint holds; it is then written over the older generation."""
-        self.wait()
+        # What failed was said, and is tried again: a full disk may have room by now.
+        with suppress(RunError):
+            self.wait()
         began, self.next = time.monotonic(), math.inf
         tensors, text, name = _copies(net, optimiser), json.dumps(progress), CHECKPOINTS[self.count]
         copied = caught_up(next(net.parameters()).device)
 
         def write() -> None:
-            copied()
-            header = {"place": text, "digest": _digest(tensors, text)}
-            self.folder.write(name, _parts(tensors, header))
-            ended = time.monotonic()
-            self.next = ended + max(self.seconds, SHARE * (ended - began))
+            try:
+                copied()
+                header = {"place": text, "digest": _digest(tensors, text)}
+                self.folder.write(name, _parts(tensors, header))
+            except RunError as error:
+                self.say(f"{error}; training goes on, and the next checkpoint is tried")
+                raise
+            finally:
+                ended = time.monotonic()
+                self.next = ended + max(self.seconds, SHARE * (ended - began))
 
         writer = ThreadPoolExecutor(1)
         self.written = writer.submit(write)
@@ -65,10 +74,11 @@ class Checkpoints:
         if self.written is not None:
             self.written.result()
 
-    def load(
-        self, net: nn.Module, optimiser: optim.Optimizer, say: Callable[[str], None]
-    ) -> dict[str, Any] | None:
-        """Load the newest whole checkpoint; the progress of training, None: there is none."""
+    def load(self, net: nn.Module, optimiser: optim.Optimizer) -> dict[str, Any] | None:
+        """Load the newest whole checkpoint; the progress of training, None: there is none.
+
+        A RunError says that one cannot be read: it may be whole.
+        """
         found = []
         for generation, name in enumerate(CHECKPOINTS):
             try:
@@ -77,8 +87,11 @@ class Checkpoints:
                 found.append((progress["epoch"], progress["iteration"], generation))
             except FileNotFoundError:
                 continue
-            except (SafetensorError, ValueError, TypeError, LookupError, OSError) as error:
-                say(f"{self.folder.path / name} is damaged ({error}): not used")
+            except OSError as error:
+                why = f"cannot be read, it may be whole: {error.strerror}"
+                raise RunError(f"{self.folder.path / name} {why}") from None
+            except (SafetensorError, ValueError, TypeError, LookupError) as error:
+                self.say(f"{self.folder.path / name} is damaged ({error}): not used")
         if not found:
             return None
         newest = max(found)[2]

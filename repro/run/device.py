@@ -83,6 +83,11 @@ def reserved(
         yield torch.device("cuda", held.index)
 
 
+def dtype_of(config: Config) -> torch.dtype:
+    """The type of a net's weights and maps; bf16 and tf32 are those of its products alone."""
+    return torch.float64 if config.precision == "float64" else torch.float32
+
+
 def memory_format(config: Config, device: torch.device) -> torch.memory_format:
     """How maps lie in memory: channels last, or one channel after another.
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,13 @@ from repro.model.vgg import VGG, encoded, load_weights
 from repro.protocol.protocols import KINDS, View
 from repro.protocol.scales import PICTURED, pixels, single_q
 from repro.run import boxes
-from repro.run.device import memory_format
+from repro.run.device import dtype_of, memory_format
 from repro.run.distributed import process_group
 from repro.run.environment import describe
 from repro.run.interruption import Stop
 from repro.run.loop import Training, classification
 from repro.run.progress import Chance
 from repro.run.request import Request, summary, test_errors
-from repro.run.resolving import base_data
 from repro.run.transfer import score
 from repro.run.views import EvaluationOptions, centre_error, compute, describe_images
 from repro.run.weights import read_again
@@ -43,7 +42,7 @@ from repro.store import views as stored
 from repro.store.expected import Expected, ListedImages, sha256
 from repro.store.files import DAY, remove_leftovers
 from repro.store.folder import Folder
-from repro.store.identity import PUBLISHED
+from repro.store.identity import PUBLISHED, unlabelled
 from repro.store.runs import CACHE, CHECKPOINTS, CROPS, RESULT, WEIGHTS, read_result
 from repro.track.curves import NONE, Curves
 
@@ -64,7 +63,7 @@ class Job:
         self.request, self.folder, self.stop, self.device = request, folder, stop, device
         self.config, self.world = request.config, process_group()
         config, world, self.cache = self.config, self.world, Path(self.config.runs) / CACHE
-        data = base_data(config.data)
+        data = unlabelled(config.data)
         # What one process of a host downloads, the others find.
         self.source = world.host_first(lambda: sources.load(data, self.cache, say, stop.check))
         if self.source.description != request.description:
@@ -73,8 +72,7 @@ class Job:
         test = self.source.test
         self.digests = {"test_images": ListedImages.of(test.ids, test.labels).digest}
         self.digests |= {"boxes": stored_boxes.digest(*test.truth)} if config.locates else {}
-        self.dtype = torch.float64 if config.precision == "float64" else torch.float32
-        layout = memory_format(config, device)
+        self.dtype, layout = dtype_of(config), memory_format(config, device)
         if request.published is not None:
             self.prepare = request.published.convention.inputs(device, self.dtype, layout)
         else:
@@ -112,7 +110,7 @@ class Job:
             self._view(missing, tested)
         if self.world.is_first:
             score(request, tested, self.source.test, self.folder, self.stop.check)
-            curves.follow(test_errors(request, tested))
+            curves.follow(partial(test_errors, request, tested))
             show(summary(request), goes_on=True)
         # The others wait until all is written.
         self.world.decided_by_first(lambda: None)
@@ -194,6 +192,11 @@ class Job:
         self.world.decided_by_first(lambda: load_weights(net, request.folder))
         self.world.broadcast_state(net)
         return net
+
+    @cached_property
+    def _scorer(self) -> VGG:
+        """The classification net of a run that locates."""
+        return self._stored(self.request.parents["boxes"])
 
     def _batches(self) -> TrainingCrops:
         """This process's training crops."""
@@ -304,6 +307,5 @@ class Job:
         if not KINDS[view.kind].boxes:
             look = describe_images if self.config.data.transfer else compute
             return stored.encode(look(net, *common), weights, view.name)
-        scorer = self._stored(self.request.parents["boxes"])
-        found = boxes.compute(net, scorer, self.source.train, *common)
+        found = boxes.compute(net, self._scorer, self.source.train, *common)
         return stored_boxes.encode(found, weights, view.name)

@@ -8,10 +8,10 @@
 between images and gradients. What enters the net is made in `repro.data.inputs`. The numbers are
 those of `conf/recipe/paper.yaml`, which names the place where each of them acts.
 
-Randomness has no state. The order of images and their crops are drawn from the seed, the epoch, the
-image and how many there are; dropout from the seed, the iteration and the row of the batch. So a
-run that was interrupted goes on bit for bit, from the middle of an epoch too, with what a
-checkpoint holds.
+Randomness has no state. The order of images and their crops are drawn from the seed, the series,
+the epoch, the image and how many there are; dropout from the seed, the series, the iteration and
+the row of the batch. So a run that was interrupted goes on bit for bit, from the middle of an epoch
+too, with what a checkpoint holds.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from repro.config.schema import EAGER, Config
 from repro.data.loader import TrainingCrops
+from repro.errors import RunError
 from repro.model.vgg import VGG, seed_masks, set_dropout_rows, share_batch_norm
 from repro.run.checkpoint import Checkpoints
 from repro.run.device import compiled, sent_back, uploaded
@@ -90,7 +91,8 @@ class Training:
         self.summed = SummedGradients(world, self.weights)
         if world.size > 1:
             self._share_batch_norm()
-        self.progress, self.checkpoints = Progress(), Checkpoints(folder, config.checkpoint_seconds)
+        self.progress = Progress()
+        self.checkpoints = Checkpoints(folder, config.checkpoint_seconds, say)
         self.unread: list[tuple[int, Callable[[], list[float]]]] = []
         """Steps whose sums are not read yet: images, and how to ask for loss, errors and flags."""
         cuda = self.device.type == "cuda"
@@ -285,13 +287,22 @@ class Training:
 
     def _resume(self) -> None:
         loaded = self.world.decided_by_first(
-            lambda: self.checkpoints.load(self.net, self.optimiser, self.say)
+            lambda: self.checkpoints.load(self.net, self.optimiser)
         )
         self.world.broadcast_state(self.net, self.optimiser)
+        if loaded is not None:
+            try:
+                self.schedule.load(loaded.pop("schedule"))
+                self.progress = Progress(**loaded)
+            except (LookupError, TypeError):
+                said = "was begun by another version: go on with that, or remove it to train anew"
+                raise RunError(f"{self.folder.path} {said}") from None
+        # Epochs that the log has and the checkpoint has not are run again.
+        self.folder.remove(LOG)
+        if self.progress.rows:
+            self.folder.write(LOG, self.progress.log())
         if loaded is None:
             return
-        self.schedule.load(loaded.pop("schedule"))
-        self.progress = Progress(**loaded)
         step = self.progress.step
         where = f"step {step + 1}" if step < len(self.batches) else "after its last step"
         self.say(f"{self.folder.path.name} goes on at epoch {self.progress.epoch + 1}, {where}")

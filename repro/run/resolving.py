@@ -114,7 +114,7 @@ def _check_enough(config: Config, there: Description) -> None:
 def _views(config: Config) -> Iterator[protocols.View]:
     for test in config.test:
         if config.data.transfer:
-            own = target(base_data(config.data)).qs
+            own = target(identity.unlabelled(config.data)).qs
             yield from protocols.TRANSFERS[test].views(own, config.data.mirror)
         else:
             yield from protocols.views(test, config)
@@ -140,12 +140,12 @@ def _partner(config: Config, here: Description) -> runs.Run | None:
 def _seen(config: Config) -> Data:
     """The data of a configuration, wherever they lie, however they are held, whatever net looks."""
     return dataclasses.replace(
-        base_data(config.data), root="", verify=False, in_memory=False, classes=None
+        identity.unlabelled(config.data), root="", verify=False, in_memory=False, classes=None
     )
 
 
 def _described(config: Config, describe: Describe, decode: bool) -> Description:
-    data = dataclasses.replace(base_data(config.data), verify=decode)
+    data = dataclasses.replace(identity.unlabelled(config.data), verify=decode)
     return describe(data, Path(config.runs) / runs.CACHE, config.progress)
 
 
@@ -187,8 +187,3 @@ def _parents(config: Config) -> Iterator[tuple[str, Config]]:
         parent.scale = Scale(**choice("scale", "S256"))
         parent.init = Init(config.recipe.init, config.recipe.init)
         yield "init", parent
-
-
-def base_data(data: Data) -> Data:
-    """The data as its file names it, without what the label adds."""
-    return dataclasses.replace(data, name=identity.base(data.name))

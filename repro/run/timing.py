@@ -12,7 +12,7 @@ from repro.errors import RunError
 from repro.model.cost import cost, training_flops
 from repro.model.layers import Linear, Spec
 from repro.model.vgg import VGG
-from repro.run.device import compiled, computing_in, memory_format, torch_settings
+from repro.run.device import compiled, computing_in, dtype_of, memory_format, torch_settings
 from repro.run.memory import is_out_of_memory
 from repro.run.schedule import OPTIMISERS
 
@@ -33,9 +33,8 @@ def measure(net: Spec, config: Config, device: torch.device) -> tuple[float, flo
     most = min(config.recipe.batch, config.micro_batch or config.recipe.batch)
     with torch_settings(config):
         layout = memory_format(config, device)
-        module = VGG(net, config.recipe.dropout).to(device).to(memory_format=layout)
-        if config.precision == "float64":
-            module.double()
+        module = VGG(net, config.recipe.dropout).to(dtype_of(config))
+        module = module.to(device).to(memory_format=layout)
         # The size is found without a compiler, which takes minutes for each.
         images, seconds, eager = 0, 0.0, dataclasses.replace(config, compile=EAGER)
         while seconds < LONG and images < most:
@@ -62,7 +61,7 @@ def measure(net: Spec, config: Config, device: torch.device) -> tuple[float, flo
 def training_step(net: VGG, config: Config, device: torch.device, images: int) -> Step:
     """A training step on one batch of noise, as in `repro.run.loop`; the net is on its device."""
     noise = _noise(net, config, device, images)
-    labels = torch.arange(images, device=device) % net.spec.classes
+    labels = torch.arange(images, device=device) % net.spec.linears[-1].out_features
     optimiser = OPTIMISERS[config.recipe.optimiser](net.parameters(), config.recipe)
     for group in optimiser.param_groups:
         # Noise is not to be learnt until weights overflow.
@@ -101,9 +100,9 @@ def wait(device: torch.device) -> None:
 
 
 def _noise(net: VGG, config: Config, device: torch.device, images: int) -> torch.Tensor:
-    kind = torch.float64 if config.precision == "float64" else torch.float32
     shape = (images, net.spec.channels, net.spec.crop, net.spec.crop)
-    return torch.randn(shape, dtype=kind).to(device, memory_format=memory_format(config, device))
+    noise = torch.randn(shape, dtype=dtype_of(config))
+    return noise.to(device, memory_format=memory_format(config, device))
 
 
 def _shortest(step: Step, device: torch.device) -> float:

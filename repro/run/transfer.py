@@ -21,10 +21,10 @@ from repro.errors import RequestError
 from repro.protocol.measures import FIT, HELD_OUT, TEST, Labels, errors
 from repro.protocol.protocols import TRANSFERS
 from repro.run.request import Request
-from repro.run.resolving import base_data
 from repro.store import scores, views
 from repro.store.expected import Expected
 from repro.store.folder import Folder
+from repro.store.identity import unlabelled
 from repro.store.scores import Scores
 from repro.store.views import Descriptors
 
@@ -58,7 +58,7 @@ def score(
     request: Request, tested: Expected, images: Split, folder: Folder, check: Callable[[], None]
 ) -> None:
     """Train and test the SVMs whose scores a run lacks, on its stored descriptors; write them."""
-    data, partner = base_data(request.config.data), request.partner
+    data, partner = unlabelled(request.config.data), request.partner
     nets = [(request.folder, tested), *([(partner.folder, partner.tested)] if partner else [])]
     for test in request.missing_scores(tested):
         look = TRANSFERS[test.partition("+")[0]]

@@ -48,12 +48,6 @@ class EvaluationOptions:
     check: Callable[[], None] = lambda: None
     """Called before each batch. What it raises in one process is raised in all."""
 
-    @property
-    def loading(self) -> dict[str, Any]:
-        """How this process's batches are made: whole ones, so that they round as they always do."""
-        part = slice(self.world.rank, None, self.world.size)
-        return {"rescaling": self.rescaling, "workers": self.workers, "part": part}
-
 
 PIXELS = 14
 """Cells along each side of an image that is its own descriptor."""
@@ -201,8 +195,17 @@ def judged(
     room = at_once(net, options.batch) * net.spec.crop**2
     key, kept = (id(split), *sides, mirror), {} if options.kept is None else options.kept
     if (batches := kept.get(key)) is None:
-        how = options.loading | {"mirror": mirror, "again": options.kept is not None}
-        batches = kept[key] = evaluation_batches(split, *sides, room, **how)
+        batches = kept[key] = evaluation_batches(
+            split,
+            *sides,
+            room,
+            mirror=mirror,
+            rescaling=options.rescaling,
+            workers=options.workers,
+            # Whole batches of the others, so that they round as they always do.
+            part=slice(options.world.rank, None, options.world.size),
+            again=options.kept is not None,
+        )
     fitting = FitToMemory(lambda images: judge(options.prepare(images)), options.say)
 
     def own() -> list[T]:

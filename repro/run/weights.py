@@ -128,6 +128,8 @@ def _random(config: Config, net: Spec) -> Weights:
 def _random_file(config: Config, net: Spec) -> WeightFile:
     if net.channels != len(CAFFE.mean):
         raise RequestError(f"weights={RANDOM} takes RGB images: data.channels=3")
+    if config.weights_input is not None:
+        raise RequestError(f"weights_input= is of a file, and weights={RANDOM} has none")
     found, made = _random(config, net), {"run": "", "data": "", "recipe": config.init.between}
     digest = sha256(save(dict(found.tensors)))
     trained = {**made, "seed": config.seed}

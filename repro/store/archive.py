@@ -34,7 +34,8 @@ def pack(folder: Path, file: Path) -> None:
         raise RequestError(f"{folder / found[0]} has no place in an archive of runs")
     try:
         members = {name: read_whole(folder / name, LARGEST, links=False) for name in names}
-    except OSError as error:
+        _check_size(len(members) + 1, sum(map(len, members.values())))
+    except (OSError, ValueError) as error:
         raise RequestError(f"{folder} cannot be packed: {one_line(error)}") from None
     manifest = {
         "files": {name: sha256(content) for name, content in members.items()},
@@ -49,6 +50,13 @@ def pack(folder: Path, file: Path) -> None:
             entry.create_system, entry.external_attr = 3, 0o644 << 16
             archive.writestr(entry, content, zipfile.ZIP_DEFLATED, compresslevel=9)
     write_whole(file, buffer.getvalue())
+
+
+def contents(folder: Path) -> set[str]:
+    """What a folder of runs keeps: its files, and each number of its ranks."""
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    ranked = {name: tie["numbers"] for name, tie in _ties(folder).items()}
+    return files | {f"{number} of {name}" for name, own in ranked.items() for number in own}
 
 
 def opened(file: Path) -> Path:
@@ -96,11 +104,15 @@ def _opened(file: Path, state: tuple[int, int]) -> TemporaryDirectory[str]:
 def _members(content: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries, names = archive.infolist(), archive.namelist()
-        if len(names) > MOST or sum(entry.file_size for entry in entries) > LARGEST:
-            raise ValueError(f"it holds more than {MOST:,} files or {LARGEST:,} bytes")
+        _check_size(len(names), sum(entry.file_size for entry in entries))
         if len(set(names)) < len(names) or not all(map(MEMBER.fullmatch, names)):
             raise ValueError("it holds what is no run's, or two members of one name")
         return {entry.filename: archive.read(entry) for entry in entries}
+
+
+def _check_size(files: int, size: int) -> None:
+    if files > MOST or size > LARGEST:
+        raise ValueError(f"it holds more than {MOST:,} files or {LARGEST:,} bytes")
 
 
 def _ties(folder: Path) -> dict[str, Any]:

@@ -70,7 +70,6 @@ RESULT = {
     "seconds": NUMBER,
     "images_per_second": (None, NUMBER),
     "parameters?": COUNT,
-    "parents?": {"*": str},
     "data": {
         "train": COUNT,
         "validation": COUNT,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from repro.errors import RunError
 from repro.store.files import read_whole
 
 RESULT_DIGEST = "result"
@@ -19,8 +20,8 @@ DIGEST = "digest"
 """The array of an npz file that is the digest of all others."""
 SHORT = 10
 """Hex digits of a digest that stands in a file's name."""
-LARGEST = 2**30
-"""Bytes of all arrays, unpacked: ten times those of a view of ImageNet's 50,000 images."""
+LARGEST = 2**32
+"""Bytes of all arrays, unpacked: forty times those of a view of ImageNet's 50,000 images."""
 
 
 def sha256(content: bytes) -> str:
@@ -89,6 +90,8 @@ class Expected:
 def encode(arrays: Mapping[str, Any]) -> bytes:
     """The content of an npz file that holds the arrays and their digest."""
     stored = {name: np.asarray(array) for name, array in arrays.items()}
+    if (size := sum(array.nbytes for array in stored.values())) > LARGEST:
+        raise RunError(f"arrays of {size:,} bytes are too many for a file: at most {LARGEST:,}")
     stored[DIGEST] = np.array(_digest(stored))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **stored)  # type: ignore[arg-type]
@@ -97,14 +100,16 @@ def encode(arrays: Mapping[str, Any]) -> bytes:
 
 def decode(file: Path) -> dict[str, NDArray[Any]]:
     """All arrays of an npz file, none executed; a damaged one raises errors of a dozen kinds."""
-    content = io.BytesIO(read_whole(file))
-    with zipfile.ZipFile(content) as archive:
+    with zipfile.ZipFile(io.BytesIO(read_whole(file))) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
-    if unpacked > LARGEST:
-        raise ValueError(f"its arrays have {unpacked:,} bytes: expected at most {LARGEST:,}")
-    content.seek(0)
-    with np.load(content, allow_pickle=False) as stored:
-        arrays = dict(stored)
+        if unpacked > LARGEST:
+            raise ValueError(f"its arrays have {unpacked:,} bytes: expected at most {LARGEST:,}")
+        # As `np.load` does, which opens the file once more.
+        members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+    arrays = {
+        name: np.lib.format.read_array(io.BytesIO(member), allow_pickle=False)
+        for name, member in members.items()
+    }
     if DIGEST in arrays and str(arrays[DIGEST]) != _digest(arrays):
         raise ValueError("its content has another digest")
     return arrays

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from repro.config.choices import choice, names
-from repro.config.schema import Config
+from repro.config.schema import Config, Data
 
 SCHEMA = 2
 """2: scale models keep the paper's maps, normal initialisations go by fan-in, centre crops are
@@ -51,6 +51,11 @@ def base(name: str) -> str:
     return name.split(LABEL)[0]
 
 
+def unlabelled(data: Data) -> Data:
+    """The data as its file names it, without what the label adds."""
+    return dataclasses.replace(data, name=base(data.name))
+
+
 def changes(config: Config, group: str) -> dict[str, Any]:
     """The values of a group that differ from those of its file in `conf/`, if it has one."""
     chosen = getattr(config, group)
@@ -67,12 +72,18 @@ def changes(config: Config, group: str) -> dict[str, Any]:
     return found
 
 
-def tell_apart(configs: Sequence[Config]) -> None:
-    """Rename, in place, groups of one name that differ, as after their file was edited."""
+def tell_apart(runs: Sequence[tuple[Config, str]]) -> None:
+    """Rename, in place, groups of one name that differ, as after their file was edited.
+
+    A run has its configuration and the fingerprint of its data.
+    """
     for group in GROUPS:
         contents = defaultdict(list)
-        for chosen in (getattr(config, group) for config in configs):
+        for config, fingerprint in runs:
+            chosen = getattr(config, group)
             tree = dataclasses.asdict(chosen)
+            # That of the images: of a run that locates, that of its boxes follows.
+            tree |= {"fingerprint": fingerprint[:64]} if group == "data" else {}
             for key in ("name", *NOT_IDENTITY.get(group, ())):
                 del tree[key]
             contents[chosen.name].append((chosen, _hash(tree)[:6]))

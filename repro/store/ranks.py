@@ -82,8 +82,12 @@ def images(store: Path, digest: str) -> ListedImages | None:
     content = read_whole(file)
     if not sha256(content).startswith(digest):
         raise RequestError(f"{file} is damaged: its content has another digest; remove it")
-    rows = [line.rpartition(",") for line in content.decode().splitlines()[1:]]
-    return ListedImages(np.array([row[0] for row in rows]), np.array([int(row[2]) for row in rows]))
+    try:
+        rows = [line.rpartition(",") for line in content.decode().split("\n")[1:-1]]
+        ids, labels = [row[0] for row in rows], [int(row[2]) for row in rows]
+    except ValueError as error:
+        raise RequestError(f"{file} is damaged: {one_line(error)}; remove it") from None
+    return ListedImages(np.array(ids), np.array(labels))
 
 
 def write(store: Path, kept: Kept, images: ListedImages) -> None:

@@ -1,6 +1,7 @@
 """The store: a folder of runs. Each run is a folder of files, and each file is whole or absent.
 
-A run's folder holds `config.yaml`, `log.csv`, `crops.png` and `weights.safetensors`. `result.json`
+A run's folder holds `config.yaml`, `log.csv`, `crops.png` and `weights.safetensors`, of descriptors
+`scores-*.npz`, and live curves where they were asked for. `result.json`
 is written when training has ended; a run that has it is never trained again, and the file is never
 changed. `views/*.npz` follow. During training there are `checkpoint-*`. A run that failed leaves
 `failed.json`. Folders whose names begin with a dot (locks, caches, Hydra's own) are not runs.
@@ -59,6 +60,8 @@ class Run:
     result: dict[str, Any]
     fingerprint: str = ""
     """The fingerprint of the data folder; empty for data that has none."""
+    parents: tuple[str, ...] = ()
+    """The identities of the runs that it starts from."""
 
     @property
     def published(self) -> dict[str, Any] | None:
@@ -89,7 +92,8 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
             raise ValueError(f"weights={config.weights!a} and {PUBLISHED} do not agree")
         if published is not None:
             check_published(published)
-        expected = identities.identity(config, record["parents"], record["fingerprint"], published)
+        parents = {str(role): str(one) for role, one in record["parents"].items()}
+        expected = identities.identity(config, parents, record["fingerprint"], published)
     except Exception as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else one_line(error)
         raise RequestError(f"{path} cannot be read: {reason}; move the folder away") from error
@@ -123,8 +127,6 @@ def check_outside(out: Path, key: str = "out") -> None:
 def read_result(folder: Path) -> dict[str, Any] | None:
     """How training ended, or None; a RequestError: `result.json` is damaged or another's."""
     path = folder / RESULT
-    if not os.path.isfile(path):
-        return None
     try:
         result: dict[str, Any] = json.loads(read_whole(path).decode("utf-8"))
         check_result(result)
@@ -132,6 +134,8 @@ def read_result(folder: Path) -> dict[str, Any] | None:
             raise ValueError(f"it belongs to {result['name'][:200]}")
         if result.get("digests", {}).get(RESULT_DIGEST) not in (None, digest_of(result)):
             raise ValueError("its content has another digest")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as error:
         raise RequestError(f"{path} cannot be read, it may be whole: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -190,7 +194,8 @@ def _read(folder: Path, result: dict[str, Any] | None) -> Run:
     if result is not None and result.get(PUBLISHED) != record.get(PUBLISHED):
         raise RequestError(f"{folder / RESULT} is of other weights than {CONFIG}")
     identity = folder.name.rpartition("-")[2]
-    return Run(folder, folder.name, identity, config, result or {}, record["fingerprint"])
+    parents = tuple(record["parents"].values())
+    return Run(folder, folder.name, identity, config, result or {}, record["fingerprint"], parents)
 
 
 def read_run(folder: Path) -> Run | None:

@@ -8,7 +8,7 @@ With these stand the digests of the weights and of everything else in the file.
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Scores:
         """The name of the test, as it stands in that of its file."""
         return f"{self.protocol}+{self.partner}" if self.partner else self.protocol
 
-    @property
+    @cached_property
     def errors(self) -> dict[str, NDArray[np.float64]]:
         """Each measure in percent, by split."""
         found = [errors(self.labels[p == TEST], s) for p, s in self.splits]

@@ -12,6 +12,9 @@ from repro.store.checks import FOLDERS, SOURCES
 from repro.store.expected import RESULT_DIGEST
 from repro.store.runs import CONFIG, RECORD, RESULT, as_json, as_yaml, digest_of
 
+QUOTES = "'\""
+"""Of Hydra, around a value that holds a space."""
+
 
 def shared(name: str, content: bytes) -> bytes:
     """The content of a run's file as an archive keeps it; the same where it names no place.
@@ -27,10 +30,15 @@ def shared_words(command: Sequence[str]) -> list[str]:
     """The words of a command without those that name a folder; of a file's path its name stays."""
     split = [word.partition("=") for word in command]
     return [
-        f"{key}={Path(value).name}" if key in SOURCES else f"{key}{mark}{value}"
+        f"{key}={Path(value.strip(QUOTES)).name}" if _key(key) in SOURCES else f"{key}{mark}{value}"
         for key, mark, value in split
-        if key not in FOLDERS
+        if _key(key) not in FOLDERS
     ]
+
+
+def _key(word: str) -> str:
+    # Of an override of Hydra's, which may add a key.
+    return word.lstrip("+")
 
 
 def _config(content: bytes) -> bytes:

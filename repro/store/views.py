@@ -124,20 +124,17 @@ def _arrays(file: Path, state: tuple[int, int]) -> dict[str, NDArray[Any]]:
     return _small(file, state) if state[1] <= SMALL else expected.decode(file)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _small(file: Path, state: tuple[int, int]) -> dict[str, NDArray[Any]]:
     return expected.decode(file)
 
 
-def seconds(folder: Path, view: View) -> float | None:
-    """Seconds that computing a stored view took; None: not known (nothing else is read)."""
-    file = path(folder, view)
+def seconds(folder: Path, view: View, tested: Expected) -> float | None:
+    """Seconds that computing a stored view took; None: not known, or it cannot be used."""
     # There are many ways to be damaged, and `read` says which.
     with suppress(Exception):
-        if file.is_file():
-            with np.load(file, allow_pickle=False) as stored:
-                took = float(stored["seconds"])
-            return took if 0 <= took < math.inf else None
+        took = float(_stored(folder, view, tested)["seconds"])
+        return took if 0 <= took < math.inf else None
     return None
 
 

@@ -95,7 +95,7 @@ class Curves:
         self._tracker: TensorBoard | None = None
         self._written, self._on = 0, tracker != NONE
 
-    def follow(self, errors: Mapping[str, float] | None = None) -> None:
+    def follow(self, errors: Callable[[], Mapping[str, float]] = dict) -> None:
         """Write the epochs that are not written yet; at the last one test errors (%), if any."""
         if not self._on:
             return
@@ -105,14 +105,14 @@ class Curves:
                 tests = [f"test_error_{one}" for one in self._config.test if one in ONE_NUMBER]
                 parameters, measured = hyperparameters(self._config), ["validation_error", *tests]
                 self._tracker = TRACKERS[self._name](self._run.path, parameters, measured)
-            self._write(self._tracker, errors)
+            self._write(self._tracker, errors())
         except Exception as error:
             # Of a package of others anything may come; none of it is worth a run.
             self._on = False
             reason = getattr(error, "strerror", None) or one_line(error)
             self._say(f"{self._run.path.name}: no more curves for {self._name}: {reason}")
 
-    def _write(self, tracker: TensorBoard, errors: Mapping[str, float] | None) -> None:
+    def _write(self, tracker: TensorBoard, errors: Mapping[str, float]) -> None:
         path = self._run.path / LOG
         # A net that diverged in its first epoch has none.
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []

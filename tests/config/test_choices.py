@@ -42,11 +42,9 @@ def test_a_list_of_defaults_means_what_it_means_to_hydra(
     monkeypatch.setattr(choices, "CONF", shutil.copytree(CONF, tmp_path / "conf"))
     own = tmp_path / "own" / "recipe"
     own.mkdir(parents=True)
-    for folder in (own, choices.CONF / "recipe"):
-        (folder / "mine.yaml").write_text(
-            f"defaults: {defaults}\nname: mine\nlearning_rate: 1e-3\nepochs: 99\n"
-        )
-    hydras = asdict(config_of(["recipe=mine", "--config-dir", str(own.parent)]).recipe)
+    for file in (own / "ours.yaml", choices.CONF / "recipe" / "mine.yaml"):
+        file.write_text(f"defaults: {defaults}\nname: mine\nlearning_rate: 1e-3\nepochs: 99\n")
+    hydras = asdict(config_of(["recipe=ours", "--config-dir", str(own.parent)]).recipe)
     assert choices.choice("recipe", "mine").items() <= hydras.items()
     assert hydras["epochs"] == (99 if defaults == "[quick]" else 6)
 

@@ -124,7 +124,13 @@ def test_folders_that_do_not_hold_what_they_must(tmp_path: Path) -> None:
         assert words in refused(root)
 
 
-@pytest.mark.parametrize("kind", ["nowhere", "around", "pipe", "not UTF-8", "HEIC"])
+def test_the_first_classes_need_images_in_each_set(tmp_path: Path) -> None:
+    root = fill(tmp_path, train={"a": 1, "b": 1, "c": 10}, test={"a": 2, "b": 2, "c": 2})
+    assert len(look(root).validation.ids) == 1
+    assert "no image for the validation set" in refused(root, first_classes=2)
+
+
+@pytest.mark.parametrize("kind", ["nowhere", "around", "pipe", "not UTF-8", "lines", "HEIC"])
 def test_what_is_no_image_file_nor_folder_is_named(tmp_path: Path, kind: str) -> None:
     root = fill(tmp_path, train=THREE)
     place = root / "train" / "n1" / ("odd" if kind == "around" else "odd.png")
@@ -134,6 +140,8 @@ def test_what_is_no_image_file_nor_folder_is_named(tmp_path: Path, kind: str) ->
         place.with_suffix(".HEIC").touch()
     elif kind == "not UTF-8":
         os.rename(place.with_name("3.png"), os.fsencode(place.parent) + b"/\xe9odd.png")
+    elif kind == "lines":
+        place.with_name("3.png").rename(place.with_name("odd\n.png"))
     else:
         place.symlink_to(root / "no.png" if kind == "nowhere" else place.parent)
     assert "odd" in refused(root)

@@ -75,6 +75,14 @@ def test_nothing_that_is_kept_is_lost(kept: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"mine keeps B-\S+"):
         write([half], mine, archive=True)
     assert texts(mine) == texts(kept)
+    # The views are gone, whose ranks are kept; and an ensemble is not asked for.
+    bare = shutil.copytree(golden_runs(), tmp_path / "bare")
+    for view in bare.glob("*/views/*.npz"):
+        view.unlink()
+    for folder in (bare, mine):
+        with pytest.raises(RequestError, match=r"mine keeps (\S+ of )?ranks/"):
+            write([folder], mine, archive=True)
+    assert texts(mine) == texts(kept)
     # A store that lost runs, and what was kept of them earlier.
     write([half, mine], mine, [FUSED], archive=True)
     assert texts(mine) == texts(kept)
@@ -83,6 +91,7 @@ def test_nothing_that_is_kept_is_lost(kept: Path, tmp_path: Path) -> None:
 def test_the_commands_of_the_runs_are_kept(tmp_path: Path, make_run: MakeRun) -> None:
     make_run("arch=A", "seed=0")
     make_run("arch=B", "seed=1", "threads=1")
+    (tmp_path / "runs" / "commands.txt").write_bytes(b"\xff'\n")
     write([tmp_path / "runs"], tmp_path / "first", archive=True)
     write([tmp_path / "first"], tmp_path / "again", archive=True)
     runs = opened(tmp_path / "again" / ARCHIVE)
@@ -95,7 +104,7 @@ def test_the_commands_of_the_runs_are_kept(tmp_path: Path, make_run: MakeRun) ->
 
 def test_an_archive_says_nothing_of_folders(tmp_path: Path, make_run: MakeRun) -> None:
     root = tmp_path / "home" / "images"
-    make_run("arch=A", f"data.root={root}")
+    make_run("arch=A", f"++data.root={root}")
     assert str(root) in next(tmp_path.glob("runs/*/config.yaml")).read_text()
     write([tmp_path / "runs"], tmp_path / "out", archive=True)
     with zipfile.ZipFile(tmp_path / "out" / ARCHIVE) as archive:

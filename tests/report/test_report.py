@@ -199,6 +199,24 @@ def test_what_is_not_the_papers_gets_no_number_of_the_papers(
     assert "3 image files could not be decoded" in words(folder)
 
 
+def test_claims_on_starts_alone_are_reported(tmp_path: Path, make_run: MakeRun) -> None:
+    for seed in range(7):
+        for start in ("normal", "glorot"):
+            make_run(f"net=E-S256-{start}", f"seed={seed}")
+    assert "13 primary claims" in words(report(tmp_path))
+
+
+def test_two_settings_that_a_file_name_cannot_tell_apart_have_files_of_their_own(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
+    for clip in ("1.5", "15"):
+        for arch in "AB":
+            make_run(f"arch={arch}", f"recipe.clip={clip}")
+    folder = report(tmp_path)
+    assert len(list(folder.glob("tables/*table3.csv"))) == 2
+    assert len(list(folder.glob("figures/*errors.png"))) == 2
+
+
 def test_one_name_with_two_contents_is_two_rows(tmp_path: Path, make_run: MakeRun) -> None:
     # As after a file of one's own in conf/arch/ was edited.
     one, other = "arch.blocks=[[conv3-64],[conv3-128]]", "arch.blocks=[[conv3-64]]"

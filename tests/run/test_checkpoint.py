@@ -1,5 +1,6 @@
 """A checkpoint brings everything back, bit for bit, or is noticed to be damaged."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn, optim
 
+from repro.errors import RunError
 from repro.run.checkpoint import Checkpoints
+from repro.store.files import Content
 from repro.store.folder import Folder
 from repro.store.runs import CHECKPOINTS
 
@@ -47,7 +50,7 @@ def save(
     path: Path, net: nn.Module, rule: optim.Optimizer, place: dict[str, Any], count: int = 0
 ) -> None:
     path.mkdir(exist_ok=True)
-    checkpoints = Checkpoints(Folder(path, lambda: None), 1.0)
+    checkpoints = Checkpoints(Folder(path, lambda: None), 1.0, print)
     checkpoints.count = count % 2
     checkpoints.save(net, rule, place)
     checkpoints.wait()
@@ -57,8 +60,8 @@ def load(
     path: Path, net: nn.Module, rule: optim.Optimizer, say: Callable[[str], Any]
 ) -> tuple[dict[str, Any], int] | None:
     """The progress, and which generation is written next."""
-    checkpoints = Checkpoints(Folder(path, lambda: None), 1.0)
-    place = checkpoints.load(net, rule, say)
+    checkpoints = Checkpoints(Folder(path, lambda: None), 1.0, say)
+    place = checkpoints.load(net, rule)
     return None if place is None else (place, checkpoints.count)
 
 
@@ -124,6 +127,36 @@ def test_the_newest_is_used_and_the_older_is_written_over(
     assert {path.name for path in tmp_path.iterdir()} == set(CHECKPOINTS[: len(iterations)])
     # The next one leaves the newest alone.
     assert count != (len(iterations) - 1) % 2
+
+
+def test_what_could_not_be_written_is_said_and_tried_again(tmp_path: Path) -> None:
+    class Full(Folder):
+        errors = 1
+
+        def write(self, name: str, content: Content) -> None:
+            if self.errors:
+                self.errors -= 1
+                raise RunError("no space left")
+            super().write(name, content)
+
+    said: list[str] = []
+    net, rule = made("sgd", 1)
+    checkpoints = Checkpoints(Full(tmp_path, lambda: None), 0.0, said.append)
+    checkpoints.save(net, rule, PLACE)
+    with pytest.raises(RunError):
+        checkpoints.wait()
+    assert "no space left" in said[0]
+    assert checkpoints.next < math.inf
+    checkpoints.save(net, rule, PLACE)
+    checkpoints.wait()
+    assert load(tmp_path, *made("sgd", 0), pytest.fail) is not None
+
+
+def test_what_cannot_be_read_may_be_whole(tmp_path: Path) -> None:
+    saved(tmp_path, [5])
+    (tmp_path / CHECKPOINTS[1]).mkdir()
+    with pytest.raises(RunError, match="cannot be read, it may be whole"):
+        loaded(tmp_path)
 
 
 @pytest.mark.parametrize("newest", [0, 1])

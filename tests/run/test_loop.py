@@ -210,7 +210,10 @@ def test_what_is_no_better_than_luck_did_not_learn(
 def test_a_loss_that_is_not_finite_ends_training(late: int, tmp_path: Path) -> None:
     training = Trial(tmp_path, "recipe.learning_rate=1e200").training()
     training.late = late
+    # An attempt that was ahead of its checkpoint left it.
+    (tmp_path / "log.csv").write_text("epoch,train_error,validation_error\n1,2,3\n")
     ended = training.run()
+    assert not (tmp_path / "log.csv").exists()
     assert (ended.outcome, ended.progress.rows) == ("diverged", [])
     # The first step's loss is that of the first weights.
     assert ended.reason.endswith("at epoch 1, iteration 2")

@@ -164,6 +164,25 @@ def test_a_run_brings_its_own_net(
     assert re.match("not trained out: B-5x5 (has|of seed)", found["reason"])
 
 
+def test_descriptors_that_are_not_scored_or_of_ones_own_data_are_reported(
+    tested: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = shutil.copytree(tested, tmp_path / "runs")
+    for file in runs.glob("*/scores-*.npz"):
+        file.unlink()
+    write([runs], tmp_path / "none")
+    assert not (tmp_path / "none" / "tables" / "table11.csv").exists()
+    words = [WIDTH, "arch=A", "weights=random", "test=[transfer_stacked]"]
+    assert asked(root, runs, *words, "data.name=mine", "data.source=caltech101") == 0
+    write([runs], tmp_path / "mine")
+    assert "mine" in set(pd.read_csv(tmp_path / "mine" / "tables" / "table11.csv").data)
+    # Two nets, one of which is not among the runs.
+    alone = shutil.copytree(only(tested, "B-"), tmp_path / "alone" / only(tested, "B-").name)
+    capsys.readouterr()
+    write([alone.parent], tmp_path / "third")
+    assert "its partner is not among the runs" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -173,6 +192,7 @@ def test_a_run_brings_its_own_net(
         (["data=mnist5k", "data.channels=3"], "target set"),
         (["arch.fc=[FC-classes]"], "no hidden FC layer"),
         (["stack=nowhere"], "stack=nowhere"),
+        (["weights_input=caffe"], "weights_input="),
         (["data.root=."], "101_ObjectCategories"),
     ],
 )
@@ -190,7 +210,7 @@ def test_what_is_wrong_is_a_line_before_any_work(
 def test_tests_of_one_descriptor_are_all_wanted(root: Path, tmp_path: Path) -> None:
     tests = "test=[transfer_stacked],[transfer_averaged]"
     words = [*WORDS, f"data.root={root}", f"runs={tmp_path}", "weights=random", tests]
-    assert len(requests_of(words, resolve)) == 2
+    assert len(requests_of(words, lambda config, _: resolve(config))) == 2
 
 
 def test_what_descriptors_are_not_for_is_a_line(

@@ -7,11 +7,15 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from repro.errors import RequestError
 from repro.report.admitted import folder_of_runs
+from repro.store import archive, ranks
 from repro.store.archive import ARCHIVE, opened, pack
+from repro.store.expected import ListedImages
+from repro.store.ranks import Kept
 
 WIDER = Path(__file__).parents[2] / "reports" / "tiny_imagenet_wider" / ARCHIVE
 Members = dict[str, bytes]
@@ -92,6 +96,23 @@ def test_what_is_no_archive_or_leads_elsewhere_is_damage(content: bytes, tmp_pat
     (tmp_path / ARCHIVE).write_bytes(content)
     with pytest.raises(RequestError, match="is damaged: "):
         opened(tmp_path / ARCHIVE)
+
+
+def test_no_more_is_packed_than_can_be_opened(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "MOST", 3)
+    with pytest.raises(RequestError, match="cannot be packed: it holds more than 3 files"):
+        pack(runs, tmp_path / "x.zip")
+
+
+def test_names_of_images_come_back_whatever_they_are(tmp_path: Path) -> None:
+    names = ["a,b", "a\u2028b", "\x85", "x\r"]
+    images = ListedImages.of(names, np.arange(4))
+    ranks.write(tmp_path, Kept(9, images.short, "ab", {}), images)
+    found = ranks.images(tmp_path, images.short)
+    assert found is not None
+    assert found.digest == images.digest
 
 
 def test_ranks_of_another_run_or_a_link_are_not_packed(runs: Path, tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
+import copy
+
 import pytest
 
 from repro.errors import RequestError
 from repro.run.resolving import resolve
+from repro.store.identity import tell_apart
 from tests.conftest import composed
 
 
@@ -51,6 +54,16 @@ def test_changed_settings_never_share_a_name() -> None:
     assert resolve(composed()).config.recipe.name == "quick"
     again = resolve(changed)
     assert again.config == changed, "resolving what is resolved changes nothing"
+
+
+def test_data_of_two_fingerprints_never_share_a_name() -> None:
+    one, other = composed("data.name=mine", "data.source=mnist5k"), composed("data.name=mine")
+    other.data = copy.deepcopy(one.data)
+    tell_apart([(one, "a" * 64), (other, "b" * 64)])
+    assert one.data.name != other.data.name
+    same = composed(), composed()
+    tell_apart([(config, "") for config in same])
+    assert {config.data.name for config in same} == {"mnist5k"}
 
 
 def test_from_a_is_refused_where_it_is_not_defined() -> None:
