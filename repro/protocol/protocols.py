@@ -122,20 +122,20 @@ class Protocol:
         return "box_error" if self.boxes else "top1_error"
 
 
-CROPS, BORDERS = "4.3, Table 5", "3.2 and 4.3, boundary conditions"
+CROPS, BORDERS = "Section 4.3, Table 5", "Sections 3.2 and 4.3, boundary conditions"
 TABLE8, TABLE9, CONSTANT = "Appendix A, Table 8", "Appendix A, Table 9", "box_constant"
 ENTRIES = (
-    Protocol("single_scale", ("dense",), "one", "4.1, Table 3"),
-    Protocol("multi_scale", ("dense",), "several", "4.2, Table 4"),
+    Protocol("single_scale", ("dense",), "one", "Section 4.1, Table 3"),
+    Protocol("multi_scale", ("dense",), "several", "Section 4.2, Table 4"),
     Protocol("multi_crop", ("grid",), "several", CROPS, "multi-crop"),
     Protocol("multi_crop_dense", ("grid", "dense"), "several", CROPS, "multi-crop & dense"),
-    Protocol("centre", ("centre",), "one", "4.1, the shallow net", "centre crop"),
-    Protocol("each_scale", ("dense",), "each", "4.2, S against Q"),
-    Protocol("crops_each_scale", ("grid",), "each", "4.2, S against Q"),
+    Protocol("centre", ("centre",), "one", "Section 4.1, the shallow net", "centre crop"),
+    Protocol("each_scale", ("dense",), "each", "Section 4.2, S against Q"),
+    Protocol("crops_each_scale", ("grid",), "each", "Section 4.2, S against Q"),
     Protocol("windows", ("windows",), "several", BORDERS, "zero-padded windows"),
     Protocol("windows_dense", ("windows", "dense"), "several", BORDERS, "windows & dense"),
     # Whether the error jumps at a Q that is the file itself.
-    Protocol("fine_scale", ("dense",), "fine", "4.2, S against Q"),
+    Protocol("fine_scale", ("dense",), "fine", "Section 4.2, S against Q"),
     Protocol("box", ("box",), "one", TABLE8),
     # No net is asked: it is the box that is right most often in training.
     Protocol(CONSTANT, ("box",), "one", TABLE8, "best constant box"),
@@ -201,7 +201,7 @@ TRANSFERS = {one.name: one for one in _TRANSFERS}
 def described() -> list[str]:
     """A line for each protocol: its name, how it looks at an image, where the paper says so."""
     return [
-        f"{one.name:<24}  {one.method}, {SCALES[one.scales]} (Section {one.section})"
+        f"{one.name:<24}  {one.words or one.method}, {SCALES[one.scales]} ({one.section})"
         for one in ENTRIES
     ] + [
         f"{one.name:<24}  {KINDS[one.kind].words} and a linear SVM, {one.words} (Appendix B)"
