@@ -61,8 +61,9 @@ def test_what_is_not_of_the_images_that_were_tested_is_damaged(
     with pytest.raises(views.Absent, match="is gone"):
         views.read(tmp_path, VIEW, Expected(6, 4))
     parts = GOOD | change
-    view = Posteriors(parts["values"], parts["labels"], parts["ids"])
+    view = Posteriors(parts["values"], parts["labels"], parts["ids"], seconds=3.0)
     file.write_bytes(views.encode(view))
+    assert views.seconds(tmp_path, VIEW, Expected(6, 4)) is None
     with pytest.raises(views.Absent, match=says):
         views.read(tmp_path, VIEW, Expected(6, 4))
     assert views.mean_of(tmp_path, [VIEW], Expected(6, 4)) is None
