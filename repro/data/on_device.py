@@ -25,8 +25,8 @@ def held(images: Images, device: torch.device) -> ArrayImages:
     if not isinstance(images, ArrayImages):
         raise RunError("data.on_device=true: the images are files, take data.in_memory=true too")
     if (size := images.array.nbytes) > LARGEST:
-        most = f"expected {LARGEST / 1e9:.0f} GB of images at most"
-        raise RunError(f"data.on_device=true: {most}, and here are {size / 1e9:.0f}")
+        most = f"expected {LARGEST / 2**30:.0f} GiB of images at most"
+        raise RunError(f"data.on_device=true: {most}, and here are {size / 2**30:.0f}")
     return ArrayImages(images.array.to(device))
 
 
