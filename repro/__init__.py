@@ -15,6 +15,7 @@ Nothing heavy is imported before it is used.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -67,12 +68,22 @@ class LoadedRun:
     @property
     def labels(self) -> NDArray[np.int64]:
         """The classes of the test images, (N,)."""
-        return self._view(self.views[0]).labels
+        return self._first.labels
 
     @property
     def ids(self) -> NDArray[np.str_]:
         """The names of the test images, (N,)."""
-        return self._view(self.views[0]).ids
+        return self._first.ids
+
+    @property
+    def _first(self) -> Posteriors:
+        """The first view that is whole: the images of all stand in one order."""
+        from repro.errors import RequestError
+
+        for name in self.views:
+            with suppress(RequestError):
+                return self._view(name)
+        raise RequestError(f"{self.run.folder} has no view that is whole: give its command again")
 
     def _view(self, name: str) -> Posteriors:
         from repro.errors import RequestError

@@ -16,7 +16,8 @@ and what else Pillow reads, of any size; they are looked at as the test images a
 
 With weights=, as repro.run takes them: arch=A, which has to be said; scale=S (jitter) and size=Z
 (paper), values within these three too, as in size.width=0.5; weights_input=I, caffe, torchvision or
-such as RGB:0..1, the input that the net wants; else what its file tells.
+such as RGB:0..1, the input that the net wants; else what its file tells; data.channels=1 for a net
+of grey images.
 
 Exit status: 0 shown; 2 the request was wrong or an image is damaged; 75 interrupted.
 """
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.config.way_in import read, required, show, way_in, whole
-from repro.errors import RequestError
+from repro.errors import RequestError, RunError
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 Asked = tuple[str, tuple[str, ...], "AbstractContextManager[Trained]"]
 """The words about a net, the names of its classes, and the net, not opened yet."""
-OF_FILE = ("arch", "scale", "size", "weights_input")
+OF_FILE = ("arch", "scale", "size", "weights_input", "data.channels")
 """The words that say which net a file holds and how it is tested; `size.width` goes too."""
 DEFAULTS = dict.fromkeys(("run", "weights", "data.root", *OF_FILE), "")
 DEFAULTS |= {"test": "single_scale", "top": "5", "device": "auto"}
@@ -52,12 +53,12 @@ def main() -> None:
 def split(arguments: list[str]) -> tuple[dict[str, str], list[Path]]:
     """The options of a command line, and its images; RequestError: a word is neither."""
     keys = {word: word.partition("=")[0] for word in arguments if "=" in word}
-    known = DEFAULTS | {key: "" for key in keys.values() if key.partition(".")[0] in OF_FILE}
+    known = DEFAULTS | {key: "" for key in keys.values() if _of_file(key)}
     words = [word for word, key in keys.items() if key in known]
     options, images = read(words, known), [word for word in arguments if word not in words]
     if bool(options["run"]) == bool(options["weights"]):
         raise RequestError("expected either run= or weights=, as in run=runs/NAME")
-    refused = [key for key in options if key.partition(".")[0] in OF_FILE]
+    refused = [key for key in options if _of_file(key)]
     if options["weights"]:
         required(options, arch="D")
         refused = ["data.root"]
@@ -71,16 +72,26 @@ def split(arguments: list[str]) -> tuple[dict[str, str], list[Path]]:
     return options, [Path(word) for word in images]
 
 
+def _of_file(key: str) -> bool:
+    return key in OF_FILE or key.partition(".")[0] in OF_FILE
+
+
 def _predict(arguments: list[str]) -> int:
     options, paths = split(arguments)
     top = whole("top", options["top"])
     from repro.release import answers
     from repro.run.device import pick
+    from repro.run.memory import is_out_of_memory
 
     device = pick(options["device"])
     said, classes, opened = (_run if options["run"] else _file)(options, paths, device)
     with opened as trained:
-        found = answers.posteriors(trained, paths, options["test"])
+        try:
+            found = answers.posteriors(trained, paths, options["test"])
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise RunError("out of memory: an image is too large, or too narrow for Q") from None
     show(f"{said}\n{answers.table(paths, found, classes, top)}")
     return 0
 
@@ -108,7 +119,7 @@ def _file(options: dict[str, str], paths: list[Path], device: torch.device) -> A
     texts = [
         quoted_word(key, given.pop(key)) for key in ("weights", "weights_input") if key in given
     ]
-    words = [f"{key}={value}" for key, value in given.items() if key.partition(".")[0] in OF_FILE]
+    words = [f"{key}={value}" for key, value in given.items() if _of_file(key)]
     # Photographs, as the nets of most such files are made for.
     config = config_of(["data=imagenet", *words, *texts])
     check_values(config)

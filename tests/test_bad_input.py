@@ -77,6 +77,8 @@ def refusal(capsys: pytest.CaptureFixture[str], runs: Path, *words: str) -> str:
         *(("arch.fc=[FC-0,FC-classes]", "FC-0"), ("arch.blocks=[[conv3-x]]", "conv3-x")),
         *(("recipe.init=${nothing}", "recipe.init="), ("recipe.clip=" + "1" * 400, "recipe.clip")),
         (f"weights={'x' * 300} data=cifar10", "shorter name"),
+        ("weights=/dev/zero data=cifar10", "no regular file"),
+        *(("boxes=null", "be it none"), ("-m dry_run=true,false", "dry_run=true,false")),
         ("recipe.train_images=4001", "train_images=4001: there are 4000"),
         ("data=cifar10 data.root=runs recipe.train_images=45001", "there are 45000"),
         *(("net=D-S384 arch=A", "net="), ("experiments=fusion arch=A", "net=")),
@@ -183,7 +185,8 @@ def test_a_store_that_cannot_be(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("mine")
-    for runs in ("file", "file/deeper", LONG):
+    (tmp_path / "link").symlink_to("nowhere")
+    for runs in ("file", "file/deeper", "link", LONG):
         assert f"runs={tmp_path / runs}" in refusal(capsys, tmp_path, f"runs={tmp_path / runs}")
     # Root may write anywhere, so that permissions cannot be tried.
     monkeypatch.setattr(os, "access", lambda path, mode: False)

@@ -24,7 +24,7 @@ from repro.errors import RequestError, RunError, flat
 from repro.run.interruption import Stop
 from repro.store.files import check_writable
 from repro.store.leases import LOCKS
-from repro.store.runs import check_outside
+from repro.store.runs import CACHE, check_outside
 
 if TYPE_CHECKING:
     from repro.run.request import Request
@@ -67,7 +67,7 @@ def _command(arguments: list[str]) -> int:
     finished = [request for request in requests if request.finished()]
     if len(finished) < len(requests) or "LOCAL_RANK" in os.environ:
         # Of torchrun's processes the first one alone may see the store.
-        for place in (*stores, *(folder / LOCKS for folder in stores)):
+        for place in (*stores, *(folder / name for folder in stores for name in (LOCKS, CACHE))):
             check_writable(place)
         _finish(sweep, wanted)
     return _outcome(requests, finished, sweep)
@@ -82,13 +82,18 @@ def requests_by_job(sweep: Sweep, check: Check) -> Wanted:
     """The runs of a sweep, each once, and the job that makes it; or a line for each wrong one."""
     found: dict[object, tuple[Request, Composed]] = {}
     errors: dict[str, None] = {}
+    modes = set[bool]()
     for words in sweep.jobs:
         try:
             job = sweep.job(words)
-            request = check(typed(job.config), job.words)
+            config = typed(job.config)
+            modes.add(config.dry_run)
+            request = check(config, job.words)
             found.setdefault((request.folder, request.views, request.scored), (request, job))
         except (RequestError, RunError) as error:
             errors[str(error)] = None
+    if len(modes) > 1:
+        errors["dry_run=true,false: a sweep does all of its runs, or none"] = None
     if errors:
         raise RequestError("\n".join(errors))
     return list(found.values())

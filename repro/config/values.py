@@ -83,4 +83,6 @@ def _value(kind: Any, value: Any, key: str) -> Any:
             return kind(value)
     except ValueError:
         pass
+    if kind is str and not isinstance(value, str):
+        words = "one word" if value is not None else "a word, be it none"
     raise RequestError(f"{key}={flat(str(value))[:200]}: expected {words}")

@@ -24,11 +24,17 @@ UNKNOWN = (
 )
 
 
+def _ended(run: Run) -> str:
+    return str(run.result.get("environment", {}).get("finished", ""))
+
+
 class Assumed:
     """The assumed size of a data set: as said, as an earlier run found it, or as is known."""
 
     def __init__(self, images: Counts | None, classes: int | None, earlier: Sequence[Run]) -> None:
-        self._images, self._classes, self.earlier = images, classes, earlier
+        self._images, self._classes = images, classes
+        # The last of those on the same data knows it as it is now.
+        self.earlier = sorted(earlier, key=_ended)
 
     def describe(self, data: Data, cache: Path, progress: bool) -> Description:
         """In place of `check`: nothing is looked at; a RequestError says what is wrong."""

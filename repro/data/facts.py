@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from repro.errors import RunError
 from repro.store.files import write_whole
 
 
@@ -27,7 +28,10 @@ def recall(path: Path) -> Any:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     tqdm.write(f"{path} is damaged: it is made anew", file=sys.stderr)
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"{path} cannot be removed: {error.strerror}; move it away") from None
     return None
 
 

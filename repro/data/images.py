@@ -12,7 +12,7 @@ import numpy as np
 import simplejpeg
 import torch
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from repro.data.rescale import ISOTROPIC, rescale
@@ -200,4 +200,7 @@ def _failed(path: Path, error: Exception) -> RunError:
     # The system's own errors have a number; PIL also raises some without one for damaged files.
     if isinstance(error, OSError) and error.errno is not None:
         return RunError(f"{path} cannot be read: {error.strerror}")
-    return Undecodable(f"{path} cannot be decoded: {error}")
+    # Its own words name a place in memory.
+    unknown = isinstance(error, UnidentifiedImageError)
+    reason = "it is no image of a kind that is read" if unknown else error
+    return Undecodable(f"{path} cannot be decoded: {reason}")

@@ -87,7 +87,9 @@ def _look(data: Data, kind: DataSet, cache: Path, progress: bool) -> Source:
         place = hashlib.sha256(os.fsencode(Path(data.root).resolve())).hexdigest()
         path = cache / f"broken-{known[:16]}-{times[:8]}-{place[:8]}-{data.channels}.json"
         bad = _bad(path, found.parts, data.on_bad_image == "skip", progress)
-        found = found.where(lambda part: np.array([id not in bad for id in part.ids], dtype=bool))
+        whole_files = found.where(lambda one: np.array([i not in bad for i in one.ids], dtype=bool))
+        _check_classes(found, whole_files, data)
+        found = whole_files
     if bad:
         # Other images of the same names and sizes may be whole: they make another data set.
         known = hashlib.sha256(f"{known},{','.join(sorted(bad))}".encode()).hexdigest()
@@ -117,6 +119,16 @@ def fingerprint(parts: Sequence[Split]) -> tuple[str, str]:
 def _files(part: Split) -> FileImages:
     assert isinstance(part.images, FileImages)
     return part.images
+
+
+def _check_classes(before: Source, after: Source, data: Data) -> None:
+    """Refuse a data set of which leaving out what cannot be decoded empties a class."""
+    names = "training", "validation", "test"
+    for name, one, other in zip(names, before.parts, after.parts, strict=True):
+        gone = np.setdiff1d(one.labels, other.labels)
+        if len(gone) and len(other.ids) and one.labels.ndim == 1:
+            said = f"no image of the class {before.classes[gone[0]]} can be decoded"
+            raise RequestError(f"{shown(data.root)}: {said} in the {name} set")
 
 
 def _bad(path: Path, parts: Sequence[Split], skip: bool, progress: bool) -> dict[str, str]:

@@ -239,7 +239,8 @@ def transfers(protocols: Sequence[str]) -> bool:
     """Whether what is tested are descriptors (Appendix B); a RequestError: not all of it is."""
     found = [name in TRANSFERS for name in protocols]
     if any(found) and not all(found):
-        raise RequestError("test=: give tests of descriptors in a command of their own")
+        said = f"test=[{','.join(protocols)}]"
+        raise RequestError(f"{said}: give tests of descriptors in a command of their own")
     return any(found)
 
 

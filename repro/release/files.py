@@ -23,6 +23,7 @@ from repro.release import graph
 from repro.release.answers import class_names
 from repro.release.trained import finished_run, opened
 from repro.report.deviations import deviations
+from repro.report.page import plain
 from repro.store import views as stored
 from repro.store.files import unwritable, write_whole
 from repro.store.runs import Run, check_outside
@@ -72,8 +73,15 @@ def export(
             content, difference = graph.graph(net, wanted, _says(run, classes))
             line = f"checked: onnxruntime is {difference:.1e} from torch"
         said = _card(run, net, kind, out.name, classes, difference)
-    write_whole(out, content)
+    alone = not beside.exists()
     write_whole(beside, said.encode())
+    try:
+        write_whole(out, content)
+    except BaseException:
+        # A card without its net would be in the way of the next attempt.
+        if alone:
+            beside.unlink()
+        raise
     return [f"{out}: {line}", f"{beside}: its card; the licence is to be filled in"]
 
 
@@ -111,7 +119,7 @@ def _card(
     jinja = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     jinja.filters |= {
         # What a folder or a stored file says becomes neither a cell nor a tag.
-        "cell": lambda text: flat(str(text or "")).replace("|", "\\|").replace("<", "&lt;"),
+        "cell": lambda text: plain(flat(str(text or ""))),
         "numbers": lambda values: ", ".join(f"{value:.6g}" for value in values),
         "code": _code,
     }

@@ -9,7 +9,8 @@
 
 It writes comparison.html (one file, pictures inside), comparison.md, results.csv, claims.csv,
 tables/*.csv and figures/*.png; with `latex=true` tables/*.tex too. It needs no net: everything
-follows from stored posteriors. `fuse` adds ensembles to those of the paper, of nets as the report names them.
+follows from stored posteriors. `fuse` adds ensembles, of nets as the report names them, to those
+of the paper.
 `archive=true` puts into the report runs.zip, what it follows from, small enough to be published:
 settings, logs, and the rank of the true class for each test image, net (or ensemble) and protocol.
 Exit status: 0 written; 2 the request was wrong; 75 interrupted.

@@ -96,6 +96,11 @@ def _damaged(runs: Sequence[Run], stores: Sequence[Path]) -> Iterator[str]:
             identities = file.stem.split("+")
             try:
                 if set(identities) <= tested.keys():
-                    ranks.read(folder, identities, tested[identities[0]])
+                    ranks.read(folder, identities, [tested[one] for one in identities])
+            except RequestError as error:
+                yield str(error)
+        for file in sorted((folder / ranks.FOLDER).glob("images-*.csv")):
+            try:
+                ranks.images(folder, file.stem.partition("-")[2])
             except RequestError as error:
                 yield str(error)

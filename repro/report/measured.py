@@ -166,7 +166,10 @@ def kept(runs: Sequence[Run], folder: Path) -> Kept | None:
     """The ranks that a folder of runs keeps of a run or an ensemble; None also if damaged."""
     # Of a damaged file it was said when the runs were admitted.
     with suppress(RequestError):
-        return read(folder, [run.identity for run in runs], runs[0].tested)
+        found = read(folder, [run.identity for run in runs], [run.tested for run in runs])
+        # Older files do not say which nets: those of the runs that lie there.
+        if found is not None and (found.weights or {run.folder.parent for run in runs} == {folder}):
+            return found
     return None
 
 

@@ -20,6 +20,7 @@ from repro.report.measured import Measured, fuse, listed_images, measure, usual_
 from repro.report.net import Net, NetOrEnsemble, known, members, named, worded
 from repro.store.identity import base, changes
 from repro.store.ranks import FOLDER as RANKS
+from repro.store.ranks import ensembles
 from repro.store.runs import Run
 
 PLAIN = re.compile(r"[\w./+:@-]+( [\w./+:@-]+)*")
@@ -84,8 +85,14 @@ class Comparison:
                 # In the paper's order where the paper has it.
                 same = (one for one in papers if set(one) == set(nets))
                 tests = [test for test in of(nets[0].boxes) if PROTOCOLS[test].one_number]
-                nets = next(same, nets)
+                nets = next(same, tuple(sorted(nets)))
                 wanted += [(nets, protocol) for protocol in tests if protocol != CONSTANT]
+        for folder in sorted({run.folder.parent for run in runs}):
+            for kept in ensembles(folder):
+                them = [self.by_identity.get(one) for one in kept.runs.split("+")]
+                nets = tuple(Net.of(run.config, self.usual) for run in them if run is not None)
+                tests = [key.partition("@")[0] for key in kept.ranks] if all(them) else []
+                wanted += [(nets, protocol) for protocol in tests]
         self._by_test: dict[tuple[NetOrEnsemble, str], list[Measured]] = {}
         for one in self.measured:
             self._by_test.setdefault((one.net, one.protocol), []).append(one)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from markdown.extensions.toc import slugify, unique
 
-from repro.errors import RequestError, RunError, noting
+from repro.errors import RequestError, RunError, leave_out, noting
 from repro.report import table11, tables, transfer, transfer_claims, wording
 from repro.report.admitted import admitted, folder_of_runs
 from repro.report.claims import COLUMNS, judge
@@ -130,6 +130,10 @@ def _unusable(out: Path, why: str) -> RequestError:
 def _check_out(out: Path, archive: bool) -> None:
     """Refuse a place that is no folder, holds what no report writes, or an archive to be lost."""
     store.check_outside(out)
+    left = sorted(out.parent.glob(f".{escape(out.name)}.old-{'[0-9a-f]' * 4}"))
+    if left and not os.path.lexists(out):
+        # A process was killed between taking it away and putting the new one in its place.
+        left[0].rename(out)
     try:
         held = {path.name for path in out.iterdir()} if out.exists() else set()
     except OSError as error:
@@ -216,6 +220,8 @@ def tidy(
 
 def _put(beside: Path, out: Path) -> None:
     """Let the new report take the place of an older one."""
+    # Another process may have put one there meanwhile.
+    _check_kept(beside, out)
     # No longer than the name of `beside`, which the file system took.
     old = out.with_name(f".{out.name}.old-{secrets.token_hex(2)}")
     if out.exists():
@@ -227,9 +233,7 @@ def _put(beside: Path, out: Path) -> None:
         if old.exists() and not out.exists():
             old.rename(out)
         raise
-    # With those of processes that were killed just here.
-    for one in out.parent.glob(f".{escape(out.name)}.old-*"):
-        shutil.rmtree(one, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _packed(
@@ -247,14 +251,20 @@ def _packed(
     pack(kept, beside / ARCHIVE)
     shutil.rmtree(kept)
     new = opened(beside / ARCHIVE)
-    lost = contents(opened(out / ARCHIVE)) - contents(new) if (out / ARCHIVE).is_file() else set()
-    if lost:
-        why = f"keeps {min(lost)}, which would be lost: let runs= begin with {out}, add its fuse="
-        raise _unusable(out, why)
+    _check_kept(beside, out)
     # They were admitted by their views; what was just written needs no second look.
     runs = store.finished(new)
     tell_apart([(run.config, run.fingerprint) for run in runs])
     return runs
+
+
+def _check_kept(beside: Path, out: Path) -> None:
+    """Refuse to replace an archive by one that lacks what it keeps."""
+    if (out / ARCHIVE).is_file():
+        new = contents(opened(beside / ARCHIVE)) if (beside / ARCHIVE).is_file() else set()
+        if lost := contents(opened(out / ARCHIVE)) - new:
+            why = f"keeps {min(lost)}, which would be lost: let runs= begin with {out}"
+            raise _unusable(out, why)
 
 
 def _archive(
@@ -277,9 +287,11 @@ def _archive(
                 content = shared(source.name, read_whole(source, links=False))
                 write_whole(folder / run.name / source.name, content)
         for test in scores.stored(run.folder):
-            if (kept := scores.read(run.folder, test, run.tested)) is not None:
-                content = scores.encode(kept.reduced, str(run.tested.weights))
-                write_whole(folder / run.name / scores.file_name(test), content)
+            # Of a damaged file it was said when the runs were admitted.
+            with suppress(RequestError):
+                if (kept := scores.read(run.folder, test, run.tested)) is not None:
+                    content = scores.encode(kept.reduced, str(run.tested.weights))
+                    write_whole(folder / run.name / scores.file_name(test), content)
     by_runs: dict[tuple[str, ...], list[Measured]] = {}
     for comparison in comparisons:
         for one in (*comparison.measured, *comparison.fused):
@@ -299,10 +311,12 @@ def _keep_ranks(found: Sequence[Measured], folder: Path) -> None:
     runs = found[0].runs
     images = next((one for run in runs if (one := listed_images(run)) is not None), None)
     if images is None or any(len(one.wrong) != len(images.ids) for one in found):
-        raise RequestError(f"{runs[0].folder} has ranks, but not the list of their images")
+        leave_out(f"{runs[0].folder} has ranks, but not the list of their images: it is not kept")
+        return
     measured = {f"{one.protocol}@{one.q}": one.ranks for one in found}
     took = {view.name: seconds(runs[0], view) for view in views_of(runs[0]) if len(runs) == 1}
     known = {name: value for name, value in took.items() if value is not None}
     names = "+".join(run.identity for run in runs)
-    kept = Kept(found[0].ranks.classes, images.short, names, measured, known)
+    of = ranks.weights_of([run.tested for run in runs])
+    kept = Kept(found[0].ranks.classes, images.short, names, of, measured, known)
     ranks.write(folder, kept, images)

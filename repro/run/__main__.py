@@ -13,13 +13,17 @@ Exit status: 0 all finished; 1 a run failed, the others are finished; 2 the requ
 import sys
 
 from repro.config.way_in import answered
+from repro.run.interruption import STATUS
 
 
 def main() -> None:
     """The program."""
     arguments = answered(_page)
-    from repro.config.command import command
-
+    try:
+        from repro.config.command import command
+    except KeyboardInterrupt:
+        # Nothing has begun.
+        sys.exit(STATUS)
     sys.exit(command(arguments))
 
 

@@ -24,6 +24,8 @@ from repro.run.device import caught_up
 from repro.store.folder import Folder
 from repro.store.runs import CHECKPOINTS
 
+RUN = "run"
+"""The key, beside the progress of training, of the name of the run."""
 SHARE = 20
 """The next checkpoint comes no sooner than after this many times the seconds that writing the last
 one took: a slow disk has little of a run's time."""
@@ -49,7 +51,8 @@ class Checkpoints:
         with suppress(RunError):
             self.wait()
         began, self.next = time.monotonic(), math.inf
-        tensors, text, name = _copies(net, optimiser), json.dumps(progress), CHECKPOINTS[self.count]
+        text = json.dumps(progress | {RUN: self.folder.path.name})
+        tensors, name = _copies(net, optimiser), CHECKPOINTS[self.count]
         copied = caught_up(next(net.parameters()).device)
 
         def write() -> None:
@@ -82,7 +85,7 @@ class Checkpoints:
         found = []
         for generation, name in enumerate(CHECKPOINTS):
             try:
-                tensors, progress = _read(self.folder.path / name)
+                tensors, progress = self._read(name)
                 _check_fit(tensors, net, optimiser)
                 found.append((progress["epoch"], progress["iteration"], generation))
             except FileNotFoundError:
@@ -96,9 +99,16 @@ class Checkpoints:
             return None
         newest = max(found)[2]
         self.count = 1 - newest
-        tensors, progress = _read(self.folder.path / CHECKPOINTS[newest])
+        tensors, progress = self._read(CHECKPOINTS[newest])
         _restore(tensors, net, optimiser)
         return progress
+
+    def _read(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors, progress = _read(self.folder.path / name)
+        # Older ones do not say.
+        if (run := progress.pop(RUN, self.folder.path.name)) != self.folder.path.name:
+            raise ValueError(f"it is of {str(run)[:200]}")
+        return tensors, progress
 
 
 def _digest(tensors: dict[str, Tensor], progress: str) -> str:

@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -14,8 +15,9 @@ from repro.paper.numbers import TRAINING_WEEKS
 from repro.run.device import pick
 from repro.run.request import Request
 from repro.run.timing import LONG, measure
+from repro.store.files import read_whole
 from repro.store.identity import GROUPS
-from repro.store.runs import LOG
+from repro.store.runs import LARGEST_LOG, LOG
 
 HOUR, WEEK = 3600, 7 * 24
 COUNTED = """\
@@ -125,9 +127,10 @@ def epochs_left(request: Request) -> int:
     state, log = request.state(), request.folder / LOG
     if state not in ("new", "goes on"):
         return 0
-    goes_on = state == "goes on" and log.is_file()
-    done = log.read_text(encoding="utf-8").count("\n") - 1 if goes_on else 0
-    return max(0, request.config.epochs - done)
+    lines = 0
+    with suppress(OSError):
+        lines = read_whole(log, LARGEST_LOG).count(b"\n") if state == "goes on" else 0
+    return max(0, request.config.epochs - max(0, lines - 1))
 
 
 def labels(requests: Sequence[Request]) -> dict[str, str]:
@@ -191,7 +194,7 @@ def _totals(todo: pd.DataFrame, finished: int) -> list[str]:
     longest = todo.iloc[int(todo.training_hours.argmax())]
     low, high = (weeks * WEEK for weeks in TRAINING_WEEKS)
     return [
-        f"{runs}: {span(total)} one after another, {100 * testing / (total or 1):.2g}% of it "
+        f"{runs}: {span(total)} one after another, {100 * testing / (total or 1):.3g}% of it "
         f"testing; {operations:.3g} FLOPs",
         f"the paper: two to three weeks ({low} to {high} hours) a net on four Titan Black "
         f"(Section 3.3); here: {span(longest.training_hours)} for {longest.run}, at most",

@@ -18,7 +18,7 @@ from repro.data.inputs import Inputs
 from repro.data.loader import EvaluationBatches, TrainingCrops, crops_picture
 from repro.data.rescale import Rescaling
 from repro.data.split import Counts, Split
-from repro.data.statistics import sampled, statistics
+from repro.data.statistics import Statistics, sampled, statistics
 from repro.errors import RunError
 from repro.model.cost import cost
 from repro.model.init import copy_all_but_last, copy_layers, initialise
@@ -80,7 +80,7 @@ class Job:
             seen = f"{found.fingerprint}{found.times[:16]}-{data.enlarge}"
             key = f"{data.name}-{data.channels}-{seen}"
             words = (self.cache, key, config.progress, stop.check, config.workers)
-            self.statistics = world.decided_by_first(lambda: statistics(self.source.train, *words))
+            self.statistics = world.decided_by_first(lambda: self._statistics(*words))
             mean, recipe = self.statistics.mean, config.recipe
             mean = mean if recipe.subtract_mean else (0.0,) * len(mean)
             self.prepare = Inputs(mean, recipe.input_range, device, self.dtype, layout)
@@ -94,6 +94,12 @@ class Job:
             say=say,
             check=stop.check,
         )
+
+    def _statistics(self, *words: Any) -> Statistics:
+        """The mean and the components of the colours; of a net that is trained its own mean."""
+        found, result = statistics(self.source.train, *words), read_result(self.request.folder)
+        mean = None if result is None else result["data"].get("mean")
+        return found if mean is None else found._replace(mean=tuple(mean))
 
     def train_and_test(self) -> None:
         """Train where that is not done, then compute the views that are missing."""

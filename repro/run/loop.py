@@ -20,6 +20,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import NoReturn
 
@@ -120,7 +121,9 @@ class Training:
                 return self._epochs(bar)
         finally:
             self.summed.close()
-            self.checkpoints.wait()
+            # What follows needs it no more, and whoever stops asked for it.
+            with suppress(RunError):
+                self.checkpoints.wait()
 
     def _epochs(self, bar: tqdm[NoReturn]) -> Outcome:
         while not self._over:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from repro.config.way_in import show
 from repro.errors import RequestError, RunError
 from repro.run.device import pick, reserved, torch_settings
 from repro.run.distributed import process_group
 from repro.run.interruption import Stop
 from repro.run.job import Job, say
-from repro.run.request import Request
+from repro.run.request import Request, summary
 from repro.store.folder import Folder, Watched, hold
 from repro.store.runs import FAILED
 
@@ -52,6 +53,8 @@ def _finish(request: Request, stop: Stop) -> bool:
                     free = reserved(pick(config.device, world), store, say, stop.check)
                     with torch_settings(config), free as device:
                         Job(request, folder, stop, device).train_and_test()
+                elif world.is_first:
+                    show(summary(request), goes_on=True)
                 return True
             except Exception as error:
                 _record(folder, error)

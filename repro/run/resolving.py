@@ -87,6 +87,8 @@ def _resolved(
         description.fingerprint,
         None if published is None else published.record,
     )
+    if partner is not None and partner.identity == own:
+        raise RequestError(f"stack={config.stack} is this very run: name that of another net")
     looks = tuple(dict.fromkeys(_views(config)))
     request = Request(config, net, description, parents, own, looks, published, command, partner)
     _check_storable(request)

@@ -19,7 +19,7 @@ from repro.model.vgg import VGG
 from repro.protocol.protocols import transfers
 from repro.store.expected import sha256
 from repro.store.identity import PUBLISHED, base
-from repro.store.runs import WEIGHTS, Run, log_content, read_config, read_run
+from repro.store.runs import CONFIG, WEIGHTS, Run, log_content, read_config, read_run
 from repro.weights.contents import CAFFE, Convention, Weights
 from repro.weights.read import file_digest, locate, read, read_any
 
@@ -62,6 +62,8 @@ def fix(config: Config) -> None:
     random = config.weights == RANDOM
     if random and not transfers(config.test):
         raise RequestError(f"weights={RANDOM} is for descriptors, as in test=[transfer_stacked]")
+    if random and config.init.copy_from is not None:
+        raise RequestError(f"init={config.init.name} starts from a run, weights={RANDOM} from none")
     config.init = Init(PUBLISHED, config.init.between if random else "normal")
     config.seed, config.finetune = config.seed if random else 0, "all"
     config.micro_batch, config.compile = None, EAGER
@@ -158,6 +160,9 @@ def inspect(config: Config, net: Spec, names: Sequence[str]) -> tuple[Spec, Weig
         where = config.weights if folder is None else str(folder / WEIGHTS)
         path = locate(where, config.progress, fetch=not config.dry_run)
         digest = file_digest(path)
+        if path.name == WEIGHTS and os.path.isfile(path.with_name(CONFIG)):
+            # The file of a run: what it was trained on is known.
+            folder = path.parent
 
         def of_classes(classes: int) -> Spec:
             if not config.data.transfer:

@@ -17,8 +17,10 @@ from typing import Any
 
 from repro.errors import RequestError, leave_out, one_line
 from repro.store import ranks
-from repro.store.expected import sha256
+from repro.store.expected import SHORT, sha256
 from repro.store.files import read_whole, state_of, write_whole
+from repro.store.runs import LOG, finished
+from repro.store.scores import BEGIN
 
 ARCHIVE = "runs.zip"
 MANIFEST = "MANIFEST.json"
@@ -53,10 +55,13 @@ def pack(folder: Path, file: Path) -> None:
 
 
 def contents(folder: Path) -> set[str]:
-    """What a folder of runs keeps: its files, and each number of its ranks."""
-    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    """What a report follows from: runs with their weights, logs, scores, numbers of its ranks."""
+    every = folder.glob("*/*")
+    found = {str(one.relative_to(folder)) for one in every if one.name == LOG or BEGIN in one.name}
+    for run in finished(folder):
+        found.add(f"{run.name}, weights {str(run.tested.weights)[:SHORT]}")
     ranked = {name: tie["numbers"] for name, tie in _ties(folder).items()}
-    return files | {f"{number} of {name}" for name, own in ranked.items() for number in own}
+    return found | {f"{number} of {name}" for name, own in ranked.items() for number in own}
 
 
 def opened(file: Path) -> Path:

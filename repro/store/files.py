@@ -6,8 +6,9 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 
 from repro.errors import RequestError, RunError
@@ -50,8 +51,9 @@ def write_whole(path: Path, content: Content, allowed: Callable[[], None] = lamb
             beside.unlink(missing_ok=True)
 
 
-def read_whole(path: Path, most: int = LARGEST, links: bool = True) -> bytes:
-    """The content of a regular file of up to `most` bytes; an OSError says why not."""
+@contextmanager
+def opened_whole(path: Path, most: int = LARGEST, links: bool = True) -> Iterator[BufferedReader]:
+    """A regular file of up to `most` bytes, opened to be read; an OSError says why not."""
     flags = getattr(os, "O_NONBLOCK", 0) | (0 if links else getattr(os, "O_NOFOLLOW", 0))
     with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | flags), "rb") as file:
         state = os.fstat(file.fileno())
@@ -59,6 +61,12 @@ def read_whole(path: Path, most: int = LARGEST, links: bool = True) -> bytes:
             raise OSError(errno.EINVAL, "it is no regular file")
         if state.st_size > most:
             raise OSError(errno.EFBIG, f"it has {state.st_size:,} bytes, at most {most:,} fit")
+        yield file
+
+
+def read_whole(path: Path, most: int = LARGEST, links: bool = True) -> bytes:
+    """The content of a regular file of up to `most` bytes; an OSError says why not."""
+    with opened_whole(path, most, links) as file:
         return file.read(most)
 
 
@@ -85,7 +93,7 @@ def remove_leftovers(folder: Path, older: float = 0.0) -> None:
 def nearest(path: Path) -> Path:
     """The path, or the nearest of the folders around it that exists; may raise OSError."""
     path = path.absolute()
-    return next(place for place in (path, *path.parents) if place.exists())
+    return next(place for place in (path, *path.parents) if place.exists() or place.is_symlink())
 
 
 def check_writable(folder: Path) -> None:
@@ -101,5 +109,5 @@ def unwritable(folder: Path) -> str | None:
     except OSError as error:
         return error.strerror
     if not there.is_dir():
-        return f"{there} is a file"
+        return f"{there} is {'a file' if there.exists() else 'a link to nothing'}"
     return None if os.access(there, os.W_OK | os.X_OK) else f"{there} is read-only for this user"

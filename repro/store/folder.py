@@ -1,6 +1,7 @@
 """A run's folder while it is written: one process holds it, and each write checks that it does."""
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from repro.errors import RunError
 from repro.store.expected import RESULT_DIGEST, sha256
 from repro.store.files import Content, read_whole, remove_leftovers, write_whole
 from repro.store.leases import LOCKS, first_free, holder
+from repro.store.ranks import FOLDER as RANKS
 from repro.store.runs import (
     CONFIG,
     EVENTS,
@@ -75,7 +77,9 @@ class Folder:
         """Remove what belongs to a net that is trained anew, so that no two are ever mixed."""
         found = [*self.path.glob("views/*.npz"), *self.path.glob(f"{BEGIN}*.npz")]
         found += self.path.glob(EVENTS)
-        for name in (WEIGHTS, LOG, *(str(path.relative_to(self.path)) for path in found)):
+        # Of an archive that was unpacked.
+        found += (self.path.parent / RANKS).glob(f"*{self.path.name.rpartition('-')[2]}*.npz")
+        for name in (WEIGHTS, LOG, *(os.path.relpath(path, self.path) for path in found)):
             self.remove(name)
 
     def remove(self, name: str) -> None:

@@ -17,6 +17,8 @@ from repro.errors import RunError, flat
 
 LOCKS = ".locks"
 LEASE_SECONDS = 60.0
+Seen = dict[tuple[int, int, int], float]
+"""When a file was first seen as it is, by this process's own clock."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,13 @@ def first_free(
     ]
     try:
         locks.mkdir(parents=True, exist_ok=True)
-        if (index := _free(leases)) is None:
+        seen: Seen = {}
+        if (index := _free(leases, seen)) is None:
             waits()
         while index is None:
             check()
             time.sleep(0.5)
-            index = _free(leases)
+            index = _free(leases, seen)
     except OSError as error:
         raise RunError(f"cannot write {error.filename or locks}: {error.strerror}") from error
     lease = leases[index]
@@ -84,7 +87,7 @@ def first_free(
         lease.release()
 
 
-def _free(leases: Sequence[SoftFileLease]) -> int | None:
+def _free(leases: Sequence[SoftFileLease], seen: Seen) -> int | None:
     for index, lease in enumerate(leases):
         with suppress(Timeout):
             lease.acquire(timeout=0)
@@ -93,7 +96,10 @@ def _free(leases: Sequence[SoftFileLease]) -> int | None:
         # by now: to write into it is safe where to remove it is not.
         with suppress(OSError):
             state = os.stat(lease.lock_file)
-            if not state.st_size and time.time() - state.st_mtime > LEASE_SECONDS:
+            first = seen.setdefault((index, state.st_ino, state.st_mtime_ns), time.monotonic())
+            # The clock that dated it may be ahead of this one.
+            age = max(time.time() - state.st_mtime, time.monotonic() - first)
+            if not state.st_size and age > LEASE_SECONDS:
                 Path(lease.lock_file).write_bytes(b"?")
     return None
 
@@ -107,6 +113,8 @@ def holder(store: Path, name: str) -> str | None:
         return None
     said = dict(line.partition("=")[::2] for line in lines)
     host, pid = said.get("host", ""), said.get("pid", "")
+    if not pid:
+        return None
     # On Windows the signal 0 ends a process.
     if host == socket.gethostname() and pid.isdecimal() and os.name != "nt":
         try:

@@ -8,13 +8,14 @@ follow from ranks. A folder of runs may hold, beside the runs,
     ranks/images-DIGEST.csv        the test images in the order of the ranks: id, label
 
 A `.npz` holds the ranks (N,) of each number, `PROTOCOL@Q` as in `multi_scale@224,256,288`; further
-`classes`, `images` (the digest of the list), `runs` (as in the file's name), `digest` and
-`seconds:VIEW`.
+`classes`, `images` (the digest of the list), `runs` (as in the file's name), `weights` (their
+digests, joined by `+`; older files lack it), `digest` and `seconds:VIEW`.
 """
 
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -27,12 +28,14 @@ from repro.errors import RequestError, one_line
 from repro.store import expected, views
 from repro.store.expected import DIGEST, SHORT, Expected, ListedImages, sha256
 from repro.store.files import read_whole, state_of, write_whole
-from repro.store.views import Posteriors
+from repro.store.views import WEIGHTS, Posteriors
 
 FOLDER = "ranks"
 SECONDS = "seconds:"
+LARGEST = 2**28
+"""Bytes of all ranks of a run, unpacked."""
 RUNS = "runs"
-OWN = ("classes", "images", RUNS, DIGEST)
+OWN = ("classes", "images", RUNS, WEIGHTS, DIGEST)
 """Arrays that are no ranks."""
 
 
@@ -65,6 +68,8 @@ class Kept:
     """The digest of the list of test images, its first ten digits."""
     runs: str
     """The identities of the runs, joined by `+`."""
+    weights: str = ""
+    """The digests of their weights, joined by `+`; empty: not known."""
     ranks: Mapping[str, Ranks] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -97,20 +102,38 @@ def write(store: Path, kept: Kept, images: ListedImages) -> None:
     arrays: dict[str, Any] = {key: ranks.values for key, ranks in kept.ranks.items()}
     arrays |= {SECONDS + view: took for view, took in kept.seconds.items()}
     arrays |= {"classes": kept.classes, "images": kept.images, RUNS: kept.runs}
+    arrays |= {WEIGHTS: kept.weights} if kept.weights else {}
     write_whole(file_of(store, kept.runs.split("+")), expected.encode(arrays))
 
 
-def read(store: Path, identities: Sequence[str], tested: Expected) -> Kept | None:
-    """The numbers kept of runs that were `tested` on this, or None; a RequestError: damaged."""
-    file = file_of(store, identities)
+def weights_of(every: Sequence[Expected]) -> str:
+    """The digests of the weights of runs, joined by `+`; empty where one is not known."""
+    known = [one.weights for one in every]
+    return "+".join(map(str, known)) if all(known) else ""
+
+
+def read(store: Path, identities: Sequence[str], every: Sequence[Expected]) -> Kept | None:
+    """The numbers kept of runs that were tested on `every`, or None; a RequestError: damaged."""
+    file, tested = file_of(store, identities), every[0]
     if (kept := decoded(file)) is None:
         return None
+    if kept.weights and kept.weights != weights_of(every):
+        raise RequestError(f"{file} is of other weights than the runs have: remove it")
     counts = {len(one.values) for one in kept.ranks.values()} | {tested.images}
     of_run = kept.runs == "+".join(identities)
     listed = tested.listed is None or kept.images == tested.listed[:SHORT]
     if not (of_run and listed and kept.classes == tested.classes and len(counts) == 1):
         raise RequestError(f"{file} is damaged: of another run, or not of {tested}; remove it")
     return kept
+
+
+def ensembles(store: Path) -> list[Kept]:
+    """What a folder of runs keeps of several runs together; damaged files are none."""
+    found = []
+    for file in sorted((store / FOLDER).glob("*+*.npz")):
+        with suppress(RequestError):
+            found.append(decoded(file))
+    return [one for one in found if one is not None]
 
 
 def decoded(file: Path) -> Kept | None:
@@ -122,9 +145,9 @@ def decoded(file: Path) -> Kept | None:
 @cache
 def _decoded(file: Path, state: tuple[int, int]) -> Kept:
     try:
-        found = expected.decode(file)
+        found = expected.decode(file, LARGEST)
         classes, images = int(found["classes"]), str(found["images"])
-        runs = str(found[RUNS])
+        runs, weights = str(found[RUNS]), str(found.get(WEIGHTS, ""))
         if not re.fullmatch(f"[0-9a-f]{{{SHORT}}}", images):
             raise ValueError("images is not the digest of a list")
         ranks, seconds = {}, {}
@@ -140,4 +163,4 @@ def _decoded(file: Path, state: tuple[int, int]) -> Kept:
     except Exception as error:
         # As with views, there are many ways to be damaged.
         raise RequestError(f"{file} is damaged: {one_line(error)}; remove it") from None
-    return Kept(classes, images, runs, ranks, seconds)
+    return Kept(classes, images, runs, weights, ranks, seconds)

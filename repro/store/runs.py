@@ -109,9 +109,12 @@ def check_folder(folder: Path) -> None:
     if (folder / CONFIG).exists():
         read_config(folder)
         read_result(folder)
-        for path in (*(folder / name for name in (RESULT, LOG, WEIGHTS)), *folder.glob("views/*")):
+        names = RESULT, LOG, WEIGHTS, CROPS, *CHECKPOINTS
+        for path in (*(folder / name for name in names), *folder.glob("views/*")):
             if path.is_dir():
                 raise RequestError(f"{path} is a folder where a file belongs: move it away")
+        if os.path.lexists(views := folder / "views") and not views.is_dir():
+            raise RequestError(f"{views} is a file where a folder belongs: move it away")
     elif any(path.name[0] != "." and path.name != FAILED for path in folder.iterdir()):
         raise RequestError(f"{folder} holds files but no {CONFIG}: move the folder away")
 
@@ -207,8 +210,9 @@ def read_run(folder: Path) -> Run | None:
 def _folders(store: Path) -> list[Path]:
     there = store.iterdir() if store.is_dir() else ()
     # Unlike `Path.is_file`, it is no error where a folder cannot be looked into.
-    found = (path for path in there if path.name[0] != "." and os.path.isfile(path / CONFIG))
-    return sorted(found)
+    kept = CONFIG, RESULT
+    found = (one for one in there if any(os.path.isfile(one / name) for name in kept))
+    return sorted(path for path in found if path.name[0] != ".")
 
 
 def _runs(store: Path, ended: bool) -> Iterator[Run]:

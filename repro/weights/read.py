@@ -18,6 +18,7 @@ from repro.errors import RequestError, flat, one_line
 from repro.model.layers import Spec
 from repro.model.vgg import VGG
 from repro.store.checks import ORDERS
+from repro.store.files import opened_whole
 from repro.weights import caffe, keras, state_dicts
 from repro.weights.contents import LARGEST, Weights, parse
 
@@ -70,7 +71,7 @@ def locate(weights: str, progress: bool, fetch: bool = True) -> Path:
 def file_digest(path: Path) -> str:
     """The digest of a file's content, 64 hex digits; RequestError where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with opened_whole(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -130,6 +130,15 @@ def test_the_first_classes_need_images_in_each_set(tmp_path: Path) -> None:
     assert "no image for the validation set" in refused(root, first_classes=2)
 
 
+def test_a_class_of_which_nothing_decodes_is_named(tmp_path: Path) -> None:
+    root = fill(tmp_path, train=THREE, test=THREE)
+    for file in (root / "train" / "n1").iterdir():
+        file.write_text("no image")
+    said = refused(root, on_bad_image="skip")
+    assert "class n1" in said
+    assert "training" in said
+
+
 @pytest.mark.parametrize("kind", ["nowhere", "around", "pipe", "not UTF-8", "lines", "HEIC"])
 def test_what_is_no_image_file_nor_folder_is_named(tmp_path: Path, kind: str) -> None:
     root = fill(tmp_path, train=THREE)

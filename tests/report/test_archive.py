@@ -20,6 +20,7 @@ from tests.golden_store import golden_runs, texts
 from tests.report.conftest import MakeRun
 
 FUSED = "A-S256+B-S256"
+REPORTS = Path(__file__).parents[2] / "reports"
 
 
 @pytest.fixture(scope="module")
@@ -75,17 +76,28 @@ def test_nothing_that_is_kept_is_lost(kept: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"mine keeps B-\S+"):
         write([half], mine, archive=True)
     assert texts(mine) == texts(kept)
-    # The views are gone, whose ranks are kept; and an ensemble is not asked for.
+    # The views are gone, whose ranks are kept.
     bare = shutil.copytree(golden_runs(), tmp_path / "bare")
     for view in bare.glob("*/views/*.npz"):
         view.unlink()
-    for folder in (bare, mine):
-        with pytest.raises(RequestError, match=r"mine keeps (\S+ of )?ranks/"):
-            write([folder], mine, archive=True)
+    with pytest.raises(RequestError, match=r"mine keeps \S+ of ranks/"):
+        write([bare], mine, archive=True)
     assert texts(mine) == texts(kept)
-    # A store that lost runs, and what was kept of them earlier.
-    write([half, mine], mine, [FUSED], archive=True)
+    # A store that lost runs, and what was kept of them earlier; so is the ensemble.
+    write([mine, half], mine, archive=True)
     assert texts(mine) == texts(kept)
+    # A process was killed amid putting another in its place.
+    mine.rename(tmp_path / ".mine.old-0a1b")
+    with pytest.raises(RequestError, match=r"mine keeps B-\S+"):
+        write([half], mine, archive=True)
+    assert texts(mine) == texts(kept)
+
+
+@pytest.mark.parametrize("name", ["tiny_imagenet_wider", "boxes"])
+def test_a_report_is_made_again_in_its_own_place(name: str, tmp_path: Path) -> None:
+    mine = shutil.copytree(REPORTS / name, tmp_path / "mine")
+    write([mine], mine, archive=True)
+    assert texts(mine) == texts(REPORTS / name)
 
 
 def test_the_commands_of_the_runs_are_kept(tmp_path: Path, make_run: MakeRun) -> None:

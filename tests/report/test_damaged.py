@@ -73,7 +73,7 @@ def test_damaged_ranks_leave_out_their_run(
     right = np.zeros(200, np.uint8)
     images = ListedImages(np.array([f"{n:05d}" for n in range(200)]), np.arange(200) % 10)
     for identity, values in zip(ids, (right, right[:3], right + 10, right), strict=True):
-        kept = Kept(10, images.short, identity, {"single_scale@256": Ranks(10, values)})
+        kept = Kept(10, images.short, identity, "", {"single_scale@256": Ranks(10, values)})
         write_ranks(store, kept, images)
     for file in (file_of(store, [ids[3]]), file_of(store, [ids[0], ids[1]])):
         file.write_bytes(b"PK")

@@ -173,6 +173,8 @@ def test_ensembles_are_the_mean_of_their_members_posteriors(
     assert fused.value == 5.0
     assert {"fusion:single_scale", "fusion:centre"} <= set(rows.protocol)
     assert table(tmp_path / "out", "table6")["mean"].iloc[0] == 5.0
+    write([tmp_path / "runs"], tmp_path / "both", ["E-jitter+D-jitter", "D-jitter+E-jitter"])
+    assert len(pd.read_csv(tmp_path / "both" / "results.csv")) == len(rows)
 
 
 def test_an_ensemble_that_cannot_be_is_refused(tmp_path: Path, make_run: MakeRun) -> None:

@@ -1,6 +1,7 @@
 """A checkpoint brings everything back, bit for bit, or is noticed to be damaged."""
 
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,15 @@ def test_what_could_not_be_written_is_said_and_tried_again(tmp_path: Path) -> No
     checkpoints.save(net, rule, PLACE)
     checkpoints.wait()
     assert load(tmp_path, *made("sgd", 0), pytest.fail) is not None
+
+
+def test_that_of_another_run_is_not_used(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        saved(tmp_path / name, [5])
+    shutil.copy(tmp_path / "other" / CHECKPOINTS[0], tmp_path / "one")
+    result, said, _ = loaded(tmp_path / "one")
+    assert result is None
+    assert "it is of other" in said[0]
 
 
 def test_what_cannot_be_read_may_be_whole(tmp_path: Path) -> None:

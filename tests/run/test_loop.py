@@ -26,6 +26,7 @@ from repro.run.distributed import ALONE, World
 from repro.run.interruption import Interrupted, Stop
 from repro.run.loop import Training
 from repro.run.progress import Chance, Outcome
+from repro.store.files import Content
 from repro.store.folder import Folder
 from tests.conftest import composed
 
@@ -204,6 +205,22 @@ def test_what_is_no_better_than_luck_did_not_learn(
     error: float, outcome: str, tmp_path: Path
 ) -> None:
     assert Trial(tmp_path).training(lambda: error).run().outcome == outcome
+
+
+def test_a_net_that_is_trained_needs_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Folder.write
+
+    def full(folder: Folder, name: str, content: Content) -> None:
+        if name.startswith("checkpoint"):
+            raise RunError("the disk is full")
+        write(folder, name, content)
+
+    monkeypatch.setattr(Folder, "write", full)
+    trial = Trial(tmp_path)
+    assert trial.training().run().outcome == "trained"
+    assert any("the disk is full" in line for line in trial.said)
 
 
 @pytest.mark.parametrize("late", [0, 1])

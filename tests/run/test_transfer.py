@@ -153,6 +153,10 @@ def test_a_run_brings_its_own_net(
     assert set(found.arch) == {"B-5x5"}
     assert found.seed.tolist() == [0]
     whole = only(tmp_path / "runs", "B-5x5-")
+    # Named by its file it is the same net.
+    named = ["arch=B-5x5", "scale=S256", f"weights={folder / 'weights.safetensors'}"]
+    assert asked(root, tmp_path / "file", *grey[3:], *named) == 0
+    assert repro.results(tmp_path / "file").equals(found)
     assert (whole / "weights.safetensors").read_bytes() == (
         folder / "weights.safetensors"
     ).read_bytes()
@@ -168,7 +172,10 @@ def test_descriptors_that_are_not_scored_or_of_ones_own_data_are_reported(
     tested: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = shutil.copytree(tested, tmp_path / "runs")
-    for file in runs.glob("*/scores-*.npz"):
+    every = list(runs.glob("*/scores-*.npz"))
+    every[0].write_bytes(b"PK")
+    write([runs], tmp_path / "kept", archive=True)
+    for file in every:
         file.unlink()
     write([runs], tmp_path / "none")
     assert not (tmp_path / "none" / "tables" / "table11.csv").exists()
@@ -176,6 +183,8 @@ def test_descriptors_that_are_not_scored_or_of_ones_own_data_are_reported(
     assert asked(root, runs, *words, "data.name=mine", "data.source=caltech101") == 0
     write([runs], tmp_path / "mine")
     assert "mine" in set(pd.read_csv(tmp_path / "mine" / "tables" / "table11.csv").data)
+    twice = [WIDTH, "arch=B", "weights=random", "test=[transfer_stacked]"]
+    assert asked(root, runs, *twice, f"stack={only(runs, 'B-')}") == 2
     # Two nets, one of which is not among the runs.
     alone = shutil.copytree(only(tested, "B-"), tmp_path / "alone" / only(tested, "B-").name)
     capsys.readouterr()
@@ -193,6 +202,7 @@ def test_descriptors_that_are_not_scored_or_of_ones_own_data_are_reported(
         (["arch.fc=[FC-classes]"], "no hidden FC layer"),
         (["stack=nowhere"], "stack=nowhere"),
         (["weights_input=caffe"], "weights_input="),
+        (["arch=E", "init=from_A"], "init=from_A"),
         (["data.root=."], "101_ObjectCategories"),
     ],
 )

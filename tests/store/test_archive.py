@@ -14,7 +14,7 @@ from repro.errors import RequestError
 from repro.report.admitted import folder_of_runs
 from repro.store import archive, ranks
 from repro.store.archive import ARCHIVE, opened, pack
-from repro.store.expected import ListedImages
+from repro.store.expected import Expected, ListedImages
 from repro.store.ranks import Kept
 
 WIDER = Path(__file__).parents[2] / "reports" / "tiny_imagenet_wider" / ARCHIVE
@@ -109,10 +109,20 @@ def test_no_more_is_packed_than_can_be_opened(
 def test_names_of_images_come_back_whatever_they_are(tmp_path: Path) -> None:
     names = ["a,b", "a\u2028b", "\x85", "x\r"]
     images = ListedImages.of(names, np.arange(4))
-    ranks.write(tmp_path, Kept(9, images.short, "ab", {}), images)
+    ranks.write(tmp_path, Kept(9, images.short, "ab"), images)
     found = ranks.images(tmp_path, images.short)
     assert found is not None
     assert found.digest == images.digest
+
+
+def test_ranks_of_another_net_are_not_those_of_its_run(tmp_path: Path) -> None:
+    images = ListedImages.of(["a", "b"], np.arange(2))
+    every = [Expected(2, 9, weights=letter * 64) for letter in "cd"]
+    kept = Kept(9, images.short, "ab+cd", ranks.weights_of(every))
+    ranks.write(tmp_path, kept, images)
+    assert ranks.read(tmp_path, ["ab", "cd"], every) == kept
+    with pytest.raises(RequestError, match="other weights"):
+        ranks.read(tmp_path, ["ab", "cd"], every[::-1])
 
 
 def test_ranks_of_another_run_or_a_link_are_not_packed(runs: Path, tmp_path: Path) -> None:

@@ -185,7 +185,18 @@ def test_a_folder_that_is_not_what_the_run_left_is_refused_in_a_line(
         check_folder(run)
     assert len(str(caught.value).splitlines()) == 1
     assert finished(run.parent) == []
-    assert ("left out: " in capsys.readouterr().err) == (run / "config.yaml").exists()
+    assert "left out: " in capsys.readouterr().err
+
+
+def test_a_file_and_a_folder_in_each_others_place_are_named(run: Path) -> None:
+    shutil.rmtree(run / "views")
+    (run / "views").touch()
+    with pytest.raises(RequestError, match="views is a file"):
+        check_folder(run)
+    (run / "crops.png").unlink()
+    (run / "crops.png").mkdir()
+    with pytest.raises(RequestError, match="crops.png is a folder"):
+        check_folder(run)
 
 
 @pytest.mark.parametrize(

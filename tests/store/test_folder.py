@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from repro.errors import RunError
-from repro.store import files, runs
+from repro.store import files, leases, runs
 from repro.store.folder import Folder, hold
 
 
@@ -112,13 +112,22 @@ def test_a_name_that_leads_out_of_the_store_is_none(name: str, tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
-def test_an_old_empty_lock_is_taken_over_and_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
+def test_an_empty_lock_is_taken_over_and_a_folder_in_its_place_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lock = tmp_path / ".locks" / "run.lock"
     lock.parent.mkdir()
     lock.touch()
     os.utime(lock, times=(0, 0))
     with hold(tmp_path, "run", lambda _: None) as folder:
         folder.write("log.csv", b"first")
+    # By a clock that is ahead: it is waited for no longer than a holder that stands still.
+    lock.touch()
+    os.utime(lock, times=(time.time() + 3600,) * 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "LEASE_SECONDS", 0.2)
+        with hold(tmp_path, "run", lambda _: None) as folder:
+            folder.write("log.csv", b"second")
     lock.mkdir()
     with pytest.raises(RunError, match="run.lock"), hold(tmp_path, "run", lambda _: None):
         pytest.fail("it is held")
