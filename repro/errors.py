@@ -5,11 +5,12 @@ left out, with such a line.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 _noted: ContextVar[list[str] | None] = ContextVar("noted", default=None)
+_called: ContextVar[Mapping[str, str] | None] = ContextVar("called", default=None)
 
 
 class RequestError(Exception):
@@ -32,17 +33,23 @@ def flat(text: str) -> str:
 
 def leave_out(line: str) -> None:
     """Say on standard error what a report or a table of results is made without."""
+    for place, name in (_called.get() or {}).items():
+        line = line.replace(place, name)
     print(f"left out: {line}", file=sys.stderr)
     if (lines := _noted.get()) is not None:
         lines.append(line)
 
 
 @contextmanager
-def noting() -> Iterator[list[str]]:
-    """Gives the lines of all that is left out meanwhile, so that a page can name it too."""
+def noting(called: Mapping[str, str]) -> Iterator[list[str]]:
+    """Gives the lines of all that is left out meanwhile, so that a page can name it too.
+
+    `called` has names of places, as of a folder that an archive was unpacked into.
+    """
     lines: list[str] = []
-    token = _noted.set(lines)
+    tokens = _noted.set(lines), _called.set(called)
     try:
         yield lines
     finally:
-        _noted.reset(token)
+        _noted.reset(tokens[0])
+        _called.reset(tokens[1])

@@ -51,10 +51,12 @@ def write(
     Of runs that stand in several stores, or reports that keep some, the first count. Raises
     RequestError where `out` or a store cannot serve, RunError where writing fails.
     """
+    called = {str(folder_of_runs(one)): str(one / ARCHIVE) for one in stores}
+    called = {place: name for place, name in called.items() if Path(name).is_file()}
     stores = [folder_of_runs(folder) for folder in stores]
     out = Path(os.path.realpath(out))
     _check_out(out, archive)
-    with _beside(out) as beside, noting() as left_out, Drawers(beside / "figures") as drawers:
+    with _beside(out) as beside, noting(called) as left_out, Drawers(beside / "figures") as drawers:
         comparisons, others, transfers = parted(admitted(stores), fuse)
         _check_fuse(fuse, comparisons)
         done = set[str]().union(*map(store.names, stores))

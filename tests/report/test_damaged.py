@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from repro.report import __main__ as report
 from repro.report import write as writing
 from repro.report.write import write
 from repro.store import views
+from repro.store.archive import ARCHIVE, opened, pack
 from repro.store.expected import ListedImages
 from repro.store.ranks import Kept, Ranks, file_of
 from repro.store.ranks import write as write_ranks
@@ -59,6 +61,20 @@ def test_each_damaged_file_is_a_line_and_the_rest_is_reported(
     assert "C" in set(single.arch)
     assert not {"B", "D", "E"} & set(found.arch)
     assert set(found[(found.protocol == "centre") & (found.arch == "A")].seed) == set(range(3))
+
+
+def test_what_is_damaged_in_an_archive_is_named_by_the_archive(
+    tmp_path: Path, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run("arch=A")
+    write([tmp_path / "runs"], tmp_path / "mine", archive=True)
+    runs = shutil.copytree(opened(tmp_path / "mine" / ARCHIVE), tmp_path / "unpacked")
+    (log,) = runs.glob("*/log.csv")
+    log.write_text("epoch\n")
+    pack(runs, tmp_path / "mine" / ARCHIVE)
+    write([tmp_path / "mine"], tmp_path / "again")
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'mine' / ARCHIVE}/{log.parent.name}/log.csv is damaged" in said
 
 
 def test_damaged_ranks_leave_out_their_run(
