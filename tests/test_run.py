@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -93,6 +95,26 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(
     again, other = (next(tmp_path.glob(f"A-*-s{seed}-*")) for seed in (0, 1))
     assert same(folders(trained)["A-S256"], again)
     assert not same(again, other)
+
+
+def test_a_trained_net_is_tested_with_the_mean_that_it_was_trained_with(tmp_path: Path) -> None:
+    random, root = np.random.default_rng(0), tmp_path / "photos"
+    for place in ("train/cat", "train/dog", "val/cat", "val/dog"):
+        (root / place).mkdir(parents=True)
+        for n in range(12):
+            pixels = random.integers(0, 200, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / place / f"{n}.bmp")
+    words = ["data=imagefolder", f"data.root={root}", "data.first_classes=null", "test=[centre]"]
+    words += ["recipe.train_images=null"]
+    assert run(tmp_path / "runs", *words) == 0
+    (view,) = (tmp_path / "runs").glob("*/views/centre-Q256.npz")
+    before = np.load(view)["posteriors"]
+    view.unlink()
+    # The fingerprint is of names and sizes: it does not tell these apart.
+    for file in (root / "train").rglob("*.bmp"):
+        Image.new("RGB", (40, 40), "white").save(file)
+    assert run(tmp_path / "runs", *words) == 0
+    assert (np.load(view)["posteriors"] == before).all()
 
 
 def test_another_runs_statistics_are_not_taken_for_enlarged_images(tmp_path: Path) -> None:
