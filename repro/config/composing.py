@@ -227,9 +227,10 @@ def check_folder(folder: Path) -> None:
         if place.is_dir() and place.name[0] != "." and place.name not in groups():
             raise RequestError(f"{place}: expected folders {', '.join(groups())} in --config-dir")
     for path in sorted(folder.rglob("*.yaml")):
-        if path.parent == folder:
+        group, *inner = path.relative_to(folder).with_suffix("").parts
+        if not inner and group[0] != ".":
             raise RequestError(f"{path}: expected in the folder of a group, as in recipe/")
-        if path.stem in names(path.parent.name):
+        if "/".join(inner) in names(group):
             raise RequestError(f"{path}: the suite has a file of this name, give yours another")
         content, tree = read_file(path)
         hydra = tree.get("hydra", {})

@@ -22,9 +22,9 @@ class Statistics(NamedTuple):
 
     mean: tuple[float, ...]
     """Mean of each channel, in grey levels 0-255."""
-    eigenvalues: tuple[float, ...]
+    eigenvalues: tuple[float, ...] = ()
     """The principal components of a pixel's channels, with grey levels taken as 0-1."""
-    eigenvectors: tuple[tuple[float, ...], ...]
+    eigenvectors: tuple[tuple[float, ...], ...] = ()
     """(C, C), a column for each eigenvalue."""
 
 

@@ -90,13 +90,15 @@ def _damaged(runs: Sequence[Run], stores: Sequence[Path]) -> Iterator[str]:
                 yield str(error)
         if os.path.lexists(run.folder / LOG) and run.result["epochs"] and read_log(run) is None:
             yield f"{run.folder / LOG} is damaged: it is another, or no row of numbers an epoch"
-    tested = {run.identity: run.tested for run in runs}
+    every = {run.identity: run for run in runs}
     for folder in stores:
         for file in sorted((folder / ranks.FOLDER).glob("*.npz")):
             identities = file.stem.split("+")
             try:
-                if set(identities) <= tested.keys():
-                    ranks.read(folder, identities, [tested[one] for one in identities])
+                them = [every[one] for one in identities if one in every]
+                # Of a run that stands in another store first they are not asked.
+                if len(them) == len(identities) and folder in {one.folder.parent for one in them}:
+                    ranks.read(folder, identities, [one.tested for one in them])
             except RequestError as error:
                 yield str(error)
         for file in sorted((folder / ranks.FOLDER).glob("images-*.csv")):

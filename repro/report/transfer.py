@@ -150,11 +150,11 @@ class Transfers:
                     # Two nets are the same in either order.
                     if key in seen:
                         continue
-                    seen.add(key)
                     other = known.get(found.partner)
                     if other and other.tested.weights == found.partner_weights:
                         both = sorted((run, other), key=lambda one: one.config.arch.name)
                         self.tested.append(Tested(tuple(both), found))
+                        seen.add(key)
                     elif not found.partner:
                         self.tested.append(Tested((run,), found))
                     else:

@@ -64,6 +64,8 @@ def write(
         unfinished = sorted((name, why) for name, why in dict(rows).items() if name not in done)
         try:
             if archive:
+                if (out / ARCHIVE).is_file():
+                    called[str(opened(out / ARCHIVE))] = str(out / ARCHIVE)
                 runs = _packed([*comparisons, *others], transfers, beside, out)
                 comparisons, others, transfers = parted(runs, fuse)
             named = titles([one.setting for one in comparisons])
@@ -132,10 +134,14 @@ def _unusable(out: Path, why: str) -> RequestError:
 def _check_out(out: Path, archive: bool) -> None:
     """Refuse a place that is no folder, holds what no report writes, or an archive to be lost."""
     store.check_outside(out)
-    left = sorted(out.parent.glob(f".{escape(out.name)}.old-{'[0-9a-f]' * 4}"))
-    if left and not os.path.lexists(out):
-        # A process was killed between taking it away and putting the new one in its place.
-        left[0].rename(out)
+    # What processes left that were killed as they put a report in another's place.
+    left = list(out.parent.glob(f".{escape(out.name)}.old-{'[0-9a-f]' * 4}"))
+    if os.path.lexists(out):
+        for one in left:
+            shutil.rmtree(one, ignore_errors=True)
+    elif whole := [one for one in left if (one / "comparison.md").is_file()]:
+        with suppress(OSError):
+            max(whole, key=lambda one: one.stat().st_mtime).rename(out)
     try:
         held = {path.name for path in out.iterdir()} if out.exists() else set()
     except OSError as error:
@@ -265,8 +271,8 @@ def _check_kept(beside: Path, out: Path) -> None:
     if (out / ARCHIVE).is_file():
         new = contents(opened(beside / ARCHIVE)) if (beside / ARCHIVE).is_file() else set()
         if lost := contents(opened(out / ARCHIVE)) - new:
-            why = f"keeps {min(lost)}, which would be lost: let runs= begin with {out}"
-            raise _unusable(out, why)
+            way_out = f"let runs= begin with {out}, or remove {out / ARCHIVE}"
+            raise _unusable(out, f"keeps {min(lost)}, which would be lost: {way_out}")
 
 
 def _archive(
@@ -291,7 +297,8 @@ def _archive(
         for test in scores.stored(run.folder):
             # Of a damaged file it was said when the runs were admitted.
             with suppress(RequestError):
-                if (kept := scores.read(run.folder, test, run.tested)) is not None:
+                kept = scores.read(run.folder, test, run.tested)
+                if kept is not None and {kept.partner} <= {"", *(one.identity for one in runs)}:
                     content = scores.encode(kept.reduced, str(run.tested.weights))
                     write_whole(folder / run.name / scores.file_name(test), content)
     by_runs: dict[tuple[str, ...], list[Measured]] = {}

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class Checkpoints:
     def save(self, net: nn.Module, optimiser: optim.Optimizer, progress: dict[str, Any]) -> None:
         """Copy what the next checkpoint holds; it is then written over the older generation."""
         # What failed was said, and is tried again: a full disk may have room by now.
-        with suppress(RunError):
+        with suppress(RunError) if self.folder.path.is_dir() else nullcontext():
             self.wait()
         began, self.next = time.monotonic(), math.inf
         text = json.dumps(progress | {RUN: self.folder.path.name})
@@ -61,7 +61,7 @@ class Checkpoints:
                 header = {"place": text, "digest": _digest(tensors, text)}
                 self.folder.write(name, _parts(tensors, header))
             except RunError as error:
-                self.say(f"{error}; training goes on, and the next checkpoint is tried")
+                self.say(f"{error}; this checkpoint is not saved")
                 raise
             finally:
                 ended = time.monotonic()
@@ -80,9 +80,9 @@ class Checkpoints:
     def load(self, net: nn.Module, optimiser: optim.Optimizer) -> dict[str, Any] | None:
         """Load the newest whole checkpoint; the progress of training, None: there is none.
 
-        A RunError says that one cannot be read: it may be whole.
+        A RunError says that there is one, and it cannot be read: it may be whole.
         """
-        found = []
+        found, unread = [], None
         for generation, name in enumerate(CHECKPOINTS):
             try:
                 tensors, progress = self._read(name)
@@ -92,9 +92,11 @@ class Checkpoints:
                 continue
             except OSError as error:
                 why = f"cannot be read, it may be whole: {error.strerror}"
-                raise RunError(f"{self.folder.path / name} {why}") from None
+                unread = RunError(f"{self.folder.path / name} {why}")
             except (SafetensorError, ValueError, TypeError, LookupError) as error:
                 self.say(f"{self.folder.path / name} is damaged ({error}): not used")
+        if unread and not found:
+            raise unread
         if not found:
             return None
         newest = max(found)[2]

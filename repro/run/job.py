@@ -97,9 +97,9 @@ class Job:
 
     def _statistics(self, *words: Any) -> Statistics:
         """The mean and the components of the colours; of a net that is trained its own mean."""
-        found, result = statistics(self.source.train, *words), read_result(self.request.folder)
+        result = read_result(self.request.folder)
         mean = None if result is None else result["data"].get("mean")
-        return found if mean is None else found._replace(mean=tuple(mean))
+        return statistics(self.source.train, *words) if mean is None else Statistics(tuple(mean))
 
     def train_and_test(self) -> None:
         """Train where that is not done, then compute the views that are missing."""

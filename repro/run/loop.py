@@ -121,7 +121,7 @@ class Training:
                 return self._epochs(bar)
         finally:
             self.summed.close()
-            # What follows needs it no more, and whoever stops asked for it.
+            # What follows needs it no more; `_stop` has waited for it.
             with suppress(RunError):
                 self.checkpoints.wait()
 
@@ -301,9 +301,10 @@ class Training:
                 said = "was begun by another version: go on with that, or remove it to train anew"
                 raise RunError(f"{self.folder.path} {said}") from None
         # Epochs that the log has and the checkpoint has not are run again.
-        self.folder.remove(LOG)
         if self.progress.rows:
             self.folder.write(LOG, self.progress.log())
+        else:
+            self.folder.remove(LOG)
         if loaded is None:
             return
         step = self.progress.step

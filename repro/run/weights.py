@@ -19,7 +19,7 @@ from repro.model.vgg import VGG
 from repro.protocol.protocols import transfers
 from repro.store.expected import sha256
 from repro.store.identity import PUBLISHED, base
-from repro.store.runs import CONFIG, WEIGHTS, Run, log_content, read_config, read_run
+from repro.store.runs import CONFIG, RESULT, WEIGHTS, Run, log_content, read_config, read_run
 from repro.weights.contents import CAFFE, Convention, Weights
 from repro.weights.read import file_digest, locate, read, read_any
 
@@ -160,7 +160,8 @@ def inspect(config: Config, net: Spec, names: Sequence[str]) -> tuple[Spec, Weig
         where = config.weights if folder is None else str(folder / WEIGHTS)
         path = locate(where, config.progress, fetch=not config.dry_run)
         digest = file_digest(path)
-        if path.name == WEIGHTS and os.path.isfile(path.with_name(CONFIG)):
+        own_files = (path.with_name(name) for name in (CONFIG, RESULT))
+        if path.name == WEIGHTS and all(map(os.path.isfile, own_files)):
             # The file of a run: what it was trained on is known.
             folder = path.parent
 

@@ -60,8 +60,8 @@ def contents(folder: Path) -> set[str]:
     found = {str(one.relative_to(folder)) for one in every if one.name == LOG or BEGIN in one.name}
     for run in finished(folder):
         found.add(f"{run.name}, weights {str(run.tested.weights)[:SHORT]}")
-    ranked = {name: tie["numbers"] for name, tie in _ties(folder).items()}
-    return found | {f"{number} of {name}" for name, own in ranked.items() for number in own}
+    ranked = [("+".join(sorted(one["runs"])), one["numbers"]) for one in _ties(folder).values()]
+    return found | {f"{number} of {names}" for names, numbers in ranked for number in numbers}
 
 
 def opened(file: Path) -> Path:

@@ -1,7 +1,6 @@
 """A run's folder while it is written: one process holds it, and each write checks that it does."""
 
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,7 +78,7 @@ class Folder:
         found += self.path.glob(EVENTS)
         # Of an archive that was unpacked.
         found += (self.path.parent / RANKS).glob(f"*{self.path.name.rpartition('-')[2]}*.npz")
-        for name in (WEIGHTS, LOG, *(os.path.relpath(path, self.path) for path in found)):
+        for name in (WEIGHTS, LOG, *(str(path.absolute()) for path in found)):
             self.remove(name)
 
     def remove(self, name: str) -> None:

@@ -1,10 +1,10 @@
 """The store: a folder of runs. Each run is a folder of files, and each file is whole or absent.
 
 A run's folder holds `config.yaml`, `log.csv`, `crops.png` and `weights.safetensors`, of descriptors
-`scores-*.npz`, and live curves where they were asked for. `result.json`
-is written when training has ended; a run that has it is never trained again, and the file is never
-changed. `views/*.npz` follow. During training there are `checkpoint-*`. A run that failed leaves
-`failed.json`. Folders whose names begin with a dot (locks, caches, Hydra's own) are not runs.
+`scores-*.npz`, and live curves where they were asked for. `result.json` is written when training
+has ended; a run that has it is never trained again, and the file is never changed. `views/*.npz`
+follow. During training there are `checkpoint-*`. A run that failed leaves `failed.json`. Folders
+whose names begin with a dot (locks, caches, Hydra's own) are not runs.
 
 `result.json` also holds the digests of the weights, the log, the list of test images and its own
 content, and who reads any of these compares it. Runs of older versions lack some or all.

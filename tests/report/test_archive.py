@@ -80,7 +80,7 @@ def test_nothing_that_is_kept_is_lost(kept: Path, tmp_path: Path) -> None:
     bare = shutil.copytree(golden_runs(), tmp_path / "bare")
     for view in bare.glob("*/views/*.npz"):
         view.unlink()
-    with pytest.raises(RequestError, match=r"mine keeps \S+ of ranks/"):
+    with pytest.raises(RequestError, match=r"mine keeps \S+ of A-"):
         write([bare], mine, archive=True)
     assert texts(mine) == texts(kept)
     # A store that lost runs, and what was kept of them earlier; so is the ensemble.

@@ -165,6 +165,9 @@ def test_that_of_another_run_is_not_used(tmp_path: Path) -> None:
 def test_what_cannot_be_read_may_be_whole(tmp_path: Path) -> None:
     saved(tmp_path, [5])
     (tmp_path / CHECKPOINTS[1]).mkdir()
+    result, *_ = loaded(tmp_path)
+    assert result is not None
+    (tmp_path / CHECKPOINTS[0]).unlink()
     with pytest.raises(RunError, match="cannot be read, it may be whole"):
         loaded(tmp_path)
 
