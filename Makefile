@@ -24,8 +24,9 @@ smoke: $(VENV)/.vgg-demo  ## from the installation to a page in a minute; the ne
 test: $(VENV)/.vgg-dev  ## install the rest and run the tests
 	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
+# The longest one first: else the other processes wait for it.
 test-slow: $(VENV)/.vgg-dev  ## the tests that take minutes
-	$(RUN) -m pytest -m slow --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(RUN) -m pytest -m slow --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/test_kills.py tests/*/ tests/test_[!k]*.py
 
 gpu: $(VENV)/.vgg-dev  ## on a machine with a CUDA device: what only one can show, and its rates
 	@status=0; $(RUN) -m pytest -m gpu --durations=10 || status=$$?; \
