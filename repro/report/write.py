@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,30 +12,25 @@ from pathlib import Path
 import pandas as pd
 from markdown.extensions.toc import slugify, unique
 
-from repro.errors import RequestError, RunError, leave_out, noting
+from repro.errors import RequestError, RunError, noting
 from repro.report import table11, tables, transfer, transfer_claims, wording
 from repro.report.admitted import admitted, folder_of_runs
+from repro.report.archiving import packed
 from repro.report.claims import COLUMNS, judge
 from repro.report.drawing import Drawers
 from repro.report.marks import Chart
-from repro.report.measured import Measured, listed_images, read_log, results, seconds, views_of
+from repro.report.measured import results
 from repro.report.net import members, named
 from repro.report.page import Part, html, markdown
-from repro.report.settings import Comparison, Family, families, grouped, recorded, titles
+from repro.report.settings import Comparison, Family, families, grouped, titles
 from repro.report.transfer import Transfers
-from repro.store import ranks, scores
 from repro.store import runs as store
-from repro.store.archive import ARCHIVE, contents, opened, pack
-from repro.store.files import DAY, read_whole, write_whole
-from repro.store.identity import tell_apart
-from repro.store.ranks import Kept
-from repro.store.runs import CONFIG, LOG, RESULT, Run
-from repro.store.sharing import shared, shared_words
+from repro.store.archive import ARCHIVE, contents, opened
+from repro.store.files import DAY
+from repro.store.runs import Run
 
 CONTENT = {"comparison.md", "comparison.html", "results.csv", "claims.csv", "tables", "figures"}
 """The files of a report beside an archive; a folder that holds more is not replaced."""
-COMMANDS = "commands.txt"
-"""The command lines that made the runs of an archive."""
 
 
 def write(
@@ -51,9 +45,9 @@ def write(
     Of runs that stand in several stores, or reports that keep some, the first count. Raises
     RequestError where `out` or a store cannot serve, RunError where writing fails.
     """
-    called = {str(folder_of_runs(one)): str(one / ARCHIVE) for one in stores}
-    called = {place: name for place, name in called.items() if Path(name).is_file()}
-    stores = [folder_of_runs(folder) for folder in stores]
+    given, stores = stores, [folder_of_runs(folder) for folder in stores]
+    pairs = zip(stores, given, strict=True)
+    called = {str(place): str(one / ARCHIVE) for place, one in pairs if place != one}
     out = Path(os.path.realpath(out))
     _check_out(out, archive)
     with _beside(out) as beside, noting(called) as left_out, Drawers(beside / "figures") as drawers:
@@ -66,15 +60,10 @@ def write(
             if archive:
                 if (out / ARCHIVE).is_file():
                     called[str(opened(out / ARCHIVE))] = str(out / ARCHIVE)
-                runs = _packed([*comparisons, *others], transfers, beside, out)
+                runs = packed([*comparisons, *others], transfers, beside)
+                _check_kept(beside, out)
                 comparisons, others, transfers = parted(runs, fuse)
-            named = titles([one.setting for one in comparisons])
-            settings = list(zip(comparisons, named, judge(comparisons), strict=True))
-            # The setting that answers most claims comes first.
-            settings.sort(key=lambda one: -len(one[2]))
-            taken, several = set[str](), len(settings) > 1
-            anchors = [unique(slugify(title, "-"), taken) for _, title, _ in settings]
-            parts = [Part(*one, at, several) for one, at in zip(settings, anchors, strict=True)]
+            parts = _parts(comparisons)
             drawn = [(part.prefix, one) for part in parts for one in part.figures.values()]
             pictures = table11.charts(transfers)
             drawn += [("", one) for one in pictures]
@@ -101,6 +90,16 @@ def parted(
     own = grouped([run for run in runs if run.published is None])
     transfers = grouped([run for run in runs if run.config.data.transfer])
     return [Comparison(o, fuse) for o in own], families(given), [Transfers(o) for o in transfers]
+
+
+def _parts(comparisons: Sequence[Comparison]) -> list[Part]:
+    """The settings as the page has them: the one that answers most claims comes first."""
+    names, several = titles([one.setting for one in comparisons]), len(comparisons) > 1
+    settings = list(zip(comparisons, names, judge(comparisons), strict=True))
+    settings.sort(key=lambda one: -len(one[2]))
+    taken = set[str]()
+    anchors = [unique(slugify(title, "-"), taken) for _, title, _ in settings]
+    return [Part(*one, at, several) for one, at in zip(settings, anchors, strict=True)]
 
 
 @contextmanager
@@ -244,88 +243,10 @@ def _put(beside: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _packed(
-    comparisons: Sequence[Comparison | Family],
-    transfers: Sequence[Transfers],
-    beside: Path,
-    out: Path,
-) -> list[Run]:
-    """Put the archive into a report; its runs, as others will read them.
-
-    A RequestError says what the report whose place it takes keeps, and this one would not.
-    """
-    kept = beside / "runs"
-    _archive(comparisons, transfers, kept)
-    pack(kept, beside / ARCHIVE)
-    shutil.rmtree(kept)
-    new = opened(beside / ARCHIVE)
-    _check_kept(beside, out)
-    # They were admitted by their views; what was just written needs no second look.
-    runs = store.finished(new)
-    tell_apart([(run.config, run.fingerprint) for run in runs])
-    return runs
-
-
 def _check_kept(beside: Path, out: Path) -> None:
     """Refuse to replace an archive by one that lacks what it keeps."""
     if (out / ARCHIVE).is_file():
-        new = contents(opened(beside / ARCHIVE)) if (beside / ARCHIVE).is_file() else set()
+        new = contents(opened(beside / ARCHIVE)) if (beside / ARCHIVE).is_file() else frozenset()
         if lost := contents(opened(out / ARCHIVE)) - new:
             way_out = f"let runs= begin with {out}, or remove {out / ARCHIVE}"
             raise _unusable(out, f"keeps {min(lost)}, which would be lost: {way_out}")
-
-
-def _archive(
-    comparisons: Sequence[Comparison | Family], transfers: Sequence[Transfers], folder: Path
-) -> None:
-    """Write what a report follows from into a folder of runs: settings, logs and ranks."""
-    runs = [run for one in (*comparisons, *transfers) for run in one.runs]
-    files = dict.fromkeys(run.folder.parent / COMMANDS for run in runs)
-    there = (one for one in files if one.is_file() and not one.is_symlink())
-    earlier = "\n".join(read_whole(one).decode(errors="replace") for one in there).split("\n")
-    lines = dict.fromkeys(filter(None, map(_shared_line, [*earlier, *recorded(runs)])))
-    write_whole(folder / COMMANDS, "".join(f"{line}\n" for line in lines).encode())
-    for run in runs:
-        names = [CONFIG, RESULT, *[LOG] * (read_log(run) is not None)]
-        for source in (run.folder / name for name in names):
-            # A link could lead to what nobody meant to publish.
-            if source.is_symlink() and source.name in (CONFIG, RESULT):
-                raise RequestError(f"{source} is a link, and an archive takes files only")
-            if source.is_file() and not source.is_symlink():
-                content = shared(source.name, read_whole(source, links=False))
-                write_whole(folder / run.name / source.name, content)
-        for test in scores.stored(run.folder):
-            # Of a damaged file it was said when the runs were admitted.
-            with suppress(RequestError):
-                kept = scores.read(run.folder, test, run.tested)
-                if kept is not None and {kept.partner} <= {"", *(one.identity for one in runs)}:
-                    content = scores.encode(kept.reduced, str(run.tested.weights))
-                    write_whole(folder / run.name / scores.file_name(test), content)
-    by_runs: dict[tuple[str, ...], list[Measured]] = {}
-    for comparison in comparisons:
-        for one in (*comparison.measured, *comparison.fused):
-            by_runs.setdefault(tuple(run.identity for run in one.runs), []).append(one)
-    for found in by_runs.values():
-        _keep_ranks(found, folder)
-
-
-def _shared_line(command: str) -> str:
-    """A command line without the folders that it names; empty where it is none."""
-    with suppress(ValueError):
-        return shlex.join(shared_words(shlex.split(command)))
-    return ""
-
-
-def _keep_ranks(found: Sequence[Measured], folder: Path) -> None:
-    runs = found[0].runs
-    images = next((one for run in runs if (one := listed_images(run)) is not None), None)
-    if images is None or any(len(one.wrong) != len(images.ids) for one in found):
-        leave_out(f"{runs[0].folder} has ranks, but not the list of their images: it is not kept")
-        return
-    measured = {f"{one.protocol}@{one.q}": one.ranks for one in found}
-    took = {view.name: seconds(runs[0], view) for view in views_of(runs[0]) if len(runs) == 1}
-    known = {name: value for name, value in took.items() if value is not None}
-    names = "+".join(run.identity for run in runs)
-    of = ranks.weights_of([run.tested for run in runs])
-    kept = Kept(found[0].ranks.classes, images.short, names, of, measured, known)
-    ranks.write(folder, kept, images)

@@ -54,14 +54,16 @@ def pack(folder: Path, file: Path) -> None:
     write_whole(file, buffer.getvalue())
 
 
-def contents(folder: Path) -> set[str]:
+@lru_cache
+def contents(folder: Path) -> frozenset[str]:
     """What a report follows from: runs with their weights, logs, scores, numbers of its ranks."""
     every = folder.glob("*/*")
     found = {str(one.relative_to(folder)) for one in every if one.name == LOG or BEGIN in one.name}
     for run in finished(folder):
         found.add(f"{run.name}, weights {str(run.tested.weights)[:SHORT]}")
     ranked = [("+".join(sorted(one["runs"])), one["numbers"]) for one in _ties(folder).values()]
-    return found | {f"{number} of {names}" for names, numbers in ranked for number in numbers}
+    numbers = {f"{number} of {names}" for names, own in ranked for number in own}
+    return frozenset(found | numbers)
 
 
 def opened(file: Path) -> Path:
