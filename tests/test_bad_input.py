@@ -186,7 +186,9 @@ def test_a_store_that_cannot_be(
 ) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to("nowhere")
-    for runs in ("file", "file/deeper", "link", LONG):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "runs.zip").write_text("kept")
+    for runs in ("file", "file/deeper", "link", "report", LONG):
         assert f"runs={tmp_path / runs}" in refusal(capsys, tmp_path, f"runs={tmp_path / runs}")
     # Root may write anywhere, so that permissions cannot be tried.
     monkeypatch.setattr(os, "access", lambda path, mode: False)

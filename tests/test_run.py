@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -152,6 +153,18 @@ def test_parents_are_trained_first_and_children_start_from_them(tmp_path: Path) 
         torch.testing.assert_close(
             weights(found[child]), weights(found["A-S256"]), rtol=0, atol=1e-20
         )
+
+
+def test_parents_that_were_deleted_are_not_trained_again_for_a_net_that_is_trained(
+    tmp_path: Path,
+) -> None:
+    assert run(tmp_path, "scale=S384", "recipe.later_epochs=1", *STILL) == 0
+    shutil.rmtree(folders(tmp_path)["A-S256"])
+    words = ["-m", "scale=S384", "seed=0", "recipe.later_epochs=1", *STILL, "test=[single_scale]"]
+    assert run(tmp_path, *words) == 0
+    found = folders(tmp_path)
+    assert set(found) == {"A-S384"}
+    assert (found["A-S384"] / "views" / "dense-Q384.npz").is_file()
 
 
 def test_layers_from_a_are_those_of_the_run_of_a(tmp_path: Path) -> None:

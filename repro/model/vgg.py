@@ -15,6 +15,7 @@ from torch.nn import functional
 from repro.errors import RunError
 from repro.model import layers
 from repro.model.cost import LRN_WINDOW
+from repro.store.expected import sha256
 from repro.store.runs import WEIGHTS, read_weights
 
 
@@ -165,11 +166,15 @@ def encoded(net: VGG) -> bytes:
     return save({name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()})
 
 
-def load_weights(net: VGG, folder: Path) -> None:
-    """Load a finished run's weights into a net of the same shape; a RunError says why it cannot."""
+def load_weights(net: VGG, folder: Path) -> str:
+    """Load a finished run's weights into a net of the same shape; their digest.
+
+    A RunError says why it cannot.
+    """
     content = read_weights(folder)
     try:
         net.load_state_dict(load(content))
     except (SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise RunError(f"{folder / WEIGHTS} is damaged: {reason}; remove the folder") from None
+    return sha256(content)

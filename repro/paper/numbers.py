@@ -33,8 +33,8 @@ def rows(number: int) -> list[dict[str, Any]]:
 def replications() -> list[dict[str, Any]]:
     """Errors (%) that others published of the paper's nets, on the 50,000 images of Tables 3 to 6.
 
-    `net` is a file of `conf/arch/`; `framework` is whose code tested it, `weights` whose training
-    it is; `source` names the page.
+    `net` is a file of `conf/arch/`, `scale` that of Table 3 which is nearest; `framework` is whose
+    code tested it, `weights` whose training it is; `source` names the page.
     """
     return [dict(row) for row in _file("replications")]
 

@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 
 from repro.config.way_in import read, show, truth, way_in
+from repro.errors import RequestError
 
 SWITCHES = {"archive": "false", "latex": "false"}
 DEFAULTS = {"runs": "runs", "out": "reports/latest", "fuse": "", **SWITCHES}
@@ -34,6 +35,9 @@ def main() -> None:
 def _report(arguments: list[str]) -> int:
     options = read(arguments, DEFAULTS)
     switches = {key: truth(key, options[key]) for key in SWITCHES}
+    for key in ("runs", "out"):
+        if not options[key].isprintable() or "`" in options[key]:
+            raise RequestError(f"{key}={options[key]!a:.300}: expected a name that can be printed")
     # Millions of objects and few cycles: to look for these takes a twentieth of the time.
     gc.disable()
     from repro.report.write import write

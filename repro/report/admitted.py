@@ -3,12 +3,13 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from repro.errors import RequestError, leave_out, one_line
 from repro.protocol import protocols
 from repro.report.deviations import deviations
-from repro.report.measured import read_log
+from repro.report.measured import read_log, stores_of
 from repro.report.settings import grouped
 from repro.store import identity, ranks, scores, views
 from repro.store import runs as store
@@ -35,12 +36,20 @@ def folder_of_runs(folder: Path) -> Path:
 
 
 def admitted(stores: Sequence[Path]) -> list[Run]:
-    """The finished runs of folders, by name (of one name the first); a RequestError: none."""
+    """The finished runs of folders, by name (of one name the first); a RequestError: none.
+
+    Of the same net in several folders each number is the first's that has it.
+    """
     runs: dict[str, Run] = {}
     for folder in stores:
         if not (found := store.finished(folder)):
             raise RequestError(f"runs={folder} holds no finished run: {ADVICE}")
-        runs = {run.name: run for run in found} | runs
+        for run in found:
+            first = runs.setdefault(run.name, run)
+            if run.tested != first.tested:
+                leave_out(f"{run.folder} has other weights or images than {first.folder} has")
+            elif run is not first and run.tested.weights is not None:
+                runs[run.name] = replace(first, copies=(*first.copies, run.folder))
     identity.tell_apart([(run.config, run.fingerprint) for run in runs.values()])
     whole = [run for _, run in sorted(runs.items()) if _describable(run)]
     there = []
@@ -82,10 +91,10 @@ def _damaged(runs: Sequence[Run], stores: Sequence[Path]) -> Iterator[str]:
     for run in runs:
         if run.config.data.transfer:
             # Those of other runs are checked where they are measured.
-            yield from views.damaged(run.folder, run.tested)
-        for test in scores.stored(run.folder):
+            yield from (line for one in run.places for line in views.damaged(one, run.tested))
+        for place, test in scores.stored(*run.places):
             try:
-                scores.read(run.folder, test, run.tested)
+                scores.read(place, test, run.tested)
             except RequestError as error:
                 yield str(error)
         if os.path.lexists(run.folder / LOG) and run.result["epochs"] and read_log(run) is None:
@@ -96,8 +105,8 @@ def _damaged(runs: Sequence[Run], stores: Sequence[Path]) -> Iterator[str]:
             identities = file.stem.split("+")
             try:
                 them = [every[one] for one in identities if one in every]
-                # Of a run that stands in another store first they are not asked.
-                if len(them) == len(identities) and folder in {one.folder.parent for one in them}:
+                # Of another net of that name, in another store, they are not asked.
+                if len(them) == len(identities) and folder in stores_of(them):
                     ranks.read(folder, identities, [one.tested for one in them])
             except RequestError as error:
                 yield str(error)

@@ -1,26 +1,22 @@
 """The archive of a report: what it follows from, in one file, for others to make it again."""
 
-import shlex
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from repro.errors import RequestError, leave_out
-from repro.report.measured import Measured, listed_images, read_log, seconds, views_of
+from repro.report.measured import Measured, listed_images, read_log, seconds, stores_of, views_of
 from repro.report.settings import Comparison, Family, recorded
 from repro.report.transfer import Transfers
 from repro.store import ranks, scores
 from repro.store import runs as store
-from repro.store.archive import ARCHIVE, opened, pack
+from repro.store.archive import ARCHIVE, COMMANDS, opened, pack
 from repro.store.files import read_whole, write_whole
 from repro.store.identity import tell_apart
 from repro.store.ranks import Kept
 from repro.store.runs import CONFIG, LOG, RESULT, Run
-from repro.store.sharing import shared, shared_words
-
-COMMANDS = "commands.txt"
-"""The command lines that made the runs of an archive."""
+from repro.store.sharing import shared, shared_line
 
 
 def packed(
@@ -42,10 +38,10 @@ def _archive(
 ) -> None:
     """Write what a report follows from into a folder of runs: settings, logs and ranks."""
     runs = [run for one in (*comparisons, *transfers) for run in one.runs]
-    files = dict.fromkeys(run.folder.parent / COMMANDS for run in runs)
+    files = [folder / COMMANDS for folder in stores_of(runs)]
     there = (one for one in files if one.is_file() and not one.is_symlink())
     earlier = "\n".join(read_whole(one).decode(errors="replace") for one in there).split("\n")
-    lines = dict.fromkeys(filter(None, map(_shared_line, [*earlier, *recorded(runs)])))
+    lines = dict.fromkeys(filter(None, map(shared_line, [*earlier, *recorded(runs)])))
     write_whole(folder / COMMANDS, "".join(f"{line}\n" for line in lines).encode())
     for run in runs:
         names = [CONFIG, RESULT, *[LOG] * (read_log(run) is not None)]
@@ -56,10 +52,10 @@ def _archive(
             if source.is_file() and not source.is_symlink():
                 content = shared(source.name, read_whole(source, links=False))
                 write_whole(folder / run.name / source.name, content)
-        for test in scores.stored(run.folder):
+        for place, test in scores.stored(*run.places):
             # Of a damaged file it was said when the runs were admitted.
             with suppress(RequestError):
-                kept = scores.read(run.folder, test, run.tested)
+                kept = scores.read(place, test, run.tested)
                 if kept is not None and {kept.partner} <= {"", *(one.identity for one in runs)}:
                     content = scores.encode(kept.reduced, str(run.tested.weights))
                     write_whole(folder / run.name / scores.file_name(test), content)
@@ -69,13 +65,6 @@ def _archive(
             by_runs.setdefault(tuple(run.identity for run in one.runs), []).append(one)
     for found in by_runs.values():
         _keep_ranks(found, folder)
-
-
-def _shared_line(command: str) -> str:
-    """A command line without the folders that it names; empty where it is none."""
-    with suppress(ValueError):
-        return shlex.join(shared_words(shlex.split(command)))
-    return ""
 
 
 def _keep_ranks(found: Sequence[Measured], folder: Path) -> None:

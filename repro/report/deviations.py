@@ -75,7 +75,9 @@ def _net_and_data(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
         "crop": size.crop != PAPER_CROP,
         "width": size.width != 1,
         "data": kind != "imagenet",
-        "enlarged": native is not None and native < largest,
+        "enlarged": data.enlarge is None and native is not None and native < largest,
+        "enlarged_first": data.enlarge is not None,
+        "filter": True,
         "grey": data.channels == 1,
         "mirror": not data.mirror,
         "centre_crops": data.mirror,
@@ -97,8 +99,12 @@ def _training(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
     share = SHARES.get(name, scale.lr_factor)
     moves = recipe.schedule != "constant" or recipe.warmup > 0
     changed = changes(config, "scale").keys() & {"smin", "smax", "parent"}
-    has_lrn = cost.lrn_channels(built(config, run.result["data"]["classes"])) is not None
+    own = built(config, run.result["data"]["classes"])
+    full = reading.spec_of(config.arch, channels=own.channels, classes=own.classes)
+    has_lrn = cost.lrn_channels(own) is not None
+    both = zip(own.weighted, full.weighted, strict=True)
     as_published = config.arch.name == "A" and init.name == "normal_literal"
+    papers = any(one["label"].startswith(f"{config.arch.name}-") for one in numbers.cells(8))
     holds = {
         "input": recipe.input_range != paper["input_range"] or not recipe.subtract_mean,
         "logged": recipe.test_each_epoch,
@@ -107,8 +113,11 @@ def _training(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
         "momentum": recipe.optimiser == "sgd" and recipe.momentum > 0 and moves,
         "decay": recipe.weight_decay > 0,
         "init": init.copy_from is None and not as_published,
+        "between": init.copy_from is not None,
         "lrn": init.copy_from is not None and has_lrn,
-        "fan_in": "normal" in init.between and config.size.width != 1,
+        "fan_in": "normal" in init.between
+        and any(layers.fan_in(here) != layers.fan_in(there) for here, there in both),
+        "colours": recipe.colour_shift > 0 and config.data.channels > 1,
         "precision": config.precision != "float32",
         "test_precision": config.views_in == "tf32",
         "scale": bool(changed) or name not in {row["scale"] for row in numbers.rows(3)},
@@ -117,7 +126,8 @@ def _training(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
         "jitter": name == "jitter",
         "draws": config.starts_from_another and scale.draws == PARENT,
         "tuned": config.finetune == "fc" and scale.name != "jitter" and not config.locates,
-        "boxes": config.locates,
+        "located": config.locates and not papers,
+        **dict.fromkeys(("boxes", "merging", "classes"), config.locates),
     }
     one, later = scale.smin == scale.smax, recipe.later_epochs
     subtracted = "minus the training set's mean colour"
@@ -125,6 +135,7 @@ def _training(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
         "mean": subtracted if recipe.subtract_mean else "no mean subtracted",
         "norm": " and batch normalisation" if config.arch.batch_norm else "",
         "init": worded(init.name),
+        "between": worded(init.between),
         "s": f"S={scale.smin}" if one else f"S in [{scale.smin}; {scale.smax}]",
         "before": f", trained on from {s_words(scale.parent)}" if scale.parent else "",
         **{"named": s_words(name), "share": share, "drops": paper["drops"]},

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def measure(runs: Sequence[Run], usual: Init) -> list[Measured]:
     found = []
     for run in runs:
         # Here, since what is checked is still in memory when it is measured.
-        for line in stored.damaged(run.folder, run.tested):
+        for line in (line for one in run.places for line in stored.damaged(one, run.tested)):
             leave_out(line)
         net, scale = Net.of(run.config, usual), run.config.scale
         for protocol, qs in ((name, qs) for name in of(net.boxes) for qs in readings(name, scale)):
@@ -138,17 +139,16 @@ def _ranks(runs: Sequence[Run], protocol: str, qs: Sequence[tuple[int, ...]]) ->
         if protocol in BOXES:
             # Of the union of their boxes, merged: 0 where an image's box is right, else 1.
             wanted = ((run, view) for run, q in each for view in views_at(protocol, q, run.config))
-            read_boxes = [stored.located(run.folder, view, run.tested) for run, view in wanted]
+            read_boxes = [_located(run, view) for run, view in wanted]
             wrong = boxes.union(read_boxes).wrong(protocol == CONSTANT)
             return Ranks(runs[0].tested.classes, wrong.astype(np.uint8))
         # Of an ensemble's posteriors one net's are in memory at a time.
         parts = (_posteriors(run, protocol, q) for run, q in each)
         return Ranks.of(next(parts) if len(runs) == 1 else stored.mean(parts))
     except stored.Absent:
-        folders = dict.fromkeys(run.folder.parent for run in runs)
-        every = [one for folder in folders if (one := kept(runs, folder)) is not None]
         key = f"{protocol}@{'+'.join(','.join(map(str, own)) for own in qs)}"
-        return every[0].ranks.get(key) if every else None
+        every = (kept(runs, folder) for folder in stores_of(runs))
+        return next((one.ranks[key] for one in every if one and key in one.ranks), None)
     except (RequestError, ValueError) as error:
         names = " + ".join(run.name for run in runs)
         leave_out(f"{protocol} of {names}: {one_line(error)}")
@@ -157,9 +157,22 @@ def _ranks(runs: Sequence[Run], protocol: str, qs: Sequence[tuple[int, ...]]) ->
 
 def _posteriors(run: Run, protocol: str, qs: tuple[int, ...]) -> Posteriors:
     wanted = views_at(protocol, qs, run.config)
-    if (found := stored.mean_of(run.folder, wanted, run.tested)) is None:
-        raise stored.Absent(f"{run.folder} holds no views for {protocol}")
-    return found
+    for place in run.places:
+        if (found := stored.mean_of(place, wanted, run.tested)) is not None:
+            return found
+    raise stored.Absent(f"{run.folder} holds no views for {protocol}")
+
+
+def _located(run: Run, view: View) -> boxes.Located:
+    for place in run.places:
+        with suppress(stored.Absent):
+            return stored.located(place, view, run.tested)
+    raise stored.Absent(f"{run.folder} holds no view {view.name}")
+
+
+def stores_of(runs: Sequence[Run]) -> list[Path]:
+    """The folders of runs that hold numbers of these, the one that counts first."""
+    return list(dict.fromkeys(place.parent for run in runs for place in run.places))
 
 
 def kept(runs: Sequence[Run], folder: Path) -> Kept | None:
@@ -181,14 +194,15 @@ def views_of(run: Run) -> list[View]:
 
 def listed_images(run: Run) -> ListedImages | None:
     """The test images of a run, by one of its views or by its ranks; None: neither is whole."""
-    for view in views_of(run):
+    for place, view in product(run.places, views_of(run)):
         with suppress(RequestError):
             read_view = stored.located if run.config.locates else stored.read
-            found: Any = read_view(run.folder, view, run.tested)
+            found: Any = read_view(place, view, run.tested)
             return ListedImages.of(found.ids, found.labels)
-    with suppress(RequestError):
-        if (own := kept([run], run.folder.parent)) is not None:
-            return read_images(run.folder.parent, own.images)
+    for folder in stores_of([run]):
+        with suppress(RequestError):
+            if (own := kept([run], folder)) is not None:
+                return read_images(folder, own.images)
     return None
 
 
@@ -212,10 +226,10 @@ def _log(content: bytes) -> pd.DataFrame | None:
 
 def seconds(run: Run, view: View) -> float | None:
     """Seconds that computing a view of all test images took; None where not known."""
-    found = stored.seconds(run.folder, view, run.tested)
-    if found is None and (ranks := kept([run], run.folder.parent)) is not None:
-        return ranks.seconds.get(view.name)
-    return found
+    by_view = (stored.seconds(place, view, run.tested) for place in run.places)
+    by_rank = (kept([run], folder) for folder in stores_of([run]))
+    every = chain(by_view, (one.seconds.get(view.name) for one in by_rank if one))
+    return next((found for found in every if found is not None), None)
 
 
 def results(measured: Sequence[Measured]) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """Runs that may be compared with each other, and the command that makes another of them."""
 
-import re
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,14 +15,13 @@ from repro.config.schema import TAKE_LAYERS, Config, Data
 from repro.errors import RequestError
 from repro.paper import numbers
 from repro.protocol.protocols import CONSTANT, PROTOCOLS, of
-from repro.report.measured import Measured, fuse, listed_images, measure, usual_init
+from repro.report.measured import Measured, fuse, listed_images, measure, stores_of, usual_init
 from repro.report.net import Net, NetOrEnsemble, known, members, named, worded
+from repro.store.archive import is_unpacked
 from repro.store.identity import base, changes
-from repro.store.ranks import FOLDER as RANKS
 from repro.store.ranks import ensembles
 from repro.store.runs import Run
-
-PLAIN = re.compile(r"[\w./+:@-]+( [\w./+:@-]+)*")
+from repro.store.sharing import quoted
 
 
 @dataclass(frozen=True, order=True)
@@ -87,7 +85,7 @@ class Comparison:
                 tests = [test for test in of(nets[0].boxes) if PROTOCOLS[test].one_number]
                 nets = next(same, tuple(sorted(nets)))
                 wanted += [(nets, protocol) for protocol in tests if protocol != CONSTANT]
-        for folder in sorted({run.folder.parent for run in runs}):
+        for folder in stores_of(runs):
             for kept in ensembles(folder):
                 them = [self.by_identity.get(one) for one in kept.runs.split("+")]
                 nets = tuple(Net.of(run.config, self.usual) for run in them if run is not None)
@@ -163,16 +161,15 @@ class Comparison:
         if set(tests) - set(defaults.values["test"]):
             words.append(f"test=[{','.join(tests)}]")
         # What a report keeps of runs is no store to train in.
-        if str(store) != "runs" and not (store / RANKS).is_dir():
+        if str(store) != "runs" and not is_unpacked(store):
             words.append(_word("runs", str(store)))
         return shlex.join(words)
 
 
 def _word(key: str, value: object) -> str:
     """The word KEY=VALUE of a command, for the shell to be quoted yet."""
-    if isinstance(value, str) and not PLAIN.fullmatch(value):
-        value = "'" + value.replace("'", "\\'") + "'"
-    return f"{key}={'null' if value is None else value}"
+    said = quoted(value) if isinstance(value, str) else value
+    return f"{key}={'null' if said is None else said}"
 
 
 def recorded(runs: Sequence[Run]) -> list[str]:

@@ -187,7 +187,7 @@ def counted(comparison: Comparison) -> pd.DataFrame:
                 "MFLOPs an image": round(here.flops / 1e6, 1),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"paper (millions)": "Int64"})
 
 
 def others(comparison: Comparison) -> pd.DataFrame:
@@ -204,11 +204,13 @@ def others(comparison: Comparison) -> pd.DataFrame:
 
 
 def replications() -> pd.DataFrame:
-    """A row for each net of others, its errors in percent, beside Table 3's at S=256."""
-    frame = pd.DataFrame(numbers.replications()).round(2)
-    papers = {row["net"]: row["top1_error"] for row in numbers.rows(3) if row["scale"] == "S256"}
-    frame.insert(len(frame.columns) - 1, "paper", frame.net.map(papers))
-    return frame
+    """A row for each net of others, its errors in percent, beside Table 3's of the same S."""
+    papers = {(row["net"], row["scale"]): row["top1_error"] for row in numbers.rows(3)}
+    every = numbers.replications()
+    rows = [row | {"paper": papers.get((row["net"], row["scale"]))} for row in every]
+    frame = pd.DataFrame(rows).round(2)
+    columns = [*frame.columns.drop(["scale", "source", "paper"]), "paper", "source"]
+    return frame[columns]
 
 
 def depth_gains() -> pd.DataFrame:

@@ -6,7 +6,7 @@ same for every run; over nets of several seeds their spread is added, as Student
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -120,8 +120,22 @@ class Tested:
 
 
 def usual_metric(data: str) -> str:
-    """The measure that the paper gives of a data set; of VOC the one of those years."""
-    return "ap11_error" if data.startswith("voc") else "recall_error"
+    """The usual measure of a data set; of VOC its own of that year: 11 points until 2009."""
+    known = {"voc2007": "ap11_error", "voc2012": "ap_area_error"}
+    return known.get(data, "recall_error")
+
+
+def _each_once(tested: Sequence[Tested]) -> Iterator[Tested]:
+    """Of two nets of one training and seed, as of two machines, the first."""
+    seen: dict[object, Tested] = {}
+    for one in tested:
+        key = one.net, one.trained_on, one.found.protocol, one.q, one.seeds
+        first = seen.setdefault(key, one)
+        if first is one or not one.seeds:
+            yield one
+        else:
+            name = first.runs[0].name
+            leave_out(f"{one.runs[0].folder}: {name} is of the same training and seed, and counts")
 
 
 def training(run: Run) -> dict[str, Any] | None:
@@ -141,10 +155,10 @@ class Transfers:
         self.tested: list[Tested] = []
         seen: set[tuple[str, frozenset[str]]] = set()
         for run in runs:
-            for test in scores.stored(run.folder):
+            for place, test in scores.stored(*run.places):
                 # Of a damaged file it was said when the runs were admitted.
                 with suppress(RequestError):
-                    if (found := scores.read(run.folder, test, run.tested)) is None:
+                    if (found := scores.read(place, test, run.tested)) is None:
                         continue
                     key = found.protocol, frozenset({run.identity, found.partner})
                     # Two nets are the same in either order.
@@ -159,7 +173,8 @@ class Transfers:
                         self.tested.append(Tested((run,), found))
                     else:
                         why = "its partner is not among the runs of this setting, or another now"
-                        leave_out(f"{run.folder / scores.file_name(test)}: {why}")
+                        leave_out(f"{place / scores.file_name(test)}: {why}")
+        self.tested = list(_each_once(self.tested))
 
     @property
     def trainings(self) -> list[str]:

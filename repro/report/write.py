@@ -45,11 +45,12 @@ def write(
     Of runs that stand in several stores, or reports that keep some, the first count. Raises
     RequestError where `out` or a store cannot serve, RunError where writing fails.
     """
+    out = Path(os.path.realpath(out))
+    # First, since one of the stores may be the report that it puts back.
+    _check_out(out, archive)
     given, stores = stores, [folder_of_runs(folder) for folder in stores]
     pairs = zip(stores, given, strict=True)
     called = {str(place): str(one / ARCHIVE) for place, one in pairs if place != one}
-    out = Path(os.path.realpath(out))
-    _check_out(out, archive)
     with _beside(out) as beside, noting(called) as left_out, Drawers(beside / "figures") as drawers:
         comparisons, others, transfers = parted(admitted(stores), fuse)
         _check_fuse(fuse, comparisons)
@@ -137,6 +138,7 @@ def _check_out(out: Path, archive: bool) -> None:
     left = list(out.parent.glob(f".{escape(out.name)}.old-{'[0-9a-f]' * 4}"))
     if os.path.lexists(out):
         for one in left:
+            _check_kept(out, one)
             shutil.rmtree(one, ignore_errors=True)
     elif whole := [one for one in left if (one / "comparison.md").is_file()]:
         with suppress(OSError):

@@ -10,6 +10,7 @@ from repro.protocol import protocols
 from repro.protocol.boxes import CHOICES as CHOICES_OF_BOXES
 from repro.run.schedule import OPTIMISERS, SCHEDULES
 from repro.store import checks, identity
+from repro.store.archive import ARCHIVE
 from repro.store.files import nearest
 from repro.track import curves
 
@@ -75,6 +76,10 @@ def _check_store(folder: str) -> None:
         raise RequestError(f"runs={folder} cannot be used: {error.strerror}") from None
     if not there.is_dir():
         raise RequestError(f"runs={folder}: {there} is a file, name a folder")
+    if Path(folder, ARCHIVE).is_file():
+        raise RequestError(
+            f"runs={folder} is a report that keeps its own runs: name another folder"
+        )
 
 
 def _check_trained(config: Config) -> None:

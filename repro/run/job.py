@@ -46,6 +46,9 @@ from repro.store.identity import PUBLISHED, unlabelled
 from repro.store.runs import CACHE, CHECKPOINTS, CROPS, RESULT, WEIGHTS, read_result
 from repro.track.curves import NONE, Curves
 
+FROM = "from_"
+"""How the keys of `digests` begin that are of the weights that a net began from."""
+
 
 def say(line: str) -> None:
     """Print a line above any progress bar; of several processes the first one speaks."""
@@ -181,12 +184,10 @@ class Job:
         net.to(self.dtype)
         # Other processes are given the first one's weights as training starts.
         for role, parent in self.request.parents.items() if self.world.is_first else ():
-            if role == "scale":
-                load_weights(net, parent.folder)
-                continue
-            other = VGG(parent.net, 0.0).to(self.dtype)
-            load_weights(other, parent.folder)
-            (copy_all_but_last if role == "boxes" else copy_layers)(net, other)
+            other = net if role == "scale" else VGG(parent.net, 0.0).to(self.dtype)
+            self.digests[f"{FROM}{role}"] = load_weights(other, parent.folder)
+            if other is not net:
+                (copy_all_but_last if role == "boxes" else copy_layers)(net, other)
         return self._placed(net)
 
     def _placed(self, net: VGG) -> VGG:
@@ -201,8 +202,15 @@ class Job:
 
     @cached_property
     def _scorer(self) -> VGG:
-        """The classification net of a run that locates."""
-        return self._stored(self.request.parents["boxes"])
+        """The classification net of a run that locates; a RunError: it began from another."""
+        parent, own = self.request.parents["boxes"], read_result(self.request.folder) or {}
+        found = Expected.of(read_result(parent.folder) or own).weights
+        if own.get("digests", {}).get(f"{FROM}boxes") not in (None, found):
+            said = (
+                f"{parent.folder} is another net than the one that {self.request.name} began from"
+            )
+            raise RunError(f"{said}: put that back, or remove both folders")
+        return self._stored(parent)
 
     def _batches(self) -> TrainingCrops:
         """This process's training crops."""

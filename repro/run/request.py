@@ -130,9 +130,17 @@ class Request:
         return "trained, views missing" if (self.folder / runs.RESULT).is_file() else "new"
 
     def lineage(self) -> "Iterator[Request]":
-        """The runs to be done, parents first, this one last."""
-        for parent in self.parents.values():
-            yield from parent.lineage()
+        """The runs to be done, parents first, this one last.
+
+        A parent that was deleted is not trained again for a net that is trained, unless to score
+        boxes.
+        """
+        with suppress(RequestError):
+            trained = runs.read_result(self.folder) is not None
+            for role, parent in self.parents.items():
+                needed = not trained or (role == "boxes" and self.missing_views())
+                if needed or parent.folder.exists():
+                    yield from parent.lineage()
         yield self
 
 

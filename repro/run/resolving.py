@@ -126,7 +126,7 @@ def _partner(config: Config, here: Description) -> runs.Run | None:
     """The run whose descriptors are stacked with this one's; a RequestError: it cannot be."""
     if config.stack is None:
         return None
-    found = runs.read_run(Path(config.stack))
+    found = runs.read_run(Path(config.stack).resolve())
     if found is None or found.fingerprint != here.fingerprint or not found.config.data.transfer:
         raise RequestError(f"stack={config.stack}: expected a run of descriptors of these images")
     if (_seen(found.config), found.config.recipe.resize) != (_seen(config), config.recipe.resize):

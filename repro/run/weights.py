@@ -73,7 +73,8 @@ def fix(config: Config) -> None:
 def folder_of(weights: str) -> Path | None:
     """The folder of a run that `weights=` names, if it is one."""
     folder = Path(os.path.expanduser(weights))
-    return folder if weights.strip() and folder.is_dir() else None
+    # A configuration belongs to the folder's own name, not to that of a link.
+    return folder.resolve() if weights.strip() and folder.is_dir() else None
 
 
 def adopt(config: Config, words: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ import re
 import zipfile
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from repro.errors import RequestError, leave_out, one_line
@@ -21,9 +21,14 @@ from repro.store.expected import SHORT, sha256
 from repro.store.files import read_whole, state_of, write_whole
 from repro.store.runs import LOG, finished
 from repro.store.scores import BEGIN
+from repro.store.sharing import shared_line
 
 ARCHIVE = "runs.zip"
 MANIFEST = "MANIFEST.json"
+COMMANDS = "commands.txt"
+"""The command lines that made the runs of an archive."""
+UNPACKED = "vgg-repro-runs-"
+"""How the name begins of the folder that an archive is unpacked to."""
 MEMBER = re.compile(r"(?:[^\W_][\w.+=,@\[\]-]*/)?[^\W_][\w.+=,@\[\]-]*")
 MOST, LARGEST = 20_000, 2**30
 """Members, and bytes of all of them unpacked."""
@@ -56,11 +61,13 @@ def pack(folder: Path, file: Path) -> None:
 
 @lru_cache
 def contents(folder: Path) -> frozenset[str]:
-    """What a report follows from: runs with their weights, logs, scores, numbers of its ranks."""
+    """What a report follows from: runs with weights, logs, scores, numbers of ranks, commands."""
     every = folder.glob("*/*")
     found = {str(one.relative_to(folder)) for one in every if one.name == LOG or BEGIN in one.name}
     for run in finished(folder):
         found.add(f"{run.name}, weights {str(run.tested.weights)[:SHORT]}")
+    if (commands := folder / COMMANDS).is_file():
+        found.update(map(shared_line, read_whole(commands).decode(errors="replace").splitlines()))
     ranked = [("+".join(sorted(one["runs"])), one["numbers"]) for one in _ties(folder).values()]
     numbers = {f"{number} of {names}" for names, own in ranked for number in own}
     return frozenset(found | numbers)
@@ -71,6 +78,11 @@ def opened(file: Path) -> Path:
     if (state := state_of(file)) is None:
         raise RequestError(f"{file} cannot be looked at")
     return Path(_opened(file.absolute(), state).name, "runs")
+
+
+def is_unpacked(folder: Path) -> bool:
+    """Whether a folder of runs is that of an archive, of this process."""
+    return folder.parent.name.startswith(UNPACKED)
 
 
 @lru_cache
@@ -93,12 +105,16 @@ def _opened(file: Path, state: tuple[int, int]) -> TemporaryDirectory[str]:
     if wrong:
         raise RequestError(f"{file} is not whole, and a part may say otherwise: fetch it again")
     # A killed process leaves it to the system.
-    place = TemporaryDirectory(prefix="vgg-repro-runs-", ignore_cleanup_errors=True)
-    for name, content in members.items():
-        path = Path(place.name, "runs", name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    runs = Path(place.name, "runs")
+    try:
+        place = TemporaryDirectory(prefix=UNPACKED, ignore_cleanup_errors=True)
+        runs = Path(place.name, "runs")
+        for name, content in members.items():
+            path = runs / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    except OSError as error:
+        where = f"{gettempdir()}: {error.strerror}"
+        raise RequestError(f"{file} cannot be unpacked to {where}; set TMPDIR to another") from None
     try:
         same = _ties(runs) == ties
     except RequestError as error:

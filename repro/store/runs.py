@@ -12,6 +12,7 @@ content, and who reads any of these compares it. Runs of older versions lack som
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,13 @@ class Run:
     """The fingerprint of the data folder; empty for data that has none."""
     parents: tuple[str, ...] = ()
     """The identities of the runs that it starts from."""
+    copies: tuple[Path, ...] = ()
+    """Folders of the same net in other stores, which may hold more numbers of it."""
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """All folders that hold numbers of this net, the one that counts first."""
+        return (self.folder, *self.copies)
 
     @property
     def published(self) -> dict[str, Any] | None:
@@ -98,7 +106,8 @@ def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else one_line(error)
         raise RequestError(f"{path} cannot be read: {reason}; move the folder away") from error
     if (name := identities.name(config, expected)) != folder.name:
-        raise RequestError(f"{folder} contradicts its {CONFIG}, that of {name}: move it away")
+        said = f"{folder} contradicts its {CONFIG}, that of {name}"
+        raise RequestError(f"{said}: give the folder this name, or move it away")
     return config, record
 
 
@@ -133,8 +142,8 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     try:
         result: dict[str, Any] = json.loads(read_whole(path).decode("utf-8"))
         check_result(result)
-        if result["name"] != folder.name or not folder.name.endswith(f"-{result['identity']}"):
-            raise ValueError(f"it belongs to {result['name'][:200]}")
+        if not (name := result["name"]).endswith(f"-{result['identity']}"):
+            raise ValueError(f"it belongs to another run than {name[:200]}")
         if result.get("digests", {}).get(RESULT_DIGEST) not in (None, digest_of(result)):
             raise ValueError("its content has another digest")
     except (FileNotFoundError, NotADirectoryError):
@@ -144,6 +153,9 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError) as error:
         why = one_line(error)
         raise RequestError(f"{path} is damaged: {why}; remove it to train again") from None
+    if name != folder.name:
+        said = f"{path} belongs to {name[:200]}"
+        raise RequestError(f"{said}: give the folder that name, or move this file away")
     return result
 
 
@@ -211,8 +223,16 @@ def _folders(store: Path) -> list[Path]:
     there = store.iterdir() if store.is_dir() else ()
     # Unlike `Path.is_file`, it is no error where a folder cannot be looked into.
     kept = CONFIG, RESULT
-    found = (one for one in there if any(os.path.isfile(one / name) for name in kept))
+    found = (
+        one for one in there if any(os.path.isfile(one / name) for name in kept) or _is_closed(one)
+    )
     return sorted(path for path in found if path.name[0] != ".")
+
+
+def _is_closed(folder: Path) -> bool:
+    """Whether a folder with the name of a run cannot be looked into by this user."""
+    named = re.fullmatch(f"{NAME.pattern}-[0-9a-f]{{10}}", folder.name)
+    return named is not None and not os.access(folder, os.X_OK)
 
 
 def _runs(store: Path, ended: bool) -> Iterator[Run]:
@@ -247,7 +267,8 @@ def names(store: Path) -> set[str]:
 def unfinished(store: Path) -> list[tuple[str, str]]:
     """Names of the runs that are not finished, each with the reason known."""
     usual = "interrupted: the same command goes on with it"
-    left = [one for one in _folders(store) if not os.path.isfile(one / RESULT)]
+    there = (one for one in _folders(store) if not _is_closed(one))
+    left = [one for one in there if not os.path.isfile(one / RESULT)]
     return [(one.name, why_unfinished(one) or usual) for one in left if NAME.fullmatch(one.name)]
 
 

@@ -141,6 +141,8 @@ def _check(found: Scores, weights: str, tested: Expected) -> None:
             raise ValueError("its scores are not finite, or of no image")
 
 
-def stored(folder: Path) -> list[str]:
-    """The names of the tests whose scores lie in a run's folder."""
-    return sorted(file.stem.removeprefix(BEGIN) for file in folder.glob(f"{BEGIN}*.npz"))
+def stored(*folders: Path) -> list[tuple[Path, str]]:
+    """The tests whose scores lie in folders of one run: the first that has each, and its name."""
+    every = [(one, file) for one in reversed(folders) for file in one.glob(f"{BEGIN}*.npz")]
+    found = {file.stem.removeprefix(BEGIN): folder for folder, file in every}
+    return [(found[test], test) for test in sorted(found)]

@@ -1,7 +1,10 @@
 """A run's files for others to read: they do not say where its images, weights and runs lay."""
 
 import json
+import re
+import shlex
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,8 @@ from repro.store.expected import RESULT_DIGEST
 from repro.store.runs import CONFIG, RECORD, RESULT, as_json, as_yaml, digest_of
 
 QUOTES = "'\""
-"""Of Hydra, around a value that holds a space."""
+"""Of Hydra, around a value that it would not take as it is."""
+PLAIN = re.compile(r"[\w./+:@-]+( [\w./+:@-]+)*")
 
 
 def shared(name: str, content: bytes) -> bytes:
@@ -30,10 +34,24 @@ def shared_words(command: Sequence[str]) -> list[str]:
     """The words of a command without those that name a folder; of a file's path its name stays."""
     split = [word.partition("=") for word in command]
     return [
-        f"{key}={Path(value.strip(QUOTES)).name}" if _key(key) in SOURCES else f"{key}{mark}{value}"
+        f"{key}={quoted(Path(value.strip(QUOTES)).name)}"
+        if _key(key) in SOURCES
+        else f"{key}{mark}{value}"
         for key, mark, value in split
         if _key(key) not in FOLDERS
     ]
+
+
+def shared_line(command: str) -> str:
+    """A command line without the folders that it names; empty where it is none."""
+    with suppress(ValueError):
+        return shlex.join(shared_words(shlex.split(command)))
+    return ""
+
+
+def quoted(value: str) -> str:
+    """A value for a command's word as Hydra takes it, for the shell to be quoted yet."""
+    return value if PLAIN.fullmatch(value) else "'" + value.replace("'", "\\'") + "'"
 
 
 def _key(word: str) -> str:

@@ -165,6 +165,8 @@ def _damage(file: Path, tested: Expected, state: tuple[int, int]) -> str | None:
         _check_bound(stored, classes or tested.classes, tested)
         if str(stored.get(NAME, file.stem)) != file.stem:
             raise ValueError("it is another view under this one's name")
+    except OSError as error:
+        return f"{file} cannot be read, it may be whole: {error.strerror}"
     except Exception as error:
         # One bit is enough for zlib.error, NotImplementedError, a password that is asked for, ...
         return f"{file} is damaged: {one_line(error)}; the run's command computes it again"

@@ -93,6 +93,20 @@ def test_nothing_that_is_kept_is_lost(kept: Path, tmp_path: Path) -> None:
     assert texts(mine) == texts(kept)
 
 
+def test_an_archive_that_a_killed_report_moved_aside_is_not_removed(
+    kept: Path, tmp_path: Path
+) -> None:
+    aside = shutil.copytree(kept, tmp_path / ".mine.old-0a1b")
+    mine = shutil.copytree(kept, tmp_path / "mine", ignore=shutil.ignore_patterns(ARCHIVE))
+    with pytest.raises(RequestError, match="old-0a1b keeps"):
+        write([golden_runs()], mine)
+    assert texts(aside) == texts(kept)
+    # Where it is the only one, a report of itself puts it back first.
+    shutil.rmtree(mine)
+    write([mine], mine, [FUSED], archive=True)
+    assert texts(mine) == texts(kept)
+
+
 @pytest.mark.parametrize("name", ["tiny_imagenet_wider", "boxes"])
 def test_a_report_is_made_again_in_its_own_place(name: str, tmp_path: Path) -> None:
     mine = shutil.copytree(REPORTS / name, tmp_path / "mine")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torchvision.ops import box_iou
 
 import repro
@@ -57,9 +57,9 @@ def words(root: Path) -> list[str]:
     return [*LIGHT, f"data.root={root / 'data'}", f"runs={root / 'runs'}"]
 
 
-def run_of(root: Path, boxes: str, finetune: str = "all") -> Run:
+def run_of(root: Path, boxes: str, finetune: str = "all", store: str = "runs") -> Run:
     wanted = boxes, finetune
-    every = finished(root / "runs")
+    every = finished(root / store)
     return next(run for run in every if (run.config.boxes, run.config.finetune) == wanted)
 
 
@@ -113,6 +113,24 @@ def test_stored_boxes_are_the_nets_and_the_truth_that_of_the_pixels(located: Pat
     assert row.value.tolist() == pytest.approx([100 * np.mean(errors)], abs=1e-3)
 
 
+def test_cells_are_scored_by_the_net_that_it_began_from(
+    located: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(located / "data", tmp_path / "data")
+    shutil.copytree(located / "runs", tmp_path / "runs")
+    parent = run_of(tmp_path, "none")
+    # As of another machine: whole, and another net.
+    weights = load_file(parent.folder / "weights.safetensors")
+    content = save({key: -values for key, values in weights.items()})
+    (parent.folder / "weights.safetensors").write_bytes(content)
+    result = parent.result | {"digests": parent.result["digests"] | {"weights": sha256(content)}}
+    result["digests"]["result"] = digest_of(result)
+    (parent.folder / "result.json").write_bytes(as_json(result))
+    more = ["boxes=shared", "finetune=fc", "test=[box_several]"]
+    assert command([*words(tmp_path), *more]) == 1
+    assert "is another net than the one that A-" in capsys.readouterr().err
+
+
 def test_a_view_is_bound_to_its_run_and_its_net_names_no_class(located: Path) -> None:
     one, other = run_of(located, "per_class"), run_of(located, "per_class", "fc")
     file = one.folder / "views" / "box-Q256.npz"
@@ -151,6 +169,29 @@ def test_the_report_says_that_nothing_was_localised_or_what_was(
     results = pd.read_csv(tmp_path / "again" / "results.csv")
     fused = results[results.protocol == "fusion:box_dense"]
     assert fused.finetune.tolist() == ["per_class:all+per_class:fc"]
+
+
+def test_each_number_is_that_of_the_first_store_that_has_it(
+    located: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = ["A-S256-per_class+A-S256-per_class-fc"]
+    write([located / "runs"], tmp_path / "kept", both, archive=True)
+    whole = (tmp_path / "kept" / "results.csv").read_bytes()
+    some = shutil.copytree(located / "runs", tmp_path / "some")
+    for view in run_of(tmp_path, "per_class", store="some").folder.glob("views/*"):
+        view.unlink()
+    for order in ([some, tmp_path / "kept"], [tmp_path / "kept", some]):
+        write(order, tmp_path / "out", both)
+        assert (tmp_path / "out" / "results.csv").read_bytes() == whole
+    assert "other weights" not in capsys.readouterr().err
+    # Another net of that name gives none.
+    other = run_of(tmp_path, "shared", "fc", store="some")
+    other.result["digests"]["weights"] = "0" * 64
+    other.result["digests"]["result"] = digest_of(other.result)
+    (other.folder / "result.json").write_bytes(as_json(other.result))
+    write([tmp_path / "kept", some], tmp_path / "out", both)
+    assert (tmp_path / "out" / "results.csv").read_bytes() == whole
+    assert f"{other.folder} has other weights" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("falls", [True, False])

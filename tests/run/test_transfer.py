@@ -153,6 +153,10 @@ def test_a_run_brings_its_own_net(
     assert set(found.arch) == {"B-5x5"}
     assert found.seed.tolist() == [0]
     whole = only(tmp_path / "runs", "B-5x5-")
+    # By a link it is the same net.
+    (tmp_path / "latest").symlink_to(folder)
+    linked = [*grey[3:], f"weights={tmp_path / 'latest'}", "dry_run=true"]
+    assert command([*WORDS[1:], f"data.root={root}", f"runs={grey[1]}", *linked]) == 0
     # Named by its file it is the same net.
     named = ["arch=B-5x5", "scale=S256", f"weights={folder / 'weights.safetensors'}"]
     assert asked(root, tmp_path / "file", *grey[3:], *named) == 0
