@@ -38,7 +38,8 @@ def folder_of_runs(folder: Path) -> Path:
 def admitted(stores: Sequence[Path]) -> list[Run]:
     """The finished runs of folders, by name (of one name the first); a RequestError: none.
 
-    Of the same net in several folders each number is the first's that has it.
+    Of the same net in several folders each number is of the first that has its views, else of the
+    first that keeps its ranks.
     """
     runs: dict[str, Run] = {}
     for folder in stores:
@@ -92,7 +93,7 @@ def _damaged(runs: Sequence[Run], stores: Sequence[Path]) -> Iterator[str]:
         if run.config.data.transfer:
             # Those of other runs are checked where they are measured.
             yield from (line for one in run.places for line in views.damaged(one, run.tested))
-        for place, test in scores.stored(*run.places):
+        for place, test in ((one, test) for one in run.places for test in scores.stored(one)):
             try:
                 scores.read(place, test, run.tested)
             except RequestError as error:
@@ -106,7 +107,8 @@ def _damaged(runs: Sequence[Run], stores: Sequence[Path]) -> Iterator[str]:
             try:
                 them = [every[one] for one in identities if one in every]
                 # Of another net of that name, in another store, they are not asked.
-                if len(them) == len(identities) and folder in stores_of(them):
+                own = all(folder in stores_of([one]) for one in them)
+                if len(them) == len(identities) and own:
                     ranks.read(folder, identities, [one.tested for one in them])
             except RequestError as error:
                 yield str(error)

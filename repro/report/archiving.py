@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from repro.errors import RequestError, leave_out
@@ -52,13 +51,10 @@ def _archive(
             if source.is_file() and not source.is_symlink():
                 content = shared(source.name, read_whole(source, links=False))
                 write_whole(folder / run.name / source.name, content)
-        for place, test in scores.stored(*run.places):
-            # Of a damaged file it was said when the runs were admitted.
-            with suppress(RequestError):
-                kept = scores.read(place, test, run.tested)
-                if kept is not None and {kept.partner} <= {"", *(one.identity for one in runs)}:
-                    content = scores.encode(kept.reduced, str(run.tested.weights))
-                    write_whole(folder / run.name / scores.file_name(test), content)
+        for kept in scores.whole(run.places, run.tested):
+            if {kept.partner} <= {"", *(one.identity for one in runs)}:
+                content = scores.encode(kept.reduced, str(run.tested.weights))
+                write_whole(folder / run.name / scores.file_name(kept.name), content)
     by_runs: dict[tuple[str, ...], list[Measured]] = {}
     for comparison in comparisons:
         for one in (*comparison.measured, *comparison.fused):

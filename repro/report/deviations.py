@@ -75,7 +75,7 @@ def _net_and_data(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
         "crop": size.crop != PAPER_CROP,
         "width": size.width != 1,
         "data": kind != "imagenet",
-        "enlarged": data.enlarge is None and native is not None and native < largest,
+        "enlarged": native is not None and native < largest,
         "enlarged_first": data.enlarge is not None,
         "filter": True,
         "grey": data.channels == 1,

@@ -7,7 +7,6 @@ same for every run; over nets of several seeds their spread is added, as Student
 import math
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from repro.errors import RequestError, leave_out
+from repro.errors import leave_out
 from repro.paper import numbers
 from repro.protocol.measures import TEST, errors
 from repro.protocol.protocols import TRANSFERS
@@ -134,8 +133,9 @@ def _each_once(tested: Sequence[Tested]) -> Iterator[Tested]:
         if first is one or not one.seeds:
             yield one
         else:
-            name = first.runs[0].name
-            leave_out(f"{one.runs[0].folder}: {name} is of the same training and seed, and counts")
+            names = ["+".join(run.name for run in each.runs) for each in (one, first)]
+            said = f"{names[1]} is of the same training and seed, and counts"
+            leave_out(f"{one.found.protocol} of {names[0]}: {said}")
 
 
 def training(run: Run) -> dict[str, Any] | None:
@@ -155,26 +155,26 @@ class Transfers:
         self.tested: list[Tested] = []
         seen: set[tuple[str, frozenset[str]]] = set()
         for run in runs:
-            for place, test in scores.stored(*run.places):
-                # Of a damaged file it was said when the runs were admitted.
-                with suppress(RequestError):
-                    if (found := scores.read(place, test, run.tested)) is None:
-                        continue
-                    key = found.protocol, frozenset({run.identity, found.partner})
-                    # Two nets are the same in either order.
-                    if key in seen:
-                        continue
-                    other = known.get(found.partner)
-                    if other and other.tested.weights == found.partner_weights:
-                        both = sorted((run, other), key=lambda one: one.config.arch.name)
-                        self.tested.append(Tested(tuple(both), found))
-                        seen.add(key)
-                    elif not found.partner:
-                        self.tested.append(Tested((run,), found))
-                    else:
-                        why = "its partner is not among the runs of this setting, or another now"
-                        leave_out(f"{place / scores.file_name(test)}: {why}")
-        self.tested = list(_each_once(self.tested))
+            for found in scores.whole(run.places, run.tested):
+                key = found.protocol, frozenset({run.identity, found.partner})
+                # Two nets are the same in either order.
+                if key in seen:
+                    continue
+                other = known.get(found.partner)
+                if other and other.tested.weights == found.partner_weights:
+                    both = sorted((run, other), key=lambda one: one.config.arch.name)
+                    self.tested.append(Tested(tuple(both), found))
+                    seen.add(key)
+                elif not found.partner:
+                    self.tested.append(Tested((run,), found))
+                else:
+                    why = "its partner is not among the runs of this setting, or another now"
+                    leave_out(f"{run.folder / scores.file_name(found.name)}: {why}")
+        every, self.tested = self.tested, list(_each_once(self.tested))
+        there, kept = (
+            {r.identity for one in some for r in one.runs} for some in (every, self.tested)
+        )
+        self.runs = [run for run in runs if run.identity in kept or run.identity not in there]
 
     @property
     def trainings(self) -> list[str]:

@@ -138,7 +138,9 @@ def _check_out(out: Path, archive: bool) -> None:
     left = list(out.parent.glob(f".{escape(out.name)}.old-{'[0-9a-f]' * 4}"))
     if os.path.lexists(out):
         for one in left:
-            _check_kept(out, one)
+            if lost := _lost(one, out):
+                said = f"{one} is of a report that was killed and keeps {lost}"
+                raise RequestError(f"{said}: move it away, or remove its {ARCHIVE}")
             shutil.rmtree(one, ignore_errors=True)
     elif whole := [one for one in left if (one / "comparison.md").is_file()]:
         with suppress(OSError):
@@ -247,8 +249,15 @@ def _put(beside: Path, out: Path) -> None:
 
 def _check_kept(beside: Path, out: Path) -> None:
     """Refuse to replace an archive by one that lacks what it keeps."""
-    if (out / ARCHIVE).is_file():
-        new = contents(opened(beside / ARCHIVE)) if (beside / ARCHIVE).is_file() else frozenset()
-        if lost := contents(opened(out / ARCHIVE)) - new:
-            way_out = f"let runs= begin with {out}, or remove {out / ARCHIVE}"
-            raise _unusable(out, f"keeps {min(lost)}, which would be lost: {way_out}")
+    if lost := _lost(out, beside):
+        way_out = f"let runs= begin with {out}, or remove {out / ARCHIVE}"
+        raise _unusable(out, f"keeps {lost}, which would be lost: {way_out}")
+
+
+def _lost(old: Path, new: Path) -> str:
+    """What the archive of one report keeps and that of another does not; empty: nothing."""
+    kept = [
+        contents(opened(one / ARCHIVE)) if (one / ARCHIVE).is_file() else frozenset[str]()
+        for one in (old, new)
+    ]
+    return min(kept[0] - kept[1], default="")

@@ -4,6 +4,7 @@ The last layer gives the centre and the size of a box in the crop, once or for e
 """
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -63,18 +64,24 @@ def centre_error(net: VGG, split: Split, side: int, options: EvaluationOptions) 
 
 
 def compute(
-    net: VGG, scorer: VGG, train: Split, view: View, split: Split, options: EvaluationOptions
+    net: VGG,
+    scorer: Callable[[], VGG],
+    train: Split,
+    view: View,
+    split: Split,
+    options: EvaluationOptions,
 ) -> Located:
     """The true class's boxes of a test set: of the centre crop, or of each dense cell.
 
-    `scorer`, the classification net, scores a cell; `train` has the best constant box beside.
+    `scorer` gives the classification net, which scores a cell; `train` has the best constant box
+    beside.
     """
     began, side = time.perf_counter(), pixels(view.q, net.spec.crop)
     if view.kind == "box":
         found = _of_centres(net, split, side, options)[:, None]
         scores = np.ones(found.shape[:2])
     else:
-        found, scores = _of_cells(net, scorer, split, side, options)
+        found, scores = _of_cells(net, scorer(), split, side, options)
     truth, owners = split.truth
     return Located(
         boxes=found.astype(np.float32),

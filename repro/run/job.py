@@ -185,7 +185,9 @@ class Job:
         # Other processes are given the first one's weights as training starts.
         for role, parent in self.request.parents.items() if self.world.is_first else ():
             other = net if role == "scale" else VGG(parent.net, 0.0).to(self.dtype)
-            self.digests[f"{FROM}{role}"] = load_weights(other, parent.folder)
+            digest = load_weights(other, parent.folder)
+            # One that goes on may have begun from another that lay there.
+            self.digests |= {} if self.request.has_checkpoint() else {f"{FROM}{role}": digest}
             if other is not net:
                 (copy_all_but_last if role == "boxes" else copy_layers)(net, other)
         return self._placed(net)
@@ -193,24 +195,25 @@ class Job:
     def _placed(self, net: VGG) -> VGG:
         return net.to(self.device).to(memory_format=memory_format(self.config, self.device))
 
-    def _stored(self, request: Request) -> VGG:
-        """The net of a run that is trained, to be tested."""
+    def _stored(self, request: Request) -> tuple[VGG, str]:
+        """The net of a run that is trained, to be tested, and the digest of its weights."""
         net = self._placed(VGG(request.net, 0.0).to(self.dtype)).eval()
-        self.world.decided_by_first(lambda: load_weights(net, request.folder))
+        digest = self.world.decided_by_first(lambda: load_weights(net, request.folder))
         self.world.broadcast_state(net)
-        return net
+        return net, digest
 
     @cached_property
     def _scorer(self) -> VGG:
         """The classification net of a run that locates; a RunError: it began from another."""
-        parent, own = self.request.parents["boxes"], read_result(self.request.folder) or {}
-        found = Expected.of(read_result(parent.folder) or own).weights
-        if own.get("digests", {}).get(f"{FROM}boxes") not in (None, found):
+        parent, folder = self.request.parents["boxes"], self.request.folder
+        net, digest = self._stored(parent)
+        own = self.world.decided_by_first(lambda: read_result(folder)) or {}
+        if own.get("digests", {}).get(f"{FROM}boxes") not in (None, digest):
             said = (
                 f"{parent.folder} is another net than the one that {self.request.name} began from"
             )
             raise RunError(f"{said}: put that back, or remove both folders")
-        return self._stored(parent)
+        return net
 
     def _batches(self) -> TrainingCrops:
         """This process's training crops."""
@@ -305,7 +308,7 @@ class Job:
 
     def _view(self, missing: list[View], tested: Expected) -> None:
         """Compute the views that are missing, with the net as training left it."""
-        net = self._stored(self.request)
+        net, _ = self._stored(self.request)
         bar = tqdm(missing, unit="view", disable=not self.config.progress or None)
         for view in bar:
             bar.set_description(f"{self.config.arch.name} {view.name}")
@@ -321,5 +324,5 @@ class Job:
         if not KINDS[view.kind].boxes:
             look = describe_images if self.config.data.transfer else compute
             return stored.encode(look(net, *common), weights, view.name)
-        found = boxes.compute(net, self._scorer, self.source.train, *common)
+        found = boxes.compute(net, lambda: self._scorer, self.source.train, *common)
         return stored_boxes.encode(found, weights, view.name)

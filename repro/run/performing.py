@@ -25,7 +25,9 @@ def perform(request: Request, stop: Stop) -> None:
     """
     world = process_group()
     with stop.listening():
-        for member in request.lineage():
+        # The others may not see the store.
+        names = world.decided_by_first(lambda: [one.name for one in request.lineage()])
+        for member in (one for one in request.lineage(gone=True) if one.name in names):
             done = world.decided_by_first(member.finished) or _finish(member, stop)
             # Asked to stop after the last place where this run could.
             world.check_stop(stop)

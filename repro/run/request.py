@@ -129,18 +129,18 @@ class Request:
             return "goes on"
         return "trained, views missing" if (self.folder / runs.RESULT).is_file() else "new"
 
-    def lineage(self) -> "Iterator[Request]":
+    def lineage(self, gone: bool = False) -> "Iterator[Request]":
         """The runs to be done, parents first, this one last.
 
-        A parent that was deleted is not trained again for a net that is trained, unless to score
-        boxes.
+        A parent that was deleted is needed no more once a net is trained, unless to score boxes;
+        with `gone` it is given all the same.
         """
         with suppress(RequestError):
             trained = runs.read_result(self.folder) is not None
             for role, parent in self.parents.items():
-                needed = not trained or (role == "boxes" and self.missing_views())
-                if needed or parent.folder.exists():
-                    yield from parent.lineage()
+                needed = not trained or (role == "boxes" and not self.finished())
+                if gone or needed or parent.folder.exists():
+                    yield from parent.lineage(gone)
         yield self
 
 

@@ -163,8 +163,8 @@ def inspect(config: Config, net: Spec, names: Sequence[str]) -> tuple[Spec, Weig
         digest = file_digest(path)
         own_files = (path.with_name(name) for name in (CONFIG, RESULT))
         if path.name == WEIGHTS and all(map(os.path.isfile, own_files)):
-            # The file of a run: what it was trained on is known.
-            folder = path.parent
+            # The file of a run, by its own name or a link: what it was trained on is known.
+            folder = path.parent.resolve()
 
         def of_classes(classes: int) -> Spec:
             if not config.data.transfer:

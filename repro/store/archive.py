@@ -12,7 +12,7 @@ import re
 import zipfile
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from repro.errors import RequestError, leave_out, one_line
@@ -67,7 +67,8 @@ def contents(folder: Path) -> frozenset[str]:
     for run in finished(folder):
         found.add(f"{run.name}, weights {str(run.tested.weights)[:SHORT]}")
     if (commands := folder / COMMANDS).is_file():
-        found.update(map(shared_line, read_whole(commands).decode(errors="replace").splitlines()))
+        lines = read_whole(commands).decode(errors="replace").splitlines()
+        found.update(filter(None, map(shared_line, lines)))
     ranked = [("+".join(sorted(one["runs"])), one["numbers"]) for one in _ties(folder).values()]
     numbers = {f"{number} of {names}" for names, own in ranked for number in own}
     return frozenset(found | numbers)
@@ -113,8 +114,8 @@ def _opened(file: Path, state: tuple[int, int]) -> TemporaryDirectory[str]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
     except OSError as error:
-        where = f"{gettempdir()}: {error.strerror}"
-        raise RequestError(f"{file} cannot be unpacked to {where}; set TMPDIR to another") from None
+        said = f"{file} cannot be unpacked ({error.strerror})"
+        raise RequestError(f"{said}: set TMPDIR to a folder with room") from None
     try:
         same = _ties(runs) == ties
     except RequestError as error:

@@ -154,7 +154,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         why = one_line(error)
         raise RequestError(f"{path} is damaged: {why}; remove it to train again") from None
     if name != folder.name:
-        said = f"{path} belongs to {name[:200]}"
+        said = f"{path} belongs to {flat(name)[:200]}"
         raise RequestError(f"{said}: give the folder that name, or move this file away")
     return result
 

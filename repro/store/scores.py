@@ -7,6 +7,8 @@ the order of `ids`; in an archive, where an image has one class, the class of th
 With these stand the digests of the weights and of everything else in the file.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -141,8 +143,16 @@ def _check(found: Scores, weights: str, tested: Expected) -> None:
             raise ValueError("its scores are not finite, or of no image")
 
 
-def stored(*folders: Path) -> list[tuple[Path, str]]:
-    """The tests whose scores lie in folders of one run: the first that has each, and its name."""
-    every = [(one, file) for one in reversed(folders) for file in one.glob(f"{BEGIN}*.npz")]
-    found = {file.stem.removeprefix(BEGIN): folder for folder, file in every}
-    return [(found[test], test) for test in sorted(found)]
+def stored(folder: Path) -> list[str]:
+    """The names of the tests whose scores lie in a run's folder."""
+    return sorted(file.stem.removeprefix(BEGIN) for file in folder.glob(f"{BEGIN}*.npz"))
+
+
+def whole(folders: Sequence[Path], tested: Expected) -> list[Scores]:
+    """The scores of each test that folders of one run hold, the first that is not damaged."""
+    found: dict[str, Scores] = {}
+    for folder, test in ((one, test) for one in folders for test in stored(one)):
+        with suppress(RequestError):
+            if test not in found and (one := read(folder, test, tested)) is not None:
+                found[test] = one
+    return [found[test] for test in sorted(found)]

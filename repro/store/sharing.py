@@ -34,12 +34,14 @@ def shared_words(command: Sequence[str]) -> list[str]:
     """The words of a command without those that name a folder; of a file's path its name stays."""
     split = [word.partition("=") for word in command]
     return [
-        f"{key}={quoted(Path(value.strip(QUOTES)).name)}"
-        if _key(key) in SOURCES
-        else f"{key}{mark}{value}"
+        f"{key}={quoted(_file_name(value))}" if _key(key) in SOURCES else f"{key}{mark}{value}"
         for key, mark, value in split
         if _key(key) not in FOLDERS
     ]
+
+
+def _file_name(value: str) -> str:
+    return Path(value.strip(QUOTES).replace("\\'", "'")).name
 
 
 def shared_line(command: str) -> str:

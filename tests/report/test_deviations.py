@@ -54,6 +54,8 @@ def test_nothing_is_listed_twice(listed: Listed, size: str, words: tuple[str, ..
         (["arch=A-LRN"], {}, "normalisation sums over: 4 of 4", "5 of 64"),
         # S=256 and Q=288 are 36 pixels at an eighth; jitter's 512 is 64.
         ([], {}, "images of 28 pixels enlarged, to 36 at most", "not said"),
+        (["data.enlarge=40"], {}, "images below 40 pixels enlarged to these before", "not said"),
+        (["arch=D", "init=from_A"], {}, "layers that A lacks are initialised by glorot", "random"),
         (["arch=A-BN"], {}, "all parameters, biases and batch normalisation too", "not said"),
         (["arch=D"], {}, "initialisation glorot", "deeper nets from A"),
         (["data.mirror=true"], {}, "mirror image averaged", "not said"),

@@ -314,6 +314,18 @@ def test_a_report_and_its_archive_say_the_same(tested: Path, tmp_path: Path) -> 
     assert sorted(drawn.marks.x) == pytest.approx(sorted(table[table.n.notna()]["mean"]), abs=1e-3)
 
 
+def test_two_nets_of_one_training_and_seed_count_once(
+    tested: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = read_run(only(tested, "A-"))
+    assert run is not None
+    # As of another machine.
+    other = replace(run, name="A-again", identity="0" * 10)
+    nets = [one.runs for one in Transfers([run, other]).tested if one.seeds]
+    assert nets == [(run,)] * 2, "stacked and averaged"
+    assert "of A-again: " in capsys.readouterr().err
+
+
 def test_claims_on_descriptors_are_paired_by_seed_and_image(tested: Path) -> None:
     """B at random against pixels, by hand; a side of another seed is none."""
     runs = [run for run in map(read_run, sorted(tested.glob("[ABC]-*"))) if run]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from hashlib import sha256
@@ -197,6 +198,11 @@ def test_a_file_and_a_folder_in_each_others_place_are_named(run: Path) -> None:
     (run / "crops.png").mkdir()
     with pytest.raises(RequestError, match="crops.png is a folder"):
         check_folder(run)
+
+
+def test_a_folder_that_was_renamed_is_not_damaged(run: Path) -> None:
+    with pytest.raises(RequestError, match=f"belongs to {re.escape(run.name)}: give the folder"):
+        read_result(run.rename(run.with_name("latest")))
 
 
 @pytest.mark.parametrize(
