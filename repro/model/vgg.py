@@ -15,7 +15,6 @@ from torch.nn import functional
 from repro.errors import RunError
 from repro.model import layers
 from repro.model.cost import LRN_WINDOW
-from repro.store.expected import sha256
 from repro.store.runs import WEIGHTS, read_weights
 
 
@@ -171,10 +170,10 @@ def load_weights(net: VGG, folder: Path) -> str:
 
     A RunError says why it cannot.
     """
-    content = read_weights(folder)
+    content, digest = read_weights(folder)
     try:
         net.load_state_dict(load(content))
     except (SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise RunError(f"{folder / WEIGHTS} is damaged: {reason}; remove the folder") from None
-    return sha256(content)
+    return digest

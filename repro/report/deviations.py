@@ -34,7 +34,7 @@ def deviations(run: Run) -> list[Row]:
     config = run.config
     rows: list[Row] = []
     gaps = {"config": config, "counts": run.result["data"], "recipe": config.recipe}
-    for part in (_net_and_data, _training):
+    for part in (_net_and_data, _descent, _start, _stages):
         holds, own = part(run)
         for key in [key for key, departs in holds.items() if departs]:
             section, here, paper = (text.format(**gaps, **own) for text in KNOWN[key])
@@ -92,19 +92,10 @@ def _net_and_data(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
     }
 
 
-def _training(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
-    """How weights start and follow gradients, at which S, and in which precision."""
-    config, recipe, init, scale = run.config, run.config.recipe, run.config.init, run.config.scale
-    name, paper = base(scale.name), choice("recipe", "paper")
-    share = SHARES.get(name, scale.lr_factor)
+def _descent(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
+    """How weights follow gradients."""
+    recipe, paper = run.config.recipe, choice("recipe", "paper")
     moves = recipe.schedule != "constant" or recipe.warmup > 0
-    changed = changes(config, "scale").keys() & {"smin", "smax", "parent"}
-    own = built(config, run.result["data"]["classes"])
-    full = reading.spec_of(config.arch, channels=own.channels, classes=own.classes)
-    has_lrn = cost.lrn_channels(own) is not None
-    both = zip(own.weighted, full.weighted, strict=True)
-    as_published = config.arch.name == "A" and init.name == "normal_literal"
-    papers = any(one["label"].startswith(f"{config.arch.name}-") for one in numbers.cells(8))
     holds = {
         "input": recipe.input_range != paper["input_range"] or not recipe.subtract_mean,
         "logged": recipe.test_each_epoch,
@@ -112,11 +103,40 @@ def _training(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
         "drops": recipe.schedule == "plateau" and recipe.drops != paper["drops"],
         "momentum": recipe.optimiser == "sgd" and recipe.momentum > 0 and moves,
         "decay": recipe.weight_decay > 0,
+    }
+    subtracted = "minus the training set's mean colour"
+    return holds, {
+        "mean": subtracted if recipe.subtract_mean else "no mean subtracted",
+        "norm": " and batch normalisation" if run.config.arch.batch_norm else "",
+        "drops": paper["drops"],
+    }
+
+
+def _start(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
+    """How weights start."""
+    config, init = run.config, run.config.init
+    own = built(config, run.result["data"]["classes"])
+    full = reading.spec_of(config.arch, channels=own.channels, classes=own.classes)
+    both = zip(own.weighted, full.weighted, strict=True)
+    as_published = config.arch.name == "A" and init.name == "normal_literal"
+    holds = {
         "init": init.copy_from is None and not as_published,
         "between": init.copy_from is not None,
-        "lrn": init.copy_from is not None and has_lrn,
+        "lrn": init.copy_from is not None and cost.lrn_channels(own) is not None,
         "fan_in": "normal" in init.between
         and any(layers.fan_in(here) != layers.fan_in(there) for here, there in both),
+    }
+    return holds, {"init": worded(init.name), "between": worded(init.between)}
+
+
+def _stages(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
+    """At which S a net is trained, in which precision, and what of it is tuned."""
+    config, recipe, scale = run.config, run.config.recipe, run.config.scale
+    name = base(scale.name)
+    share = SHARES.get(name, scale.lr_factor)
+    changed = changes(config, "scale").keys() & {"smin", "smax", "parent"}
+    papers = any(one["label"].startswith(f"{config.arch.name}-") for one in numbers.cells(8))
+    holds = {
         "colours": recipe.colour_shift > 0 and config.data.channels > 1,
         "precision": config.precision != "float32",
         "test_precision": config.views_in == "tf32",
@@ -130,15 +150,10 @@ def _training(run: Run) -> tuple[dict[str, bool], dict[str, Any]]:
         **dict.fromkeys(("boxes", "merging", "classes"), config.locates),
     }
     one, later = scale.smin == scale.smax, recipe.later_epochs
-    subtracted = "minus the training set's mean colour"
     return holds, {
-        "mean": subtracted if recipe.subtract_mean else "no mean subtracted",
-        "norm": " and batch normalisation" if config.arch.batch_norm else "",
-        "init": worded(init.name),
-        "between": worded(init.between),
         "s": f"S={scale.smin}" if one else f"S in [{scale.smin}; {scale.smax}]",
         "before": f", trained on from {s_words(scale.parent)}" if scale.parent else "",
-        **{"named": s_words(name), "share": share, "drops": paper["drops"]},
+        **{"named": s_words(name), "share": share},
         "length": "as long as S=256 was" if later is None else f"for {later} epochs",
     }
 

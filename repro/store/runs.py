@@ -187,8 +187,8 @@ def log_content(run: Run) -> bytes | None:
     return content if known in (None, sha256(content)) else None
 
 
-def read_weights(folder: Path) -> bytes:
-    """The content of a finished run's weights; a RunError: none are those that training left."""
+def read_weights(folder: Path) -> tuple[bytes, str]:
+    """A finished run's weights and their digest; a RunError: none are those that training left."""
     path, result = folder / WEIGHTS, read_result(folder)
     try:
         content = read_whole(path)
@@ -199,9 +199,9 @@ def read_weights(folder: Path) -> bytes:
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
     known = None if result is None else Expected.of(result).weights
-    if known not in (None, sha256(content)):
+    if known not in (None, digest := sha256(content)):
         raise RunError(f"{path} is damaged: {RESULT} has another digest; remove the folder")
-    return content
+    return content, digest
 
 
 def _read(folder: Path, result: dict[str, Any] | None) -> Run:
