@@ -83,7 +83,7 @@ def _row(
         "train_images": images.train,
         "validation_images": images.validation,
         "test_images": images.test,
-        "classes": net.classes,
+        "classes": request.description.classes,
         "parameters": one.parameters,
         "forward_flops": one.flops,
         "iterations": epochs * -(-train // config.recipe.batch),

@@ -153,6 +153,9 @@ def test_a_run_brings_its_own_net(
     assert set(found.arch) == {"B-5x5"}
     assert found.seed.tolist() == [0]
     whole = only(tmp_path / "runs", "B-5x5-")
+    # A plan counts the classes of the target, not those that the net was trained on.
+    assert plan([*WORDS[1:], f"runs={tmp_path / 'none'}", *grey[2:], "tflops=1"]) == 0
+    assert "9,144 test images in 102 classes" in capsys.readouterr().out
     # By a link it is the same net.
     (tmp_path / "latest").symlink_to(folder)
     linked = [*grey[3:], f"weights={tmp_path / 'latest'}", "dry_run=true"]
