@@ -9,14 +9,16 @@ import pandas as pd
 
 from repro.paper import numbers
 from repro.protocol.boxes import NONE
-from repro.protocol.protocols import PROTOCOLS
+from repro.protocol.protocols import CONSTANT, LOCALISING, PROTOCOLS
 from repro.report.claims import claims, primary
 from repro.report.experiments import Experiment, compared_nets
 from repro.report.marks import Chart, Rows, chart
 from repro.report.measured import Measured, read_log, spread
-from repro.report.net import FILES, NetOrEnsemble, label, s_words, title, worded
+from repro.report.net import FILES, NetOrEnsemble, label, members, s_words, title, worded
 from repro.report.settings import Comparison
 
+ERRORS = {"top1_error": "top-1 error (%)", "box_error": "box error (%)"}
+"""The titles of the axis along which errors are drawn."""
 NEIGHBOURS = 32
 """Test scales that a line joins are at most so far apart, in paper pixels."""
 
@@ -52,23 +54,29 @@ def compared(
     comparison: Comparison,
     nets: Sequence[NetOrEnsemble],
     tests: Sequence[str],
+    first: Sequence[tuple[str, Measured]] = (),
 ) -> Chart | None:
-    """A row for each net, its protocols below each other, beside the paper's errors."""
+    """A row for each net, its protocols below each other, beside the paper's errors.
+
+    `first`: rows before these, of no net.
+    """
     rows: Rows = []
     theirs: Rows = []
     seeds: set[int] = set()
     left = {title(net): True for net in nets}
     left |= {PROTOCOLS[test].legend: True for test in tests}
     # The title of a panel has no room for what tells two folders apart.
-    data = worded(FILES.sub("", comparison.setting.data))
+    facet = f"here: {worded(FILES.sub('', comparison.setting.data))}"
+    for words, one in first:
+        rows += _points([one], "x", {"y": words, "group": words, "facet": facet})
     for net, test in itertools.product(nets, tests):
         if not (cells := comparison.cells(net, test)):
             continue
         seeds.add(len(cells))
         left[title(net)] = left[PROTOCOLS[test].legend] = False
         here = {"y": fill(title(net), 34), "group": PROTOCOLS[test].legend}
-        rows += _points(cells, "x", here | {"facet": f"here: {data}"})
-        paper = numbers.error_of(test, label(net), "top1_error")
+        rows += _points(cells, "x", here | {"facet": facet})
+        paper = numbers.error_of(test, label(net), PROTOCOLS[test].metric)
         if paper is not None:
             theirs.append(here | {"facet": "the paper: ImageNet", "mark": "paper", "x": paper})
     if sum(row["mark"] != "seed" for row in rows) < 2:
@@ -79,7 +87,24 @@ def compared(
     absent = [words for words, one in left.items() if one]
     gaps["absent"] = f" Not run: {'; '.join(absent)}." if absent else ""
     images = comparison.runs[0].tested.images
-    return chart(name, "compared", rows, "top-1 error (%)", images=images, **gaps)
+    axis = ERRORS[PROTOCOLS[tests[0]].metric]
+    return chart(name, "compared", rows, axis, images=images, **gaps)
+
+
+def located(comparison: Comparison, tables: Sequence[int]) -> Chart | None:
+    """The box errors of the tables asked for, 8 and 9, below that of the best constant box."""
+    every = [(net, test) for n in tables for test in LOCALISING[n] for net in comparison.locating]
+    there = [(net, test) for net, test in every if comparison.cells(net, test)]
+    if not there:
+        return None
+    nets, tests = (list(dict.fromkeys(column)) for column in zip(*there, strict=True))
+    # One box, whatever the net and its seed.
+    constant = comparison.cells(members(nets[0])[0], CONSTANT)[:1]
+    rows = [(PROTOCOLS[CONSTANT].legend, one) for one in constant]
+    question = (
+        "Box errors, the class given. The best constant box has no seed, an interval over images"
+    )
+    return compared("box-errors", question, comparison, nets, tests, rows)
 
 
 def _points(cells: Sequence[Measured], along: str, where: dict[str, Any]) -> Rows:

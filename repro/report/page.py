@@ -56,6 +56,9 @@ class Part:
             n: tables.nothing_localised(n, comparison) for n in found if len(found[n])
         }
         """By Table 8 and 9, where nets locate, why they do not; empty: they do."""
+        drawn.append(
+            charts.located(comparison, [n for n, why in self.unlocated.items() if not why])
+        )
         self.figures = {one.name: one for one in drawn if one is not None}
         self.tables = {
             **{f"table{n}": tables.paper_rows(n, comparison) for n in (3, 4, 5, 6)},

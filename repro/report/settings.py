@@ -14,7 +14,8 @@ from repro.config import choices
 from repro.config.schema import TAKE_LAYERS, Config, Data
 from repro.errors import RequestError
 from repro.paper import numbers
-from repro.protocol.protocols import CONSTANT, PROTOCOLS, of
+from repro.protocol.boxes import NONE
+from repro.protocol.protocols import BOXES, CONSTANT, PROTOCOLS, of
 from repro.report.measured import Measured, fuse, listed_images, measure, stores_of, usual_init
 from repro.report.net import Net, NetOrEnsemble, known, members, named, worded
 from repro.store.archive import is_unpacked
@@ -112,6 +113,12 @@ class Comparison:
     def runs_of(self, net: NetOrEnsemble) -> list[Run]:
         """The runs of a net, or of an ensemble's members."""
         return [run for one in members(net) for run in self.nets.get(self.plain(one), [])]
+
+    @property
+    def locating(self) -> list[NetOrEnsemble]:
+        """The nets that locate (Appendix A), then the ensembles of them."""
+        fused = dict.fromkeys(one.net for one in self.fused if one.protocol in BOXES)
+        return [*sorted(net for net in self.nets if net.boxes != NONE), *fused]
 
     @cached_property
     def test_classes(self) -> NDArray[np.int64] | None:

@@ -14,8 +14,7 @@ from repro.config.schema import Arch
 from repro.model import layers, reading
 from repro.model.cost import cost
 from repro.paper import numbers
-from repro.protocol.boxes import NONE
-from repro.protocol.protocols import BEST_FIRST, BOXES, CONSTANT, LOCALISING, ONE_NUMBER, PROTOCOLS
+from repro.protocol.protocols import BEST_FIRST, CONSTANT, LOCALISING, ONE_NUMBER, PROTOCOLS
 from repro.report.measured import Measured, spread
 from repro.report.net import TABLE1, NetOrEnsemble, built, label, members, named, s_words
 from repro.report.obstacles import unlocated
@@ -92,7 +91,7 @@ def paper_rows(number: int, comparison: Comparison) -> pd.DataFrame:
 
 def localisation(number: int, comparison: Comparison) -> pd.DataFrame:
     """Table 8 (centre crop) or 9 (dense boxes, merged): the best constant box, then every net."""
-    every = [(net, test) for net in _locating(comparison) for test in LOCALISING[number]]
+    every = [(net, test) for net in comparison.locating for test in LOCALISING[number]]
     shown: list[tuple[NetOrEnsemble, str]] = [one for one in every if comparison.cells(*one)]
     shown = [(net, CONSTANT) for net in members(shown[0][0])[:1]] + shown if shown else []
     rows = [row(comparison, *one) for one in shown]
@@ -119,15 +118,10 @@ def localised(table8: pd.DataFrame) -> str:
 
 def nothing_localised(number: int, comparison: Comparison) -> str:
     """The sentence that stands for Table 8 or 9 where no net beats the best constant box."""
-    nets, tests = _locating(comparison), LOCALISING[number]
+    nets, tests = comparison.locating, LOCALISING[number]
     tested = [test for test in tests if any(comparison.cells(net, test) for net in nets)]
     said = [unlocated(nets, test, comparison) for test in tested]
     return said[0] if said and all(said) else ""
-
-
-def _locating(comparison: Comparison) -> list[NetOrEnsemble]:
-    fused = dict.fromkeys(one.net for one in comparison.fused if one.protocol in BOXES)
-    return [*sorted(net for net in comparison.nets if net.boxes != NONE), *fused]
 
 
 def _top5(comparison: Comparison, net: NetOrEnsemble, test: str) -> dict[str, Any]:

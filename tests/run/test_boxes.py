@@ -20,7 +20,8 @@ from repro.data.rescale import rescale
 from repro.errors import RequestError
 from repro.model.reading import locating, spec_of
 from repro.model.vgg import VGG, load_weights
-from repro.report import obstacles
+from repro.report import charts, obstacles
+from repro.report.settings import Comparison
 from repro.report.write import write
 from repro.run.boxes import regression
 from repro.store.expected import sha256
@@ -152,7 +153,8 @@ def test_the_report_says_that_nothing_was_localised_or_what_was(
     claims = pd.read_csv(tmp_path / "report" / "claims.csv")
     assert claims.verdict.tolist() == ["not testable here"] * 2
     assert claims.reason.str.startswith("a constant box is not beaten").all()
-    assert not list((tmp_path / "report/tables").glob("*table8*"))
+    assert not list((tmp_path / "report").glob("*/*table8*"))
+    assert not list((tmp_path / "report").glob("*/*box-errors*"))
     monkeypatch.setattr(obstacles, "AHEAD", -101.0)
     both = "A-S256-per_class+A-S256-per_class-fc"
     write([located / "runs"], tmp_path / "fused", fuse=[both], archive=True)
@@ -166,6 +168,12 @@ def test_the_report_says_that_nothing_was_localised_or_what_was(
     assert table.low[0] < table.high[0]
     assert table.low[0] <= table["mean"][0] <= table.high[0]
     assert len(table) == 5
+    assert "figures/box-errors.png" in (tmp_path / "again" / "comparison.md").read_text()
+    drawn = charts.located(Comparison(finished(located / "runs"), [both]), [8])
+    assert drawn is not None
+    assert drawn.marks.y[0] == table.net[0]
+    assert drawn.marks.x[0] == pytest.approx(table["mean"][0], abs=1e-3)
+    assert sorted(drawn.marks.x) == pytest.approx(sorted(table["mean"]), abs=1e-3)
     results = pd.read_csv(tmp_path / "again" / "results.csv")
     fused = results[results.protocol == "fusion:box_dense"]
     assert fused.finetune.tolist() == ["per_class:all+per_class:fc"]
