@@ -20,13 +20,13 @@ def verdicts(**reports: str) -> None:
     _print(grid({head.replace("_", " "): _judged(report) for head, report in reports.items()}))
 
 
-def claims(report: str, *names: str) -> None:
+def claims(report: str, *names: str, **where: str) -> None:
     """Claims in one report: the effect in percent of the right side's error, n, the verdict.
 
-    Of descriptors the effect is in points.
+    Of descriptors the effect is in points. `where`: columns of claims.csv and the value of each.
     """
     texts = {one["claim"]: one["text"] for one in registered()}
-    judged, rows = _judged(report), []
+    judged, rows = _judged(report, **where), []
     for name in names:
         for row in judged[judged.claim == name].to_dict("records"):
             why = f": {row['reason']}" if isinstance(row["reason"], str) else ""
@@ -63,8 +63,10 @@ def rows(table: str, columns: str, last: str | None = None, **where: str) -> Non
     _print(found[columns.split()])
 
 
-def _judged(report: str) -> pd.DataFrame:
+def _judged(report: str, **where: str) -> pd.DataFrame:
     found = pd.read_csv(REPORTS / report / "claims.csv")
+    for column, value in where.items():
+        found = found[found[column] == value]
     # Of several settings the one with most claims answers; another one answers what is left.
     count = found.groupby(["recipe", "size"]).claim.transform("count")
     order = count.sort_values(ascending=False, kind="stable").index

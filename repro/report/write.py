@@ -76,11 +76,17 @@ def write(
             _put(beside, out)
         except OSError as error:
             raise RunError(f"cannot write {out}: {error.strerror}") from error
+    return "\n\n".join([*_said(parts, frames), str(out / "comparison.html")])
+
+
+def _said(parts: Sequence[Part], frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """What a report found, for the terminal."""
     words = [f"{one.title}\n{wording.summary(one.comparison)}\n{one.answer}" for one in parts]
     shown = {"published nets": wording.readable(frames["published-nets"])}
     shown["descriptors on other data (%)"] = table11.shown(frames["table11"])
-    words += [f"{title}\n{one.to_string(index=False)}" for title, one in shown.items() if len(one)]
-    return "\n\n".join([*words, str(out / "comparison.html")])
+    return words + [
+        f"{name}\n{one.to_string(index=False)}" for name, one in shown.items() if len(one)
+    ]
 
 
 def parted(
