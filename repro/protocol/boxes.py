@@ -146,3 +146,17 @@ def constant(truth: Floats, owners: NDArray[np.int64]) -> Floats:
         moves = (np.indices((3, 3, 3, 3)).reshape(4, -1).T - 1) / parts
         found = best(np.concatenate([found[None], found + moves]))
     return found
+
+
+def constants(
+    truth: Floats, owners: NDArray[np.int64], labels: NDArray[np.int64], classes: int
+) -> Floats:
+    """The best constant box of all images, then that of each class: (1 + classes, 4).
+
+    `labels` (N,) are the images' classes. A class without a box has that of all.
+    """
+    found = [constant(truth, owners)]
+    for label in range(classes):
+        own = labels[owners] == label
+        found.append(constant(truth[own], owners[own]) if own.any() else found[0])
+    return np.stack(found)

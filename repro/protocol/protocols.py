@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from repro.config.schema import Config, Scale
 from repro.errors import RequestError
-from repro.protocol.boxes import NONE
+from repro.protocol.boxes import NONE, PER_CLASS, SHARED
 from repro.protocol.scales import PAPER_CROP, pixels, several_q, single_q
 
 GRID = 5
@@ -90,6 +90,8 @@ class Protocol:
     scales: str
     section: str
     words: str = ""
+    constant: str = NONE
+    """A value of `boxes` whose best constant box it tests in place of the net's, or `none`."""
 
     @property
     def title(self) -> str:
@@ -123,7 +125,8 @@ class Protocol:
 
 
 CROPS, BORDERS = "Section 4.3, Table 5", "Sections 3.2 and 4.3, boundary conditions"
-TABLE8, TABLE9, CONSTANT = "Appendix A, Table 8", "Appendix A, Table 9", "box_constant"
+TABLE8, TABLE9 = "Appendix A, Table 8", "Appendix A, Table 9"
+CONSTANTS = CONSTANT, OWN_CONSTANT = "box_constant", "box_constant_per_class"
 ENTRIES = (
     Protocol("single_scale", ("dense",), "one", "Section 4.1, Table 3"),
     Protocol("multi_scale", ("dense",), "several", "Section 4.2, Table 4"),
@@ -137,8 +140,9 @@ ENTRIES = (
     # Whether the error jumps at a Q that is the file itself.
     Protocol("fine_scale", ("dense",), "fine", "Section 4.2, S against Q"),
     Protocol("box", ("box",), "one", TABLE8),
-    # No net is asked: it is the box that is right most often in training.
-    Protocol(CONSTANT, ("box",), "one", TABLE8, "best constant box"),
+    # No net is asked: it is the box that is right most often in training, of all or of its class.
+    Protocol(CONSTANT, ("box",), "one", TABLE8, "best constant box", SHARED),
+    Protocol(OWN_CONSTANT, ("box",), "one", TABLE8, "best constant box of the class", PER_CLASS),
     Protocol("box_dense", ("box_dense",), "one", TABLE9),
     Protocol("box_several", ("box_dense",), "several", TABLE9),
 )

@@ -9,12 +9,12 @@ import pandas as pd
 
 from repro.paper import numbers
 from repro.protocol.boxes import NONE
-from repro.protocol.protocols import CONSTANT, LOCALISING, PROTOCOLS
+from repro.protocol.protocols import LOCALISING, PROTOCOLS
 from repro.report.claims import claims, primary
 from repro.report.experiments import Experiment, compared_nets
 from repro.report.marks import Chart, Rows, chart
 from repro.report.measured import Measured, read_log, spread
-from repro.report.net import FILES, NetOrEnsemble, label, members, s_words, title, worded
+from repro.report.net import FILES, NetOrEnsemble, label, s_words, title, worded
 from repro.report.settings import Comparison
 
 ERRORS = {"top1_error": "top-1 error (%)", "box_error": "box error (%)"}
@@ -92,18 +92,14 @@ def compared(
 
 
 def located(comparison: Comparison, tables: Sequence[int]) -> Chart | None:
-    """The box errors of the tables asked for, 8 and 9, below that of the best constant box."""
+    """The box errors of the tables asked for, 8 and 9, below those of the best constant boxes."""
     every = [(net, test) for n in tables for test in LOCALISING[n] for net in comparison.locating]
     there = [(net, test) for net, test in every if comparison.cells(net, test)]
     if not there:
         return None
     nets, tests = (list(dict.fromkeys(column)) for column in zip(*there, strict=True))
-    # One box, whatever the net and its seed.
-    constant = comparison.cells(members(nets[0])[0], CONSTANT)[:1]
-    rows = [(PROTOCOLS[CONSTANT].legend, one) for one in constant]
-    question = (
-        "Box errors, the class given. The best constant box has no seed, an interval over images"
-    )
+    rows = [(PROTOCOLS[one.protocol].legend, one) for one in comparison.constants]
+    question = "Box errors, the class given. Constant boxes have no seed, an interval over images"
     return compared("box-errors", question, comparison, nets, tests, rows)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from repro.config.schema import Init
 from repro.errors import RequestError, leave_out, one_line
 from repro.paper import numbers
-from repro.protocol.protocols import BOXES, CONSTANT, View, of, readings, views, views_at
+from repro.protocol.protocols import BOXES, PROTOCOLS, View, of, readings, views, views_at
 from repro.report.intervals import student
 from repro.report.net import Net, NetOrEnsemble, label
 from repro.store import boxes
@@ -140,7 +140,7 @@ def _ranks(runs: Sequence[Run], protocol: str, qs: Sequence[tuple[int, ...]]) ->
             # Of the union of their boxes, merged: 0 where an image's box is right, else 1.
             wanted = ((run, view) for run, q in each for view in views_at(protocol, q, run.config))
             read_boxes = [_located(run, view) for run, view in wanted]
-            wrong = boxes.union(read_boxes).wrong(protocol == CONSTANT)
+            wrong = boxes.union(read_boxes).wrong(PROTOCOLS[protocol].constant)
             return Ranks(runs[0].tested.classes, wrong.astype(np.uint8))
         # Of an ensemble's posteriors one net's are in memory at a time.
         parts = (_posteriors(run, protocol, q) for run, q in each)

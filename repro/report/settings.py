@@ -15,7 +15,7 @@ from repro.config.schema import TAKE_LAYERS, Config, Data
 from repro.errors import RequestError
 from repro.paper import numbers
 from repro.protocol.boxes import NONE
-from repro.protocol.protocols import BOXES, CONSTANT, PROTOCOLS, of
+from repro.protocol.protocols import BOXES, CONSTANTS, PROTOCOLS, of
 from repro.report.measured import Measured, fuse, listed_images, measure, stores_of, usual_init
 from repro.report.net import Net, NetOrEnsemble, known, members, named, worded
 from repro.store.archive import is_unpacked
@@ -85,7 +85,7 @@ class Comparison:
                 same = (one for one in papers if set(one) == set(nets))
                 tests = [test for test in of(nets[0].boxes) if PROTOCOLS[test].one_number]
                 nets = next(same, tuple(sorted(nets)))
-                wanted += [(nets, protocol) for protocol in tests if protocol != CONSTANT]
+                wanted += [(nets, protocol) for protocol in tests if protocol not in CONSTANTS]
         for folder in stores_of(runs):
             for kept in ensembles(folder):
                 them = [self.by_identity.get(one) for one in kept.runs.split("+")]
@@ -119,6 +119,12 @@ class Comparison:
         """The nets that locate (Appendix A), then the ensembles of them."""
         fused = dict.fromkeys(one.net for one in self.fused if one.protocol in BOXES)
         return [*sorted(net for net in self.nets if net.boxes != NONE), *fused]
+
+    @property
+    def constants(self) -> list[Measured]:
+        """What the best constant boxes score, which are the same for all nets and seeds."""
+        own = {one.protocol: one for one in self.measured if one.protocol in CONSTANTS}
+        return [own[protocol] for protocol in CONSTANTS if protocol in own]
 
     @cached_property
     def test_classes(self) -> NDArray[np.int64] | None:

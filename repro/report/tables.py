@@ -14,7 +14,7 @@ from repro.config.schema import Arch
 from repro.model import layers, reading
 from repro.model.cost import cost
 from repro.paper import numbers
-from repro.protocol.protocols import BEST_FIRST, CONSTANT, LOCALISING, ONE_NUMBER, PROTOCOLS
+from repro.protocol.protocols import BEST_FIRST, LOCALISING, ONE_NUMBER, PROTOCOLS
 from repro.report.measured import Measured, spread
 from repro.report.net import TABLE1, NetOrEnsemble, built, label, members, named, s_words
 from repro.report.obstacles import unlocated
@@ -90,29 +90,31 @@ def paper_rows(number: int, comparison: Comparison) -> pd.DataFrame:
 
 
 def localisation(number: int, comparison: Comparison) -> pd.DataFrame:
-    """Table 8 (centre crop) or 9 (dense boxes, merged): the best constant box, then every net."""
+    """Table 8 (centre crop) or 9 (dense boxes, merged): the best constant boxes, then every net."""
     every = [(net, test) for net in comparison.locating for test in LOCALISING[number]]
     shown: list[tuple[NetOrEnsemble, str]] = [one for one in every if comparison.cells(*one)]
-    shown = [(net, CONSTANT) for net in members(shown[0][0])[:1]] + shown if shown else []
+    constants = comparison.constants if shown else []
+    shown = [(one.net, one.protocol) for one in constants] + shown
     rows = [row(comparison, *one) for one in shown]
     if number == 9:
         rows = [own | _top5(comparison, *one) for own, one in zip(rows, shown, strict=True)]
-    if rows:
-        # One box, whatever the net and its seed.
-        none = {"net": "best constant box", "S": "", "test": "", "Q": "", "note": ""}
-        rows[0] |= none | _error(comparison.cells(*shown[0])[:1]) | {"n": None}
+    for own, one in zip(rows, constants, strict=False):
+        # Of no net and no seed.
+        own |= {"net": PROTOCOLS[one.protocol].legend, "S": "", "test": "", "Q": "", "note": ""}
+        own |= _error([one]) | {"n": None}
     return pd.DataFrame(rows)
 
 
 def localised(table8: pd.DataFrame) -> str:
-    """A sentence on Table 8: the lowest box error beside that of the best constant box."""
+    """A sentence on Table 8: the lowest box error beside those of the best constant boxes."""
     if table8.empty:
         return ""
-    tested = table8[1:]
-    best, constant = tested.sort_values("mean").iloc[0], table8["mean"].iloc[0]
+    constants, tested = table8[table8.n.isna()], table8[table8.n.notna()]
+    best = tested.sort_values("mean").iloc[0]
+    beside = [f", that of the {one.net} {one.mean:.1f}%" for one in constants.itertuples()]
     return (
         f"Localisation, the class given: the lowest box error of {len(tested)} nets is "
-        f"{best['mean']:.1f}% ({best['net']}), that of the best constant box {constant:.1f}%. "
+        f"{best['mean']:.1f}% ({best['net']}){''.join(beside)}. "
     )
 
 

@@ -66,15 +66,15 @@ def centre_error(net: VGG, split: Split, side: int, options: EvaluationOptions) 
 def compute(
     net: VGG,
     scorer: Callable[[], VGG],
-    train: Split,
+    constants: Floats,
     view: View,
     split: Split,
     options: EvaluationOptions,
 ) -> Located:
     """The true class's boxes of a test set: of the centre crop, or of each dense cell.
 
-    `scorer` gives the classification net, which scores a cell; `train` has the best constant box
-    beside.
+    `scorer` gives the classification net, which scores a cell; `constants` are kept beside
+    (`repro.protocol.boxes.constants`).
     """
     began, side = time.perf_counter(), pixels(view.q, net.spec.crop)
     if view.kind == "box":
@@ -88,7 +88,7 @@ def compute(
         scores=scores.astype(np.float32),
         truth=truth,
         owners=owners,
-        constant=boxes.constant(*train.truth),
+        constants=constants,
         labels=split.labels,
         ids=np.array(split.ids),
         seconds=time.perf_counter() - began,

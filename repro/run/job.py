@@ -24,6 +24,7 @@ from repro.model.cost import cost
 from repro.model.init import copy_all_but_last, copy_layers, initialise
 from repro.model.reading import spec_of
 from repro.model.vgg import VGG, encoded, load_weights
+from repro.protocol.boxes import Floats, constants
 from repro.protocol.protocols import KINDS, View
 from repro.protocol.scales import PICTURED, pixels, single_q
 from repro.run import boxes
@@ -215,6 +216,11 @@ class Job:
             raise RunError(f"{said}: put that back, or remove both folders")
         return net
 
+    @cached_property
+    def _constants(self) -> Floats:
+        train, classes = self.source.train, self.request.description.classes
+        return constants(*train.truth, train.labels, classes)
+
     def _batches(self) -> TrainingCrops:
         """This process's training crops."""
         config, crop = self.config, self.config.size.crop
@@ -324,5 +330,5 @@ class Job:
         if not KINDS[view.kind].boxes:
             look = describe_images if self.config.data.transfer else compute
             return stored.encode(look(net, *common), weights, view.name)
-        found = boxes.compute(net, lambda: self._scorer, self.source.train, *common)
+        found = boxes.compute(net, lambda: self._scorer, self._constants, *common)
         return stored_boxes.encode(found, weights, view.name)

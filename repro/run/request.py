@@ -188,6 +188,6 @@ def _tested(request: Request, tested: Expected) -> Iterator[tuple[str, NDArray[n
         if protocol in protocols.BOXES:
             with suppress(views.Absent):
                 union = boxes.union([views.located(folder, view, tested) for view in wanted])
-                yield protocol, union.wrong(protocol == protocols.CONSTANT)
+                yield protocol, union.wrong(protocols.PROTOCOLS[protocol].constant)
         elif protocol in protocols.ONE_NUMBER and (found := views.mean_of(folder, wanted, tested)):
             yield protocol, views.wrong(found, 1)

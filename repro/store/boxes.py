@@ -2,8 +2,8 @@
 
 A file has `boxes` (N, cells, 4), float32, of the true class, and `scores` (N, cells), the true
 class's posterior there; cells that an image lacks are not numbers. Beside stand `truth` (M, 4), the
-boxes of all images, `owners` (M,), the image that each is of, and `constant` (4,), the best
-constant box of training. All are as in `repro.protocol.boxes`.
+boxes of all images, `owners` (M,), the image that each is of, and `constants` (1 + classes, 4), the
+best constant box of training and that of each class. All are as in `repro.protocol.boxes`.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.protocol import boxes
+from repro.protocol.boxes import NONE, PER_CLASS
 from repro.store import expected
 
 
@@ -26,22 +27,26 @@ class Located:
     scores: NDArray[np.float32]
     truth: NDArray[np.float64]
     owners: NDArray[np.int64]
-    constant: NDArray[np.float64]
+    constants: NDArray[np.float64]
     labels: NDArray[np.int64]
     ids: NDArray[np.str_]
     seconds: float | None = None
 
-    def wrong(self, constant: bool = False) -> NDArray[np.bool_]:
-        """Whether each image's box, merged or `constant`, is wrong, (N,), in order of ids."""
-        if constant:
-            found = np.tile(self.constant, (len(self.ids), 1))
-        else:
+    def wrong(self, constant: str = NONE) -> NDArray[np.bool_]:
+        """Whether each image's box is wrong, (N,), in order of ids.
+
+        The box is the merged one, or where `constant` is not `none`, the best constant box: the one
+        that is `shared` by all classes or that of the image's class (`per_class`).
+        """
+        if constant == NONE:
             found = boxes.chosen(self.boxes.astype(float), self.scores.astype(float))
+        else:
+            found = self.constants[(1 + self.labels) * (constant == PER_CLASS)]
         order = np.argsort(self.ids, kind="stable")
         return boxes.wrong(found, self.truth, self.owners)[order]
 
 
-FIELDS = ("boxes", "scores", "truth", "owners", "constant", "labels", "ids")
+FIELDS = ("boxes", "scores", "truth", "owners", "constants", "labels", "ids")
 
 
 def encode(view: Located, weights: str | None, name: str) -> bytes:
@@ -62,11 +67,14 @@ def decoded(stored: Mapping[str, NDArray[Any]], truth: str | None = None) -> Loc
     arrays: dict[str, Any] = {field: stored[field] for field in FIELDS}
     found = Located(**arrays)
     images, cells = found.scores.shape
-    shapes = [found.boxes.shape, found.truth.shape[1:], found.owners.shape, found.constant.shape]
+    shapes = [found.boxes.shape, found.truth.shape[1:], found.owners.shape]
+    shapes.append(found.constants.shape[1:])
     listed = len(found.labels) == len(found.ids) == images
-    if shapes != [(images, cells, 4), (4,), found.truth.shape[:1], (4,)] or not (cells and listed):
-        raise ValueError("boxes, scores, truth and constant do not fit each other")
-    kinds = (found.boxes, found.scores, found.truth, found.constant)
+    classes = {*range(len(found.constants) - 1)}
+    known = listed and cells and classes.issuperset(found.labels.tolist())
+    if shapes != [(images, cells, 4), (4,), found.truth.shape[:1], (4,)] or not known:
+        raise ValueError("boxes, scores, truth and constants do not fit each other")
+    kinds = (found.boxes, found.scores, found.truth, found.constants)
     if not all(one.dtype.kind == "f" for one in kinds) or found.owners.dtype.kind != "i":
         raise ValueError("boxes and scores are numbers, owners are whole ones")
     if set(found.owners.tolist()) != set(range(images)) or not np.isfinite(found.truth).all():

@@ -112,3 +112,8 @@ def test_the_constant_box_is_at_least_as_good_as_simple_ones() -> None:
     assert right[0] == right.max()
     twice = boxes.constant(np.repeat(truth, 2, axis=0), np.repeat(np.arange(300), 2))
     assert twice == pytest.approx(found[0]), "an image counts once"
+    # Of three classes, one of which has no box.
+    labels = np.repeat([0, 2], 150)
+    each = boxes.constants(truth, np.arange(300), labels, 3)
+    own = [boxes.constant(truth[labels == k], np.arange(150)) for k in (0, 2)]
+    assert each.tolist() == [found[0].tolist(), own[0].tolist(), found[0].tolist(), own[1].tolist()]
