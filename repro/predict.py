@@ -85,13 +85,14 @@ def _predict(arguments: list[str]) -> int:
 
     device = pick(options["device"])
     said, classes, opened = (_run if options["run"] else _file)(options, paths, device)
-    with opened as trained:
-        try:
+    try:
+        with opened as trained:
             found = answers.posteriors(trained, paths, options["test"])
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise RunError("out of memory: an image is too large, or too narrow for Q") from None
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        why = "the net or an image is too large, or an image too narrow for Q"
+        raise RunError(f"out of memory: {why}") from None
     show(f"{said}\n{answers.table(paths, found, classes, top)}")
     return 0
 

@@ -30,24 +30,26 @@ def claims(report: str, *names: str, **where: str) -> None:
     for name in names:
         for row in judged[judged.claim == name].to_dict("records"):
             why = f": {row['reason']}" if isinstance(row["reason"], str) else ""
-            rows.append([texts[name], change(row), row["n_seeds"], row["verdict_holm"] + why])
+            text = texts[name] + " (ours)" * bool(row["ours"])
+            rows.append([text, change(row), row["n_seeds"], row["verdict_holm"] + why])
     _print(pd.DataFrame(rows, columns=["claim", "here", "seeds", "verdict"]))
 
 
-def errors(report: str, **where: str) -> None:
-    """The top-1 errors (%) of a report's nets: mean, standard deviation and n of seeds.
+def errors(report: str, metric: str = "top1_error", **where: str) -> None:
+    """The errors (%) of a report's nets: mean, standard deviation and n of seeds.
 
     Args:
         report: its folder in reports/.
+        metric: as in results.csv; of others than top-1 each protocol has rows of its own.
         where: columns of results.csv with the values that count, as in `arch="A,B"`.
     """
     found = pd.read_csv(
         REPORTS / report / "results.csv", dtype={"Q": str, "paper": str, "seed": str}
     )
-    found = found[found.metric == "top1_error"]
+    found = found[found.metric == metric]
     for column, values in where.items():
         found = found[found[column].isin(values.split(","))]
-    keys = ["arch", "scale", "init", "finetune"]
+    keys = ["arch", "scale", "init", "finetune", *["protocol"] * (metric != "top1_error")]
     table = found.groupby(keys).value.agg(["mean", "std", "count"]).reset_index()
     spread = table["std"].map(lambda sd: "-" if pd.isna(sd) else f"{sd:.1f}")
     shown = table[keys].assign(**{"error (%)": table["mean"].map("{:.1f}".format)})

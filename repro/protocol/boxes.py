@@ -17,8 +17,8 @@ RIGHT = 0.5
 """A box is right where its intersection over union with the truth is above this."""
 NEAR = 0.0
 """Boxes merge where their match score is at most this (see `match`)."""
-TOGETHER = 1000
-"""Images whose boxes are merged at once."""
+PAIRS = 1_000_000
+"""Pairs of boxes that are looked at at once while boxes merge."""
 COARSE, FINE, EXAMPLES = 8, (16, 32, 64), 20_000
 """Parts of a side between which a constant box is sought, first and then; boxes looked at."""
 
@@ -75,8 +75,9 @@ def merged(boxes: Floats, scores: Floats) -> tuple[Floats, Floats]:
     The two that match best become their mean, weighed by the boxes in each, with the sum of their
     scores (N, cells), until no match is `NEAR`. A cell without a box has the score -inf.
     """
-    parts = range(0, len(boxes), TOGETHER)
-    done = [_merged(boxes[n : n + TOGETHER], scores[n : n + TOGETHER]) for n in parts]
+    some = max(1, PAIRS // boxes.shape[1] ** 2)
+    parts = range(0, len(boxes), some)
+    done = [_merged(boxes[n : n + some], scores[n : n + some]) for n in parts]
     return np.concatenate([one for one, _ in done]), np.concatenate([own for _, own in done])
 
 

@@ -73,14 +73,16 @@ def export(
             content, difference = graph.graph(net, wanted, _says(run, classes))
             line = f"checked: onnxruntime is {difference:.1e} from torch"
         said = _card(run, net, kind, out.name, classes, difference)
-    alone = not beside.exists()
+    before = beside.read_bytes() if beside.exists() else None
     write_whole(beside, said.encode())
     try:
         write_whole(out, content)
     except BaseException:
-        # A card without its net would be in the way of the next attempt.
-        if alone:
+        # No card of another net, and none without a net in the way of the next attempt.
+        if before is None:
             beside.unlink()
+        else:
+            write_whole(beside, before)
         raise
     return [f"{out}: {line}", f"{beside}: its card; the licence is to be filled in"]
 

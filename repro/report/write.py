@@ -31,6 +31,8 @@ from repro.store.runs import Run
 
 CONTENT = {"comparison.md", "comparison.html", "results.csv", "claims.csv", "tables", "figures"}
 """The files of a report beside an archive; a folder that holds more is not replaced."""
+DRAWN = {".png", ".csv", ".tex"}
+"""The endings of what a report has in its folders."""
 
 
 def write(
@@ -153,6 +155,8 @@ def _check_out(out: Path, archive: bool) -> None:
             max(whole, key=lambda one: one.stat().st_mtime).rename(out)
     try:
         held = {path.name for path in out.iterdir()} if out.exists() else set()
+        kept = (path for path in out.glob("*/*") if path.suffix not in DRAWN)
+        held |= {str(path.relative_to(out)) for path in kept}
     except OSError as error:
         raise _unusable(out, f"cannot be read: {error.strerror}") from None
     foreign = held - CONTENT - {ARCHIVE} or (held if "comparison.md" not in held else None)

@@ -80,7 +80,11 @@ def reserved(
 
     with first_free(store, names, waits=waits, check=check) as held:
         torch.cuda.set_device(held.index)
-        yield torch.device("cuda", held.index)
+        try:
+            yield torch.device("cuda", held.index)
+        finally:
+            # A worker of a sweep lives on, and another run takes the device.
+            torch.cuda.empty_cache()
 
 
 def dtype_of(config: Config) -> torch.dtype:

@@ -140,7 +140,7 @@ class Job:
     def _train(self, curves: Curves) -> dict[str, Any]:
         """Train by Section 3.1; how it ended, as `result.json` says."""
         config, source, crop = self.config, self.source, self.config.size.crop
-        net, batches = self._first_weights(), self._batches()
+        (net, origins), batches = self._first_weights(), self._batches()
         say(f"{self.request.name} trains")
         if source.description.left_out:
             say(f"{source.description.left_out} image files cannot be decoded and are left out")
@@ -156,7 +156,7 @@ class Job:
         kept: dict[Any, EvaluationBatches] = {}
         each = replace(self.evaluation, kept=kept)
         test = partial(self._error, net, source.test, each)
-        outcome = Training(
+        training = Training(
             net,
             batches,
             config,
@@ -170,28 +170,33 @@ class Job:
             say=say,
             note=curves.follow,
             world=self.world,
-        ).run()
+            origins=origins,
+        )
+        outcome = training.run()
+        self.digests |= training.origins
         # Their workers end.
         kept.clear()
         content = None if outcome.outcome == "diverged" else encoded(net)
-        return self._ended(content, outcome.record | {"chance_error": chance.error})
+        return self._ended(content, outcome.record)
 
-    def _first_weights(self) -> VGG:
-        """The net as training begins: by its seed and from the runs that it starts from."""
+    def _first_weights(self) -> tuple[VGG, dict[str, str]]:
+        """The net as training begins: by its seed and from the runs that it starts from.
+
+        Beside it the digests of their weights, by role.
+        """
         config, spec = self.config, self.request.net
         net = VGG(spec, config.recipe.dropout)
         full = spec_of(config.arch, channels=spec.channels, classes=spec.classes)
         initialise(net, config.init.between, full, config.seed)
         net.to(self.dtype)
+        origins = {}
         # Other processes are given the first one's weights as training starts.
         for role, parent in self.request.parents.items() if self.world.is_first else ():
             other = net if role == "scale" else VGG(parent.net, 0.0).to(self.dtype)
-            digest = load_weights(other, parent.folder)
-            # One that goes on may have begun from another that lay there.
-            self.digests |= {} if self.request.has_checkpoint() else {f"{FROM}{role}": digest}
+            origins[f"{FROM}{role}"] = load_weights(other, parent.folder)
             if other is not net:
                 (copy_all_but_last if role == "boxes" else copy_layers)(net, other)
-        return self._placed(net)
+        return self._placed(net), origins
 
     def _placed(self, net: VGG) -> VGG:
         return net.to(self.device).to(memory_format=memory_format(self.config, self.device))

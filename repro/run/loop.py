@@ -19,9 +19,10 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import NoReturn
 
 import torch
@@ -72,16 +73,18 @@ class Training:
         test: Callable[[], float] | None = None,
         note: Callable[[], None] = lambda: None,
         world: World = ALONE,
+        origins: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """`prepare` takes crops (B, C, crop, crop) and colour shifts (B, C) to the net's input.
 
         `validate` and `test` give the error (%) after an epoch, in all processes; then, when its
-        row of the log is written, `note` is called.
+        row of the log is written, `note` is called. `origins`, the digests of what the net began
+        from, are kept in its checkpoints.
         """
         self.net, self.batches, self.config, self.folder = net, batches, config, folder
         self.stop, self.prepare, self.say, self.note = stop, prepare, say, note
         self.validate, self.test, self.chance, self.world = validate, test, chance, world
-        self.objective = objective
+        self.objective, self.origins = objective, dict(origins)
         net.features.requires_grad_(config.finetune != "fc")
         self.weights = [weight for weight in net.parameters() if weight.requires_grad]
         recipe, rate = config.recipe, config.recipe.learning_rate * config.lr_factor
@@ -279,12 +282,13 @@ class Training:
 
     def _save(self) -> None:
         if self.world.is_first:
-            progress = asdict(self.progress) | {"schedule": self.schedule.state()}
-            self.checkpoints.save(self.net, self.optimiser, progress)
+            more = {"schedule": self.schedule.state(), "origins": self.origins}
+            self.checkpoints.save(self.net, self.optimiser, asdict(self.progress) | more)
 
     def _stop(self) -> NoReturn:
         self._save()
-        self.checkpoints.wait()
+        # All wait: torchrun kills the first process half a minute after another one has ended.
+        self.world.decided_by_first(self.checkpoints.wait)
         self.say(f"{self.folder.path.name} stops, saved; the same command goes on")
         raise Interrupted
 
@@ -296,6 +300,8 @@ class Training:
         if loaded is not None:
             try:
                 self.schedule.load(loaded.pop("schedule"))
+                # Older ones do not say; what lies there now may be another net.
+                self.origins = loaded.pop("origins", {})
                 self.progress = Progress(**loaded)
             except (LookupError, TypeError):
                 said = "was begun by another version: go on with that, or remove it to train anew"

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from repro.config.schema import Config
 from repro.config.way_in import show
-from repro.errors import RequestError, RunError
+from repro.errors import RequestError, RunError, one_line
 from repro.run.device import pick, reserved, torch_settings
 from repro.run.distributed import process_group
 from repro.run.interruption import Stop
 from repro.run.job import Job, say
+from repro.run.memory import LONGEST, is_out_of_memory
 from repro.run.request import Request, summary
 from repro.store.folder import Folder, Watched, hold
 from repro.store.runs import FAILED
@@ -64,12 +66,25 @@ def _finish(request: Request, stop: Stop) -> bool:
     except (RunError, RequestError) as error:
         where = f" (in process {world.rank} of {world.size})" if world.rank else ""
         tqdm.write(f"{request.name} failed: {error}{where}", file=sys.stderr)
-    except Exception:
-        traceback.print_exc()
+    except Exception as error:
+        if said := _known(error, config):
+            tqdm.write(f"{request.name} failed: {said}", file=sys.stderr)
+        else:
+            traceback.print_exc()
     if world.size > 1:
         # The others are somewhere in this run and can join no other.
         raise SystemExit(1)
     return False
+
+
+def _known(error: Exception, config: Config) -> str:
+    """A line on an error of torch's that has a way out; empty: it is another one."""
+    if is_out_of_memory(error):
+        return f"out of memory on device={config.device}: {one_line(error)[:LONGEST]}"
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        said = f"compile={config.compile} fails here, take compile=none"
+        return f"{said}: {one_line(error)[:LONGEST]}"
+    return ""
 
 
 def _record(folder: Folder, error: Exception) -> None:

@@ -145,9 +145,10 @@ def describe_images(net: VGG, view: View, split: Split, options: EvaluationOptio
 
 
 def _coarse(net: VGG, view: View, options: EvaluationOptions) -> str | None:
-    """The precision to be recorded; a CPU has no tf32, and computes as in float32."""
-    precision = view.precision or options.precision
-    return precision if precision == "tf32" and next(net.parameters()).is_cuda else None
+    """The precision to be recorded; what has no tf32 computes as in float32."""
+    device, precision = next(net.parameters()).device, view.precision or options.precision
+    there = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return precision if precision == "tf32" and there else None
 
 
 def _looked(net: VGG, view: View, split: Split, options: EvaluationOptions) -> Tensor:

@@ -96,7 +96,7 @@ def read(folder: Path, test: str, tested: Expected) -> Scores | None:
     return None if state is None else _read(file, test, tested, state)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=8)
 def _read(file: Path, test: str, tested: Expected, state: tuple[int, int]) -> Scores:
     try:
         stored = expected.decode(file)

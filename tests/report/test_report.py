@@ -149,11 +149,13 @@ def test_what_is_not_a_reports_is_refused_and_stays(tmp_path: Path, make_run: Ma
         report(tmp_path)
     assert not (tmp_path / "out").exists()
     make_run("arch=A")
-    notes = report(tmp_path) / "notes.txt"
-    notes.write_text("mine")
-    with pytest.raises(RequestError, match=r"notes\.txt"):
-        report(tmp_path)
-    assert notes.read_text() == "mine"
+    folder = report(tmp_path)
+    for notes in (folder / "notes.txt", folder / "figures" / "poster.svg"):
+        notes.write_text("mine")
+        with pytest.raises(RequestError, match=re.escape(str(notes.relative_to(folder)))):
+            report(tmp_path)
+        assert notes.read_text() == "mine"
+        notes.unlink()
 
 
 def test_ensembles_are_the_mean_of_their_members_posteriors(

@@ -24,6 +24,7 @@ from repro.report import charts, obstacles
 from repro.report.settings import Comparison
 from repro.report.write import write
 from repro.run.boxes import regression
+from repro.run.loop import Training
 from repro.store.expected import sha256
 from repro.store.runs import Run, as_json, digest_of, finished
 from repro.store.views import damage
@@ -117,10 +118,18 @@ def test_stored_boxes_are_the_nets_and_the_truth_that_of_the_pixels(located: Pat
 
 
 def test_cells_are_scored_by_the_net_that_it_began_from(
-    located: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    located: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copytree(located / "data", tmp_path / "data")
     shutil.copytree(located / "runs", tmp_path / "runs")
+    more = ["boxes=shared", "finetune=fc", "test=[box_several]"]
+    shutil.rmtree(run_of(tmp_path, "shared", "fc").folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_end_epoch", Training._stop)
+        assert command([*words(tmp_path), *more]) == 75
     parent = run_of(tmp_path, "none")
     # As of another machine: whole, and another net.
     weights = load_file(parent.folder / "weights.safetensors")
@@ -129,7 +138,6 @@ def test_cells_are_scored_by_the_net_that_it_began_from(
     result = parent.result | {"digests": parent.result["digests"] | {"weights": sha256(content)}}
     result["digests"]["result"] = digest_of(result)
     (parent.folder / "result.json").write_bytes(as_json(result))
-    more = ["boxes=shared", "finetune=fc", "test=[box_several]"]
     assert command([*words(tmp_path), *more]) == 1
     assert "is another net than the one that A-" in capsys.readouterr().err
 
