@@ -30,6 +30,9 @@ def claims(report: str, *names: str, **where: str) -> None:
     for name in names:
         for row in judged[judged.claim == name].to_dict("records"):
             why = f": {row['reason']}" if isinstance(row["reason"], str) else ""
+            other = row["verdict_configuration"]
+            if isinstance(other, str) and other != row["verdict_nets"] == row["verdict_holm"]:
+                why += f" for these nets, {other} for other trainings"
             text = texts[name] + " (ours)" * bool(row["ours"])
             rows.append([text, change(row), row["n_seeds"], row["verdict_holm"] + why])
     _print(pd.DataFrame(rows, columns=["claim", "here", "seeds", "verdict"]))
