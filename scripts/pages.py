@@ -33,7 +33,7 @@ def claims(report: str, *names: str, **where: str) -> None:
             other = row["verdict_configuration"]
             if isinstance(other, str) and other != row["verdict_nets"] == row["verdict_holm"]:
                 why += f" for these nets, {other} for other trainings"
-            text = texts[name] + " (ours)" * bool(row["ours"])
+            text = texts[name] + " (ours)" * (row["ours"] in (True, "True"))
             rows.append([text, change(row), row["n_seeds"], row["verdict_holm"] + why])
     _print(pd.DataFrame(rows, columns=["claim", "here", "seeds", "verdict"]))
 
