@@ -73,8 +73,14 @@ def export(
             content, difference = graph.graph(net, wanted, _says(run, classes))
             line = f"checked: onnxruntime is {difference:.1e} from torch"
         said = _card(run, net, kind, out.name, classes, difference)
+    _write_both(beside, said.encode(), out, content)
+    return [f"{out}: {line}", f"{beside}: its card; the licence is to be filled in"]
+
+
+def _write_both(beside: Path, card: bytes, out: Path, content: bytes) -> None:
+    """Write a card, then its net; where that fails, the card that was there is there again."""
     before = beside.read_bytes() if beside.exists() else None
-    write_whole(beside, said.encode())
+    write_whole(beside, card)
     try:
         write_whole(out, content)
     except BaseException:
@@ -84,7 +90,6 @@ def export(
         else:
             write_whole(beside, before)
         raise
-    return [f"{out}: {line}", f"{beside}: its card; the licence is to be filled in"]
 
 
 def _check_places(paths: Sequence[Path], overwrite: bool) -> None:

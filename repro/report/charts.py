@@ -9,7 +9,7 @@ import pandas as pd
 
 from repro.paper import numbers
 from repro.protocol.boxes import NONE
-from repro.protocol.protocols import LOCALISING, PROTOCOLS
+from repro.protocol.protocols import PROTOCOLS
 from repro.report.claims import claims, primary
 from repro.report.experiments import Experiment, compared_nets
 from repro.report.marks import Chart, Rows, chart
@@ -54,11 +54,11 @@ def compared(
     comparison: Comparison,
     nets: Sequence[NetOrEnsemble],
     tests: Sequence[str],
-    first: Sequence[tuple[str, Measured]] = (),
+    first: Sequence[Measured] = (),
 ) -> Chart | None:
     """A row for each net, its protocols below each other, beside the paper's errors.
 
-    `first`: rows before these, of no net.
+    `first`: what has rows before these, of no net.
     """
     rows: Rows = []
     theirs: Rows = []
@@ -67,7 +67,8 @@ def compared(
     left |= {PROTOCOLS[test].legend: True for test in tests}
     # The title of a panel has no room for what tells two folders apart.
     facet = f"here: {worded(FILES.sub('', comparison.setting.data))}"
-    for words, one in first:
+    for one in first:
+        words = PROTOCOLS[one.protocol].legend
         rows += _points([one], "x", {"y": words, "group": words, "facet": facet})
     for net, test in itertools.product(nets, tests):
         if not (cells := comparison.cells(net, test)):
@@ -93,14 +94,12 @@ def compared(
 
 def located(comparison: Comparison, tables: Sequence[int]) -> Chart | None:
     """The box errors of the tables asked for, 8 and 9, below those of the best constant boxes."""
-    every = [(net, test) for n in tables for test in LOCALISING[n] for net in comparison.locating]
-    there = [(net, test) for net, test in every if comparison.cells(net, test)]
+    there = [one for number in tables for one in comparison.located(number)]
     if not there:
         return None
     nets, tests = (list(dict.fromkeys(column)) for column in zip(*there, strict=True))
-    rows = [(PROTOCOLS[one.protocol].legend, one) for one in comparison.constants]
     question = "Box errors, the class given. Constant boxes have no seed, an interval over images"
-    return compared("box-errors", question, comparison, nets, tests, rows)
+    return compared("box-errors", question, comparison, nets, tests, comparison.constants)
 
 
 def _points(cells: Sequence[Measured], along: str, where: dict[str, Any]) -> Rows:

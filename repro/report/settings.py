@@ -15,7 +15,7 @@ from repro.config.schema import TAKE_LAYERS, Config, Data
 from repro.errors import RequestError
 from repro.paper import numbers
 from repro.protocol.boxes import NONE
-from repro.protocol.protocols import BOXES, CONSTANTS, PROTOCOLS, of
+from repro.protocol.protocols import BOXES, CONSTANTS, LOCALISING, PROTOCOLS, of
 from repro.report.measured import Measured, fuse, listed_images, measure, stores_of, usual_init
 from repro.report.net import Net, NetOrEnsemble, known, members, named, worded
 from repro.store.archive import is_unpacked
@@ -119,6 +119,11 @@ class Comparison:
         """The nets that locate (Appendix A), then the ensembles of them."""
         fused = dict.fromkeys(one.net for one in self.fused if one.protocol in BOXES)
         return [*sorted(net for net in self.nets if net.boxes != NONE), *fused]
+
+    def located(self, number: int) -> list[tuple[NetOrEnsemble, str]]:
+        """The nets and tests that were measured of Table 8 or 9."""
+        every = ((net, test) for net in self.locating for test in LOCALISING[number])
+        return [one for one in every if self.cells(*one)]
 
     @property
     def constants(self) -> list[Measured]:

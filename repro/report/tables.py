@@ -91,10 +91,9 @@ def paper_rows(number: int, comparison: Comparison) -> pd.DataFrame:
 
 def localisation(number: int, comparison: Comparison) -> pd.DataFrame:
     """Table 8 (centre crop) or 9 (dense boxes, merged): the best constant boxes, then every net."""
-    every = [(net, test) for net in comparison.locating for test in LOCALISING[number]]
-    shown: list[tuple[NetOrEnsemble, str]] = [one for one in every if comparison.cells(*one)]
-    constants = comparison.constants if shown else []
-    shown = [(one.net, one.protocol) for one in constants] + shown
+    measured = comparison.located(number)
+    constants = comparison.constants if measured else []
+    shown = [*((one.net, one.protocol) for one in constants), *measured]
     rows = [row(comparison, *one) for one in shown]
     if number == 9:
         rows = [own | _top5(comparison, *one) for own, one in zip(rows, shown, strict=True)]
@@ -120,9 +119,9 @@ def localised(table8: pd.DataFrame) -> str:
 
 def nothing_localised(number: int, comparison: Comparison) -> str:
     """The sentence that stands for Table 8 or 9 where no net beats the best constant box."""
-    nets, tests = comparison.locating, LOCALISING[number]
-    tested = [test for test in tests if any(comparison.cells(net, test) for net in nets)]
-    said = [unlocated(nets, test, comparison) for test in tested]
+    measured = {test for _, test in comparison.located(number)}
+    tested = [test for test in LOCALISING[number] if test in measured]
+    said = [unlocated(comparison.locating, test, comparison) for test in tested]
     return said[0] if said and all(said) else ""
 
 
